@@ -1,0 +1,82 @@
+# `make help` lists the targets. Everything lives in .venv; nothing outside this folder is touched.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PROTOS := $(shell find protos -name '*.proto' | sort)
+COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure lock clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, then serve until Ctrl-C
+	@$(BIN)/python -m bridge demo
+
+test: $(VENV)/dev.done  ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: lint types generated proto-lint coverage  ## Everything a change must pass: lint, types, protos, tests with coverage
+
+lint: $(VENV)/dev.done  ## Style and format
+	@echo "lint: ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.done  ## Static types, strict
+	@echo "types: mypy"
+	@$(BIN)/mypy
+
+generated: $(VENV)/dev.done  ## Fail when generated code differs from what the protos give
+	@echo "generated: rebuild and compare"
+	@$(BIN)/python tools/generate.py --check
+
+proto: $(VENV)/dev.done  ## Rebuild generated/ from protos/
+	@$(BIN)/python tools/generate.py
+
+proto-lint: $(VENV)/dev.done  ## buf lint STANDARD, offline, on an image built by protoc
+	@echo "proto-lint: buf"
+	@$(BIN)/python tools/lint_protos.py
+
+coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microseconds
+	@$(BIN)/python tests/benchmark/pure_path.py
+
+lock: $(VENV)/lock.done  ## Resolve the dependencies anew into requirements/
+	@echo "lock: requirements/run.txt, then requirements/dev.txt"
+	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
+	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+
+clean:  ## Remove the environment and everything that tools left behind
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+
+# The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt.
+$(VENV)/run.done: requirements/run.txt pyproject.toml
+	@$(MAKE) --no-print-directory install LOCK=requirements/run.txt
+	@touch $@
+
+$(VENV)/dev.done: requirements/dev.txt pyproject.toml
+	@$(MAKE) --no-print-directory install LOCK=requirements/dev.txt
+	@touch $(VENV)/run.done $@
+
+$(VENV)/lock.done: $(VENV)/dev.done
+	@$(PIP) install --quiet pip-tools==7.6.2
+	@touch $@
+
+.PHONY: install
+install:
+	@test -n "$(PYTHON)" || { echo "make: no python3 found; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "install: $(LOCK) into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --require-hashes -r $(LOCK)
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .

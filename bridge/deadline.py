@@ -1,0 +1,45 @@
+"""A deadline: an absolute instant on the monotonic clock, so that queueing and every attempt share one budget."""
+
+import time
+from dataclasses import dataclass
+
+DETAILS_MARGIN_S = 0.05
+"""The bridge gives up this much earlier than its caller, so that the details of a failure still arrive."""
+
+MINIMUM_S = 0.02
+"""With less than this left after the margin, no answer can be expected: the call is refused before anything is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineLimits:
+    """How long a call may take when its caller says nothing, and at most. Source: CONTRACT.md, "Time"."""
+
+    default_s: float = 5.0
+    max_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Deadline:
+    """The instant at which a call must have ended."""
+
+    at: float
+    """Seconds on the clock of `time.monotonic`."""
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """Return the instant that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    @classmethod
+    def for_caller(cls, caller_s: float | None, limits: DeadlineLimits) -> "Deadline":
+        """Return when to give up on a call whose caller waits this long (None: it did not say)."""
+        granted_s = limits.default_s if caller_s is None else min(caller_s, limits.max_s)
+        return cls.after(granted_s - DETAILS_MARGIN_S)
+
+    def remaining_s(self) -> float:
+        """Return the seconds that are left; negative once the instant has passed."""
+        return self.at - time.monotonic()
+
+    def is_too_short(self) -> bool:
+        """Say whether less than the minimum is left."""
+        return self.remaining_s() < MINIMUM_S

@@ -1,0 +1,307 @@
+"""Every way a call can fail, split by what is certain about the wallet's state.
+
+    BridgeError
+      NotSent                    no byte of the request left the bridge
+        InvalidRequest             a field is unset, too long or malformed
+        ProviderNotConfigured      no credentials for the provider_id
+        CallerNotAllowed           the caller's identity is not on the allow-list
+        DeadlineTooShort           less than the minimum is left
+        BridgeOverloaded           admission is full
+        BridgeDraining             the second step of a drain
+        WalletUnreachable          no connection that speaks HTTP/2 could be made
+        BridgeFaultBeforeSend      a fault of the bridge, before the first byte
+      NotProcessed               HTTP/2 proves that the wallet did not process the request
+        WalletNotProcessed         stream refused, or above the last id of a GOAWAY
+      Rejected                   the wallet answered no
+        WalletUnavailable          503 with a wallet body
+        WalletThrottled            429
+        WalletAuthRejected         401 or 403: our credentials, never the caller's
+        WalletEndpoint             there is no such endpoint behind the URL
+        WalletRejected             any other code with status false
+      Unknown                    everything else after the first byte
+        WalletTimeout              no complete answer within the deadline
+        WalletConnectionLost       reset or closed after the first byte
+        WalletGatewayError         a 5xx that the wallet itself did not write
+        WalletUnknownError         code 2
+        WalletFailed               5xx with status false and a code that nobody mapped
+        WalletInconsistent         HTTP status, status and code disagree
+        WalletEchoMismatch         the answer speaks of somebody else
+        WalletResponseInvalid      the answer is not one of the wallet's
+        BridgeFault                a fault of the bridge, after the first byte
+
+A class fixes its reason, its gRPC code and, by its branch, its outcome, so that no combination of the three can be
+wrong. Source: CONTRACT.md, "Failures". A new failure is a new leaf here and, if the wallet's answer means it, a new
+row in `verdict.py`; the translation to gRPC in `status.py` stays as it is.
+"""
+
+from bridge.outcome import NO_ANSWER, GrpcCode, Outcome, Violation, WalletFacts
+
+
+class BridgeError(Exception):
+    """A call that failed, with everything its caller may learn. Raise a leaf, never this class or a branch."""
+
+    outcome: Outcome
+    reason: str
+    grpc_code: GrpcCode
+    summary: str
+    """What happened and what to do next, one or two sentences, fixed text: nothing from a caller or a wallet."""
+
+    def __init__(
+        self,
+        *,
+        wallet: WalletFacts = NO_ANSWER,
+        cause: str = "",
+        retry_after_s: float | None = None,
+        violations: tuple[Violation, ...] = (),
+    ) -> None:
+        super().__init__(self.summary)
+        self.wallet = wallet
+        self.cause = cause
+        """One word or short phrase of ours that narrows the reason down; "" where there is none."""
+        self.retry_after_s = retry_after_s
+        self.violations = violations
+        self.attempts = 0
+        """How many POSTs were begun: set by the one who counts them, `wallet.py`."""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.cause}" if self.cause else self.reason
+
+
+class NotSent(BridgeError):
+    """No byte of the request left the bridge."""
+
+    outcome = Outcome.NOT_SENT
+
+
+class InvalidRequest(NotSent):
+    """A field is unset, too long or malformed; `violations` lists them all."""
+
+    reason = "INVALID_REQUEST"
+    grpc_code = GrpcCode.INVALID_ARGUMENT
+    summary = "The request cannot be sent as it is. Mend the fields that BadRequest lists."
+
+
+class ProviderNotConfigured(NotSent):
+    """There are no credentials for the request's provider_id."""
+
+    reason = "PROVIDER_NOT_CONFIGURED"
+    grpc_code = GrpcCode.FAILED_PRECONDITION
+    summary = "The bridge has no credentials for this provider_id. Correct the id, or add [wallet.providers.<id>]."
+
+
+class CallerNotAllowed(NotSent):
+    """The identity in the caller's certificate is not on the allow-list."""
+
+    reason = "CALLER_NOT_ALLOWED"
+    grpc_code = GrpcCode.PERMISSION_DENIED
+    summary = "This caller's identity is not on the bridge's allow-list. Add it to server.allowed_identities."
+
+
+class DeadlineTooShort(NotSent):
+    """Less time than the minimum is left."""
+
+    reason = "DEADLINE_TOO_SHORT"
+    grpc_code = GrpcCode.DEADLINE_EXCEEDED
+    summary = "Too little of the deadline is left to ask the wallet. Nothing was sent; call with a longer deadline."
+
+
+class BridgeOverloaded(NotSent):
+    """Admission is full; `retry_after_s` says when to come back."""
+
+    reason = "BRIDGE_OVERLOADED"
+    grpc_code = GrpcCode.RESOURCE_EXHAUSTED
+    summary = "The bridge has as many calls as it can hold. Nothing was sent; repeat after the delay in RetryInfo."
+
+
+class BridgeDraining(NotSent):
+    """This bridge is about to stop."""
+
+    reason = "BRIDGE_DRAINING"
+    grpc_code = GrpcCode.UNAVAILABLE
+    summary = "This bridge is shutting down. Nothing was sent; repeat the call, another instance will take it."
+
+
+class WalletUnreachable(NotSent):
+    """No HTTP/2 connection could be made; `cause` is one of refused, timeout, dns, tls, http2_required, network."""
+
+    reason = "WALLET_UNREACHABLE"
+    grpc_code = GrpcCode.UNAVAILABLE
+    summary = "No HTTP/2 connection to the wallet could be made. Nothing was sent; repeating is safe."
+
+
+class BridgeFaultBeforeSend(NotSent):
+    """A fault of the bridge before the first byte of the request left."""
+
+    reason = "BRIDGE_FAULT"
+    grpc_code = GrpcCode.INTERNAL
+    summary = "The bridge failed before it sent anything. Report it to the bridge's operator; its log has the place."
+
+
+class NotProcessed(BridgeError):
+    """HTTP/2 proves that the wallet did not process the request (RFC 9113, sections 6.8 and 8.7)."""
+
+    outcome = Outcome.NOT_PROCESSED
+
+
+class WalletNotProcessed(NotProcessed):
+    """The stream was refused or cut off by GOAWAY, and the attempts are used up."""
+
+    reason = "WALLET_NOT_PROCESSED"
+    grpc_code = GrpcCode.UNAVAILABLE
+    summary = "The wallet turned the request away unprocessed, as HTTP/2 proves. Repeating is safe."
+
+
+class Rejected(BridgeError):
+    """The wallet answered no."""
+
+    outcome = Outcome.REJECTED
+
+
+class WalletUnavailable(Rejected):
+    """503 in the wallet's own words."""
+
+    reason = "WALLET_UNAVAILABLE"
+    grpc_code = GrpcCode.UNAVAILABLE
+    summary = "The wallet says that it is unavailable and did not do it. Repeating is safe."
+
+
+class WalletThrottled(Rejected):
+    """429; `retry_after_s` is the wallet's Retry-After."""
+
+    reason = "WALLET_THROTTLED"
+    grpc_code = GrpcCode.RESOURCE_EXHAUSTED
+    summary = "The wallet has had too many requests and did not do it. Repeat after the delay in RetryInfo."
+
+
+class WalletAuthRejected(Rejected):
+    """401 or 403: about the bridge's credentials, signature or address, never about the caller's."""
+
+    reason = "WALLET_AUTH_REJECTED"
+    grpc_code = GrpcCode.INTERNAL
+    summary = (
+        "The wallet refused the bridge's credentials, signature or IP address. The bridge's operator must check the "
+        "provider's access_key, private_key and the wallet's allow-list; repeating does not help."
+    )
+
+
+class WalletEndpoint(Rejected):
+    """3xx, or 404, 405, 415 in somebody else's words: the URL does not lead to the wallet's API."""
+
+    reason = "WALLET_ENDPOINT"
+    grpc_code = GrpcCode.INTERNAL
+    summary = "The wallet's API is not at the configured URL. The bridge's operator must check wallet.url."
+
+
+class ByCode(BridgeError):
+    """A mixin: an operator may give the wallet's code a gRPC code and a reason of its own; the outcome stays."""
+
+    def __init__(
+        self,
+        *,
+        wallet: WalletFacts = NO_ANSWER,
+        grpc_code: GrpcCode | None = None,
+        reason: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(wallet=wallet, retry_after_s=retry_after_s)
+        self.grpc_code = self.grpc_code if grpc_code is None else grpc_code
+        self.reason = reason or self.reason
+
+
+class WalletRejected(ByCode, Rejected):
+    """Any other code with status false: by the operator's table of codes, else by HTTP status."""
+
+    reason = "WALLET_REJECTED"
+    grpc_code = GrpcCode.FAILED_PRECONDITION
+    summary = "The wallet refused the call. Repeating does not help until the cause that its code names is mended."
+
+
+class Unknown(BridgeError):
+    """The wallet may or may not have processed the request."""
+
+    outcome = Outcome.UNKNOWN
+
+
+class WalletTimeout(Unknown):
+    """The deadline passed after the first byte and before a complete answer."""
+
+    reason = "WALLET_TIMEOUT"
+    grpc_code = GrpcCode.DEADLINE_EXCEEDED
+    summary = "The wallet gave no complete answer in time. It may have done it: check before going on."
+
+
+class WalletConnectionLost(Unknown):
+    """The stream or the connection broke after the first byte."""
+
+    reason = "WALLET_CONNECTION_LOST"
+    grpc_code = GrpcCode.UNKNOWN
+    summary = "The connection to the wallet broke before its answer was complete. It may have done it: check first."
+
+
+class WalletGatewayError(Unknown):
+    """502, 503, 504 or another 5xx without a wallet body: something in between answered."""
+
+    reason = "WALLET_GATEWAY_ERROR"
+    grpc_code = GrpcCode.UNKNOWN
+    summary = "Something in front of the wallet answered with an error. The wallet may have done it: check first."
+
+
+class WalletUnknownError(Unknown):
+    """Code 2: the wallet's page calls it an unknown error."""
+
+    reason = "WALLET_UNKNOWN_ERROR"
+    grpc_code = GrpcCode.UNKNOWN
+    summary = "The wallet reports an unknown error (code 2). It may have done it: check before going on."
+
+
+class WalletFailed(ByCode, Unknown):
+    """5xx with status false and a code that nobody mapped: the wallet broke while it worked."""
+
+    reason = "WALLET_REJECTED"
+    grpc_code = GrpcCode.UNKNOWN
+    summary = "The wallet failed with a code that the bridge does not know. It may have done it: check first."
+
+
+class WalletInconsistent(Unknown):
+    """HTTP status, `status` and `code` disagree."""
+
+    reason = "WALLET_INCONSISTENT"
+    grpc_code = GrpcCode.INTERNAL
+    summary = "The wallet's answer contradicts itself. It may have done it: check before going on, and report it."
+
+
+class WalletEchoMismatch(Unknown):
+    """A field that must repeat the request's differs; `cause` names it."""
+
+    reason = "WALLET_ECHO_MISMATCH"
+    grpc_code = GrpcCode.DATA_LOSS
+    summary = (
+        "The wallet's answer is about something other than what was asked: perhaps another player's session. "
+        "Do not go on before this is cleared up with the wallet."
+    )
+
+
+class WalletResponseInvalid(Unknown):
+    """The answer is not one that the wallet's page allows; `cause` says why."""
+
+    reason = "WALLET_RESPONSE_INVALID"
+    grpc_code = GrpcCode.INTERNAL
+    summary = "The wallet's answer cannot be read. It may have done it: check before going on, and report it."
+
+
+class BridgeFault(Unknown):
+    """A fault of the bridge after the first byte of the request left."""
+
+    reason = "BRIDGE_FAULT"
+    grpc_code = GrpcCode.INTERNAL
+    summary = "The bridge failed after it had asked the wallet, which may have done it: check before going on."
+
+
+def leaves(branch: type[BridgeError] = BridgeError) -> tuple[type[BridgeError], ...]:
+    """Every failure there is, in the order of this file: the rows of the table of failures."""
+    children = [child for child in branch.__subclasses__() if child is not ByCode]
+    return tuple(leaf for child in children for leaf in leaves(child)) if children else (branch,)
+
+
+REASONS = frozenset(leaf.reason for leaf in leaves())
+"""The bridge's own reasons. An operator's reason for a wallet code must be another."""

@@ -1,0 +1,62 @@
+"""When an attempt may be repeated, and how long to wait before it. Source: CONTRACT.md, "Attempts"."""
+
+import random
+from dataclasses import dataclass, field
+
+from bridge.errors import BridgeError, WalletUnreachable
+from bridge.outcome import Outcome
+
+ATTEMPTS_MAX = 3
+DELAY_MIN_S, DELAY_MAX_S = 0.02, 0.5
+
+# Another try meets the same certificate and the same protocol: these need an operator.
+LASTING_CAUSES = frozenset({"tls", "http2_required"})
+
+
+@dataclass(slots=True)
+class RetryBudget:
+    """A token bucket that all calls share: when the wallet is down, retries must not multiply the load on it."""
+
+    capacity: float = 100.0
+    retry_cost: float = 5.0
+    success_gain: float = 1.0
+    tokens: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = self.capacity
+
+    def succeeded(self) -> None:
+        """Give back what a success is worth."""
+        self.tokens = min(self.capacity, self.tokens + self.success_gain)
+
+    def spend(self) -> bool:
+        """Take the price of one retry; say whether there was enough."""
+        if self.tokens < self.retry_cost:
+            return False
+        self.tokens -= self.retry_cost
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Decides about one failed attempt. A call that may have been processed is repeated only with leave."""
+
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    repeat_unknown: bool = False
+    """The operator's leave to repeat calls of unknown outcome; it counts for idempotent operations only."""
+
+    def delay_s(self, error: BridgeError, attempts: int, *, idempotent: bool) -> float | None:
+        """Return the seconds to wait before the next attempt, or None when there must not be one."""
+        if attempts >= ATTEMPTS_MAX or not self._is_repeatable(error, idempotent=idempotent):
+            return None
+        # A connection that the wallet recycles is daily business and no sign of trouble: at once, and for free.
+        if error.outcome is Outcome.NOT_PROCESSED and attempts == 1:
+            return 0.0
+        return random.uniform(DELAY_MIN_S, DELAY_MAX_S) if self.budget.spend() else None  # noqa: S311 - no secret
+
+    def _is_repeatable(self, error: BridgeError, *, idempotent: bool) -> bool:
+        if error.outcome is Outcome.UNKNOWN:
+            return self.repeat_unknown and idempotent
+        if isinstance(error, WalletUnreachable):
+            return error.cause not in LASTING_CAUSES
+        return error.outcome is Outcome.NOT_PROCESSED

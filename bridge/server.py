@@ -1,0 +1,199 @@
+"""grpc.aio as the host of the service: the only module that knows that server, and where all parts are put together."""
+
+import asyncio
+import signal
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from bridge.config import Settings
+from bridge.errors import BridgeError, BridgeFault
+from bridge.http2.transport import Http2Transport
+from bridge.operation import operations
+from bridge.outcome import GrpcCode
+from bridge.retry import RetryPolicy
+from bridge.service import BridgeService, Route
+from bridge.signing import Credentials, Keyring
+from bridge.status import wire_status
+from bridge.telemetry.events import Draining, Emit, Serving, Stopped, ignore
+from bridge.verdict import CodeRule
+from bridge.wallet import WalletClient
+from wallet.v1 import wallet_service_pb2
+
+SERVICES = (wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],)
+
+REQUEST_BYTES_MAX = 64 * 1024
+METADATA_BYTES_MAX = 16 * 1024
+
+REFUSE_AT_LEAST_S = 1.0
+"""How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
+
+OPTIONS = (
+    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+    # Two unrelated servers could share the port without a word; only several workers of one bridge may.
+    ("grpc.so_reuseport", 0),
+)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class ListenError(Exception):
+    """The bridge cannot listen where it should. The text names the address and what to do."""
+
+
+class BridgeServer:
+    """A running bridge: its address, and the way to end it."""
+
+    def __init__(self, server: grpc.aio.Server, service: BridgeService, health: HealthServicer, address: str) -> None:
+        self.address = address
+        self._server = server
+        self._service = service
+        self._health = health
+
+    async def drain(self, drain_s: float) -> None:
+        """End in two steps, so that nobody sees a failed call (CONTRACT.md, "Time"), then close the port.
+
+        First health says NOT_SERVING and calls are still served for `drain_s`; then new calls are refused until those
+        in flight have ended. With 0 seconds there is no first step, and no minimum for the second.
+        """
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(drain_s)
+        self._service.in_flight.refuse()
+        await asyncio.gather(self._service.in_flight.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
+        # No grace: what is left are health watches and reflection streams, which would last the whole of it.
+        await self._server.stop(grace=None)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, services: Sequence[ServiceDescriptor] = SERVICES, emit: Emit = ignore
+) -> AsyncIterator[BridgeServer]:
+    """Run a bridge for as long as the context lasts; raise ContractError or ListenError where it cannot start."""
+    wallet = _wallet_client(settings)
+    try:
+        service = BridgeService(_keyring(settings), wallet, settings.wallet.deadlines, emit)
+        server = grpc.aio.server(options=OPTIONS)
+        for descriptor in services:
+            _add_service(server, service, descriptor, _code_rules(settings))
+        health = await _add_health(server, services)
+        if settings.server.reflection:
+            names = [descriptor.full_name for descriptor in services]
+            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME, "grpc.health.v1.Health"], server)
+        port = _listen(server, settings.server.listen)
+        await server.start()
+        try:
+            yield BridgeServer(server, service, health, f"{settings.server.listen.rpartition(':')[0]}:{port}")
+        finally:
+            await server.stop(grace=None)
+    finally:
+        await wallet.aclose()
+
+
+async def serve(settings: Settings, emit: Emit = ignore) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once, as if nobody listened."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        asked.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask)
+    async with running(settings, emit=emit) as bridge:
+        emit(Serving(address=bridge.address, wallet_url=settings.wallet.url))
+        await asked.wait()
+        emit(Draining(drain_s=settings.server.drain_s))
+        await bridge.drain(settings.server.drain_s)
+    emit(Stopped())
+
+
+# --- gRPC -------------------------------------------------------------------------------------------------------
+
+
+def _add_service(
+    server: grpc.aio.Server, service: BridgeService, descriptor: ServiceDescriptor, codes: dict[int, CodeRule]
+) -> None:
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        operation.method: grpc.unary_unary_rpc_method_handler(
+            _behaviour(service, Route(operation, codes)), response_serializer=_serialize
+        )
+        for operation in operations(descriptor)
+    }
+    # Both ways, as generated code does: other engines and method names in telemetry need the second.
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(descriptor.full_name, handlers),))
+    server.add_registered_method_handlers(descriptor.full_name, handlers)
+
+
+def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes, Context], Awaitable[Message]]:
+    # The request arrives as bytes: one that cannot be parsed is then a failure like any other, with details.
+    async def behaviour(serialized: bytes, context: Context) -> Message:  # noqa: RET503 - `abort` raises
+        try:
+            return await service.handle(route, serialized, context.time_remaining())
+        except BridgeError as error:
+            wire = wire_status(error)
+        except Exception:  # noqa: BLE001 - grpc.aio would send its text to the caller
+            wire = wire_status(BridgeFault())
+        await context.abort(STATUS_CODES[wire.code], wire.message, wire.trailers)
+
+    return behaviour
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+async def _add_health(server: grpc.aio.Server, services: Sequence[ServiceDescriptor]) -> HealthServicer:
+    health = HealthServicer()
+    for name in ("", *(descriptor.full_name for descriptor in services)):
+        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    return health
+
+
+def _listen(server: grpc.aio.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise ListenError(
+            f"server.listen: cannot listen on {address}; is the port taken, or the address not this machine's?"
+        ) from None
+
+
+# --- settings -> parts ------------------------------------------------------------------------------------------
+
+
+def _wallet_client(settings: Settings) -> WalletClient:
+    wallet = settings.wallet
+    context = ssl.create_default_context(cafile=wallet.ca_file)
+    return WalletClient(
+        Http2Transport(context),
+        wallet.url,
+        connect_timeout_s=wallet.connect_timeout_s,
+        retries=RetryPolicy(repeat_unknown=wallet.retry_unknown),
+    )
+
+
+def _keyring(settings: Settings) -> Keyring:
+    return Keyring(
+        Credentials(provider_id, provider.access_key.get_secret_value(), provider.private_key.get_secret_value())
+        for provider_id, provider in settings.wallet.providers.items()
+    )
+
+
+def _code_rules(settings: Settings) -> dict[int, CodeRule]:
+    return {code: CodeRule(rule.grpc or GrpcCode.OK, rule.reason or "") for code, rule in settings.wallet.codes.items()}

@@ -1,0 +1,187 @@
+"""Settings in words: their names in TOML and in the environment, what is said of a wrong one, what --check prints.
+
+    wallet.providers.12345.access_key   BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY
+
+Nothing here ever looks at a value that came in, except to print settings that have passed every check.
+"""
+
+import difflib
+import enum
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+PREFIX = "BRIDGE_"
+SEPARATOR = "__"
+MASK = "********"
+
+ANY = "*"
+"""Stands in `Setting.below` for every id of a table like [wallet.providers.<id>]."""
+
+Key = tuple[str, ...]
+"""A place in the settings: ("server", "listen")."""
+
+REFUSED = "refused"
+"""The type of an error that says in its own words what is wrong; any other says what the setting wants."""
+
+ELSEWHERE = "elsewhere"
+"""The type of an error that the line of another setting reports already."""
+
+IN_KEY = "[key]"
+"""Where pydantic ends the place of an error in a mapping's key."""
+
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting that exists: a value, or a table of further settings."""
+
+    wants: str
+    """What it may hold, in words that follow "wants"."""
+    below: Mapping[str, "Setting"] = field(default_factory=dict)
+    """Empty for a value."""
+    is_path: bool = False
+    is_secret: bool = False
+
+
+def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
+    """Return every setting of a model, tables with what is below them."""
+    return {name: _setting(info) for name, info in model.model_fields.items()}
+
+
+def find(known: Mapping[str, Setting], key: Key) -> Setting | None:
+    """Return the setting at a place; None where there is none."""
+    setting = None
+    for name in key:
+        setting = known.get(name, known.get(ANY))
+        if setting is None:
+            return None
+        known = setting.below
+    return setting
+
+
+def dotted(key: Key) -> str:
+    """Return a key in TOML notation: wallet.providers.12345."""
+    return ".".join(part if BARE_KEY.fullmatch(part) else json.dumps(part) for part in key)
+
+
+def variable_name(key: Key) -> str:
+    """Return the environment variable of a setting: BRIDGE_WALLET__URL."""
+    return PREFIX + SEPARATOR.join(key).upper()
+
+
+def key_of(variable: str) -> Key:
+    """Return the key that an environment variable names, whether it exists or not."""
+    return tuple(variable.removeprefix(PREFIX).lower().split(SEPARATOR))
+
+
+def one_line(text: str) -> str:
+    """Return a text that is printed as it is, or else quoted with escapes."""
+    return text if text.isprintable() else json.dumps(text)
+
+
+def unknown_key(key: Key, known: Mapping[str, Setting]) -> str:
+    """Return the line for a key that does not exist."""
+    closest = _closest(key, (other for other, _ in _keys_like(key, known)))
+    return _not_a_setting(dotted(key), dotted(closest))
+
+
+def unknown_variable(name: str, key: Key, known: Mapping[str, Setting]) -> str:
+    """Return the line for a variable that gives no setting: its name is wrong, or names a table."""
+    closest = _closest(key, (other for other, setting in _keys_like(key, known) if not setting.below))
+    return _not_a_setting(name, variable_name(closest) if closest else "")
+
+
+def error_lines(error: ValidationError, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> list[str]:
+    """Return one line for each wrong setting: its key, what it wants, and the variable that had a part in it."""
+    details = error.errors(include_url=False, include_input=False)
+    return [_error_line(detail, known, variables) for detail in details if detail["type"] != ELSEWHERE]
+
+
+def describe(settings: BaseModel) -> str:
+    """Return every setting that has a value, defaults too, as one line in TOML notation, secrets masked."""
+    return "\n".join(f"{dotted(key)} = {_toml(value)}" for key, value in _values(settings, ()))
+
+
+def _setting(info: FieldInfo) -> Setting:
+    wants = info.description or "a table"
+    types = (info.annotation, *get_args(info.annotation))
+    if _is_model(types[0]):
+        return Setting(wants, settings_of(types[0]))
+    if _is_model(types[-1]):
+        return Setting(wants, {ANY: Setting("a table", settings_of(types[-1]))})
+    return Setting(wants, is_path=Path in types, is_secret=SecretStr in types)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _closest(key: Key, keys: Iterable[Key]) -> Key:
+    by_name = {dotted(other): other for other in keys}
+    names = difflib.get_close_matches(dotted(key), by_name, n=1)
+    return by_name[names[0]] if names else ()
+
+
+def _keys_like(key: Key, known: Mapping[str, Setting], above: Key = ()) -> Iterator[tuple[Key, Setting]]:
+    """Yield every key there is, with the ids that the given key has in their places."""
+    for name, setting in known.items():
+        if name == ANY and len(key) <= len(above):
+            continue
+        here = (*above, key[len(above)] if name == ANY else name)
+        yield here, setting
+        yield from _keys_like(key, setting.below, here)
+
+
+def _not_a_setting(name: str, closest: str) -> str:
+    hint = f"; did you mean {one_line(closest)}?" if closest else ""
+    return f"{one_line(name)}: is not a setting{hint}"
+
+
+def _error_line(detail: ErrorDetails, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> str:
+    key = tuple(str(part) for part in detail["loc"] if part != IN_KEY)
+    return f"{dotted(key)}: {_complaint(detail['type'], detail['msg'], find(known, key))}{_given(key, variables)}"
+
+
+def _complaint(kind: str, message: str, setting: Setting | None) -> str:
+    if kind == REFUSED:
+        return message
+    if setting is None:
+        return "is not a setting"
+    return f"is missing; wants {setting.wants}" if kind == "missing" else f"wants {setting.wants}"
+
+
+def _given(key: Key, variables: Mapping[Key, str]) -> str:
+    # A wrong table may be a matter of any key in it, a wrong secret one of its file.
+    file_key = (*key[:-1], f"{key[-1]}_file")
+    for given, variable in variables.items():
+        if given[: len(key)] == key or given == file_key:
+            return f" ({one_line(variable)} is set)"
+    return ""
+
+
+def _values(value: Any, key: Key) -> Iterator[tuple[Key, Any]]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _values(getattr(value, name), (*key, name))
+    elif isinstance(value, Mapping):
+        for id_, below in sorted(value.items()):
+            yield from _values(below, (*key, str(id_)))
+    elif value is not None:
+        yield key, value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return json.dumps(MASK)
+    if isinstance(value, enum.Enum):
+        return json.dumps(value.name)
+    return json.dumps(value if isinstance(value, (bool, float)) else str(value))

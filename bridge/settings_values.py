@@ -1,0 +1,167 @@
+"""What a single setting may hold: the types of its value, each with its check. No check's error shows the value."""
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from bridge.errors import REASONS
+from bridge.outcome import GrpcCode
+from bridge.settings_text import REFUSED
+
+UINT64_MAX = 2**64 - 1
+PORT_MAX = 65535
+
+# A name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2). Underscores are no part of a host's
+# name by RFC 1123, but container networks have them.
+HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+"
+HOST_CHARACTERS_MAX = 253
+LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+LISTEN = re.compile(rf"(?P<host>{HOST}):(?P<port>[0-9]{{1,5}})")
+
+# One segment of a path: RFC 3986, section 3.3.
+SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
+URL = re.compile(rf"(?P<scheme>(?i:https?))://(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?(?P<path>(?:/{SEGMENT})*)/?")
+DOT_SEGMENTS = frozenset({".", ".."})
+
+# No leading zeros, signs, spaces or other digits: one number has one spelling, so that no id can be there twice.
+DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
+
+CODE_SUCCESS = 1
+
+
+def refused(text: str) -> PydanticCustomError:
+    """Return an error whose line is the key and this text, which must not hold the value."""
+    return PydanticCustomError(REFUSED, "{text}", {"text": text})
+
+
+def split_listen(text: str) -> tuple[str, int]:
+    """Return host (IPv6 without brackets) and port (0 to 65535) of "host:port"; raise ValueError."""
+    found = LISTEN.fullmatch(text)
+    if found is None or not _is_host(found["host"]) or int(found["port"]) > PORT_MAX:
+        raise ValueError
+    return found["host"].strip("[]"), int(found["port"])
+
+
+def canonical_url(text: str) -> str:
+    """Return the URL with scheme and host in lower case and no slash at the end; raise ValueError."""
+    found = URL.fullmatch(text)
+    # Whoever resolves dot segments changes the path (RFC 3986, section 5.2.4), and not everybody does.
+    if found is None or not _is_host(found["host"]) or not DOT_SEGMENTS.isdisjoint(found["path"].split("/")):
+        raise ValueError
+    if found["port"] is None:
+        return f"{found['scheme'].lower()}://{found['host'].lower()}{found['path']}"
+    if not 1 <= int(found["port"]) <= PORT_MAX:
+        raise ValueError
+    return f"{found['scheme'].lower()}://{found['host'].lower()}:{int(found['port'])}{found['path']}"
+
+
+def read_file(file: Path) -> tuple[bytes, str]:
+    """Return a file's content and "", or nothing and why it cannot be read, in words that do not hold the path."""
+    try:
+        return file.read_bytes(), ""
+    except OSError as error:
+        return b"", error.strerror or "it is no readable file"
+    except ValueError:
+        return b"", "a path cannot hold a NUL"
+
+
+def read_secret(file: Path, key: str) -> SecretStr:
+    """Return a secret file's text without the line end, or other single white space, that an editor leaves behind."""
+    content, problem = read_file(file)
+    if problem:
+        # The path stays out: it may be a secret that was given under the wrong key.
+        raise refused(f"{key} cannot be read: {problem}")
+    # Whatever is no text becomes U+FFFD, which no secret may have.
+    text = content.decode(errors="replace")
+    return SecretStr(re.sub(r"(?:\r\n|\s)\Z", "", text))
+
+
+def shape(pattern: str) -> Callable[[SecretStr], bool]:
+    """Return a test of whether a secret's whole text matches a pattern."""
+    compiled = re.compile(pattern)
+    return lambda secret: compiled.fullmatch(secret.get_secret_value()) is not None
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("["):
+        return _is_address(ipaddress.IPv6Address, host[1:-1])
+    labels = host.split(".")
+    if labels[-1].isdigit():
+        return _is_address(ipaddress.IPv4Address, host)
+    return len(host) <= HOST_CHARACTERS_MAX and all(LABEL.fullmatch(label) for label in labels)
+
+
+def _is_address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _listen(text: str) -> str:
+    split_listen(text)
+    return text
+
+
+def _ca_file(path: Path) -> Path:
+    _, problem = read_file(path)
+    if not problem and _certificate_count(path) == 0:
+        problem = "it holds none that can be read"
+    if problem:
+        raise refused(f"wants a file with at least one PEM certificate: {problem}")
+    return path
+
+
+def _certificate_count(path: Path) -> int:
+    try:
+        return ssl.create_default_context(cafile=path).cert_store_stats()["x509"]
+    except ssl.SSLError:
+        return 0
+
+
+def _number(value: object) -> object:
+    # pydantic takes true for 1.
+    if value is True or value is False:
+        raise ValueError
+    return value
+
+
+def _decimal(text: object) -> int:
+    if not isinstance(text, str) or not DECIMAL.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def _not_success(code: int) -> int:
+    if code == CODE_SUCCESS:
+        raise refused("cannot be mapped: code 1 is the wallet's success")
+    return code
+
+
+def _grpc_code(name: object) -> GrpcCode:
+    if not isinstance(name, str) or name not in GrpcCode.__members__ or name == GrpcCode.OK.name:
+        raise ValueError
+    return GrpcCode[name]
+
+
+def _own_reason(reason: str) -> str:
+    if reason in REASONS:
+        raise refused("wants another reason: this one is the bridge's own")
+    return reason
+
+
+Listen = Annotated[str, AfterValidator(_listen)]
+WalletUrl = Annotated[str, AfterValidator(canonical_url)]
+CaFile = Annotated[Path, AfterValidator(_ca_file)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+ProviderId = Annotated[int, BeforeValidator(_decimal), Field(ge=1, le=UINT64_MAX)]
+CodeNumber = Annotated[int, BeforeValidator(_decimal), Field(ge=0, le=UINT64_MAX), AfterValidator(_not_success)]
+GrpcCodeName = Annotated[GrpcCode, BeforeValidator(_grpc_code)]
+Reason = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,62}$"), AfterValidator(_own_reason)]

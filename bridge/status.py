@@ -1,0 +1,177 @@
+"""A BridgeError -> what goes over the wire: google.rpc.Status with details, and trailers, within a size budget.
+
+    google.rpc.Status         code, message; in the trailer grpc-status-details-bin
+      wallet.v1.WalletError     outcome, reason, code, message, request_id, http_status, attempts
+      google.rpc.ErrorInfo      reason, domain, the same facts as metadata, cause
+      google.rpc.RequestInfo    where the wallet gave a request_id
+      google.rpc.RetryInfo      where there is a delay to keep
+      google.rpc.BadRequest     where fields are at fault
+    wallet-request-id         the same request_id, for logs that see trailers only
+    grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: nobody may repeat it blindly (gRFC A6)
+
+This is the one place where errors are translated. Everything that the wallet wrote is cleaned and cut here.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from bridge.errors import BridgeError
+from bridge.outcome import Outcome
+from wallet.v1.wallet_error_pb2 import Outcome as ProtoOutcome
+from wallet.v1.wallet_error_pb2 import WalletError as Facts
+
+DOMAIN = "wallet-bridge"
+DETAILS_BYTES_MAX = 4096
+"""Of the serialized Status. As base64 it stays below the 8 KiB of metadata that Java's client accepts by default."""
+TEXT_CHARACTERS_MAX = 256
+SAID_CHARACTERS_MAX = 128
+"""Of the wallet's message inside the status message, which is percent-encoded: hence short, and ASCII only."""
+VIOLATIONS_MAX = 64
+PATH_CHARACTERS_MAX = 128
+
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+class WireStatus(NamedTuple):
+    """What a server needs in order to end a call."""
+
+    code: int
+    message: str
+    trailers: Trailers
+
+
+def wire_status(error: BridgeError) -> WireStatus:
+    """Return the code, message and trailers that this error means."""
+    status = rich_status(error)
+    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    if request_id := _ascii(error.wallet.request_id, TEXT_CHARACTERS_MAX):
+        trailers.append(("wallet-request-id", request_id))
+    if error.outcome is Outcome.UNKNOWN:
+        trailers.append(("grpc-retry-pushback-ms", "-1"))
+    return WireStatus(int(error.grpc_code), status.message, tuple(trailers))
+
+
+def rich_status(error: BridgeError) -> Status:
+    """Return the status with all its details, shortened until it keeps within DETAILS_BYTES_MAX."""
+    # 256 characters are up to 1 KiB, and a request_id stands in three places: wide characters need a second look.
+    for divisor in (1, 2, 4, 8):
+        status = _status(error, TEXT_CHARACTERS_MAX // divisor, VIOLATIONS_MAX // divisor)
+        if status.ByteSize() < DETAILS_BYTES_MAX:
+            break
+    return status
+
+
+def _status(error: BridgeError, characters_max: int, violations_max: int) -> Status:
+    facts = _facts(error, characters_max)
+    status = Status(code=int(error.grpc_code), message=_message(error))
+    for detail in (build(error, facts, violations_max) for build in DETAILS):
+        if detail is not None:
+            status.details.add().Pack(detail)
+    return status
+
+
+def _message(error: BridgeError) -> str:
+    parts = [f"{error.reason}: {error.summary}"]
+    if error.cause:
+        parts.append(f"Cause: {error.cause}.")
+    parts.extend(
+        f"{violation.field[:PATH_CHARACTERS_MAX]} {violation.description}." for violation in error.violations[:3]
+    )
+    if error.wallet.http_status:
+        code = "" if error.wallet.code is None else f", code {error.wallet.code}"
+        said = _ascii(error.wallet.message, SAID_CHARACTERS_MAX)
+        parts.append(f"Wallet: HTTP {error.wallet.http_status}{code}" + (f', "{said}".' if said else "."))
+    return " ".join(parts)
+
+
+# --- details ----------------------------------------------------------------------------------------------------
+
+
+def _facts(error: BridgeError, characters_max: int) -> Facts:
+    return Facts(
+        outcome=ProtoOutcome.ValueType(error.outcome),
+        reason=error.reason,
+        code=error.wallet.code,
+        message=clean(error.wallet.message, characters_max),
+        request_id=clean(error.wallet.request_id, characters_max),
+        http_status=error.wallet.http_status,
+        attempts=error.attempts,
+    )
+
+
+def _wallet_error(_error: BridgeError, facts: Facts, _violations_max: int) -> Message:
+    return facts
+
+
+def _error_info(error: BridgeError, facts: Facts, _violations_max: int) -> Message:
+    metadata = {"outcome": error.outcome.name, "attempts": str(facts.attempts)}
+    if error.wallet.code is not None:
+        metadata["code"] = str(facts.code)
+    if facts.http_status:
+        metadata["http_status"] = str(facts.http_status)
+    texts = {"message": facts.message, "request_id": facts.request_id, "cause": error.cause}
+    metadata.update({name: text for name, text in texts.items() if text})
+    return ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+
+
+def _request_info(_error: BridgeError, facts: Facts, _violations_max: int) -> Message | None:
+    return RequestInfo(request_id=facts.request_id) if facts.request_id else None
+
+
+def _retry_info(error: BridgeError, _facts: Facts, _violations_max: int) -> Message | None:
+    if error.retry_after_s is None:
+        return None
+    delay = Duration()
+    delay.FromMilliseconds(round(error.retry_after_s * 1000))
+    return RetryInfo(retry_delay=delay)
+
+
+def _bad_request(error: BridgeError, _facts: Facts, violations_max: int) -> Message | None:
+    if not error.violations:
+        return None
+    bad_request = BadRequest()
+    for violation in error.violations[:violations_max]:
+        bad_request.field_violations.add(field=violation.field[:PATH_CHARACTERS_MAX], description=violation.description)
+    if (more := len(error.violations) - violations_max) > 0:
+        bad_request.field_violations.add(description=f"and {more} more")
+    return bad_request
+
+
+DETAILS: tuple[Callable[[BridgeError, Facts, int], Message | None], ...] = (
+    _wallet_error,
+    _error_info,
+    _request_info,
+    _retry_info,
+    _bad_request,
+)
+
+
+# --- the wallet's texts -----------------------------------------------------------------------------------------
+
+
+def clean(text: str, characters_max: int) -> str:
+    """Return the text without control characters, cut to this many characters.
+
+    Control, format, private-use and unassigned characters go (Unicode category C): newlines that would forge a log
+    line, ANSI escapes, marks that reverse the direction of writing. White space becomes a plain space.
+    """
+    # A text may be 64 KiB: what is cut anyway need not be cleaned.
+    return "".join(_printable(text[: characters_max * 4]))[:characters_max].strip()
+
+
+def _printable(text: str) -> Iterator[str]:
+    for character in text:
+        if character.isspace():
+            yield " "
+        elif not unicodedata.category(character).startswith("C"):
+            yield character
+
+
+def _ascii(text: str, characters_max: int) -> str:
+    return clean(text, characters_max).encode("ascii", "replace").decode()

@@ -49,6 +49,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 class ListenError(Exception):
     """The bridge cannot listen where it should. The text names the address and what to do."""
 
@@ -86,7 +89,7 @@ async def running(
         service = BridgeService(_keyring(settings), wallet, settings.wallet.deadlines, emit)
         server = grpc.aio.server(options=OPTIONS)
         for descriptor in services:
-            _add_service(server, service, descriptor, _code_rules(settings))
+            _add_service(server, service, descriptor.full_name, routes(descriptor, settings))
         health = await _add_health(server, services)
         if settings.server.reflection:
             names = [descriptor.full_name for descriptor in services]
@@ -101,42 +104,54 @@ async def running(
         await wallet.aclose()
 
 
+def routes(descriptor: ServiceDescriptor, settings: Settings) -> tuple[Route, ...]:
+    """Return a service's operations with their steps compiled; raise ContractError for one that cannot work."""
+    codes = {
+        code: CodeRule(rule.grpc or GrpcCode.OK, rule.reason or "") for code, rule in settings.wallet.codes.items()
+    }
+    return tuple(Route(operation, codes) for operation in operations(descriptor))
+
+
 async def serve(settings: Settings, emit: Emit = ignore) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once, as if nobody listened."""
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def ask() -> None:
-        asked.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask)
+    """Serve until SIGTERM or SIGINT, then drain."""
+    stop = stop_signal()
     async with running(settings, emit=emit) as bridge:
         emit(Serving(address=bridge.address, wallet_url=settings.wallet.url))
-        await asked.wait()
+        await stop
         emit(Draining(drain_s=settings.server.drain_s))
         await bridge.drain(settings.server.drain_s)
     emit(Stopped())
 
 
+def stop_signal() -> asyncio.Future[None]:
+    """Return what is done at the first SIGTERM or SIGINT. A second one ends the process at once, as it would anyway."""
+    loop = asyncio.get_running_loop()
+    stop = loop.create_future()
+
+    def ask() -> None:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stop.set_result(None)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, ask)
+    return stop
+
+
 # --- gRPC -------------------------------------------------------------------------------------------------------
 
 
-def _add_service(
-    server: grpc.aio.Server, service: BridgeService, descriptor: ServiceDescriptor, codes: dict[int, CodeRule]
-) -> None:
+def _add_service(server: grpc.aio.Server, service: BridgeService, name: str, compiled: Sequence[Route]) -> None:
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        operation.method: grpc.unary_unary_rpc_method_handler(
-            _behaviour(service, Route(operation, codes)), response_serializer=_serialize
+        route.operation.method: grpc.unary_unary_rpc_method_handler(
+            _behaviour(service, route), response_serializer=_serialize
         )
-        for operation in operations(descriptor)
+        for route in compiled
     }
     # Both ways, as generated code does: other engines and method names in telemetry need the second.
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(descriptor.full_name, handlers),))
-    server.add_registered_method_handlers(descriptor.full_name, handlers)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    server.add_registered_method_handlers(name, handlers)
 
 
 def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes, Context], Awaitable[Message]]:
@@ -193,7 +208,3 @@ def _keyring(settings: Settings) -> Keyring:
         Credentials(provider_id, provider.access_key.get_secret_value(), provider.private_key.get_secret_value())
         for provider_id, provider in settings.wallet.providers.items()
     )
-
-
-def _code_rules(settings: Settings) -> dict[int, CodeRule]:
-    return {code: CodeRule(rule.grpc or GrpcCode.OK, rule.reason or "") for code, rule in settings.wallet.codes.items()}

@@ -64,7 +64,10 @@ class _Evidence:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._stream_id = 0
+        self._tcp: Any = None
         self._steps: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
+            "connection.connect_tcp.complete": self._connected,
+            "connection.start_tls.failed": self._tls_failed,
             "connection.start_tls.complete": self._tls_done,
             "http2.send_request_headers.started": self._sending,
         }
@@ -73,6 +76,12 @@ class _Evidence:
         step = self._steps.get(name)
         if step is not None:
             await step(facts)
+
+    async def _connected(self, facts: dict[str, Any]) -> None:
+        self._tcp = facts["return_value"]
+
+    async def _tls_failed(self, _facts: dict[str, Any]) -> None:
+        await self._tcp.aclose()  # nobody else does: a handshake that times out would leave its socket open
 
     async def _tls_done(self, facts: dict[str, Any]) -> None:
         stream = facts["return_value"]
@@ -102,11 +111,12 @@ class _Evidence:
 # Which exception, anywhere in the chain, gives which cause; the first row that fits wins.
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (Http2RequiredError, "http2_required"),
+    # Before tls: a handshake that stalls until the time-out has an SSLWantReadError in its chain.
+    (httpx.TimeoutException, "timeout"),
+    (TimeoutError, "timeout"),
     (ssl.SSLError, "tls"),
     (socket.gaierror, "dns"),
     (ConnectionRefusedError, "refused"),
-    (TimeoutError, "timeout"),
-    (httpx.TimeoutException, "timeout"),
 )
 
 

@@ -1,0 +1,128 @@
+"""The command `bridge`: one function for each sub-command, and the one place where their errors become exit codes.
+
+Exit codes: 0 done, 1 the call failed, 2 it could not start (settings, address, arguments).
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from bridge import __version__, call, demo, sandbox
+from bridge.config import SettingsError, describe, load
+from bridge.operation import ContractError
+from bridge.server import SERVICES, ListenError, routes, serve, stop_signal
+from bridge.settings_values import split_listen
+from bridge.telemetry.logs import LogEvents, configure
+
+CANNOT_START = (SettingsError, ContractError, ListenError, OSError)
+SANDBOX_LISTEN = "127.0.0.1:8080"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command and return the exit code; what cannot start is told in plain lines, not in a traceback."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except CANNOT_START as error:
+        for line in str(error).splitlines():
+            print(f"bridge: {line}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bridge", description="A gRPC-to-REST bridge for the wallet.")
+    parser.add_argument("--version", action="version", version=f"bridge {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("serve", help="take gRPC calls and carry them to the wallet")
+    command.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
+    command.add_argument("--check", action="store_true", help="check the settings, print them and exit")
+    command.set_defaults(run=_serve)
+
+    command = commands.add_parser("sandbox", help="run a wallet for tests, with test tokens for every failure")
+    command.add_argument("--listen", default=SANDBOX_LISTEN, metavar="HOST:PORT", help="default: %(default)s")
+    command.add_argument("--config", type=Path, metavar="FILE", help="take the providers from here, not the samples")
+    command.add_argument("--certificate-file", metavar="FILE", help="PEM; with it and --key-file: TLS")
+    command.add_argument("--key-file", metavar="FILE", help="PEM")
+    command.add_argument("--tokens", action="store_true", help="print the test tokens and exit")
+    command.set_defaults(run=_sandbox)
+
+    command = commands.add_parser("call", help="call a bridge and print the typed answer, or the status with details")
+    call.add_arguments(command)
+    command.set_defaults(run=call.run)
+
+    command = commands.add_parser("demo", help="sandbox and bridge in one, with one call shown (`make run`)")
+    command.set_defaults(run=lambda _: _run(demo.run()))
+    return parser
+
+
+def _run(main_coroutine: Coroutine[Any, Any, None]) -> int:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main_coroutine)
+    return 0
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop  # noqa: PLC0415 - it does not exist everywhere
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    settings = load(parsed.config, os.environ)
+    if parsed.check:
+        for service in SERVICES:
+            routes(service, settings)
+        print(describe(settings))
+        return 0
+    configure(settings.telemetry.log_level, settings.telemetry.log_format)
+    return _run(serve(settings, emit=LogEvents()))
+
+
+def _sandbox(parsed: argparse.Namespace) -> int:
+    if parsed.tokens:
+        print(sandbox.plain_text())
+        return 0
+    return _run(_serve_sandbox(parsed))
+
+
+async def _serve_sandbox(parsed: argparse.Namespace) -> None:
+    host, port = _address(parsed.listen)
+    stop = stop_signal()
+    async with sandbox.serve(
+        host,
+        port,
+        providers=_providers(parsed.config),
+        certificate_file=parsed.certificate_file,
+        key_file=parsed.key_file,
+        on_call=_print_call,
+    ) as wallet:
+        print(f"sandbox wallet on {wallet.url}, until Ctrl-C", flush=True)
+        await stop
+
+
+def _address(listen: str) -> tuple[str, int]:
+    try:
+        return split_listen(listen)
+    except ValueError:
+        raise SettingsError(f'--listen: wants host:port, like "{SANDBOX_LISTEN}"') from None
+
+
+def _providers(config: Path | None) -> Sequence[sandbox.Provider]:
+    if config is None:
+        return sandbox.SAMPLE_PROVIDERS
+    return [
+        sandbox.Provider(provider_id, provider.access_key.get_secret_value(), provider.private_key.get_secret_value())
+        for provider_id, provider in load(config).wallet.providers.items()
+    ]
+
+
+def _print_call(received: sandbox.Received) -> None:
+    what = received.refusal or received.test_token or "success"
+    print(f"{received.method} {received.path}: {received.status or 'no answer'} ({what})", flush=True)

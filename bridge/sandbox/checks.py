@@ -1,0 +1,149 @@
+"""Everything that a request must be before the wallet does anything, checked from the outside in.
+
+Written from the wallet's documentation alone, with the standard library alone: it judges what the bridge sends.
+What the wallet itself would say is in its words (a JSON body); what a web server before it would say is a page.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from bridge.sandbox.answers import Answer, failure, page
+from bridge.sandbox.operations import Operation
+from bridge.sandbox.providers import Provider
+
+BODY_BYTES_MAX = 65_536
+"""A terminate has some hundred bytes; beyond this nobody means it."""
+
+_JSON = b"application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request as it came off the wire. What a repr must not show is not in it."""
+
+    http_version: str
+    method: str
+    path: str
+    """Without the query."""
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    """Names in lower case, in the order in which they came, without HTTP/2's pseudo-headers."""
+    body: bytes = field(repr=False)
+    """As received; cut after BODY_BYTES_MAX + 1 bytes."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the value of a header that must be there once; None if it is missing or there twice."""
+        values = [value for key, value in self.headers if key == name]
+        return values[0] if len(values) == 1 else None
+
+
+class Refusal(Exception):
+    """The request is refused with `answer`. Its text says why and quotes no credential, signature or token."""
+
+    def __init__(self, answer: Answer, why: str, *, is_authorised: bool = False) -> None:
+        super().__init__(why)
+        self.answer = answer
+        self.is_authorised = is_authorised
+
+
+def find_operation(request: Request, operations: Mapping[str, Operation]) -> Operation:
+    """Return the operation that is asked for; raise Refusal for what a web server would not let through."""
+    if request.http_version != "2":
+        _turn_away(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "the wallet speaks HTTP/2 only")
+    if (operation := operations.get(request.path)) is None:
+        _turn_away(HTTPStatus.NOT_FOUND, "there is no operation at this path")
+    if request.method != "POST":
+        _turn_away(HTTPStatus.METHOD_NOT_ALLOWED, "the method must be POST", ((b"allow", b"POST"),))
+    if len(request.body) > BODY_BYTES_MAX:
+        _turn_away(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {BODY_BYTES_MAX} bytes")
+    for name in (b"content-type", b"accept"):
+        if request.header(name) != _JSON:
+            _turn_away(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{name.decode()} must be application/json, once")
+    return operation
+
+
+def authorise(request: Request, providers: Mapping[bytes, Provider]) -> Provider:
+    """Return the provider that sent and signed the request; raise Refusal (401, 403) when none did.
+
+    `providers` is keyed by the user of HTTP Basic: the decimal text of the provider_id.
+    """
+    user, access_key = _basic_credentials(request.header(b"authorization"))
+    provider = providers.get(user)
+    if provider is None or not hmac.compare_digest(access_key, provider.access_key.encode()):
+        _refuse(HTTPStatus.UNAUTHORIZED, "authorization names no known provider with its access key")
+    signature = request.header(b"x-request-signature") or b""
+    if not hmac.compare_digest(signature, signature_of(request.body, provider)):
+        _refuse(HTTPStatus.FORBIDDEN, "x-request-signature is not that of this body with the provider's private key")
+    return provider
+
+
+def signature_of(body: bytes, provider: Provider) -> bytes:
+    """Return HMAC-SHA256 of the body in lower-case hex, 64 characters (page security/request-signature)."""
+    return hmac.new(provider.private_key.encode(), body, hashlib.sha256).hexdigest().encode()
+
+
+def read_fields(request: Request, operation: Operation, provider: Provider) -> Mapping[str, Any]:
+    """Return the body's members, every one as the operation wants it; raise Refusal (400, 422, 403) otherwise."""
+    members = _json_object(request.body)
+    required = operation.fields.keys() - operation.optional_fields
+    if missing := sorted(required - members.keys()):
+        _refuse(HTTPStatus.UNPROCESSABLE_ENTITY, f"missing: {', '.join(missing)}", is_authorised=True)
+    if unknown := len(members.keys() - operation.fields.keys()):
+        _refuse(HTTPStatus.UNPROCESSABLE_ENTITY, f"{unknown} fields are not the operation's", is_authorised=True)
+    for name, value in members.items():
+        if not operation.fields[name].accepts(value):
+            rule = operation.fields[name].wants
+            _refuse(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be {rule}", is_authorised=True)
+    if members["provider_id"] != provider.provider_id:
+        _refuse(HTTPStatus.FORBIDDEN, "provider_id is not the provider that authorization names")
+    return members
+
+
+def _basic_credentials(authorization: bytes | None) -> tuple[bytes, bytes]:
+    """Return user and password of HTTP Basic (RFC 7617, section 2); both empty when there are none."""
+    scheme, _, encoded = (authorization or b"").partition(b" ")
+    try:
+        credentials = base64.b64decode(encoded, validate=True) if scheme.lower() == b"basic" else b""
+    except binascii.Error:
+        credentials = b""
+    user, _, password = credentials.partition(b":")
+    return user, password
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        # Refuses a lone surrogate: it has no UTF-8, so that it could not be echoed.
+        json.dumps(value, ensure_ascii=False).encode()
+    # ValueError covers JSON, UTF-8, surrogates, duplicate names and integers beyond Python's 4300 digits.
+    except (ValueError, RecursionError):
+        _refuse(HTTPStatus.BAD_REQUEST, "the body is not JSON in UTF-8 with unique names", is_authorised=True)
+    if not isinstance(value, dict):
+        _refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not a JSON object", is_authorised=True)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate name")
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _turn_away(status: HTTPStatus, why: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> NoReturn:
+    raise Refusal(page(status, headers), why)
+
+
+def _refuse(status: HTTPStatus, why: str, *, is_authorised: bool = False) -> NoReturn:
+    # The wallet's codes for these are not published: 9000 + the HTTP status is the sandbox's own choice.
+    raise Refusal(failure(status, 9000 + status, f"Sandbox: {why}."), why, is_authorised=is_authorised)

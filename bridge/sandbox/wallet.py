@@ -1,0 +1,71 @@
+"""The wallet's way of a request: check, find the test token, decide the answer. Pure: no I/O and no clock."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from bridge.sandbox.answers import Headers, envelope
+from bridge.sandbox.checks import Refusal, Request, authorise, find_operation, read_fields
+from bridge.sandbox.operations import Operation
+from bridge.sandbox.plans import Plan, Reply, status_of
+from bridge.sandbox.providers import Provider
+from bridge.sandbox.recipes import Call, succeed
+from bridge.sandbox.tokens import find_row
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What the sandbox was asked and what it decided. Its repr shows no credential, signature, token or body."""
+
+    http_version: str
+    method: str
+    path: str
+    headers: Headers = field(repr=False)
+    """Names in lower case, in the order in which they came, without HTTP/2's pseudo-headers."""
+    body: bytes = field(repr=False)
+    """As received, byte for byte; cut after checks.BODY_BYTES_MAX + 1 bytes."""
+    token: str | None = field(default=None, repr=False)
+    """The session token of a request that passed every check; None for one that was refused."""
+    test_token: str = ""
+    """The row of the table of test tokens that decided the answer; "" where none did."""
+    authorised: bool = False
+    """Credentials, signature and provider_id belong together."""
+    status: int | None = None
+    """The HTTP status of the answer; None for one that never comes."""
+    refusal: str = ""
+    """Why a check refused the request; "" for one that passed every check."""
+
+
+class Wallet:
+    """Decides every answer. It keeps no state: a token can be terminated as often as one likes.
+
+    ValueError when two providers have one id.
+    """
+
+    def __init__(self, providers: Iterable[Provider], operations: Mapping[str, Operation]) -> None:
+        self._providers: dict[bytes, Provider] = {}
+        self._operations = operations
+        for provider in providers:
+            user = str(provider.provider_id).encode()
+            if user in self._providers:
+                raise ValueError(f"provider {provider.provider_id} is given twice")
+            self._providers[user] = provider
+
+    def decide(self, request: Request) -> tuple[Received, Plan]:
+        """Return the record of a request and how it is to be answered."""
+        received = Received(request.http_version, request.method, request.path, request.headers, request.body)
+        try:
+            call = self._admit(request)
+        except Refusal as no:
+            received = replace(received, authorised=no.is_authorised, status=no.answer.status, refusal=str(no))
+            return received, Reply(no.answer)
+        row = find_row(call.token)
+        plan = row.plan(call) if row else succeed(call)
+        name = row.token if row else ""
+        return replace(received, token=call.token, test_token=name, authorised=True, status=status_of(plan)), plan
+
+    def _admit(self, request: Request) -> Call:
+        operation = find_operation(request, self._operations)
+        provider = authorise(request, self._providers)
+        fields = read_fields(request, operation, provider)
+        members = {**envelope(status=True, code=1, message=""), **operation.success(fields)}
+        return Call(str(fields.get("token", "")), members)

@@ -50,9 +50,9 @@ class UnreadableFile(Exception):
 
 def toml_source(path: Path, known: Mapping[str, Setting]) -> Source:
     """Read a TOML file, relative paths in it counted from its own folder; raise UnreadableFile."""
-    problems: list[str] = []
-    tree = _checked(_parse(path, _read(path)), known, (), path.parent, problems)
-    return Source(tree, tuple(problems))
+    reading = _Reading(known, path.parent)
+    tree = reading.checked(_parse(path, _read(path)), known, ())
+    return Source(tree, tuple(reading.problems))
 
 
 def environment_source(environ: Mapping[str, str], known: Mapping[str, Setting]) -> Source:
@@ -106,23 +106,29 @@ def _toml_problem(text: str) -> str:
     return f"line {place['line']} is not TOML: {one_line(place['what'])}, at column {place['column']}"
 
 
-def _checked(
-    tree: Mapping[str, Any], known: Mapping[str, Setting], above: Key, folder: Path, problems: list[str]
-) -> dict[str, Any]:
-    """Return the part of a tree that is known; add a line to the problems for each name that is not."""
-    taken: dict[str, Any] = {}
-    for name, value in tree.items():
-        key = (*above, name)
-        setting = known.get(name, known.get(ANY))
-        if setting is None:
-            problems.append(unknown_key(key, known))
-        elif not setting.below:
-            taken[name] = _entered(value, setting, folder)
-        elif isinstance(value, dict):
-            taken[name] = _checked(value, setting.below, key, folder, problems)
-        else:
-            problems.append(f"{dotted(key)}: wants {setting.wants}")
-    return taken
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One passage through a file's tree."""
+
+    all_known: Mapping[str, Setting]
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+
+    def checked(self, tree: Mapping[str, Any], known: Mapping[str, Setting], above: Key) -> dict[str, Any]:
+        """Return the part of a tree that is known; add a line to the problems for each name that is not."""
+        taken: dict[str, Any] = {}
+        for name, value in tree.items():
+            key = (*above, name)
+            setting = known.get(name, known.get(ANY))
+            if setting is None:
+                self.problems.append(unknown_key(key, self.all_known))
+            elif not setting.below:
+                taken[name] = _entered(value, setting, self.folder)
+            elif isinstance(value, dict):
+                taken[name] = self.checked(value, setting.below, key)
+            else:
+                self.problems.append(f"{dotted(key)}: wants a table, [{dotted(key)}]")
+        return taken
 
 
 def _entered(value: Any, setting: Setting, folder: Path) -> Any:

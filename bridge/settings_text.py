@@ -90,7 +90,7 @@ def one_line(text: str) -> str:
 
 def unknown_key(key: Key, known: Mapping[str, Setting]) -> str:
     """Return the line for a key that does not exist."""
-    closest = _closest(key, (other for other, _ in _keys_like(key, known)))
+    closest = _closest(key, (other for other, _ in _keys_like(key, known) if key[: len(other)] != other))
     return _not_a_setting(dotted(key), dotted(closest))
 
 
@@ -113,41 +113,47 @@ def describe(settings: BaseModel) -> str:
 
 def _setting(info: FieldInfo) -> Setting:
     wants = info.description or "a table"
-    types = (info.annotation, *get_args(info.annotation))
-    if _is_model(types[0]):
-        return Setting(wants, settings_of(types[0]))
-    if _is_model(types[-1]):
-        return Setting(wants, {ANY: Setting("a table", settings_of(types[-1]))})
-    return Setting(wants, is_path=Path in types, is_secret=SecretStr in types)
+    types = tuple(_types(info.annotation))
+    table = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    if table is None:
+        return Setting(wants, is_path=Path in types, is_secret=SecretStr in types)
+    below = settings_of(table)
+    return Setting(wants, below if table is info.annotation else {ANY: Setting("a table", below)})
 
 
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _types(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and all that it is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)
 
 
 def _closest(key: Key, keys: Iterable[Key]) -> Key:
     by_name = {dotted(other): other for other in keys}
-    names = difflib.get_close_matches(dotted(key), by_name, n=1)
-    return by_name[names[0]] if names else ()
+    same = next((other for other in by_name.values() if other[-1] == key[-1]), ())
+    # The section's name makes all keys of a section a little alike, which must not be enough.
+    names = difflib.get_close_matches(dotted(key), by_name, n=1, cutoff=0.75)
+    return same or (by_name[names[0]] if names else ())
 
 
 def _keys_like(key: Key, known: Mapping[str, Setting], above: Key = ()) -> Iterator[tuple[Key, Setting]]:
     """Yield every key there is, with the ids that the given key has in their places."""
+    id_ = key[len(above)] if len(key) > len(above) else ""
     for name, setting in known.items():
-        if name == ANY and len(key) <= len(above):
-            continue
-        here = (*above, key[len(above)] if name == ANY else name)
-        yield here, setting
-        yield from _keys_like(key, setting.below, here)
+        if name != ANY or id_.isdecimal():
+            here = (*above, id_ if name == ANY else name)
+            yield here, setting
+            yield from _keys_like(key, setting.below, here)
 
 
 def _not_a_setting(name: str, closest: str) -> str:
-    hint = f"; did you mean {one_line(closest)}?" if closest else ""
+    hint = f"; did you mean {closest}?" if closest else ""
     return f"{one_line(name)}: is not a setting{hint}"
 
 
 def _error_line(detail: ErrorDetails, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> str:
-    key = tuple(str(part) for part in detail["loc"] if part != IN_KEY)
+    parts = detail["loc"][:-1] if detail["loc"][-1] == IN_KEY else detail["loc"]
+    key = tuple(str(part) for part in parts)
     return f"{dotted(key)}: {_complaint(detail['type'], detail['msg'], find(known, key))}{_given(key, variables)}"
 
 

@@ -133,10 +133,13 @@ def _number(value: object) -> object:
     return value
 
 
-def _decimal(text: object) -> int:
-    if not isinstance(text, str) or not DECIMAL.fullmatch(text):
-        raise ValueError
-    return int(text)
+def _uint64(lowest: int) -> BeforeValidator:
+    def check(text: object) -> int:
+        if isinstance(text, str) and DECIMAL.fullmatch(text) and lowest <= int(text) <= UINT64_MAX:
+            return int(text)
+        raise refused(f"wants a number from {lowest} to {UINT64_MAX} as its last part, without leading zeros")
+
+    return BeforeValidator(check)
 
 
 def _not_success(code: int) -> int:
@@ -161,7 +164,7 @@ Listen = Annotated[str, AfterValidator(_listen)]
 WalletUrl = Annotated[str, AfterValidator(canonical_url)]
 CaFile = Annotated[Path, AfterValidator(_ca_file)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-ProviderId = Annotated[int, BeforeValidator(_decimal), Field(ge=1, le=UINT64_MAX)]
-CodeNumber = Annotated[int, BeforeValidator(_decimal), Field(ge=0, le=UINT64_MAX), AfterValidator(_not_success)]
+ProviderId = Annotated[int, _uint64(1)]
+CodeNumber = Annotated[int, _uint64(0), AfterValidator(_not_success)]
 GrpcCodeName = Annotated[GrpcCode, BeforeValidator(_grpc_code)]
 Reason = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,62}$"), AfterValidator(_own_reason)]

@@ -20,7 +20,7 @@ NOT_PROCESSED = Failure("UNAVAILABLE", "WALLET_NOT_PROCESSED", "NOT_PROCESSED", 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Certificates of every kind, made once."""
+    """Make certificates of every kind, once."""
     return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 

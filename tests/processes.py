@@ -1,0 +1,59 @@
+"""Real processes for tests: start `python -m bridge ...`, read what it says line by line, send signals, see the end."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+
+class Command:
+    """A running `bridge` command. Its lines are read as they come; none is lost."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        """Standard output and standard error, in the order of arrival."""
+
+    async def line(self, matches: Callable[[str], bool]) -> str:
+        """Read on until a line matches and return it; fail with all lines when the process ends before."""
+        assert self.process.stdout is not None
+        while raw := await self.process.stdout.readline():
+            self.lines.append(raw.decode())
+            if matches(self.lines[-1]):
+                return self.lines[-1]
+        raise AssertionError(f"the process ended with {await self.process.wait()}: {self.output}")
+
+    async def end(self) -> int:
+        """Read to the end and return the exit code."""
+        assert self.process.stdout is not None
+        self.lines.append((await self.process.stdout.read()).decode())
+        return await self.process.wait()
+
+    @property
+    def output(self) -> str:
+        """Everything that was read so far."""
+        return "".join(self.lines)
+
+
+@asynccontextmanager
+async def bridge_command(*arguments: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Command]:
+    """Start `bridge` with these arguments, and these variables beside the test's own; kill what is left of it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bridge",
+        *arguments,
+        env={**os.environ, **(environ or {})},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        # A line may hold a long answer; the default limit of 64 KiB is for chats.
+        limit=2**22,
+    )
+    command = Command(process)
+    try:
+        yield command
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await command.end()

@@ -1,0 +1,47 @@
+"""Configuration files that are right but for what a test is about."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from bridge.config import SettingsError, load
+
+ACCESS_KEY = "abcde12345"
+PRIVATE_KEY = "e56eb966-a55f-4087-bc7d-e66df1f377a1"
+PROVIDER = "wallet.providers.12345"
+UINT64_MAX = 18446744073709551615
+
+URL = 'url = "https://wallet.example"'
+KEYS = f'access_key = "{ACCESS_KEY}"\nprivate_key = "{PRIVATE_KEY}"'
+
+# What errors say.
+PROVIDERS_MISSING = "wallet.providers: is missing; wants credentials of at least one provider, [wallet.providers.<id>]"
+ACCESS_KEY_EITHER = "wants exactly one of access_key and access_key_file"
+PRIVATE_KEY_EITHER = "wants exactly one of private_key and private_key_file"
+WHOLE_WANTS = "wants either success = true alone, or both grpc and reason"
+URL_WANTS = "wants the wallet's address, like https://wallet.example"
+BOOL_WANTS = "wants true or false"
+GRPC_WANTS = 'wants the name of a gRPC code, like "NOT_FOUND", but not OK'
+REASON_WANTS = 'wants A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
+CODE_WANTS = f"wants a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
+
+
+def toml(*, server: str = "", wallet: str = URL, keys: str = KEYS, rest: str = "") -> str:
+    """Return a file that is right but for what is asked for: the lines of each section."""
+    return f"[server]\n{server}\n[wallet]\n{wallet}\n[wallet.providers.12345]\n{keys}\n{rest}\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write bridge.toml into a folder."""
+    path = folder / "bridge.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Return the lines with which settings are refused."""
+    with pytest.raises(SettingsError) as refused:
+        load(path, environ)
+    return str(refused.value).split("\n")

@@ -1,0 +1,128 @@
+"""The way of a call by itself: what it reports, and that nothing unexpected gets out of it but a BRIDGE_FAULT."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from bridge.deadline import DeadlineLimits
+from bridge.errors import BridgeDraining, BridgeError, BridgeFault, BridgeFaultBeforeSend
+from bridge.http2.transport import Http2Transport
+from bridge.operation import operations
+from bridge.server import SERVICES
+from bridge.service import BridgeService, Route
+from bridge.signing import Credentials, Keyring
+from bridge.telemetry.events import CallEnded, Event
+from bridge.wallet import WalletClient
+from faults.behaviours import terminated, terminated_with
+from faults.server import FaultServer
+from wallet.v1.wallet_service_pb2 import TerminateResponse
+from whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, terminate_request
+
+SECRET = "a text that nobody may read"
+ROUTE = Route(operations(SERVICES[0])[0], {})
+REQUEST = terminate_request().SerializeToString()
+
+
+class Broken(httpx.AsyncBaseTransport):
+    """A transport with a bug."""
+
+    async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
+        """Fail in a way that nobody expects."""
+        raise KeyError(SECRET)
+
+
+class BrokenKeyring(Keyring):
+    """A keyring with a bug."""
+
+    def credentials(self, _provider_id: int) -> Credentials:
+        """Fail in a way that nobody expects."""
+        raise KeyError(SECRET)
+
+
+KEYRING = Keyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
+
+
+@asynccontextmanager
+async def service_of(
+    transport: httpx.AsyncBaseTransport,
+    events: list[Event],
+    url: str = "https://wallet.example",
+    keyring: Keyring = KEYRING,
+) -> AsyncIterator[BridgeService]:
+    """Put a service together that reports into this list."""
+    wallet = WalletClient(transport, url)
+    yield BridgeService(keyring, wallet, DeadlineLimits(), events.append)
+    await wallet.aclose()
+
+
+@pytest.mark.parametrize(
+    ("transport", "keyring", "expected"),
+    [
+        pytest.param(Broken(), KEYRING, BridgeFault, id="after the first byte, for all we know"),
+        pytest.param(Broken(), BrokenKeyring([]), BridgeFaultBeforeSend, id="before the first byte"),
+    ],
+)
+async def test_unexpected_exception(
+    transport: httpx.AsyncBaseTransport, keyring: Keyring, expected: type[BridgeError]
+) -> None:
+    """An exception that nobody expects is BRIDGE_FAULT with the outcome that is certain; only its place is reported."""
+    events: list[Event] = []
+    async with service_of(transport, events, keyring=keyring) as service:
+        with pytest.raises(expected) as raised:
+            await service.handle(ROUTE, REQUEST, None)
+    (event,) = events
+    assert isinstance(event, CallEnded)
+    assert event.reason == "BRIDGE_FAULT"
+    assert event.fault.startswith("KeyError at service.py:")
+    assert SECRET not in repr(event) + repr(raised.value)
+    assert raised.value.__suppress_context__
+
+
+async def test_success_is_reported_with_drift() -> None:
+    """A success without message, with a member that nobody knows, is OK and reported with both."""
+    events: list[Event] = []
+    behaviour = terminated_with(extra=1)
+    async with (
+        FaultServer(behaviour) as wallet,
+        service_of(Http2Transport(httpx.create_ssl_context()), events, wallet.url) as service,
+    ):
+        await service.handle(ROUTE, REQUEST, None)
+    (event,) = events
+    assert isinstance(event, CallEnded)
+    assert (event.grpc_code, event.provider_id, event.attempts) == ("OK", 1, 1)
+    assert (event.http_status, event.wallet_code, event.unknown_count, event.missing_fields) == (200, 1, 1, ())
+    assert TOKEN not in repr(event)
+
+
+async def test_report_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A listener that fails does not undo the call: its caller still gets OK, and the log says where it failed."""
+
+    def broken(_event: Event) -> None:
+        raise OSError(SECRET)
+
+    async with FaultServer(terminated) as wallet:
+        client = WalletClient(Http2Transport(httpx.create_ssl_context()), wallet.url)
+        service = BridgeService(KEYRING, client, DeadlineLimits(), broken)
+        with caplog.at_level(logging.ERROR):
+            response = await service.handle(ROUTE, REQUEST, None)
+        await client.aclose()
+    assert isinstance(response, TerminateResponse)
+    assert response.token == TOKEN
+    assert "OSError at service.py:" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_draining_service_refuses() -> None:
+    """Once it refuses, a call is BRIDGE_DRAINING before anything of it is read; those under way are waited for."""
+    events: list[Event] = []
+    async with service_of(Broken(), events) as service:
+        service.in_flight.refuse()
+        with pytest.raises(BridgeDraining):
+            await service.handle(ROUTE, b"\xff", None)
+        await asyncio.wait_for(service.in_flight.idle(), timeout=20)
+    assert isinstance(events[0], CallEnded)
+    assert (events[0].reason, events[0].provider_id) == ("BRIDGE_DRAINING", 0)

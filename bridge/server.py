@@ -22,7 +22,6 @@ from bridge.operation import operations
 from bridge.outcome import GrpcCode
 from bridge.retry import RetryPolicy
 from bridge.service import BridgeService, Route
-from bridge.signing import Credentials, Keyring
 from bridge.status import wire_status
 from bridge.telemetry.events import Draining, Emit, Serving, Stopped, ignore
 from bridge.verdict import CodeRule
@@ -86,7 +85,7 @@ async def running(
     """Run a bridge for as long as the context lasts; raise ContractError or ListenError where it cannot start."""
     wallet = _wallet_client(settings)
     try:
-        service = BridgeService(_keyring(settings), wallet, settings.wallet.deadlines, emit)
+        service = BridgeService(settings.wallet.keyring, wallet, settings.wallet.deadlines, emit)
         server = grpc.aio.server(options=OPTIONS)
         for descriptor in services:
             _add_service(server, service, descriptor.full_name, routes(descriptor, settings))
@@ -200,11 +199,4 @@ def _wallet_client(settings: Settings) -> WalletClient:
         wallet.url,
         connect_timeout_s=wallet.connect_timeout_s,
         retries=RetryPolicy(repeat_unknown=wallet.retry_unknown),
-    )
-
-
-def _keyring(settings: Settings) -> Keyring:
-    return Keyring(
-        Credentials(provider_id, provider.access_key.get_secret_value(), provider.private_key.get_secret_value())
-        for provider_id, provider in settings.wallet.providers.items()
     )

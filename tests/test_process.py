@@ -24,7 +24,7 @@ STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 @asynccontextmanager
 async def serving(
-    wallet_url: str, settings: dict[str, str] | None = None
+    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS
 ) -> AsyncIterator[tuple[Command, grpc.aio.Channel]]:
     """Run `bridge serve` as a process until it serves, with a channel to it."""
     async with bridge_command("serve", environ=environment(wallet_url, settings)) as command:

@@ -5,6 +5,10 @@ import json
 from collections.abc import Callable
 
 import pytest
+from h2 import events
+from h2.errors import ErrorCodes
+from hyperframe.frame import PingFrame, SettingsFrame
+
 from faults.behaviours import (
     after,
     answer,
@@ -26,9 +30,6 @@ from faults.client import RawClient, terminate_body
 from faults.record import Received
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
-from h2 import events
-from h2.errors import ErrorCodes
-from hyperframe.frame import PingFrame, SettingsFrame
 
 UINT64_MAX = 2**64 - 1
 
@@ -111,20 +112,24 @@ async def test_processed_counts_whatever_follows() -> None:
         assert (reset.error_code, server.processed) == (ErrorCodes.INTERNAL_ERROR, ["lost"])
 
 
-async def test_hang_ends_with_its_stream() -> None:
-    """A hanging request is never answered, and is over once the client resets it."""
+@pytest.mark.parametrize("end", ["reset", "disconnect"])
+async def test_hang_ends_with_its_stream(end: str) -> None:
+    """A hanging request is never answered, and is over once the client resets it or leaves."""
 
     async def hang_and_tell(stream: Stream) -> None:
         await hang(stream)
         over.set()
 
     over = asyncio.Event()
-    async with FaultServer(hang_and_tell) as server, RawClient.connect(server.port) as client:
-        stream_id = client.request()
-        await client.ping()
-        assert (client.events_of(stream_id), over.is_set()) == ([], False)
-        client.h2.reset_stream(stream_id, ErrorCodes.CANCEL)
-        client.flush()
+    async with FaultServer(hang_and_tell) as server:
+        async with RawClient.connect(server.port) as client:
+            stream_id = client.request()
+            await client.ping()
+            assert (client.events_of(stream_id), over.is_set()) == ([], False)
+            if end == "reset":
+                client.h2.reset_stream(stream_id, ErrorCodes.CANCEL)
+                client.flush()
+                await over.wait()
         await over.wait()
 
 
@@ -217,4 +222,4 @@ async def test_recycling_retires_each_connection() -> None:
                 await client.answer(client.request())
                 await client.until_closed()
         assert [request.connection for request in server.requests] == [1, 1, 2, 2, 3, 3]
-        assert server.open_connections == []
+        await server.until(lambda: server.open_connections == [])

@@ -10,6 +10,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 import uvloop
+from h2 import events
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+from hyperframe.frame import DataFrame, GoAwayFrame
+
 from faults.behaviours import after, answer, by_token, endless, hang, terminated
 from faults.certificates import Certificates, Identity, write_certificates
 from faults.client import RawClient, terminate_body, well_behaved
@@ -17,10 +22,7 @@ from faults.connection import Connection
 from faults.record import Goaway, Reset
 from faults.server import FaultServer, Welcome, closing_server, refusing_port, silent_server
 from faults.stream import Behaviour, Stream
-from h2 import events
-from h2.errors import ErrorCodes
-from h2.settings import SettingCodes
-from hyperframe.frame import DataFrame, GoAwayFrame
+from faults.wire import PREFACE
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +63,11 @@ async def test_without_h2_in_alpn_it_refuses_to_talk(certificates: Certificates,
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
         assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == (offered[0] if offered else None)
         assert server.received_bytes == 0
-        writer.write(b"GET")
+        writer.write(PREFACE)
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
-    assert (server.received_bytes, len(server.client_errors)) == (3, 1)
+    assert (server.received_bytes, len(server.client_errors)) == (len(PREFACE), 1)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,11 @@ async def test_silent_server_stalls_the_handshake(certificates: Certificates) ->
 
 async def test_closing_server_sends_fin() -> None:
     """A closing server accepts and sends FIN, also to a client that has spoken already."""
-    async with closing_server() as server, RawClient.connect(server.port) as client:
-        await client.until_closed()
+    async with closing_server() as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connected:
+            connected.sendall(PREFACE)
+            connected.settimeout(0)
+            assert await asyncio.get_running_loop().sock_recv(connected, 1) == b""
     assert server.connections == 1
 
 
@@ -140,14 +145,15 @@ def test_refusing_port_refuses() -> None:
 async def test_offline_is_a_restart() -> None:
     """Going offline resets connections and refuses new ones; afterwards the same port serves again."""
     async with FaultServer(terminated) as server:
-        async with RawClient.connect(server.port) as client:
+        port = server.port
+        async with RawClient.connect(port) as client:
             await client.answer(client.request())
             async with server.offline():
                 with pytest.raises(ConnectionResetError):
                     await client.until_closed()
                 with pytest.raises(ConnectionRefusedError):
-                    socket.create_connection(("127.0.0.1", server.port))
-        async with RawClient.connect(server.port) as client:
+                    socket.create_connection(("127.0.0.1", port))
+        async with RawClient.connect(port) as client:
             assert (await client.answer(client.request())).headers[":status"] == "200"
         assert server.connections == 2
 
@@ -198,6 +204,7 @@ async def test_records_what_the_client_ends() -> None:
         await client.ping()
         assert (server.open_streams, server.pings) == (1, 1)
         client.raw(GoAwayFrame(last_stream_id=0, error_code=ErrorCodes.NO_ERROR).serialize())
+        await client.ping()
         gate.set()
         assert (await client.answer(kept)).headers[":status"] == "200"
     assert server.resets == [Reset(connection=1, stream_id=cancelled, error_code=ErrorCodes.CANCEL)]

@@ -16,11 +16,16 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 def generate(target: Path) -> None:
     """Write messages, services and their type stubs to this folder, which must be empty."""
-    compile_protos(*(f"--{plugin}_out={target}" for plugin in ("python", "grpc_python", "mypy", "mypy_grpc")))
+    compile_protos(
+        f"--python_out={target}",
+        f"--grpc_python_out={target}",
+        f"--mypy_out=quiet:{target}",
+        f"--mypy_grpc_out=quiet:{target}",
+    )
 
 
 def files(folder: Path) -> set[str]:
-    """The files of this folder, relative, without what Python leaves behind."""
+    """Return the files of this folder, relative, without what Python leaves behind."""
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")

@@ -13,7 +13,7 @@ INCLUDES = (PROTOS, Path(annotations_pb2.__file__).parents[2], Path(protoc.__fil
 
 
 def sources() -> list[str]:
-    """Every proto of ours, as paths relative to PROTOS, sorted."""
+    """Return every proto of ours, as paths relative to PROTOS, sorted."""
     return sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.rglob("*.proto"))
 
 

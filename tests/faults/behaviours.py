@@ -7,11 +7,12 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 
+from h2.errors import ErrorCodes
+
 from faults.connection import Headers
 from faults.record import Received
 from faults.stream import Behaviour, Stream
 from faults.wire import GoneError
-from h2.errors import ErrorCodes
 
 JSON = (("content-type", "application/json"),)
 

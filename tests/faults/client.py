@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import httpx
-from faults.wire import take_frames
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from hpack.struct import Header
+
+from faults.wire import take_frames
 
 _Event = TypeVar("_Event", bound=events.Event)
 _READ_BYTES_MAX = 65536
@@ -51,6 +52,8 @@ class RawClient:
         self._inbound = bytearray()
         self.events: list[events.Event] = []
         """What arrived and was not yet taken by `next`."""
+        self.frame_types: list[int] = []
+        """The type byte of every frame that arrived, also of those that h2 makes no event of."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -137,6 +140,7 @@ class RawClient:
             raise EOFError
         self._inbound += data
         for frame in take_frames(self._inbound):
+            self.frame_types.append(frame[3])
             for event in self.h2.receive_data(frame):
                 self._react(event)
         self.flush()

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from socket import socket
 from typing import TypeAlias
 
+from hyperframe.frame import GoAwayFrame, RstStreamFrame
+
 from faults.record import Received, Record
 from faults.session import STREAM_ID_MAX, Exchange, Manners, Session
 from faults.wire import GoneError
-from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
 Dispatch: TypeAlias = Callable[["Connection", Received], None]

@@ -46,8 +46,8 @@ class Welcome(Enum):
 class FaultServer(Record, Manners):
     """A server on 127.0.0.1 for the time of its `async with`; see Manners for its options, Record for what it saw.
 
-    A behaviour that raises anything but GoneError resets its connection; leaving the block raises it again, in an
-    ExceptionGroup.
+    A behaviour that raises anything but GoneError resets its connection; leaving the block raises it again, in a
+    group.
     """
 
     behaviour: Behaviour
@@ -66,7 +66,7 @@ class FaultServer(Record, Manners):
         self._held: dict[int, Connection] = {}
         self._attending: set[asyncio.Task[None]] = set()
         self._behaving: set[asyncio.Task[None]] = set()
-        self._failures: list[Exception] = []
+        self._failures: list[BaseException] = []
 
     @property
     def port(self) -> int:
@@ -121,7 +121,7 @@ class FaultServer(Record, Manners):
         for connection in self._held.values():
             connection.release()
         if self._failures and error is None:
-            raise ExceptionGroup("behaviours of the fault server failed", self._failures)
+            raise BaseExceptionGroup("behaviours of the fault server failed", self._failures)
         if self._failures and error is not None:
             error.add_note(f"behaviours of the fault server failed too: {self._failures}")
 
@@ -178,7 +178,7 @@ class FaultServer(Record, Manners):
     def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         def note_end(task: asyncio.Task[None]) -> None:
             tasks.discard(task)
-            if not task.cancelled() and isinstance(failure := task.exception(), Exception):
+            if not task.cancelled() and (failure := task.exception()):
                 self._failures.append(failure)
 
         task = asyncio.create_task(work)
@@ -217,7 +217,9 @@ async def _behave(behaviour: Callable[[_Subject], Awaitable[None]], subject: _Su
         await behaviour(subject)
     except GoneError:
         pass
-    except Exception:
+    except asyncio.CancelledError:
+        raise
+    except BaseException:  # pytest's own failures are no Exception
         connection.abort()  # or else the test would wait for an answer until its time is up
         raise
 

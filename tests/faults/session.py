@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from socket import socket
 from typing import Any
 
-from faults.record import Goaway, Pulse, Received, Record, Reset
-from faults.wire import FRAME_HEADER_BYTES, PREFACE, GoneError, Wire, take_frames
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -20,6 +18,9 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
+
+from faults.record import Goaway, Pulse, Received, Record, Reset
+from faults.wire import FRAME_HEADER_BYTES, PREFACE, GoneError, Wire, take_frames
 
 STREAM_ID_MAX = 2**31 - 1
 _SETTINGS: Mapping[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100}

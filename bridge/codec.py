@@ -18,7 +18,7 @@ one without a value is left out only if the proto tells "unset" from "empty" (op
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, KeysView, Mapping
 from typing import Any
 
 import msgspec
@@ -37,7 +37,8 @@ _UNSIGNED_DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE]([+-]?[0-9
 DECIMAL_CHARACTERS_MAX = 64
 _EXPONENT_MAX = 300
 
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
+# Without -0: one number has one text, so that no two keys of a map are the same.
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 _INTEGER_CHARACTERS_MAX = 20  # -9223372036854775808 and 18446744073709551615: longer text is out of every range
 
 Write = Callable[[Any], Any]
@@ -172,9 +173,9 @@ class Codec:
         self._readers = {field.name: read for field, _, read in fields}
 
     @property
-    def field_names(self) -> frozenset[str]:
-        """The names of the message's fields."""
-        return frozenset(self._readers)
+    def field_names(self) -> KeysView[str]:
+        """The names of the message's fields, in the order of the proto."""
+        return self._readers.keys()
 
     def to_json(self, message: Message) -> dict[str, Any]:
         """Return the message as an object that `encode` can write."""

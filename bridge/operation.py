@@ -10,6 +10,7 @@
 What the engine cannot carry out is refused here, when the bridge starts, and not when the first call arrives.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,10 @@ ENVELOPE = {
     "message": Type.TYPE_STRING,
     "request_id": Type.TYPE_STRING,
 }
+
+
+# No templates: the wallet's operations have fixed paths, and a field in a path would not be signed. No query either.
+_FIXED_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
 class ContractError(Exception):
@@ -86,8 +91,8 @@ def _operation(method: MethodDescriptor) -> Operation:
 def _path(method: MethodDescriptor) -> str:
     rule = method.GetOptions().Extensions[HTTP]
     path: str = rule.post
-    # No path templates: the wallet's operations have fixed paths, and a field in a path would not be signed.
-    if not path.startswith("/") or "{" in path or rule.body != "*":
+    wants_more = rule.response_body or rule.additional_bindings
+    if not _FIXED_PATH.fullmatch(path) or rule.body != "*" or wants_more:
         raise ContractError(
             f'{method.full_name}: wants option (google.api.http) = {{ post: "/a/fixed/path" body: "*" }}'
         )

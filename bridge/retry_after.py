@@ -1,6 +1,7 @@
 """When the wallet wants to be asked again: the Retry-After header (RFC 9110, section 10.2.3)."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 RETRY_AFTER_MAX_S = 60.0
@@ -12,18 +13,28 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after")
     if value is None:
         return None
-    delay_s = _seconds(value.strip()) if value.strip().isdecimal() else _until(value, headers.get("date", ""))
+    value = value.strip()
+    # Only ASCII digits are digits here (RFC 9110, section 10.2.3: 1*DIGIT).
+    is_seconds = value.isascii() and value.isdecimal()
+    delay_s = _seconds(value) if is_seconds else _until(value, headers.get("date", ""))
     return None if delay_s is None else min(max(delay_s, 0.0), RETRY_AFTER_MAX_S)
 
 
 def _seconds(digits: str) -> float:
-    # Any number of digits may come; more than a few are above the maximum anyway.
-    return RETRY_AFTER_MAX_S if len(digits) > len("60") and int(digits[:19]) else float(int(digits[:19]))
+    # Any number of digits may come; three that count are above the maximum anyway.
+    counted = digits.lstrip("0")
+    return float(counted or 0) if len(counted) <= len("60") else RETRY_AFTER_MAX_S
 
 
 def _until(moment: str, now: str) -> float | None:
     # An HTTP-date is measured against the answer's own Date: no clock of ours, no difference between two clocks.
     try:
-        return (parsedate_to_datetime(moment) - parsedate_to_datetime(now)).total_seconds()
-    except (ValueError, TypeError):
+        return (_instant(moment) - _instant(now)).total_seconds()
+    except (ValueError, OverflowError):
         return None
+
+
+def _instant(date: str) -> datetime:
+    # An HTTP-date is in UTC, also in the one old form that does not say so (RFC 9110, section 5.6.7).
+    instant = parsedate_to_datetime(date)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

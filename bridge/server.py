@@ -195,8 +195,7 @@ def _wallet_client(settings: Settings) -> WalletClient:
     wallet = settings.wallet
     context = ssl.create_default_context(cafile=wallet.ca_file)
     return WalletClient(
-        Http2Transport(context),
+        Http2Transport(context, connect_timeout_s=wallet.connect_timeout_s),
         wallet.url,
-        connect_timeout_s=wallet.connect_timeout_s,
         retries=RetryPolicy(repeat_unknown=wallet.retry_unknown),
     )

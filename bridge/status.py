@@ -34,6 +34,7 @@ SAID_CHARACTERS_MAX = 128
 """Of the wallet's message inside the status message, which is percent-encoded: hence short, and ASCII only."""
 VIOLATIONS_MAX = 64
 PATH_CHARACTERS_MAX = 128
+"""Of a field's path, and of a cause, which names one where an answer is at fault: nesting makes both long."""
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 
@@ -79,9 +80,11 @@ def _status(error: BridgeError, characters_max: int, violations_max: int) -> Sta
 def _message(error: BridgeError) -> str:
     parts = [f"{error.reason}: {error.summary}"]
     if error.cause:
-        parts.append(f"Cause: {error.cause}.")
+        parts.append(f"Cause: {error.cause[:PATH_CHARACTERS_MAX]}.")
+    # A violation of the request as a whole has no path.
     parts.extend(
-        f"{violation.field[:PATH_CHARACTERS_MAX]} {violation.description}." for violation in error.violations[:3]
+        f"{violation.field[:PATH_CHARACTERS_MAX]} {violation.description}.".lstrip()
+        for violation in error.violations[:3]
     )
     if error.wallet.http_status:
         code = "" if error.wallet.code is None else f", code {error.wallet.code}"
@@ -115,7 +118,7 @@ def _error_info(error: BridgeError, facts: Facts, _violations_max: int) -> Messa
         metadata["code"] = str(facts.code)
     if facts.http_status:
         metadata["http_status"] = str(facts.http_status)
-    texts = {"message": facts.message, "request_id": facts.request_id, "cause": error.cause}
+    texts = {"message": facts.message, "request_id": facts.request_id, "cause": error.cause[:PATH_CHARACTERS_MAX]}
     metadata.update({name: text for name, text in texts.items() if text})
     return ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
 

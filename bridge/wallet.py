@@ -9,7 +9,7 @@ import httpx
 
 from bridge.deadline import Deadline
 from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
-from bridge.http2.progress import EXTENSION, Progress
+from bridge.http2.errors import outcome_of
 from bridge.operation import Operation
 from bridge.outcome import Outcome
 from bridge.retry import RetryPolicy
@@ -18,6 +18,10 @@ from bridge.verdict import Answer, Verdict
 
 ANSWER_BYTES_MAX = 64 * 1024
 """The longest body that is read; the wallet's own are below 1 KiB. What is longer is cut off and judged as invalid."""
+
+
+GUARD_S = 0.02
+"""How much later than the deadline a transport that does not keep it is cut off."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,13 +41,11 @@ class WalletClient:
         transport: httpx.AsyncBaseTransport,
         url: str,
         *,
-        connect_timeout_s: float = 1.0,
         retries: RetryPolicy | None = None,
     ) -> None:
         self._transport = transport
         self._base = httpx.URL(url)
         self._authority = (b"host", self._base.netloc)
-        self._connect_timeout_s = connect_timeout_s
         self._retries = retries or RetryPolicy()
         self._urls: dict[str, httpx.URL] = {}
 
@@ -69,16 +71,17 @@ class WalletClient:
         await self._transport.aclose()
 
     async def _attempt(self, post: Post, deadline: Deadline) -> Answer:
-        progress = Progress()
-        request = self._request(post, progress, deadline)
+        request = self._request(post, deadline)
         try:
-            async with asyncio.timeout(deadline.remaining_s()):
+            # The transport keeps the time and knows what is proven when it is over; this only guards against one that
+            # does not.
+            async with asyncio.timeout(deadline.remaining_s() + GUARD_S):
                 return await self._exchange(request)
         except TimeoutError:
-            raise _failure(progress, WalletTimeout, cause="timeout") from None
-        except httpx.TransportError:
+            raise WalletTimeout from None
+        except httpx.TransportError as error:
             # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
-            raise _failure(progress, WalletConnectionLost, cause=progress.cause) from None
+            raise _failure(error) from None
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
@@ -88,16 +91,14 @@ class WalletClient:
             await response.aclose()
         return Answer(response.status_code, body, response.headers, is_cut)
 
-    def _request(self, post: Post, progress: Progress, deadline: Deadline) -> httpx.Request:
-        # The deadline bounds the whole; httpx's own time-outs only have to end a connect that leads nowhere.
-        timeout = {"connect": min(self._connect_timeout_s, deadline.remaining_s())}
+    def _request(self, post: Post, deadline: Deadline) -> httpx.Request:
         return httpx.Request(
             "POST",
             self._url(post.operation.path),
             headers=[self._authority, *post.headers],
             # A stream of ours, not `content`: httpx would add headers to it, and nothing else may be sent.
             stream=httpx.ByteStream(post.body),
-            extensions={EXTENSION: progress, "timeout": timeout},
+            extensions={"timeout": {"read": max(deadline.remaining_s(), 0.0)}},
         )
 
     def _url(self, path: str) -> httpx.URL:
@@ -116,10 +117,11 @@ async def _read(stream: AsyncIterable[bytes]) -> tuple[bytes, bool]:
     return b"".join(chunks), False
 
 
-def _failure(progress: Progress, unknown: type[BridgeError], *, cause: str) -> BridgeError:
-    """Return the error for a POST without an answer: what is proven decides, not what was thrown."""
-    if progress.outcome is Outcome.NOT_SENT:
-        return WalletUnreachable(cause=cause)
-    if progress.outcome is Outcome.NOT_PROCESSED:
+def _failure(error: httpx.TransportError) -> BridgeError:
+    """Return what a POST without an answer means: what the error proves decides, not what it is called."""
+    outcome = outcome_of(error)
+    if outcome is Outcome.NOT_SENT:
+        return WalletUnreachable(cause=getattr(error, "cause", ""))
+    if outcome is Outcome.NOT_PROCESSED:
         return WalletNotProcessed()
-    return unknown()
+    return WalletTimeout() if isinstance(error, httpx.TimeoutException) else WalletConnectionLost()

@@ -7,15 +7,15 @@ import socket
 from decimal import Decimal
 
 import pytest
-from fake_channel import EXAMPLE, Terminated, parsed
 from google.type.decimal_pb2 import Decimal as ProtoDecimal
-from proto_text import HEADER, compile_proto, message_class
-from whole_path import TOKEN, bridge_to, terminate_request
 
 from bridge.call import run
 from bridge.call_output import answer_text
 from bridge.sandbox import serve
+from fake_channel import EXAMPLE, Terminated, parsed
+from proto_text import HEADER, compile_proto, message_class
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
+from whole_path import TOKEN, bridge_to, terminate_request
 
 # --- the fake channel -------------------------------------------------------------------------------------------
 

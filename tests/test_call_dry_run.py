@@ -4,13 +4,13 @@ import io
 from pathlib import Path
 
 import pytest
-from fake_channel import EXAMPLE, parsed
-from whole_path import ACCESS_KEY, PRIVATE_KEY, bridge_to, environment
 
 from bridge.call import run
 from bridge.cli import main
 from bridge.config import SettingsError
 from bridge.sandbox import serve
+from fake_channel import EXAMPLE, parsed
+from whole_path import ACCESS_KEY, PRIVATE_KEY, bridge_to, environment
 
 WALLET_URL = "https://wallet.example/base"
 

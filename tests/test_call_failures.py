@@ -3,7 +3,6 @@
 import json
 
 import grpc
-from fake_channel import Terminated, failed
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from bridge.errors import InvalidRequest, WalletThrottled, WalletUnknownError
 from bridge.outcome import Violation, WalletFacts
 from bridge.status import wire_status
+from fake_channel import Terminated, failed
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
 DETAILS = "grpc-status-details-bin"

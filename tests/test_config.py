@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+
+from bridge.config import CodeSetting, load
+from bridge.deadline import DeadlineLimits
 from settings_files import (
     BOOL_WANTS,
     CODE_WANTS,
@@ -20,9 +23,6 @@ from settings_files import (
     toml,
     write,
 )
-
-from bridge.config import CodeSetting, load
-from bridge.deadline import DeadlineLimits
 
 DEFAULT_MAX = "wallet.deadline_max_s: wants at least as many seconds as wallet.deadline_default_s"
 

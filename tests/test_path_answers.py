@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from faults.behaviours import answer, terminated_with
 from faults.server import FaultServer
 from faults.stream import Behaviour

@@ -5,19 +5,19 @@ from typing import Any
 
 import grpc
 import pytest
-from faults.behaviours import hang, terminated
-from faults.server import FaultServer
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from whole_path import Caller, End, Failure, bridge_to, end_of, terminate_request
 
 from bridge.outcome import Outcome
 from bridge.sandbox import serve
 from bridge.sandbox.example import TERMINATE_REQUEST
 from bridge.telemetry.events import CallEnded, Event
+from faults.behaviours import hang, terminated
+from faults.server import FaultServer
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+from whole_path import Caller, End, Failure, bridge_to, end_of, terminate_request
 
 INVALID = ("INVALID_ARGUMENT", "INVALID_REQUEST", "NOT_SENT")
 REQUIRED = "is required"

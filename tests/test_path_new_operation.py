@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
+from faults.server import FaultServer
+from faults.stream import Behaviour, Stream
 from proto_text import HEADER, compile_proto
 from whole_path import Failure, bridge_to, end_of
 

@@ -3,10 +3,10 @@
 from decimal import Decimal
 
 import pytest
-from whole_path import TOKEN, bridge_to
 
 from bridge.errors import REASONS
 from bridge.sandbox import ROWS, TokenRow, serve
+from whole_path import TOKEN, bridge_to
 
 EXAMPLE_BODY = (
     b'{"token":"3dc8fe01-2018-486e-9632-35aef21028a5","player_id":1,"site_id":1,"provider_id":1,'

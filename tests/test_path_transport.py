@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from h2.errors import ErrorCodes
+
 from faults.behaviours import answer, drip, hang, processed, refuse, reset_with, sequence, success_body, terminated
 from faults.certificates import Certificates, Identity, write_certificates
 from faults.server import FaultServer, closing_server, refusing_port, silent_server
 from faults.stream import Behaviour, Stream
-from h2.errors import ErrorCodes
 from whole_path import Caller, Failure, bridge_to
 
 UNREACHABLE = ("UNAVAILABLE", "WALLET_UNREACHABLE", "NOT_SENT")

@@ -10,14 +10,14 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from faults.behaviours import after, terminated
-from faults.server import FaultServer, bound_socket
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from processes import Command, bridge_command
-from whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, end_of, environment, terminate_request
 
 from bridge.sandbox import ROWS, Provider, serve
+from faults.behaviours import after, terminated
+from faults.server import FaultServer, bound_socket
+from processes import Command, bridge_command
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+from whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, end_of, environment, terminate_request
 
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
 

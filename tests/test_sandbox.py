@@ -211,7 +211,13 @@ async def test_signature_of_another_body_is_refused(client: httpx.AsyncClient) -
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", PATH, 405), ("PUT", PATH, 405), ("POST", "/api/wallet/debit", 404), ("POST", PATH + "/", 404)],
+    [
+        ("GET", PATH, 405),
+        ("PUT", PATH, 405),
+        ("POST", "/api/wallet/debit", 404),
+        ("POST", PATH + "/", 404),
+        ("POST", "/api/wallet/%74erminate", 404),
+    ],
 )
 async def test_wrong_place_gets_a_page(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
     """Another method or path gets an HTML page, nothing that a wallet would say."""

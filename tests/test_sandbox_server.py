@@ -12,10 +12,13 @@ from pathlib import Path
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 import httpx
 import pytest
 import trustme
 import uvloop
+
+from bridge.sandbox import Received, Sandbox, serve
 from test_sandbox import (
     EXAMPLE_BODY,
     EXAMPLE_SIGNATURE,
@@ -27,8 +30,6 @@ from test_sandbox import (
     http2_client,
     post,
 )
-
-from bridge.sandbox import Received, Sandbox, serve
 
 
 @pytest.fixture(scope="module")
@@ -416,6 +417,22 @@ async def test_client_that_vanishes_leaves_nothing(token: str) -> None:
             stream_id = client.request(EXAMPLE_BODY)
             await client.flush()
             await client.read_until_over(stream_id)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_client_that_does_not_read_cannot_hold_up_the_stop() -> None:
+    """An answer that nobody takes off the socket is dropped when the sandbox stops."""
+    # A bound, not a measurement: to send the rest first would take for ever.
+    async with asyncio.timeout(20), contextlib.AsyncExitStack() as stack, serve() as sandbox:
+        deaf = await stack.enter_async_context(raw_client(sandbox))
+        deaf.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+        deaf.h2.increment_flow_control_window(2**30)
+        deaf.request(body_of(token="test-endless"))
+        await deaf.flush()
+        # Every call of a neighbour gives the answer a turn, until the socket takes no more of it.
+        async with http2_client(sandbox) as neighbour:
+            for _ in range(100):
+                await post(neighbour, EXAMPLE_BODY)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-from test_sandbox import body_of, headers_for, http2_client, post
 
 from bridge.sandbox import ROWS, Received, Sandbox, markdown, plain_text, serve
 from bridge.sandbox.plans import Reply
 from bridge.sandbox.recipes import Call
 from bridge.sandbox.rows import EXACT_BALANCE
 from bridge.sandbox.tokens import find_row
+from test_sandbox import body_of, headers_for, http2_client, post
 
 Check = Callable[[httpx.Response], bool]
 

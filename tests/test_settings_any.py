@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from settings_files import ACCESS_KEY, PRIVATE_KEY, toml, write
 
 from bridge.config import KNOWN, SettingsError, describe, load
+from settings_files import ACCESS_KEY, PRIVATE_KEY, toml, write
 
 
 @pytest.fixture(scope="module")

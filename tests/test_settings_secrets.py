@@ -5,6 +5,9 @@ import traceback
 from pathlib import Path
 
 import pytest
+
+from bridge.config import KNOWN, SettingsError, describe, load
+from bridge.settings_sources import environment_source, toml_source
 from settings_files import (
     ACCESS_KEY,
     ACCESS_KEY_EITHER,
@@ -16,9 +19,6 @@ from settings_files import (
     toml,
     write,
 )
-
-from bridge.config import KNOWN, SettingsError, describe, load
-from bridge.settings_sources import environment_source, toml_source
 
 ACCESS_KEY_WANTS = "wants printable ASCII without white space at its ends"
 PRIVATE_KEY_WANTS = "wants the text of a UUID, 36 characters with dashes"

@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+
+from bridge.config import load
+from bridge.outcome import GrpcCode
 from settings_files import (
     ACCESS_KEY,
     ACCESS_KEY_EITHER,
@@ -16,9 +19,6 @@ from settings_files import (
     toml,
     write,
 )
-
-from bridge.config import load
-from bridge.outcome import GrpcCode
 
 ENVIRON = {
     "BRIDGE_WALLET__URL": "https://environment.example",

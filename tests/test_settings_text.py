@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import trustme
 from pydantic import ValidationError
-from settings_files import ACCESS_KEY, PRIVATE_KEY, PROVIDERS_MISSING, URL, toml, write
 
 from bridge.config import KNOWN, Settings, describe, load
 from bridge.settings_text import error_lines
+from settings_files import ACCESS_KEY, PRIVATE_KEY, PROVIDERS_MISSING, URL, toml, write
 
 
 def test_describe(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ POST = Post(TERMINATE, ((b"content-type", b"application/json"),), b"{}")
 
 
 class ForeignTransport(httpx.AsyncBaseTransport):
-    """Any httpx transport: it knows nothing of Progress."""
+    """Any httpx transport: its errors carry no outcome."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -53,14 +53,14 @@ FOREIGN = {
     "ConnectError": (httpx.ConnectError("x"), WalletConnectionLost),
     "ReadError": (httpx.ReadError("x"), WalletConnectionLost),
     "RemoteProtocolError": (httpx.RemoteProtocolError("x"), WalletConnectionLost),
-    "PoolTimeout": (httpx.PoolTimeout("x"), WalletConnectionLost),
+    "PoolTimeout": (httpx.PoolTimeout("x"), WalletTimeout),
     "TimeoutError": (TimeoutError("x"), WalletTimeout),
 }
 
 
 @pytest.mark.parametrize(("error", "expected"), FOREIGN.values(), ids=FOREIGN)
 async def test_foreign_transport_proves_nothing(error: Exception, expected: type[BridgeError]) -> None:
-    """A transport that does not report progress leaves every failure UNKNOWN, also one that sounds harmless."""
+    """An error that carries no outcome is UNKNOWN, also one that sounds harmless."""
     found = await failure_of(WalletClient(ForeignTransport(error), "https://wallet.example"))
     assert type(found) is expected
     assert found.attempts == 1

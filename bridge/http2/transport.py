@@ -1,135 +1,167 @@
-"""HTTP/2 over httpx's stock transport, with evidence of how far each request came.
+"""httpx's seam over our own HTTP/2: an answer that is whole, or an error that carries what is proven.
 
-The seam to the rest is `httpx.AsyncBaseTransport` and a Progress in the request's extensions; nothing outside this
-package knows what is behind it.
+HTTP/2 and nothing else: ALPN h2 for https://, prior knowledge (RFC 9113, section 3.3) for http://. No proxies, no
+credentials and no certificates from the environment, no redirects, no decoding, no retries of its own.
 """
 
+import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterable, Callable
+from typing import cast
 
-import h2.errors
-import h2.events
+import hpack
 import httpx
 
-from bridge.http2.progress import EXTENSION, Progress
+from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
+from bridge.http2.errors import AnswerTimeoutError, NotProcessedError, UnreachableError
+from bridge.http2.exchange import Exchange
+from bridge.http2.pool import Pool, Ticket
 from bridge.outcome import Outcome
+from bridge.signing import Headers
 
-ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
+BODY_BYTES_MAX = 64 * 1024
+CONNECT_TIMEOUT_S = 1.0
+CONNECTIONS_MAX = 10
 
-LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=60.0)
+# Another value in every request: to remember it would only drive the others out of HPACK's table, and it is nobody's
+# to compare with (RFC 7541, section 7.1.3).
+NEVER_INDEXED = frozenset({b"x-request-signature"})
+# Not in HTTP/2 (RFC 9113, section 8.2.2), or said by a pseudo-header (section 8.3.1).
+LEFT_OUT = frozenset({b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 
-Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
-
-
-class Http2RequiredError(httpx.ConnectError):
-    """The server did not agree to HTTP/2 in the TLS handshake. Nothing but the handshake was sent."""
+Origin = tuple[str, str, int]
 
 
 class Http2Transport(httpx.AsyncBaseTransport):
-    """Speaks HTTP/2 and nothing else: ALPN h2 for https://, prior knowledge (RFC 9113, section 3.3) for http://.
+    """A pool of connections for each origin. The whole exchange is bounded by httpx's `read` time-out, in seconds.
 
-    No proxies, no credentials and no certificates from the environment, no redirects, no retries of its own.
+    An answer's body is collected before it is handed over. One of more than `body_bytes_max` bytes is cut just behind
+    that limit, and its stream is reset: whoever reads it finds more than the limit allows.
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext) -> None:
-        self._stock = httpx.AsyncHTTPTransport(
-            verify=ssl_context, http1=False, http2=True, trust_env=False, limits=LIMITS
-        )
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        connections_max: int = CONNECTIONS_MAX,
+        body_bytes_max: int = BODY_BYTES_MAX,
+    ) -> None:
+        ssl_context.set_alpn_protocols([ALPN_HTTP2])
+        self._ssl_context = ssl_context
+        self._connect_timeout_s = connect_timeout_s
+        self._connections_max = connections_max
+        self._body_bytes_max = body_bytes_max
+        self._pools: dict[Origin, Pool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return its answer, body unread; raise httpx.TransportError and say why in Progress."""
-        progress = request.extensions.get(EXTENSION) or Progress()
-        progress.outcome = Outcome.NOT_SENT
-        evidence = _Evidence(progress)
-        request.extensions = {**request.extensions, "trace": evidence.trace}
-        # httpcore sends a body only if a header announces one. This one it keeps to itself: it has no place in HTTP/2
-        # (RFC 9113, section 8.2.2), and content-length is not among the headers that the bridge may send.
-        request.headers["transfer-encoding"] = "chunked"
+        """Return the whole answer; raise one of `bridge.http2.errors`, and nothing else."""
+        body = b"".join([part async for part in cast("AsyncIterable[bytes]", request.stream)])
+        timeout_s = request.extensions.get("timeout", {}).get("read")
+        ticket = self._pool(request.url).submit(_headers(request), body)
         try:
-            return await self._stock.handle_async_request(request)
-        except httpx.TransportError as error:
-            evidence.explain(error)
-            raise
+            async with asyncio.timeout(timeout_s):
+                exchange = await ticket.answer()
+        except TimeoutError:
+            raise _timeout(ticket) from None
+        return _response(exchange)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._stock.aclose()
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            await pool.aclose()
+
+    def _pool(self, url: httpx.URL) -> Pool:
+        origin = url.scheme, url.host, url.port or {"https": 443, "http": 80}[url.scheme]
+        if origin not in self._pools:
+            self._pools[origin] = Pool(
+                lambda changed: self._connect(origin, changed), connections_max=self._connections_max
+            )
+        return self._pools[origin]
+
+    async def _connect(self, origin: Origin, changed: Callable[[], None]) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                return await self._connect_to_any_address(origin, changed)
+        except (OSError, ssl.SSLError, UnicodeError) as error:
+            raise UnreachableError(_cause(error)) from None
+
+    async def _connect_to_any_address(self, origin: Origin, changed: Callable[[], None]) -> Connection:
+        scheme, host, port = origin
+        loop = asyncio.get_running_loop()
+        first_error: OSError | None = None
+        for *_, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            try:
+                return await self._connect_to(str(address[0]), port, host if scheme == "https" else None, changed)
+            except OSError as error:
+                first_error = first_error or error
+        raise first_error or socket.gaierror(host)
+
+    async def _connect_to(
+        self, address: str, port: int, server_name: str | None, changed: Callable[[], None]
+    ) -> Connection:
+        loop = asyncio.get_running_loop()
+        transport, connection = await loop.create_connection(
+            lambda: Connection(loop, self._body_bytes_max, changed),
+            address,
+            port,
+            ssl=self._ssl_context if server_name else None,
+            server_hostname=server_name,
+        )
+        try:
+            await connection.ready
+        except BaseException:
+            transport.abort()
+            raise
+        return connection
 
 
-class _Evidence:
-    """Watches the steps that httpcore reports for one request."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._stream_id = 0
-        self._tcp: Any = None
-        self._steps: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
-            "connection.connect_tcp.complete": self._connected,
-            "connection.start_tls.failed": self._tls_failed,
-            "connection.start_tls.complete": self._tls_done,
-            "http2.send_request_headers.started": self._sending,
-        }
-
-    async def trace(self, name: str, facts: dict[str, Any]) -> None:
-        step = self._steps.get(name)
-        if step is not None:
-            await step(facts)
-
-    async def _connected(self, facts: dict[str, Any]) -> None:
-        self._tcp = facts["return_value"]
-
-    async def _tls_failed(self, _facts: dict[str, Any]) -> None:
-        await self._tcp.aclose()  # nobody else does: a handshake that times out would leave its socket open
-
-    async def _tls_done(self, facts: dict[str, Any]) -> None:
-        stream = facts["return_value"]
-        if stream.get_extra_info("ssl_object").selected_alpn_protocol() != ALPN_HTTP2:
-            await stream.aclose()
-            raise Http2RequiredError("the server does not offer HTTP/2 (ALPN h2)")
-
-    async def _sending(self, facts: dict[str, Any]) -> None:
-        self._stream_id = facts["stream_id"]
-        self._progress.outcome = Outcome.UNKNOWN
-
-    def explain(self, error: httpx.TransportError) -> None:
-        if self._progress.outcome is Outcome.NOT_SENT:
-            self._progress.cause = _cause(error)
-        elif any(self._is_proof(argument) for link in _chain(error) for argument in link.args):
-            self._progress.outcome = Outcome.NOT_PROCESSED
-
-    def _is_proof(self, event: object) -> bool:
-        # RFC 9113, section 8.7: REFUSED_STREAM, and streams above GOAWAY's last id, are guaranteed not processed.
-        if isinstance(event, h2.events.StreamReset):
-            return event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
-        if isinstance(event, h2.events.ConnectionTerminated):
-            return event.last_stream_id is not None and self._stream_id > event.last_stream_id
-        return False
+def _headers(request: httpx.Request) -> Headers:
+    url = request.url
+    return (
+        (b":method", request.method.encode()),
+        (b":authority", request.headers.get("host", url.netloc.decode()).encode()),
+        (b":scheme", url.raw_scheme),
+        (b":path", url.raw_path),
+        *(
+            hpack.NeverIndexedHeaderTuple(name, value) if name in NEVER_INDEXED else (name, value)
+            for name, value in ((raw_name.lower(), raw_value) for raw_name, raw_value in request.headers.raw)
+            if name not in LEFT_OUT
+        ),
+    )
 
 
-# Which exception, anywhere in the chain, gives which cause; the first row that fits wins.
+def _response(exchange: Exchange) -> httpx.Response:
+    return httpx.Response(
+        exchange.status,
+        headers=exchange.headers,
+        stream=httpx.ByteStream(bytes(exchange.body)),
+        extensions={"http_version": b"HTTP/2", "stream_id": exchange.stream_id},
+    )
+
+
+def _timeout(ticket: Ticket) -> httpx.TransportError:
+    if ticket.outcome is Outcome.NOT_SENT:
+        return UnreachableError("timeout")
+    return NotProcessedError() if ticket.outcome is Outcome.NOT_PROCESSED else AnswerTimeoutError()
+
+
+# Which exception of a connect gives which cause; the first row that fits wins.
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
-    (Http2RequiredError, "http2_required"),
-    # Before tls: a handshake that stalls until the time-out has an SSLWantReadError in its chain.
-    (httpx.TimeoutException, "timeout"),
     (TimeoutError, "timeout"),
-    (ssl.SSLError, "tls"),
+    (Http2RequiredError, "http2_required"),
     (socket.gaierror, "dns"),
+    (UnicodeError, "dns"),  # a name that cannot be one
+    (ssl.SSLError, "tls"),
     (ConnectionRefusedError, "refused"),
+    (OSError, "network"),
 )
 
 
 def _cause(error: BaseException) -> str:
-    links = tuple(_chain(error))
-    return next((cause for kind, cause in _CAUSES if any(isinstance(link, kind) for link in links)), "network")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        # anyio tries every address of a name and raises the failures of all of them as one group.
-        if isinstance(error, BaseExceptionGroup):
-            for member in error.exceptions:
-                yield from _chain(member)
-        error = error.__cause__ or error.__context__
+    # RFC 7301, section 3.2: a server that has none of our protocols may say so with this alert.
+    if isinstance(error, ssl.SSLError) and error.reason == "TLSV1_ALERT_NO_APPLICATION_PROTOCOL":
+        return "http2_required"
+    return next(cause for kind, cause in _CAUSES if isinstance(error, kind))

@@ -54,6 +54,8 @@ class WalletApp:
                 await _send_head(answer, None, send)
                 while True:
                     await _send_body(answer.body, send)
+                    # To a stream that is gone a send returns at once: without this nobody else would get a turn.
+                    await asyncio.sleep(0)
             case Cut(answer):
                 await _send_head(answer, len(answer.body) + len(_CUT_PADDING), send)
                 await _send_body(_CUT_PADDING, send)
@@ -77,7 +79,8 @@ async def _read(scope: HTTPScope, receive: ASGIReceiveCallable) -> Request | Non
             return None
         body += message["body"][: BODY_BYTES_MAX + 1 - len(body)]
         if not message["more_body"]:
-            return Request(scope["http_version"], scope["method"], scope["path"], tuple(scope["headers"]), bytes(body))
+            path = scope["raw_path"].decode("ascii")
+            return Request(scope["http_version"], scope["method"], path, tuple(scope["headers"]), bytes(body))
 
 
 async def _while_client_is_there(answering: Coroutine[Any, Any, None], receive: ASGIReceiveCallable) -> None:

@@ -31,7 +31,7 @@ class Request:
     http_version: str
     method: str
     path: str
-    """Without the query."""
+    """As received, escapes and all, without the query."""
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     """Names in lower case, in the order in which they came, without HTTP/2's pseudo-headers."""
     body: bytes = field(repr=False)

@@ -63,7 +63,8 @@ class Connections:
         self._tls = tls
         self._config = _hypercorn_config()
         self._tasks: dict[socket.socket, asyncio.Task[None]] = {}
-        # What ends each connection at once: its task while TLS begins, its transport from then on.
+        # What ends each connection at once. While TLS begins, its task is cancelled; from then on its transport is
+        # aborted, because a cancelled task would first send what a client may never read.
         self._drops: dict[socket.socket, Callable[[], object]] = {}
 
     async def __aenter__(self) -> None:

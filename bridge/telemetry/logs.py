@@ -46,7 +46,7 @@ def configure(level: str, log_format: Format) -> None:
                 "structured": {
                     "()": structlog.stdlib.ProcessorFormatter,
                     "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderers[log_format]],
-                    "foreign_pre_chain": [structlog.stdlib.add_logger_name, *shared],
+                    "foreign_pre_chain": [structlog.stdlib.add_logger_name, _first_line_of_asyncio, *shared],
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
@@ -83,18 +83,23 @@ def _fields(event: Event) -> dict[str, Any]:
     fields = {name: value for name in event.__slots__ if (value := getattr(event, name)) not in ("", 0, None, ())}
     if isinstance(event, CallEnded):
         fields["duration_s"] = round(event.duration_s, 6)
+        if event.wallet_code is not None:
+            fields["wallet_code"] = event.wallet_code  # 0 is a code like any other
         if event.request_id:
             fields["request_id"] = clean(event.request_id, TEXT_CHARACTERS_MAX)
     return fields
 
 
+def _first_line_of_asyncio(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave out what asyncio adds below its message: reprs of tasks and handles, with the text of an exception."""
+    if entry["logger"] == "asyncio":
+        entry["event"] = entry["event"].partition("\n")[0]
+    return entry
+
+
 def _places_only(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace an exception by its type and places; also one that came with a foreign record."""
+    """Replace an exception by its type and places. ProcessorFormatter lays that of a foreign record here, too."""
     error = entry.pop("exc_info", None)
-    record = entry.get("_record")
-    if record is not None and record.exc_info:
-        error = record.exc_info
-        record.exc_info = record.exc_text = None
     if isinstance(error, tuple) and error[0] is not None:
         frames = traceback.extract_tb(error[2])
         places = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)

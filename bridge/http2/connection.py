@@ -1,0 +1,264 @@
+"""One HTTP/2 connection as an asyncio protocol: it drives the state machine, and wakes those who wait for it.
+
+Everything that one turn of the loop wants to send leaves in one write. A stream's outcome changes with what really
+happens to its bytes: written, refused, answered.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from bridge.http2 import protocol
+from bridge.http2.exchange import Exchange
+from bridge.http2.protocol import ClientProtocol, ErrorCodes, ViolationError
+from bridge.signing import Headers
+
+ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
+STREAMS_MAX = 1000
+"""How many streams we open at once, whatever the server allows."""
+
+
+class Http2RequiredError(ConnectionError):
+    """The server does not speak HTTP/2. No byte of a request has left."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection for many exchanges at once. `changed` is called whenever its free slots may have changed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, body_bytes_max: int, changed: Callable[[], None]) -> None:
+        self._loop = loop
+        self._body_bytes_max = body_bytes_max
+        self._changed = changed
+        self._protocol = ClientProtocol()
+        self._exchanges: dict[int, Exchange] = {}
+        self._unwritten: list[Exchange] = []
+        self._blocked: list[Exchange] = []
+        self._transport: asyncio.WriteTransport | None = None
+        self._flush_is_due = False
+        self._takes_streams = True
+        self._pong: asyncio.Future[None] | None = None
+        self._actions: dict[type[protocol.Event], Callable[[Any], None]] = {
+            protocol.AnswerBegun: self._on_answer_begun,
+            protocol.BodyReceived: self._on_body,
+            protocol.AnswerEnded: self._on_answer_ended,
+            protocol.StreamReset: self._on_reset,
+            protocol.GoingAway: self._on_going_away,
+            protocol.SettingsReceived: self._on_settings,
+            protocol.WindowOpened: self._on_window,
+            protocol.PongReceived: self._on_pong,
+        }
+        self.ready: asyncio.Future[None] = loop.create_future()
+        """Done once the server's SETTINGS are there: nothing is sent to one that has not shown HTTP/2."""
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.heard_at = loop.time()
+        """When the server was last heard, on the loop's clock, in seconds."""
+
+    # --- for the pool ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may take further exchanges."""
+        return self._takes_streams and self.ready.done() and not self.closed.done()
+
+    @property
+    def in_use(self) -> int:
+        """How many exchanges are under way."""
+        return len(self._exchanges)
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether an exchange can begin now."""
+        return self.is_open and len(self._exchanges) < min(self._protocol.streams_max, STREAMS_MAX)
+
+    def begin(self, headers: Headers, body: bytes) -> Exchange | None:
+        """Begin an exchange; None when the connection's stream ids are used up, and it has been retired for that."""
+        stream_id = self._protocol.begin(headers, has_body=bool(body))
+        if not stream_id:
+            self.retire()
+            return None
+        exchange = Exchange(stream_id, body, self._loop.create_future())
+        self._exchanges[stream_id] = exchange
+        self._unwritten.append(exchange)
+        self._send(exchange)
+        self._flush_soon()
+        return exchange
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Give up an exchange whose caller has gone: reset its stream, so that nothing of it is held on either side."""
+        if self._exchanges.pop(exchange.stream_id, None) is not None:
+            self._protocol.reset(exchange.stream_id, ErrorCodes.CANCEL)
+            self._flush_soon()
+            self._slot_freed()
+
+    async def ping(self) -> None:
+        """Wait for a sign of life; raise ConnectionError when the connection closes instead."""
+        if self._pong is None:
+            self._pong = self._loop.create_future()
+            self._protocol.ping()
+            self._flush_soon()
+        await asyncio.shield(self._pong)
+
+    def retire(self) -> None:
+        """Take no further exchange, and close when those under way have ended."""
+        self._takes_streams = False
+        self._close_if_idle()
+        self._changed()
+
+    def close(self, what: str = "the client closed the connection") -> None:
+        """Close now: what is under way fails by its own outcome."""
+        self._takes_streams = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._protocol.close()
+            self._flush()
+            self._transport.close()
+        self._fail_all(what)
+
+    def abort(self) -> None:
+        """Drop the connection without waiting for what is still to be written."""
+        self.close()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.Protocol -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin HTTP/2, if TLS has agreed to it."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one in all but its bases
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != ALPN_HTTP2:
+            self._refuse()
+        else:
+            self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Act on every event in these bytes; a violation closes the connection after what came before it."""
+        self.heard_at = self._loop.time()
+        try:
+            for event in self._protocol.receive(data):
+                self._actions[type(event)](event)
+        except ViolationError as violation:
+            if not self.ready.done():
+                self._refuse()
+            self.close(f"protocol violation: {violation}")
+        else:
+            self._flush_soon()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """End everything that is under way by its own outcome."""
+        self._takes_streams = False
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionResetError("closed before HTTP/2 began"))
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._fail_all("the connection was closed")
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _on_answer_begun(self, event: protocol.AnswerBegun) -> None:
+        if exchange := self._exchanges.get(event.stream_id):
+            exchange.status, exchange.headers = event.status, event.headers
+
+    def _on_body(self, event: protocol.BodyReceived) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        if exchange is None:
+            return
+        exchange.body += event.data
+        if len(exchange.body) > self._body_bytes_max:
+            # Whoever reads it sees that it is over the limit; the rest of it is not wanted.
+            exchange.headers = []
+            exchange.complete()
+            self.abandon(exchange)
+
+    def _on_answer_ended(self, event: protocol.AnswerEnded) -> None:
+        exchange = self._exchanges.pop(event.stream_id, None)
+        if exchange is None:
+            return
+        if exchange.unsent:
+            # Section 8.1: an answer may be complete before the request is. It counts; the rest need not be sent.
+            self._protocol.reset(event.stream_id, ErrorCodes.NO_ERROR)
+        exchange.complete()
+        self._slot_freed()
+
+    def _on_reset(self, event: protocol.StreamReset) -> None:
+        exchange = self._exchanges.pop(event.stream_id, None)
+        if exchange is not None:
+            exchange.reset(event.error_code)
+            self._slot_freed()
+
+    def _on_going_away(self, event: protocol.GoingAway) -> None:
+        self._takes_streams = False
+        for exchange in [each for each in self._exchanges.values() if each.stream_id > event.last_stream_id]:
+            del self._exchanges[exchange.stream_id]
+            exchange.disowned()
+            exchange.fail("GOAWAY")
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionResetError("GOAWAY before HTTP/2 began"))
+        self._close_if_idle()
+        self._changed()
+
+    def _on_settings(self, _event: protocol.SettingsReceived) -> None:
+        if not self.ready.done():
+            self.ready.set_result(None)
+        self._on_window(protocol.WindowOpened())
+        self._changed()
+
+    def _on_window(self, _event: protocol.WindowOpened) -> None:
+        blocked, self._blocked = self._blocked, []
+        for exchange in blocked:
+            if exchange.stream_id in self._exchanges:
+                self._send(exchange)
+
+    def _on_pong(self, _event: protocol.PongReceived) -> None:
+        if self._pong is not None:
+            self._pong.set_result(None)
+            self._pong = None
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _send(self, exchange: Exchange) -> None:
+        exchange.unsent = self._protocol.send(exchange.stream_id, exchange.unsent)
+        if exchange.unsent:
+            self._blocked.append(exchange)
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._transport is None or self._transport.is_closing():
+            return
+        if data := self._protocol.outgoing():
+            for exchange in self._unwritten:
+                exchange.written()
+            self._unwritten.clear()
+            self._transport.write(data)
+
+    def _refuse(self) -> None:
+        self._takes_streams = False
+        self.ready.set_exception(Http2RequiredError("the server does not speak HTTP/2"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fail_all(self, what: str) -> None:
+        for exchange in self._drained():
+            exchange.fail(what)
+        if self._pong is not None:
+            self._pong.set_exception(ConnectionResetError(what))
+            self._pong.exception()  # seen, whether or not somebody still waits for it
+            self._pong = None
+        self._changed()
+
+    def _drained(self) -> Iterator[Exchange]:
+        while self._exchanges:
+            yield self._exchanges.popitem()[1]
+
+    def _slot_freed(self) -> None:
+        self._close_if_idle()
+        self._changed()
+
+    def _close_if_idle(self) -> None:
+        if not self._takes_streams and not self._exchanges:
+            self.close()

@@ -1,0 +1,57 @@
+"""How an exchange with the wallet can fail, as httpx's own errors that carry what is proven.
+
+    httpx.TransportError
+      UnreachableError(ConnectError)              NOT_SENT: no byte of the request left; `cause` says why
+      NotProcessedError(RemoteProtocolError)      NOT_PROCESSED: refused stream, or above GOAWAY's last id
+      ConnectionLostError(ReadError)              UNKNOWN: broken after the first byte
+      AnswerTimeoutError(ReadTimeout)             UNKNOWN: no complete answer in time
+
+An error of any other transport carries nothing, and so is believed to prove nothing: see `outcome_of`.
+"""
+
+import httpx
+
+from bridge.outcome import Outcome
+
+
+class UnreachableError(httpx.ConnectError):
+    """No byte of the request left. `cause`: refused, timeout, dns, tls, http2_required, network or closed."""
+
+    outcome = Outcome.NOT_SENT
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"nothing was sent: {cause}")
+        self.cause = cause
+
+
+class NotProcessedError(httpx.RemoteProtocolError):
+    """HTTP/2 proves that the server did not process the request (RFC 9113, sections 6.8 and 8.7)."""
+
+    outcome = Outcome.NOT_PROCESSED
+
+    def __init__(self) -> None:
+        super().__init__("the server did not process the request")
+
+
+class ConnectionLostError(httpx.ReadError):
+    """The stream or its connection broke after the first byte of the request had left."""
+
+    outcome = Outcome.UNKNOWN
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the answer did not come to its end: {what}")
+
+
+class AnswerTimeoutError(httpx.ReadTimeout):
+    """The time was over after the first byte of the request had left, and before the answer was complete."""
+
+    outcome = Outcome.UNKNOWN
+
+    def __init__(self) -> None:
+        super().__init__("no complete answer in time")
+
+
+def outcome_of(error: httpx.TransportError) -> Outcome:
+    """Return what an error proves: UNKNOWN unless it says otherwise."""
+    outcome = getattr(error, "outcome", Outcome.UNKNOWN)
+    return outcome if isinstance(outcome, Outcome) else Outcome.UNKNOWN

@@ -1,0 +1,185 @@
+"""The connections to one origin: requests get a free stream in order, and nobody stampedes a server that is down.
+
+request   begins at once on an open connection with a free slot, else it waits in line
+growth    while somebody waits, one more connection (never two at a time) is made, up to the maximum
+idle      a connection that was silent for IDLE_PING_S must answer a PING before it is used again
+age       after AGE_MAX_S, jittered, a connection retires; the next one resolves the name anew
+failure   everybody in line learns why; the next attempt to connect waits for a jittered, growing delay
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from bridge.http2.connection import Connection
+from bridge.http2.errors import UnreachableError
+from bridge.http2.exchange import Exchange
+from bridge.outcome import Outcome
+from bridge.signing import Headers
+
+IDLE_PING_S = 10.0  # CONTRACT.md, "Time"
+PING_TIMEOUT_S = 1.0
+AGE_MAX_S = 300.0  # FAULTS.md: "the wallet's address changes"
+AGE_JITTER = 0.1
+BACKOFF_MIN_S, BACKOFF_MAX_S = 0.02, 1.0
+CLOSE_TIMEOUT_S = 1.0
+
+Connect = Callable[[Callable[[], None]], Awaitable[Connection]]
+"""Makes one connection that is ready for use and calls back on changes; raises UnreachableError."""
+
+
+class Ticket:
+    """One request in the pool: in line until it has an exchange."""
+
+    __slots__ = ("body", "connection", "exchange", "headers", "turn")
+
+    def __init__(self, headers: Headers, body: bytes) -> None:
+        self.headers = headers
+        self.body = body
+        self.turn: asyncio.Future[None] | None = None
+        self.connection: Connection | None = None
+        self.exchange: Exchange | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is proven about the request now."""
+        return Outcome.NOT_SENT if self.exchange is None else self.exchange.outcome
+
+    async def answer(self) -> Exchange:
+        """Return the exchange with its answer; raise the error that is proven. Cancelling gives the request up."""
+        try:
+            if self.turn is not None:
+                await self.turn
+            assert self.exchange is not None  # noqa: S101 - for the type: its turn has come
+            return await self.exchange.answer
+        finally:
+            if self.exchange is not None and self.connection is not None and not self.exchange.answer.done():
+                self.connection.abandon(self.exchange)
+
+
+class Pool:
+    """Carries requests over as many connections as they need, up to `connections_max`."""
+
+    def __init__(self, connect: Connect, *, connections_max: int, age_max_s: float = AGE_MAX_S) -> None:
+        self._connect = connect
+        self._connections_max = connections_max
+        self._age_max_s = age_max_s
+        self._connections: list[Connection] = []
+        self._line: deque[Ticket] = deque()
+        self._connecting: asyncio.Task[None] | None = None
+        self._checking: dict[Connection, asyncio.Task[None]] = {}
+        self._failures = 0
+        self._is_closed = False
+
+    def submit(self, headers: Headers, body: bytes) -> Ticket:
+        """Begin a request or put it in line, and return its ticket, whose `answer` must be awaited.
+
+        Raise UnreachableError when the pool is closed.
+        """
+        if self._is_closed:
+            raise UnreachableError("closed")
+        ticket = Ticket(headers, body)
+        if self._line or not self._begin(ticket):
+            ticket.turn = asyncio.get_running_loop().create_future()
+            self._line.append(ticket)
+            self._grow()
+        return ticket
+
+    async def aclose(self) -> None:
+        """Close every connection; what is under way fails by its own outcome."""
+        self._is_closed = True
+        for task in (self._connecting, *self._checking.values()):
+            if task is not None:
+                task.cancel()
+        self._fail_line(UnreachableError("closed"))
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.close()
+        if connections:
+            await asyncio.wait([connection.closed for connection in connections], timeout=CLOSE_TIMEOUT_S)
+        for connection in connections:
+            connection.abort()
+
+    # --- slots ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, ticket: Ticket) -> bool:
+        for connection in self._connections:
+            if connection.has_slot and self._is_fresh(connection):
+                ticket.exchange = connection.begin(ticket.headers, ticket.body)
+                if ticket.exchange is not None:
+                    ticket.connection = connection
+                    return True
+        return False
+
+    def _is_fresh(self, connection: Connection) -> bool:
+        loop = asyncio.get_running_loop()
+        if loop.time() - connection.heard_at < IDLE_PING_S:
+            return True
+        if connection not in self._checking:
+            self._checking[connection] = loop.create_task(self._check(connection))
+        return False
+
+    async def _check(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await connection.ping()
+        except (TimeoutError, ConnectionError):
+            connection.abort()
+        finally:
+            del self._checking[connection]
+        self._serve()
+
+    def _serve(self) -> None:
+        """Begin as many of those in line as there are slots, in order."""
+        while self._line:
+            ticket = self._line[0]
+            if ticket.turn is not None and not ticket.turn.done():
+                if not self._begin(ticket):
+                    break
+                ticket.turn.set_result(None)
+            self._line.popleft()
+        self._grow()
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        is_busy = self._connecting is not None or self._checking or self._is_closed
+        if self._line and not is_busy and sum(each.is_open for each in self._connections) < self._connections_max:
+            self._connecting = asyncio.get_running_loop().create_task(self._add_connection())
+
+    async def _add_connection(self) -> None:
+        try:
+            if self._failures:
+                highest_s = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2**self._failures)
+                await asyncio.sleep(random.uniform(BACKOFF_MIN_S, highest_s))  # noqa: S311 - no secret
+            connection = await self._connect(self._serve)
+        except Exception as error:  # noqa: BLE001 - whatever it was, those in line must learn it
+            self._failures += 1
+            # Those who can still hope for a slot on another connection stay.
+            if not any(each.is_open for each in self._connections):
+                self._fail_line(error)
+        else:
+            self._failures = 0
+            self._adopt(connection)
+        finally:
+            self._connecting = None
+        self._serve()
+
+    def _adopt(self, connection: Connection) -> None:
+        age_s = self._age_max_s * random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER)  # noqa: S311 - no secret
+        retirement = asyncio.get_running_loop().call_later(age_s, connection.retire)
+
+        def forget(_closed: asyncio.Future[None]) -> None:
+            retirement.cancel()
+            if connection in self._connections:
+                self._connections.remove(connection)
+
+        self._connections.append(connection)
+        connection.closed.add_done_callback(forget)
+
+    def _fail_line(self, error: Exception) -> None:
+        line, self._line = self._line, deque()
+        for ticket in line:
+            if ticket.turn is not None and not ticket.turn.done():
+                ticket.turn.set_exception(error)

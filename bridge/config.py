@@ -41,12 +41,14 @@ from bridge.settings_text import ELSEWHERE, Key, describe, error_lines, settings
 from bridge.settings_values import (
     CaFile,
     CodeNumber,
+    Count,
     GrpcCodeName,
     Listen,
     ProviderId,
     Reason,
     Seconds,
     WalletUrl,
+    is_key_pair,
     read_secret,
     refused,
     shape,
@@ -170,6 +172,9 @@ class Wallet(Section):
     allow_plaintext: bool = Field(default=False, description="true or false")
     url: WalletUrl = Field(description="the wallet's address, like https://wallet.example")
     ca_file: CaFile | None = Field(default=None, description="the path of a file with at least one PEM certificate")
+    client_certificate_file: Path | None = Field(default=None, description="the path of a PEM certificate")
+    client_key_file: Path | None = Field(default=None, description="the path of the certificate's PEM key")
+    connections_max: Count = Field(default=10, ge=1, le=1000, description="a whole number from 1 to 1000")
     connect_timeout_s: Seconds = Field(default=1.0, gt=0, le=30, description="seconds, more than 0, at most 30")
     deadline_default_s: Seconds = Field(default=5.0, ge=0.1, le=300, description="seconds, 0.1 to 300")
     deadline_max_s: Seconds = Field(default=30.0, ge=0.1, le=300, description="seconds, 0.1 to 300")
@@ -196,6 +201,16 @@ class Wallet(Section):
         if url.startswith("http:") and not info.data.get("allow_plaintext", True):
             raise refused("wants https://; http:// is possible only with wallet.allow_plaintext = true")
         return url
+
+    @field_validator("client_key_file")
+    @classmethod
+    def _is_a_pair(cls, key_file: Path | None, info: ValidationInfo) -> Path | None:
+        certificate_file = info.data.get("client_certificate_file")
+        if (key_file is None) != (certificate_file is None):
+            raise refused("wants client_certificate_file and client_key_file together, or neither")
+        if key_file is not None and certificate_file is not None and not is_key_pair(certificate_file, key_file):
+            raise refused("wants the PEM key of the certificate in client_certificate_file; one of them cannot be used")
+        return key_file
 
     @field_validator("deadline_max_s")
     @classmethod

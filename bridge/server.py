@@ -194,8 +194,9 @@ def _listen(server: grpc.aio.Server, address: str) -> int:
 def _wallet_client(settings: Settings) -> WalletClient:
     wallet = settings.wallet
     context = ssl.create_default_context(cafile=wallet.ca_file)
-    return WalletClient(
-        Http2Transport(context, connect_timeout_s=wallet.connect_timeout_s),
-        wallet.url,
-        retries=RetryPolicy(repeat_unknown=wallet.retry_unknown),
+    if wallet.client_certificate_file is not None:
+        context.load_cert_chain(wallet.client_certificate_file, wallet.client_key_file)
+    transport = Http2Transport(
+        context, connect_timeout_s=wallet.connect_timeout_s, connections_max=wallet.connections_max
     )
+    return WalletClient(transport, wallet.url, retries=RetryPolicy(repeat_unknown=wallet.retry_unknown))

@@ -190,4 +190,4 @@ def _toml(value: Any) -> str:
         return json.dumps(MASK)
     if isinstance(value, enum.Enum):
         return json.dumps(value.name)
-    return json.dumps(value if isinstance(value, (bool, float)) else str(value))
+    return json.dumps(value if isinstance(value, (bool, int, float)) else str(value))

@@ -126,6 +126,17 @@ def _certificate_count(path: Path) -> int:
         return 0
 
 
+def is_key_pair(certificate_file: Path, key_file: Path) -> bool:
+    """Say whether a PEM certificate and its unencrypted PEM key can be used together for TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # Without a password OpenSSL would ask for one on the terminal; an empty one makes an encrypted key an error.
+        context.load_cert_chain(certificate_file, key_file, password="")
+    except (OSError, ValueError):  # an ssl.SSLError is an OSError; a path may hold a NUL
+        return False
+    return True
+
+
 def _number(value: object) -> object:
     # pydantic takes true for 1.
     if value is True or value is False:
@@ -164,6 +175,7 @@ Listen = Annotated[str, AfterValidator(_listen)]
 WalletUrl = Annotated[str, AfterValidator(canonical_url)]
 CaFile = Annotated[Path, AfterValidator(_ca_file)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(_number)]
 ProviderId = Annotated[int, _uint64(1)]
 CodeNumber = Annotated[int, _uint64(0), AfterValidator(_not_success)]
 GrpcCodeName = Annotated[GrpcCode, BeforeValidator(_grpc_code)]

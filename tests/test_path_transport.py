@@ -60,6 +60,24 @@ async def test_tls_success(certificates: Certificates) -> None:
         assert (await caller.terminate()).code == "OK"
 
 
+async def test_client_certificate(certificates: Certificates) -> None:
+    """A wallet that demands a client certificate gets the configured one; without it nothing is sent."""
+    tls = certificates.server.server_context(client_ca_file=certificates.ca_file)
+    async with FaultServer(terminated, tls=tls) as wallet:
+        settings = {
+            "WALLET__CA_FILE": str(certificates.ca_file),
+            "WALLET__CLIENT_CERTIFICATE_FILE": str(certificates.client.certificate_file),
+            "WALLET__CLIENT_KEY_FILE": str(certificates.client.key_file),
+        }
+        async with bridge_to(wallet.url, settings) as caller:
+            assert (await caller.terminate()).code == "OK"
+        async with secure_bridge(wallet, certificates.ca_file) as caller:
+            end = await caller.terminate()
+            # With TLS 1.3 the server's no comes after our side of the handshake, with an alert or without.
+            assert (end.error_info.reason, end.error_info.metadata["outcome"]) == UNREACHABLE[1:]
+            assert len(wallet.requests) == 1
+
+
 @pytest.mark.parametrize("flaw", ["expired", "wrong_name", "untrusted"])
 async def test_tls_certificate(certificates: Certificates, flaw: str) -> None:
     """A certificate that cannot be trusted is WALLET_UNREACHABLE, cause tls, in one attempt, with no request sent."""

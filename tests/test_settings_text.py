@@ -26,6 +26,7 @@ def test_describe(tmp_path: Path) -> None:
         "server.drain_s = 5.0",
         "wallet.allow_plaintext = false",
         'wallet.url = "https://wallet.example"',
+        "wallet.connections_max = 10",
         "wallet.connect_timeout_s = 1.0",
         "wallet.deadline_default_s = 5.0",
         "wallet.deadline_max_s = 30.0",

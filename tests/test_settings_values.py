@@ -179,6 +179,50 @@ def test_wrong_ca_file(tmp_path: Path, content: bytes | None, reason: str) -> No
     ]
 
 
+def client_pair(folder: Path, name: str) -> str:
+    """Write a client's certificate and key into the folder; return the two settings that name them."""
+    issued = trustme.CA().issue_cert("client.example")
+    issued.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+    issued.private_key_pem.write_to_path(folder / f"{name}_key.pem")
+    return f'client_certificate_file = "{name}.pem"\nclient_key_file = "{name}_key.pem"'
+
+
+def test_client_certificate(tmp_path: Path) -> None:
+    """A certificate with its key is taken."""
+    wallet = load(write(tmp_path, toml(wallet=f"{URL}\n{client_pair(tmp_path, 'client')}")), {}).wallet
+    assert wallet.client_certificate_file == tmp_path / "client.pem"
+    assert wallet.client_key_file == tmp_path / "client_key.pem"
+
+
+PAIR_WANTS = "wants client_certificate_file and client_key_file together, or neither"
+KEY_WANTS = "wants the PEM key of the certificate in client_certificate_file; one of them cannot be used"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wants"),
+    [
+        ('client_certificate_file = "client.pem"', PAIR_WANTS),
+        ('client_key_file = "client_key.pem"', PAIR_WANTS),
+        ('client_certificate_file = "client.pem"\nclient_key_file = "other_key.pem"', KEY_WANTS),
+        ('client_certificate_file = "client.pem"\nclient_key_file = "nowhere.pem"', KEY_WANTS),
+    ],
+    ids=["key missing", "certificate missing", "another's key", "no such file"],
+)
+def test_wrong_client_certificate(tmp_path: Path, settings: str, wants: str) -> None:
+    """Half a pair, or two halves that do not fit, is refused at the start."""
+    client_pair(tmp_path, "client")
+    client_pair(tmp_path, "other")
+    assert refusal(write(tmp_path, toml(wallet=f"{URL}\n{settings}"))) == [f"wallet.client_key_file: {wants}"]
+
+
+@pytest.mark.parametrize("value", ["0", "1001", "1.5", "true", '"many"'])
+def test_wrong_connections_max(tmp_path: Path, value: str) -> None:
+    """The number of connections is a whole number from 1 to 1000."""
+    assert refusal(write(tmp_path, toml(wallet=f"{URL}\nconnections_max = {value}"))) == [
+        "wallet.connections_max: wants a whole number from 1 to 1000"
+    ]
+
+
 def test_ca_file_of_revocations_alone(tmp_path: Path) -> None:
     """A file with nothing but a revocation list is PEM that OpenSSL loads, yet it makes nobody trusted."""
     now = dt.datetime.now(dt.UTC)

@@ -144,11 +144,12 @@ class Connection(asyncio.Protocol):
         else:
             self._flush_soon()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """End everything that is under way by its own outcome."""
         self._takes_streams = False
         if not self.ready.done():
-            self.ready.set_exception(ConnectionResetError("closed before HTTP/2 began"))
+            # With TLS 1.3 a refused client certificate shows only now, as an alert.
+            self.ready.set_exception(error or ConnectionResetError("closed before HTTP/2 began"))
         if not self.closed.done():
             self.closed.set_result(None)
         self._fail_all("the connection was closed")

@@ -1,0 +1,202 @@
+"""Imports form a ladder (ARCHITECTURE.md, "Layout"): each module knows only what stands below it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bridge
+from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
+
+ROOT = Path(bridge.__file__).parent
+
+# Packages whose modules may know each other; seen from outside, and by this test, each is one.
+PACKAGES = ("http2", "sandbox")
+
+# From the lowest rung up: module -> the modules of bridge/ that it may import.
+LADDER: dict[str, set[str]] = {
+    "outcome": set(),
+    "json_text": set(),
+    "operation": set(),
+    "retry_after": set(),
+    "deadline": set(),
+    "telemetry.events": set(),
+    "settings_text": set(),
+    "sandbox": set(),
+    "errors": {"outcome"},
+    "in_flight": {"errors"},
+    "retry": {"errors", "outcome"},
+    "signing": {"errors"},
+    "status": {"errors", "outcome"},
+    "codec": {"json_text", "operation"},
+    "validation": {"codec", "errors", "outcome"},
+    "verdict": {"codec", "errors", "json_text", "operation", "outcome", "retry_after"},
+    "http2": {"deadline", "outcome", "signing"},
+    "wallet": {"deadline", "errors", "http2", "operation", "outcome", "retry", "signing", "verdict"},
+    "service": {
+        *("codec", "deadline", "errors", "in_flight", "operation", "outcome", "signing", "telemetry.events"),
+        *("validation", "verdict", "wallet"),
+    },
+    "telemetry.logs": {"status", "telemetry.events"},
+    "settings_values": {"errors", "outcome", "settings_text"},
+    "settings_sources": {"settings_text", "settings_values"},
+    "config": {"deadline", "outcome", "settings_sources", "settings_text", "settings_values", "signing"},
+    "server": {
+        *("config", "deadline", "errors", "http2", "operation", "outcome", "retry", "service", "status"),
+        *("telemetry.events", "verdict", "wallet"),
+    },
+    "call_output": {"codec", "settings_text", "signing"},
+    "call": {
+        *("call_output", "codec", "config", "errors", "json_text", "operation", "settings_values", "signing"),
+        "validation",
+    },
+    "demo": {"config", "sandbox", "server"},
+    "cli": {"", "call", "config", "demo", "operation", "sandbox", "server", "settings_values", "telemetry.logs"},
+    "__main__": {"cli"},
+    "telemetry": set(),
+    "": set(),
+}
+
+# What only some may know; the sandbox is a program of its own and may know what it likes.
+LIBRARIES: dict[str, set[str]] = {
+    "socket": {"http2"},
+    "ssl": {"http2", "server", "settings_values"},
+    "h2": {"http2"},
+    "hpack": {"http2"},
+    "hyperframe": {"http2"},
+    "httpcore": {"http2"},
+    "httpx": {"http2", "wallet"},
+    "grpc": {"server", "call", "call_output", "demo"},
+    "grpc.aio": {"server", "demo"},
+    "grpc_health": {"server"},
+    "grpc_reflection": {"server"},
+    "hypercorn": set(),
+    "msgspec": {"codec", "call_output"},
+    "pydantic": {"config", "settings_sources", "settings_text", "settings_values"},
+    "pydantic_settings": {"config", "settings_sources", "settings_text", "settings_values"},
+    "structlog": {"telemetry.logs"},
+    "uvloop": {"cli"},
+}
+
+# No await, no I/O, no clock: what comes out depends on what goes in and on nothing else.
+PURE = (
+    "outcome",
+    "errors",
+    "operation",
+    "json_text",
+    "codec",
+    "validation",
+    "verdict",
+    "status",
+    "signing",
+    "retry_after",
+)
+IMPURE_LIBRARIES = {"asyncio", "http", "io", "logging", "os", "pathlib", "random", "socket", "ssl", "threading", "time"}
+ASYNC_SYNTAX = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
+
+# Where Terminate's own fields may be named: what is written for it, and nothing of the engine.
+ABOUT_TERMINATE = {"sandbox", "call", "call_output", "demo"}
+GENERIC_FIELDS = {"provider_id", "code", "message", "request_id"}
+
+
+def module_of(path: Path) -> str:
+    """Return a file's module, without "bridge." before it."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
+
+
+def rung_of(module: str) -> str:
+    """Return the name under which a module stands in the ladder."""
+    package = module.partition(".")[0]
+    return package if package in PACKAGES else module
+
+
+SOURCES = {module_of(path): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
+each_module = pytest.mark.parametrize("module", SOURCES, ids=lambda module: module or "bridge")
+
+
+def imported(module: str) -> Iterator[str]:
+    """Yield the full name of everything that a module imports, wherever in it."""
+    for node in ast.walk(SOURCES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_part(name: str, package: str) -> bool:
+    """Say whether a full name is this package or something in it."""
+    return f"{name}.".startswith(f"{package}.")
+
+
+def own_imports(module: str) -> set[str]:
+    """Return the rungs that a module imports."""
+    names = [name.removeprefix("bridge").removeprefix(".") for name in imported(module) if is_part(name, "bridge")]
+    # "from bridge.codec import Read" names a module and something in it.
+    return {rung_of(name if name in SOURCES else name.rpartition(".")[0]) for name in names}
+
+
+def names_in(module: str) -> Iterator[str]:
+    """Yield every identifier and every whole string of a module."""
+    for node in ast.walk(SOURCES[module]):
+        for value in (getattr(node, name, None) for name in ("id", "attr", "arg", "name", "value")):
+            if isinstance(value, str):
+                yield value
+
+
+@each_module
+def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
+    """A module that is new, or that wants to know more, needs a place in the ladder first."""
+    rung = rung_of(module)
+    assert rung in LADDER
+    assert own_imports(module) - {rung} <= LADDER[rung]
+
+
+def test_the_ladder_has_no_circle() -> None:
+    """Each rung may know only rungs that need not know it, however far down."""
+    below: dict[str, set[str]] = {}
+    while len(below) < len(LADDER):
+        ready = {rung for rung, known in LADDER.items() if rung not in below and known <= set(below)}
+        assert ready, f"a circle among {sorted(set(LADDER) - set(below))}"
+        below |= {rung: LADDER[rung] for rung in ready}
+
+
+def test_every_rung_has_its_module() -> None:
+    """The ladder names no module that is gone."""
+    assert set(LADDER) == {rung_of(module) for module in SOURCES}
+
+
+@each_module
+def test_a_library_is_known_only_where_it_belongs(module: str) -> None:
+    """Sockets, TLS, HTTP/2, HTTP, gRPC, JSON, settings and logs each stay behind one door."""
+    strangers = {
+        library
+        for library, knowing in LIBRARIES.items()
+        if rung_of(module) not in {*knowing, "sandbox"} and any(is_part(name, library) for name in imported(module))
+    }
+    assert not strangers
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_has_no_io(module: str) -> None:
+    """No await, no clock, no network, no file, no chance."""
+    assert not [node for node in ast.walk(SOURCES[module]) if isinstance(node, ASYNC_SYNTAX)]
+    libraries = {name.partition(".")[0] for name in imported(module)}
+    assert not libraries & (IMPURE_LIBRARIES | {"grpc", "h2", "httpx"})
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if rung_of(module) not in ABOUT_TERMINATE])
+def test_the_engine_names_no_field_of_terminate(module: str) -> None:
+    """The protos are the contract: no Python of the engine knows what Terminate asks or answers."""
+    fields = {*TerminateRequest.DESCRIPTOR.fields_by_name, *TerminateResponse.DESCRIPTOR.fields_by_name}
+    assert not fields.difference(GENERIC_FIELDS).intersection(names_in(module))
+
+
+def test_what_is_looked_for_can_be_found() -> None:
+    """The search sees imports, identifiers and strings: the sandbox, which may name the fields, does."""
+    assert {"token", "player_id"} <= {name for module in SOURCES for name in names_in(module)}
+    assert "verdict" in own_imports("service")
+    assert "http2" in own_imports("wallet")
+    assert "sandbox" in own_imports("cli")
+    assert "grpc.aio" in set(imported("server"))

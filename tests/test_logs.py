@@ -1,0 +1,266 @@
+"""The log: one line for each event, libraries in the same form, and no line that holds what it should not."""
+
+import asyncio
+import gc
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from bridge.errors import REASONS
+from bridge.telemetry.events import CallEnded, Draining, Event, Serving, Stopped, ignore
+from bridge.telemetry.logs import HELD_LOGGERS, LogEvents, configure
+
+SECRET = "a text that nobody may read"
+
+OK = CallEnded(
+    service="wallet.v1.WalletService",
+    method="Terminate",
+    provider_id=12345,
+    grpc_code="OK",
+    duration_s=0.1234567891,
+    attempts=1,
+    http_status=200,
+    wallet_code=1,
+    request_id="r-1",
+)
+
+
+def failed(reason: str, **facts: Any) -> CallEnded:
+    """Return the report of a call that failed."""
+    return CallEnded("s", "m", 1, "UNKNOWN", 0.5, reason=reason, **facts)
+
+
+@pytest.fixture(autouse=True)
+def loggers_are_put_back() -> Iterator[None]:
+    """Undo what `configure` does to the whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in HELD_LOGGERS}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, held in levels.items():
+        logging.getLogger(name).setLevel(held)
+    structlog.reset_defaults()
+
+
+class Log:
+    """Standard error, read as log lines."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def text(self) -> str:
+        """Return what was written since the last look."""
+        return self._capsys.readouterr().err
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines since the last look."""
+        return [json.loads(line) for line in self.text().splitlines()]
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str]) -> Log:
+    """Return what was logged. Nothing is before the test calls `configure`: pytest changes the stream until then."""
+    return Log(capsys)
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
+    "OK": (
+        OK,
+        {
+            "event": "call ended",
+            "level": "info",
+            "service": "wallet.v1.WalletService",
+            "method": "Terminate",
+            "provider_id": 12345,
+            "grpc_code": "OK",
+            "duration_s": 0.123457,
+            "attempts": 1,
+            "http_status": 200,
+            "wallet_code": 1,
+            "request_id": "r-1",
+        },
+    ),
+    "drift": (
+        CallEnded("s", "m", 1, "OK", 0.0, missing_fields=("balance",), unknown_count=2),
+        {
+            "event": "call ended",
+            "level": "info",
+            "service": "s",
+            "method": "m",
+            "provider_id": 1,
+            "grpc_code": "OK",
+            "duration_s": 0.0,
+            "missing_fields": ["balance"],
+            "unknown_count": 2,
+        },
+    ),
+    "failure": (
+        failed("WALLET_REJECTED", outcome="REJECTED", cause="c", attempts=2, http_status=200, wallet_code=0, fault="f"),
+        {
+            "event": "call ended",
+            "level": "warning",
+            "service": "s",
+            "method": "m",
+            "provider_id": 1,
+            "grpc_code": "UNKNOWN",
+            "duration_s": 0.5,
+            "reason": "WALLET_REJECTED",
+            "outcome": "REJECTED",
+            "cause": "c",
+            "attempts": 2,
+            "http_status": 200,
+            "wallet_code": 0,
+            "fault": "f",
+        },
+    ),
+    "serving": (
+        Serving(address="127.0.0.1:50051", wallet_url="https://wallet.example"),
+        {
+            "event": "serving",
+            "level": "info",
+            "address": "127.0.0.1:50051",
+            "wallet_url": "https://wallet.example",
+        },
+    ),
+    "draining": (Draining(drain_s=5.0), {"event": "draining", "level": "info", "drain_s": 5.0}),
+    "stopped": (Stopped(), {"event": "stopped", "level": "info"}),
+}
+
+
+@pytest.mark.parametrize(("event", "fields"), EVENTS.values(), ids=EVENTS)
+def test_an_event_is_one_line_of_json(log: Log, event: Event, fields: dict[str, Any]) -> None:
+    """Fields that say nothing are left out; a code of 0 says something."""
+    configure("DEBUG", "json")
+    LogEvents()(event)
+    (line,) = log.lines()
+    assert line.pop("timestamp").endswith("Z")
+    assert line == fields
+
+
+ERRORS = {"BRIDGE_FAULT", "WALLET_AUTH_REJECTED", "WALLET_ECHO_MISMATCH", "WALLET_ENDPOINT"}
+
+
+@pytest.mark.parametrize("reason", [*sorted(REASONS), "TOKEN_NOT_FOUND"])
+def test_the_reason_sets_the_level(log: Log, reason: str) -> None:
+    """What needs somebody's eyes is an error, any other failure a warning, also one that the operator named."""
+    configure("DEBUG", "json")
+    LogEvents()(failed(reason))
+    assert [line["level"] for line in log.lines()] == ["error" if reason in ERRORS else "warning"]
+
+
+def test_every_reason_that_is_an_error_exists() -> None:
+    """The levels name reasons of the table, and no others."""
+    assert ERRORS <= REASONS
+
+
+def test_the_wallets_request_id_is_cleaned(log: Log) -> None:
+    """A request_id can neither forge a line, nor colour a terminal, nor fill the disk."""
+    configure("DEBUG", "json")
+    LogEvents()(failed("WALLET_REJECTED", request_id='r\n{"level":"error"}\x1b[31m\u202e' + "x" * 10_000))
+    (line,) = log.lines()
+    assert line["request_id"].startswith('r {"level":"error"}[31mx')
+    assert len(line["request_id"]) == 256
+
+
+def test_a_level_silences_what_is_below(log: Log) -> None:
+    """At WARNING a good call is no line."""
+    configure("WARNING", "json")
+    LogEvents()(OK)
+    LogEvents()(failed("WALLET_TIMEOUT"))
+    assert [line["reason"] for line in log.lines()] == ["WALLET_TIMEOUT"]
+
+
+def test_the_console_format_is_for_people(log: Log) -> None:
+    """One line with the same fields, without colours, not in JSON."""
+    configure("INFO", "console")
+    LogEvents()(failed("WALLET_REJECTED", request_id="r\n\x1b[31m"))
+    written = log.text()
+    assert written.count("\n") == 1
+    assert "WALLET_REJECTED" in written
+    assert "\x1b" not in written
+
+
+def test_nobody_need_listen() -> None:
+    """An event that is ignored goes nowhere."""
+    ignore(OK)
+
+
+# --- other libraries --------------------------------------------------------------------------------------------
+
+
+def test_a_line_of_a_library_has_the_same_form(log: Log) -> None:
+    """Message, level, logger and time, its arguments filled in."""
+    configure("DEBUG", "json")
+    logging.getLogger("some.library").warning("%d things", 3)
+    (line,) = log.lines()
+    assert line.pop("timestamp")
+    assert line == {"event": "3 things", "level": "warning", "logger": "some.library"}
+
+
+def fail_inside() -> None:
+    """Raise an error that holds a secret, with another as its cause."""
+    raise ValueError(SECRET) from KeyError(SECRET)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_is_told_by_its_places(log: Log, log_format: Any) -> None:
+    """Type, file, line and function; no text of it or of its cause, whoever logs it."""
+    configure("DEBUG", log_format)
+    try:
+        fail_inside()
+    except ValueError:
+        logging.getLogger("some.library").exception("it failed")
+    written = log.text()
+    assert SECRET not in written
+    assert "Traceback" not in written
+    here = "test_an_exception_is_told_by_its_places"
+    assert re.search(rf"ValueError at test_logs\.py:\d+ {here} > test_logs\.py:\d+ fail_inside\b", written)
+
+
+async def test_a_task_that_nobody_awaited_is_told_by_its_places(log: Log) -> None:
+    """Asyncio puts the repr of the task, hence the exception's text, into its message: only the first line stays."""
+    configure("DEBUG", "json")
+
+    async def fail() -> None:
+        fail_inside()
+
+    task = asyncio.ensure_future(fail())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    lines = [line for line in log.lines() if line["level"] == "error"]
+    assert [line["event"] for line in lines] == ["Task exception was never retrieved"]
+    assert lines[0]["exception"].startswith("ValueError at test_logs.py:")
+    assert SECRET not in str(lines)
+
+
+def test_a_record_without_an_exception_has_none(log: Log) -> None:
+    """exc_info without an exception under way is no field."""
+    configure("DEBUG", "json")
+    logging.getLogger("some.library").error("nothing", exc_info=True)  # noqa: LOG014 - a library's slip is the case
+    (line,) = log.lines()
+    assert "exception" not in line
+
+
+HELD = ("h2", "hpack.hpack", "hyperframe", "httpcore.http2", "httpx", "hypercorn.error")
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_talkative_libraries_are_held(log: Log, name: str) -> None:
+    """At DEBUG they would print headers, hence the signature, or bodies: never; their warnings come through."""
+    configure("DEBUG", "json")
+    logger = logging.getLogger(name)
+    logger.debug(SECRET)
+    logger.info(SECRET)
+    assert log.lines() == []
+    logger.warning("a warning")
+    assert [line["event"] for line in log.lines()] == ["a warning"]

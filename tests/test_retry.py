@@ -1,0 +1,115 @@
+"""Which attempts are repeated, how often and after how long."""
+
+import pytest
+
+from bridge.errors import BridgeError, WalletNotProcessed, WalletTimeout, WalletUnreachable, leaves
+from bridge.outcome import Outcome
+from bridge.retry import ATTEMPTS_MAX, RetryBudget, RetryPolicy
+
+LASTING = ("tls", "http2_required")
+PASSING = ("refused", "timeout", "dns", "network", "")
+
+
+def delay_s(error: BridgeError, attempts: int = 1, *, repeat_unknown: bool = False, idempotent: bool = True) -> object:
+    """Return what a fresh policy says about this error."""
+    return RetryPolicy(repeat_unknown=repeat_unknown).delay_s(error, attempts, idempotent=idempotent)
+
+
+@pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.__name__)
+def test_without_leave_only_what_was_not_processed_is_repeated(leaf: type[BridgeError]) -> None:
+    """Of all failures two are repeated: an unreachable wallet and a request proven not processed."""
+    is_repeated = delay_s(leaf()) is not None
+    assert is_repeated == (leaf in (WalletUnreachable, WalletNotProcessed))
+
+
+@pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.__name__)
+@pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "not idempotent"])
+def test_unknown_is_repeated_only_with_leave_and_idempotent(leaf: type[BridgeError], *, idempotent: bool) -> None:
+    """The operator's leave adds failures of unknown outcome, for idempotent operations only, and no other."""
+    is_repeated = delay_s(leaf(), repeat_unknown=True, idempotent=idempotent) is not None
+    is_unknown = leaf.outcome is Outcome.UNKNOWN
+    assert is_repeated == (leaf in (WalletUnreachable, WalletNotProcessed) or (is_unknown and idempotent))
+
+
+@pytest.mark.parametrize("cause", LASTING)
+def test_a_lasting_cause_is_not_repeated(cause: str) -> None:
+    """TLS and a missing HTTP/2 need an operator, not another try."""
+    assert delay_s(WalletUnreachable(cause=cause)) is None
+
+
+@pytest.mark.parametrize("cause", PASSING, ids=[cause or "none" for cause in PASSING])
+def test_a_passing_cause_is_repeated(cause: str) -> None:
+    """Whatever else kept us from connecting may be over at the next try."""
+    assert delay_s(WalletUnreachable(cause=cause)) is not None
+
+
+@pytest.mark.parametrize("error", [WalletNotProcessed(), WalletUnreachable()], ids=["not processed", "not sent"])
+def test_there_are_three_attempts_at_most(error: BridgeError) -> None:
+    """The first and the second attempt may be followed by another, the third may not."""
+    followed = [delay_s(error, attempts) is not None for attempts in range(1, ATTEMPTS_MAX + 2)]
+    assert followed == [True, True, False, False]
+
+
+def test_the_first_repeat_of_a_refused_stream_is_immediate_and_free() -> None:
+    """A connection that the wallet recycles costs nothing, even when the budget is empty."""
+    budget = RetryBudget(capacity=0)
+    assert RetryPolicy(budget).delay_s(WalletNotProcessed(), 1, idempotent=True) == 0.0
+    assert budget.tokens == 0
+
+
+def test_the_second_repeat_of_a_refused_stream_costs_and_waits() -> None:
+    """Refused twice is a sign of trouble."""
+    budget = RetryBudget()
+    delay = RetryPolicy(budget).delay_s(WalletNotProcessed(), 2, idempotent=True)
+    assert delay is not None
+    assert delay >= 0.02
+    assert budget.tokens == 95
+
+
+def test_delays_are_spread_between_their_bounds() -> None:
+    """Full jitter, 20 to 500 ms: never outside, and not always the same."""
+    policy = RetryPolicy(RetryBudget(capacity=10_000))
+    delays = [policy.delay_s(WalletTimeout(), 1, idempotent=True) for _ in range(3)]
+    assert delays == [None, None, None]
+    waits = [policy.delay_s(WalletUnreachable(), 1, idempotent=True) for _ in range(1000)]
+    assert all(wait is not None and 0.02 <= wait <= 0.5 for wait in waits)
+    assert len(set(waits)) > 900
+
+
+def test_an_empty_budget_ends_the_retries() -> None:
+    """100 tokens pay for 20 retries; the 21st is refused, and what was not made is not paid for."""
+    policy = RetryPolicy()
+    repeated = [policy.delay_s(WalletUnreachable(), 1, idempotent=True) is not None for _ in range(21)]
+    assert repeated == [True] * 20 + [False]
+    assert policy.budget.tokens == 0
+
+
+def test_five_successes_pay_for_one_retry() -> None:
+    """A success returns one token, a retry costs five."""
+    budget = RetryBudget()
+    while budget.spend():
+        pass
+    for _ in range(4):
+        budget.succeeded()
+    assert not budget.spend()
+    budget.succeeded()
+    assert budget.spend()
+    assert not budget.spend()
+
+
+def test_successes_do_not_fill_the_bucket_beyond_its_capacity() -> None:
+    """A long quiet time saves up no more than the capacity."""
+    budget = RetryBudget()
+    budget.succeeded()
+    assert budget.tokens == 100
+    budget.spend()
+    for _ in range(6):
+        budget.succeeded()
+    assert budget.tokens == 100
+
+
+def test_calls_of_one_policy_share_the_budget_and_policies_do_not() -> None:
+    """One client, one bucket."""
+    first, second = RetryPolicy(), RetryPolicy()
+    first.delay_s(WalletUnreachable(), 1, idempotent=True)
+    assert (first.budget.tokens, second.budget.tokens) == (95, 100)

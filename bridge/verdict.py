@@ -75,7 +75,7 @@ class Verdict:
     response: Message
     facts: WalletFacts
     missing: tuple[str, ...]
-    """Fields that the answer lacks: the wallet has drifted from its page, or a code was mapped to success."""
+    """Fields that a success lacks: the wallet has drifted from its page."""
     unknown_count: int
     """Members of the answer that the proto does not know."""
 
@@ -121,10 +121,11 @@ class Judge:
             fields = self._codec.read_fields(reading.members)
         except Flaw as flaw:
             raise WalletResponseInvalid(wallet=reading.facts, cause=str(flaw)) from None
-        missing = tuple(name for name in self._codec.field_names if name not in fields)
+        # Drift is what a success lacks; a failure body has only the envelope (NOTES.md, "Codes").
+        missing = () if done_before else tuple(name for name in self._codec.field_names if name not in fields)
         for name in self._operation.echoes:
             asked = getattr(request, name)
-            # A failure body has only the envelope (NOTES.md, "Codes"): there the request stands for the echo.
+            # There the request stands for an echo that is not there.
             if done_before:
                 fields.setdefault(name, asked)
             if name not in fields:

@@ -18,7 +18,7 @@ class DeadlineLimits:
     max_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Deadline:
     """The instant at which a call must have ended."""
 

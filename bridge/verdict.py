@@ -123,15 +123,14 @@ class Judge:
             raise WalletResponseInvalid(wallet=reading.facts, cause=str(flaw)) from None
         # Drift is what a success lacks; a failure body has only the envelope (NOTES.md, "Codes").
         missing = () if done_before else tuple(name for name in self._codec.field_names if name not in fields)
-        for name in self._operation.echoes:
-            asked = getattr(request, name)
-            # There the request stands for an echo that is not there.
-            if done_before:
-                fields.setdefault(name, asked)
-            if name not in fields:
-                raise WalletResponseInvalid(wallet=reading.facts, cause=f"{name}: is missing")
-            if fields[name] != asked:
+        echoes = {name: getattr(request, name) for name in self._operation.echoes}
+        for name, asked in echoes.items():
+            if name in fields and fields[name] != asked:
                 raise WalletEchoMismatch(wallet=reading.facts, cause=name)
+        for name in [name for name in echoes if name not in fields]:
+            if not done_before:
+                raise WalletResponseInvalid(wallet=reading.facts, cause=f"{name}: is missing")
+            fields[name] = echoes[name]
         response = self._codec.message_type(**fields)
         unknown = reading.members.keys() - self._codec.field_names - {"status"}
         return Verdict(response, reading.facts, missing, len(unknown))

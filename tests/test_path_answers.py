@@ -199,6 +199,14 @@ async def test_echo_of_another(name: str, value: Any) -> None:
     assert request_id
 
 
+async def test_echo_of_another_is_worse_than_one_missing() -> None:
+    """An answer that lacks one echo and differs in another speaks of somebody else: that is what its caller learns."""
+    body = success(token="", provider_id="12345")
+    async with FaultServer(answer(200, body)) as wallet, bridge_to(wallet.url) as caller:
+        end = await caller.terminate()
+    assert (end.error_info.reason, end.error_info.metadata["cause"]) == ("WALLET_ECHO_MISMATCH", "provider_id")
+
+
 HOSTILE = "line\nbreak \x1b[31mred\x1b[0m \u202egnol \U0001f4a5" + "\U0001f4a5" * 12_000
 
 

@@ -164,7 +164,9 @@ def clean(text: str, characters_max: int) -> str:
     Control, format, private-use and unassigned characters go (Unicode category C): newlines that would forge a log
     line, ANSI escapes, marks that reverse the direction of writing. White space becomes a plain space.
     """
-    # A text may be 64 KiB: what is cut anyway need not be cleaned.
+    # Nearly every text is plain already. A long one, up to 64 KiB, is cut before it is cleaned.
+    if len(text) <= characters_max and text.isascii() and text.isprintable():
+        return text.strip()
     return "".join(_printable(text[: characters_max * 4]))[:characters_max].strip()
 
 

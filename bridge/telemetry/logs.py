@@ -5,11 +5,13 @@ No line holds the text of an exception, which may hold anything: a traceback is 
 
 import logging
 import logging.config
+import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import PurePath
 from typing import Any, Literal
 
+import msgspec
 import structlog
 from structlog.typing import Processor
 
@@ -30,7 +32,7 @@ NAMES = {CallEnded: "call ended", Serving: "serving", Draining: "draining", Stop
 def configure(level: str, log_format: Format) -> None:
     """Send every log line of this process to standard error, from this level up, in this format."""
     renderers: dict[str, Processor] = {
-        "json": structlog.processors.JSONRenderer(),
+        "json": structlog.processors.JSONRenderer(serializer=_json),
         "console": structlog.dev.ConsoleRenderer(colors=False),
     }
     shared: list[Processor] = [
@@ -54,10 +56,11 @@ def configure(level: str, log_format: Format) -> None:
             "loggers": {name: {"level": "WARNING"} for name in HELD_LOGGERS},
         }
     )
+    # Events go to standard error directly: the way through `logging` costs several times as much, for every call.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, renderers[log_format]],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
 
@@ -66,11 +69,15 @@ class LogEvents:
     """Writes each event as one line."""
 
     def __init__(self) -> None:
-        self._logger = structlog.stdlib.get_logger("bridge")
+        self._logger = structlog.get_logger().bind()
 
     def __call__(self, event: Event) -> None:
         """Write the event; fields that say nothing are left out."""
         self._logger.log(_level(event), NAMES[type(event)], **_fields(event))
+
+
+def _json(entry: Mapping[str, Any], **_options: object) -> str:
+    return msgspec.json.encode(entry).decode()
 
 
 def _level(event: Event) -> int:

@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/
 
 bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microseconds
 	@$(BIN)/python tests/benchmark/pure_path.py
+
+bench-cost: $(VENV)/dev.done  ## CPU of one call: floor, textbook, bridge (needs nginx and h2load; QUICK=1 for half a minute)
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/cost.py $(if $(QUICK),--quick)
 
 lock: $(VENV)/lock.done  ## Resolve the dependencies anew into requirements/
 	@echo "lock: requirements/run.txt, then requirements/dev.txt"

@@ -17,6 +17,8 @@ from bridge.signing import Headers
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
 STREAMS_MAX = 1000
 """How many streams we open at once, whatever the server allows."""
+CLOSE_TIMEOUT_S = 1.0
+"""How long a goodbye may take: to a server that does not read, it would last for ever."""
 
 
 class Http2RequiredError(ConnectionError):
@@ -33,10 +35,12 @@ class Connection(asyncio.Protocol):
         self._protocol = ClientProtocol()
         self._exchanges: dict[int, Exchange] = {}
         self._unwritten: list[Exchange] = []
-        self._blocked: list[Exchange] = []
+        self._blocked: dict[int, Exchange] = {}
         self._transport: asyncio.WriteTransport | None = None
         self._flush_is_due = False
         self._takes_streams = True
+        self._is_over = False
+        self._dropping: asyncio.TimerHandle | None = None
         self._pong: asyncio.Future[None] | None = None
         self._actions: dict[type[protocol.Event], Callable[[Any], None]] = {
             protocol.AnswerBegun: self._on_answer_begun,
@@ -75,7 +79,9 @@ class Connection(asyncio.Protocol):
         """Begin an exchange; None when the connection's stream ids are used up, and it has been retired for that."""
         stream_id = self._protocol.begin(headers, has_body=bool(body))
         if not stream_id:
-            self.retire()
+            # Not at once: `changed` would lead the pool into this same request again.
+            self._takes_streams = False
+            self._loop.call_soon(self.retire)
             return None
         exchange = Exchange(stream_id, body, self._loop.create_future())
         self._exchanges[stream_id] = exchange
@@ -86,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     def abandon(self, exchange: Exchange) -> None:
         """Give up an exchange whose caller has gone: reset its stream, so that nothing of it is held on either side."""
-        if self._exchanges.pop(exchange.stream_id, None) is not None:
+        if self._take(exchange.stream_id) is not None:
             self._protocol.reset(exchange.stream_id, ErrorCodes.CANCEL)
             self._flush_soon()
             self._slot_freed()
@@ -107,12 +113,11 @@ class Connection(asyncio.Protocol):
 
     def close(self, what: str = "the client closed the connection") -> None:
         """Close now: what is under way fails by its own outcome."""
-        self._takes_streams = False
         if self._transport is not None and not self._transport.is_closing():
             self._protocol.close()
             self._flush()
             self._transport.close()
-        self._fail_all(what)
+        self._end(what)
 
     def abort(self) -> None:
         """Drop the connection without waiting for what is still to be written."""
@@ -144,15 +149,20 @@ class Connection(asyncio.Protocol):
         else:
             self._flush_soon()
 
+    def eof_received(self) -> None:
+        """End everything at once: nothing more is sent, and asyncio closes the transport after this."""
+        self._end("the server closed the connection")
+
     def connection_lost(self, error: Exception | None) -> None:
         """End everything that is under way by its own outcome."""
-        self._takes_streams = False
-        if not self.ready.done():
+        if error is not None:
             # With TLS 1.3 a refused client certificate shows only now, as an alert.
-            self.ready.set_exception(error or ConnectionResetError("closed before HTTP/2 began"))
+            self._fail_ready(error)
         if not self.closed.done():
             self.closed.set_result(None)
-        self._fail_all("the connection was closed")
+        self._end("the connection was closed")
+        if self._dropping is not None:
+            self._dropping.cancel()
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -172,7 +182,7 @@ class Connection(asyncio.Protocol):
             self.abandon(exchange)
 
     def _on_answer_ended(self, event: protocol.AnswerEnded) -> None:
-        exchange = self._exchanges.pop(event.stream_id, None)
+        exchange = self._take(event.stream_id)
         if exchange is None:
             return
         if exchange.unsent:
@@ -182,7 +192,7 @@ class Connection(asyncio.Protocol):
         self._slot_freed()
 
     def _on_reset(self, event: protocol.StreamReset) -> None:
-        exchange = self._exchanges.pop(event.stream_id, None)
+        exchange = self._take(event.stream_id)
         if exchange is not None:
             exchange.reset(event.error_code)
             self._slot_freed()
@@ -190,11 +200,9 @@ class Connection(asyncio.Protocol):
     def _on_going_away(self, event: protocol.GoingAway) -> None:
         self._takes_streams = False
         for exchange in [each for each in self._exchanges.values() if each.stream_id > event.last_stream_id]:
-            del self._exchanges[exchange.stream_id]
+            self._take(exchange.stream_id)
             exchange.disowned()
             exchange.fail("GOAWAY")
-        if not self.ready.done():
-            self.ready.set_exception(ConnectionResetError("GOAWAY before HTTP/2 began"))
         self._close_if_idle()
         self._changed()
 
@@ -205,10 +213,9 @@ class Connection(asyncio.Protocol):
         self._changed()
 
     def _on_window(self, _event: protocol.WindowOpened) -> None:
-        blocked, self._blocked = self._blocked, []
-        for exchange in blocked:
-            if exchange.stream_id in self._exchanges:
-                self._send(exchange)
+        blocked, self._blocked = self._blocked, {}
+        for exchange in blocked.values():
+            self._send(exchange)
 
     def _on_pong(self, _event: protocol.PongReceived) -> None:
         if self._pong is not None:
@@ -220,7 +227,11 @@ class Connection(asyncio.Protocol):
     def _send(self, exchange: Exchange) -> None:
         exchange.unsent = self._protocol.send(exchange.stream_id, exchange.unsent)
         if exchange.unsent:
-            self._blocked.append(exchange)
+            self._blocked[exchange.stream_id] = exchange
+
+    def _take(self, stream_id: int) -> Exchange | None:
+        self._blocked.pop(stream_id, None)
+        return self._exchanges.pop(stream_id, None)
 
     def _flush_soon(self) -> None:
         if not self._flush_is_due:
@@ -229,7 +240,7 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._is_over or self._transport.is_closing():
             return
         if data := self._protocol.outgoing():
             for exchange in self._unwritten:
@@ -238,12 +249,22 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def _refuse(self) -> None:
-        self._takes_streams = False
-        self.ready.set_exception(Http2RequiredError("the server does not speak HTTP/2"))
+        self._fail_ready(Http2RequiredError("the server does not speak HTTP/2"))
         if self._transport is not None:
             self._transport.abort()
 
-    def _fail_all(self, what: str) -> None:
+    def _fail_ready(self, error: Exception) -> None:
+        self._takes_streams = False
+        if not self.ready.done():
+            self.ready.set_exception(error)
+            self.ready.exception()  # seen, whether or not somebody still waits for it
+
+    def _end(self, what: str) -> None:
+        # From here on nothing is written: what is told to be NOT_SENT must stay so.
+        self._is_over = True
+        self._fail_ready(ConnectionResetError(what))
+        if self._dropping is None and self._transport is not None and not self.closed.done():
+            self._dropping = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
         for exchange in self._drained():
             exchange.fail(what)
         if self._pong is not None:

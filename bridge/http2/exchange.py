@@ -34,7 +34,7 @@ class Exchange:
 
     def disowned(self) -> None:
         """Note the server's promise that it did not process the request. One that it has begun to answer, it did."""
-        if not self.status and self.outcome is Outcome.UNKNOWN:
+        if not self.status:
             self.outcome = Outcome.NOT_PROCESSED
 
     def complete(self) -> None:
@@ -42,14 +42,14 @@ class Exchange:
         if self.answer.done():
             return
         if self._is_malformed():
-            self.answer.set_exception(ConnectionLostError("the body is not as long as its content-length"))
+            self._fail_with(ConnectionLostError("the body is not as long as its content-length"))
         else:
             self.answer.set_result(self)
 
     def fail(self, what: str) -> None:
         """End without an answer, with the error that is proven."""
         if not self.answer.done():
-            self.answer.set_exception(self.failure(what))
+            self._fail_with(self.failure(what))
 
     def reset(self, error_code: int) -> None:
         """End because the server gave the stream up (RFC 9113, section 8.7)."""
@@ -64,6 +64,10 @@ class Exchange:
         if self.outcome is Outcome.NOT_PROCESSED:
             return NotProcessedError()
         return ConnectionLostError(what)
+
+    def _fail_with(self, error: httpx.TransportError) -> None:
+        self.answer.set_exception(error)
+        self.answer.exception()  # seen: a caller who is cancelled just now never looks
 
     def _is_malformed(self) -> bool:
         # RFC 9113, section 8.1.1: the DATA of an answer must add up to its content-length.

@@ -2,15 +2,17 @@
 
 request   begins at once on an open connection with a free slot, else it waits in line
 growth    while somebody waits, one more connection (never two at a time) is made, up to the maximum
-idle      a connection that was silent for IDLE_PING_S must answer a PING before it is used again
-age       after AGE_MAX_S, jittered, a connection retires; the next one resolves the name anew
-failure   everybody in line learns why; the next attempt to connect waits for a jittered, growing delay
+idle      a connection that was silent for `idle_ping_s` must answer a PING before it is used again
+age       after `age_max_s`, jittered, a connection retires; the next one resolves the name anew
+failure   everybody in line learns why; the next attempt to connect waits for a jittered, growing delay, and so it does
+          after a connection that took nobody off the line
 """
 
 import asyncio
 import random
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from bridge.http2.connection import Connection
 from bridge.http2.errors import UnreachableError
@@ -18,12 +20,20 @@ from bridge.http2.exchange import Exchange
 from bridge.outcome import Outcome
 from bridge.signing import Headers
 
-IDLE_PING_S = 10.0  # CONTRACT.md, "Time"
-PING_TIMEOUT_S = 1.0
-AGE_MAX_S = 300.0  # FAULTS.md: "the wallet's address changes"
 AGE_JITTER = 0.1
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.02, 1.0
-CLOSE_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How long a connection is believed to be good. All in seconds."""
+
+    idle_ping_s: float = 10.0  # CONTRACT.md, "Time"
+    ping_timeout_s: float = 1.0
+    age_max_s: float = 300.0  # FAULTS.md, "the wallet's address changes"; jittered by AGE_JITTER
+
+
+TRUST = Trust()
 
 Connect = Callable[[Callable[[], None]], Awaitable[Connection]]
 """Makes one connection that is ready for use and calls back on changes; raises UnreachableError."""
@@ -54,19 +64,20 @@ class Ticket:
             assert self.exchange is not None  # noqa: S101 - for the type: its turn has come
             return await self.exchange.answer
         finally:
-            if self.exchange is not None and self.connection is not None and not self.exchange.answer.done():
+            # Nothing when it has ended. Cancelling has cancelled `exchange.answer` too: its state says nothing here.
+            if self.exchange is not None and self.connection is not None:
                 self.connection.abandon(self.exchange)
 
 
 class Pool:
     """Carries requests over as many connections as they need, up to `connections_max`."""
 
-    def __init__(self, connect: Connect, *, connections_max: int, age_max_s: float = AGE_MAX_S) -> None:
+    def __init__(self, connect: Connect, *, connections_max: int, trust: Trust = TRUST) -> None:
         self._connect = connect
         self._connections_max = connections_max
-        self._age_max_s = age_max_s
+        self._trust = trust
         self._connections: list[Connection] = []
-        self._line: deque[Ticket] = deque()
+        self._line: OrderedDict[Ticket, asyncio.Future[None]] = OrderedDict()
         self._connecting: asyncio.Task[None] | None = None
         self._checking: dict[Connection, asyncio.Task[None]] = {}
         self._failures = 0
@@ -81,27 +92,28 @@ class Pool:
             raise UnreachableError("closed")
         ticket = Ticket(headers, body)
         if self._line or not self._begin(ticket):
-            ticket.turn = asyncio.get_running_loop().create_future()
-            self._line.append(ticket)
+            self._queue(ticket)
             self._grow()
         return ticket
 
     async def aclose(self) -> None:
         """Close every connection; what is under way fails by its own outcome."""
         self._is_closed = True
-        for task in (self._connecting, *self._checking.values()):
-            if task is not None:
-                task.cancel()
+        tasks = [task for task in (self._connecting, *self._checking.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
         self._fail_line(UnreachableError("closed"))
-        connections, self._connections = self._connections, []
+        connections = list(self._connections)
         for connection in connections:
             connection.close()
-        if connections:
-            await asyncio.wait([connection.closed for connection in connections], timeout=CLOSE_TIMEOUT_S)
-        for connection in connections:
-            connection.abort()
+        await asyncio.gather(*tasks, *(connection.closed for connection in connections), return_exceptions=True)
 
     # --- slots ----------------------------------------------------------------------------------------------------
+
+    def _queue(self, ticket: Ticket) -> None:
+        ticket.turn = self._line[ticket] = asyncio.get_running_loop().create_future()
+        # However its turn ends, also by being cancelled.
+        ticket.turn.add_done_callback(lambda _turn: self._line.pop(ticket, None))
 
     def _begin(self, ticket: Ticket) -> bool:
         for connection in self._connections:
@@ -114,7 +126,7 @@ class Pool:
 
     def _is_fresh(self, connection: Connection) -> bool:
         loop = asyncio.get_running_loop()
-        if loop.time() - connection.heard_at < IDLE_PING_S:
+        if loop.time() - connection.heard_at < self._trust.idle_ping_s:
             return True
         if connection not in self._checking:
             self._checking[connection] = loop.create_task(self._check(connection))
@@ -122,7 +134,7 @@ class Pool:
 
     async def _check(self, connection: Connection) -> None:
         try:
-            async with asyncio.timeout(PING_TIMEOUT_S):
+            async with asyncio.timeout(self._trust.ping_timeout_s):
                 await connection.ping()
         except (TimeoutError, ConnectionError):
             connection.abort()
@@ -131,15 +143,18 @@ class Pool:
         self._serve()
 
     def _serve(self) -> None:
+        self._advance()
+        self._grow()
+
+    def _advance(self) -> None:
         """Begin as many of those in line as there are slots, in order."""
         while self._line:
-            ticket = self._line[0]
-            if ticket.turn is not None and not ticket.turn.done():
+            ticket, turn = next(iter(self._line.items()))
+            if not turn.done():
                 if not self._begin(ticket):
                     break
-                ticket.turn.set_result(None)
-            self._line.popleft()
-        self._grow()
+                turn.set_result(None)
+            self._line.pop(ticket)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
@@ -150,9 +165,7 @@ class Pool:
 
     async def _add_connection(self) -> None:
         try:
-            if self._failures:
-                highest_s = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2**self._failures)
-                await asyncio.sleep(random.uniform(BACKOFF_MIN_S, highest_s))  # noqa: S311 - no secret
+            await asyncio.sleep(self._delay_s())
             connection = await self._connect(self._serve)
         except Exception as error:  # noqa: BLE001 - whatever it was, those in line must learn it
             self._failures += 1
@@ -160,14 +173,22 @@ class Pool:
             if not any(each.is_open for each in self._connections):
                 self._fail_line(error)
         else:
-            self._failures = 0
             self._adopt(connection)
+            self._advance()
+            self._failures = 0 if connection.in_use or not self._line else self._failures + 1
         finally:
             self._connecting = None
         self._serve()
 
+    def _delay_s(self) -> float:
+        if not self._failures:
+            return 0.0
+        # The exponent is bounded, or else the power would one day be too large for a float.
+        highest_s = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(self._failures, 10))
+        return random.uniform(BACKOFF_MIN_S, highest_s)  # noqa: S311 - no secret
+
     def _adopt(self, connection: Connection) -> None:
-        age_s = self._age_max_s * random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER)  # noqa: S311 - no secret
+        age_s = self._trust.age_max_s * random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER)  # noqa: S311 - no secret
         retirement = asyncio.get_running_loop().call_later(age_s, connection.retire)
 
         def forget(_closed: asyncio.Future[None]) -> None:
@@ -179,7 +200,7 @@ class Pool:
         connection.closed.add_done_callback(forget)
 
     def _fail_line(self, error: Exception) -> None:
-        line, self._line = self._line, deque()
-        for ticket in line:
-            if ticket.turn is not None and not ticket.turn.done():
-                ticket.turn.set_exception(error)
+        line, self._line = self._line, OrderedDict()
+        for turn in line.values():
+            if not turn.done():
+                turn.set_exception(error)

@@ -24,6 +24,8 @@ Codes = h2.settings.SettingCodes
 FRAME_HEADER_BYTES = 9
 FRAME_BYTES_MAX = 16_384  # SETTINGS_MAX_FRAME_SIZE as every connection begins (section 6.5.2); we offer no more
 GOAWAY = 0x7
+HEADER_BLOCK = frozenset({0x1, 0x5, 0x9})  # HEADERS, PUSH_PROMISE, CONTINUATION
+END_HEADERS = 0x4
 STREAM_ID_MASK = 0x7FFF_FFFF  # the first bit is reserved (section 4.1)
 STREAMS_UNLIMITED = 2**31 - 1
 
@@ -32,8 +34,14 @@ STREAM_WINDOW_BYTES = 256 * 1024
 CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
 
+CREDIT_BYTES = 2 * (FRAME_HEADER_BYTES + 4)
+"""What may come back for a DATA frame of ours: a WINDOW_UPDATE for the stream and one for the connection."""
+
 NOISE_BYTES_MAX = 64 * 1024
-"""How much may arrive without a header block or a byte of a body in it: PING, SETTINGS, resets, empty frames."""
+"""How much may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
+
+CLOSED_STREAMS_MAX = 1024
+"""How many closed streams are remembered: those whose last frames may still be on their way when we have reset them."""
 
 OUR_SETTINGS = {
     Codes.ENABLE_PUSH: 0,
@@ -98,12 +106,16 @@ Event = (
 )
 
 
+class _H2Connection(h2.connection.H2Connection):
+    MAX_CLOSED_STREAMS = CLOSED_STREAMS_MAX  # h2 would remember 65536, which is 8 MB for each connection
+
+
 class ClientProtocol:
     """One connection's state. What it wants to send collects until `outgoing` is called."""
 
     def __init__(self) -> None:
         # Our own headers are right by construction, and those of the wallet are judged by what needs them.
-        self._h2 = h2.connection.H2Connection(
+        self._h2 = _H2Connection(
             h2.config.H2Configuration(
                 validate_outbound_headers=False, normalize_outbound_headers=False, normalize_inbound_headers=False
             )
@@ -114,6 +126,7 @@ class ClientProtocol:
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES)
         self._incoming = bytearray()
         self._noise_bytes = 0
+        self._is_in_header_block = False
         self._translations: dict[type[h2.events.Event], Callable[[Any], Iterator[Event]]] = {
             h2.events.ResponseReceived: self._answer_begun,
             h2.events.DataReceived: self._body_received,
@@ -140,6 +153,8 @@ class ClientProtocol:
         except h2.exceptions.NoAvailableStreamIDError:
             return 0
         self._h2.send_headers(stream_id, headers, end_stream=not has_body)
+        # So that h2 leaves content-length alone: see `_answer_begun`.
+        self._h2.streams[stream_id].request_method = b"HEAD"
         return stream_id
 
     def send(self, stream_id: int, body: memoryview) -> memoryview:
@@ -150,10 +165,13 @@ class ClientProtocol:
                 break
             self._h2.send_data(stream_id, body[:size], end_stream=size == len(body))
             body = body[size:]
+            self._allow_noise(CREDIT_BYTES)
         return body
 
     def reset(self, stream_id: int, error_code: int) -> None:
         """Give a stream up; nothing if it is over already."""
+        # What the server had sent by now still arrives: at most a whole window of it.
+        self._allow_noise(STREAM_WINDOW_BYTES)
         with contextlib.suppress(h2.exceptions.ProtocolError):
             self._h2.reset_stream(stream_id, error_code)
 
@@ -162,29 +180,39 @@ class ClientProtocol:
         self._h2.ping(b"wallet?!")
 
     def close(self, error_code: int = ErrorCodes.NO_ERROR) -> None:
-        """Say goodbye."""
-        with contextlib.suppress(h2.exceptions.ProtocolError):
+        """Say goodbye, once: h2 does it by itself where the server broke the protocol."""
+        if self._h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
             self._h2.close_connection(error_code)
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield what these bytes mean, each event as soon as its frame is complete; raise ViolationError."""
         self._incoming += data
-        self._noise_bytes += len(data)
         while frame := self._next_frame():
-            if frame[3] == GOAWAY:
-                yield _going_away(frame)
-                continue
-            try:
-                events = self._h2.receive_data(frame)
-            except h2.exceptions.ProtocolError as error:
-                raise ViolationError(type(error).__name__) from None
-            for event in events:
-                # What else h2 reports changes nothing: 1xx, trailers, PINGs (it has answered them), unknown frames.
-                if translate := self._translations.get(type(event)):
-                    yield from translate(event)
-        if self._noise_bytes > NOISE_BYTES_MAX:
-            self.close(ErrorCodes.ENHANCE_YOUR_CALM)
-            raise ViolationError("flood")
+            # Frame by frame: what the server says must not depend on how TCP cut it.
+            self._noise_bytes += len(frame)
+            yield from self._act(frame)
+            if self._noise_bytes > NOISE_BYTES_MAX:
+                self.close(ErrorCodes.ENHANCE_YOUR_CALM)
+                raise ViolationError("flood")
+
+    def _act(self, frame: bytes) -> Iterator[Event]:
+        if frame[3] == GOAWAY and not self._is_in_header_block:
+            yield _going_away(frame)
+            return
+        if frame[3] in HEADER_BLOCK:
+            self._is_in_header_block = not frame[4] & END_HEADERS
+        try:
+            events = self._h2.receive_data(frame)
+        except h2.exceptions.ProtocolError as error:
+            raise ViolationError(type(error).__name__) from None
+        for event in events:
+            # What else h2 reports changes nothing: 1xx, trailers, PINGs (it has answered them), unknown frames.
+            if translate := self._translations.get(type(event)):
+                yield from translate(event)
+
+    def _allow_noise(self, size_bytes: int) -> None:
+        # Not without bound: no more than this can be on its way.
+        self._noise_bytes = max(self._noise_bytes - size_bytes, -CONNECTION_WINDOW_BYTES)
 
     def _next_frame(self) -> bytes | None:
         if len(self._incoming) < FRAME_HEADER_BYTES:
@@ -201,7 +229,7 @@ class ClientProtocol:
         return frame
 
     def _answer_begun(self, event: h2.events.ResponseReceived) -> Iterator[Event]:
-        self._noise_bytes = 0
+        self._noise_bytes = min(self._noise_bytes, 0)
         # A wrong content-length makes one answer malformed, a stream error (section 8.1.1); h2 would end the
         # connection, and every neighbour with it. Whoever collects the body compares instead.
         self._h2.streams[event.stream_id]._expected_content_length = None  # noqa: SLF001 - there is no setting for it
@@ -215,16 +243,15 @@ class ClientProtocol:
     def _body_received(self, event: h2.events.DataReceived) -> Iterator[Event]:
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         if event.data:
-            self._noise_bytes = 0
+            self._allow_noise(FRAME_HEADER_BYTES + len(event.data))
             yield BodyReceived(event.stream_id, event.data)
 
     def _answer_ended(self, event: h2.events.StreamEnded) -> Iterator[Event]:
         yield AnswerEnded(event.stream_id)
 
     def _stream_reset(self, event: h2.events.StreamReset) -> Iterator[Event]:
-        # h2 reports its own resets too, where the server sent more on a stream that we had given up.
-        if event.remote_reset:
-            yield StreamReset(event.stream_id, int(event.error_code or 0))
+        # Also those by h2 itself: for a window that overflows, or more on a stream that we had given up.
+        yield StreamReset(event.stream_id, int(event.error_code or 0))
 
     def _settings_received(self, _event: h2.events.RemoteSettingsChanged) -> Iterator[Event]:
         yield SettingsReceived()

@@ -16,7 +16,7 @@ import httpx
 from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
 from bridge.http2.errors import AnswerTimeoutError, NotProcessedError, UnreachableError
 from bridge.http2.exchange import Exchange
-from bridge.http2.pool import Pool, Ticket
+from bridge.http2.pool import TRUST, Pool, Ticket, Trust
 from bridge.outcome import Outcome
 from bridge.signing import Headers
 
@@ -47,12 +47,14 @@ class Http2Transport(httpx.AsyncBaseTransport):
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         connections_max: int = CONNECTIONS_MAX,
         body_bytes_max: int = BODY_BYTES_MAX,
+        trust: Trust = TRUST,
     ) -> None:
         ssl_context.set_alpn_protocols([ALPN_HTTP2])
         self._ssl_context = ssl_context
         self._connect_timeout_s = connect_timeout_s
         self._connections_max = connections_max
         self._body_bytes_max = body_bytes_max
+        self._trust = trust
         self._pools: dict[Origin, Pool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -68,16 +70,17 @@ class Http2Transport(httpx.AsyncBaseTransport):
         return _response(exchange)
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
+        """Close every connection; further requests fail with UnreachableError, cause closed."""
+        for pool in self._pools.values():
             await pool.aclose()
 
     def _pool(self, url: httpx.URL) -> Pool:
         origin = url.scheme, url.host, url.port or {"https": 443, "http": 80}[url.scheme]
         if origin not in self._pools:
             self._pools[origin] = Pool(
-                lambda changed: self._connect(origin, changed), connections_max=self._connections_max
+                lambda changed: self._connect(origin, changed),
+                connections_max=self._connections_max,
+                trust=self._trust,
             )
         return self._pools[origin]
 
@@ -115,6 +118,8 @@ class Http2Transport(httpx.AsyncBaseTransport):
         except BaseException:
             transport.abort()
             raise
+        if not connection.is_open:
+            raise ConnectionResetError("GOAWAY at once")
         return connection
 
 

@@ -132,7 +132,8 @@ async def test_timeout_resets_its_stream_only(behaviour: Behaviour) -> None:
         assert await calls.end("slow", timeout_s=0.1) == TIMEOUT
         await server.until(lambda: bool(server.resets))
         slow = next(each.stream_id for each in server.requests if each.token == "slow")
-        assert [(each.stream_id, each.error_code) for each in server.resets] == [(slow, ErrorCodes.CANCEL)]
+        # h2 answers data that crossed our reset on the way with another one for the same stream.
+        assert (server.resets[0].error_code, {each.stream_id for each in server.resets}) == (ErrorCodes.CANCEL, {slow})
         gate.set()
         assert [await neighbour, await calls.end("next")] == [OK, OK]
         assert server.connections == 1

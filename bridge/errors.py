@@ -122,7 +122,7 @@ class BridgeDraining(NotSent):
 
 
 class WalletUnreachable(NotSent):
-    """No HTTP/2 connection could be made; `cause` is one of refused, timeout, dns, tls, http2_required, network."""
+    """No HTTP/2 connection in time; `cause`: refused, timeout, dns, tls, http2_required, network or closed."""
 
     reason = "WALLET_UNREACHABLE"
     grpc_code = GrpcCode.UNAVAILABLE

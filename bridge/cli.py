@@ -16,7 +16,7 @@ from bridge.config import SettingsError, describe, load
 from bridge.operation import ContractError
 from bridge.server import SERVICES, ListenError, routes, serve, stop_signal
 from bridge.settings_values import split_listen
-from bridge.telemetry.logs import LogEvents, configure
+from bridge.telemetry.logs import configure
 
 CANNOT_START = (SettingsError, ContractError, ListenError, OSError)
 SANDBOX_LISTEN = "127.0.0.1:8080"
@@ -81,8 +81,8 @@ def _serve(parsed: argparse.Namespace) -> int:
             routes(service, settings)
         print(describe(settings))
         return 0
-    configure(settings.telemetry.log_level, settings.telemetry.log_format)
-    return _run(serve(settings, emit=LogEvents()))
+    emit = configure(settings.telemetry.log_level, settings.telemetry.log_format)
+    return _run(serve(settings, emit=emit))
 
 
 def _sandbox(parsed: argparse.Namespace) -> int:

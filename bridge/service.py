@@ -61,7 +61,7 @@ class Call:
             method=self.operation.method,
             provider_id=self.provider_id,
             grpc_code=grpc_code.name,
-            duration_s=time.monotonic() - self.started,
+            duration_s=round(time.monotonic() - self.started, 6),
             **facts,
         )
 

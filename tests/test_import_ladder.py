@@ -72,7 +72,7 @@ LIBRARIES: dict[str, set[str]] = {
     "grpc_health": {"server"},
     "grpc_reflection": {"server"},
     "hypercorn": set(),
-    "msgspec": {"codec", "call_output", "telemetry.logs"},
+    "msgspec": {"codec", "call_output", "telemetry.events", "telemetry.logs"},
     "pydantic": {"config", "settings_sources", "settings_text", "settings_values"},
     "pydantic_settings": {"config", "settings_sources", "settings_text", "settings_values"},
     "structlog": {"telemetry.logs"},

@@ -10,23 +10,18 @@ import ssl
 from collections.abc import AsyncIterable, Callable
 from typing import cast
 
-import hpack
 import httpx
 
 from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
-from bridge.http2.errors import AnswerTimeoutError, NotProcessedError, UnreachableError
-from bridge.http2.exchange import Exchange
-from bridge.http2.pool import TRUST, Pool, Ticket, Trust
-from bridge.outcome import Outcome
+from bridge.http2.errors import UnreachableError
+from bridge.http2.exchange import RawAnswer
+from bridge.http2.pool import TRUST, Pool, Trust
 from bridge.signing import Headers
 
 BODY_BYTES_MAX = 64 * 1024
 CONNECT_TIMEOUT_S = 1.0
 CONNECTIONS_MAX = 10
 
-# Another value in every request: to remember it would only drive the others out of HPACK's table, and it is nobody's
-# to compare with (RFC 7541, section 7.1.3).
-NEVER_INDEXED = frozenset({b"x-request-signature"})
 # Not in HTTP/2 (RFC 9113, section 8.2.2), or said by a pseudo-header (section 8.3.1).
 LEFT_OUT = frozenset({b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 
@@ -61,20 +56,15 @@ class Http2Transport(httpx.AsyncBaseTransport):
         """Return the whole answer; raise one of `bridge.http2.errors`, and nothing else."""
         body = b"".join([part async for part in cast("AsyncIterable[bytes]", request.stream)])
         timeout_s = request.extensions.get("timeout", {}).get("read")
-        ticket = self._pool(request.url).submit(_headers(request), body)
-        try:
-            async with asyncio.timeout(timeout_s):
-                exchange = await ticket.answer()
-        except TimeoutError:
-            raise _timeout(ticket) from None
-        return _response(exchange)
+        return _response(await exchange(self.pool(request.url), _headers(request), body, timeout_s))
 
     async def aclose(self) -> None:
         """Close every connection; further requests fail with UnreachableError, cause closed."""
         for pool in self._pools.values():
             await pool.aclose()
 
-    def _pool(self, url: httpx.URL) -> Pool:
+    def pool(self, url: httpx.URL) -> Pool:
+        """Return the connections to a URL's origin; call it in the loop that is to use them."""
         origin = url.scheme, url.host, url.port or {"https": 443, "http": 80}[url.scheme]
         if origin not in self._pools:
             self._pools[origin] = Pool(
@@ -123,6 +113,22 @@ class Http2Transport(httpx.AsyncBaseTransport):
         return connection
 
 
+async def exchange(pool: Pool, headers: Headers, body: bytes, timeout_s: float | None) -> RawAnswer:
+    """Return the answer to these headers, pseudo-headers first, and this body.
+
+    `timeout_s` bounds the whole of it. Raise one of `bridge.http2.errors`, and nothing else.
+    """
+    under_way = pool.submit(headers, body)
+    # One timer for the whole, and not `asyncio.timeout`: that costs a tenth of a call.
+    timer = None if timeout_s is None else pool.loop.call_later(timeout_s, under_way.expire)
+    try:
+        return await under_way.answer
+    finally:
+        if timer is not None:
+            timer.cancel()
+        pool.withdraw(under_way)
+
+
 def _headers(request: httpx.Request) -> Headers:
     url = request.url
     return (
@@ -130,27 +136,17 @@ def _headers(request: httpx.Request) -> Headers:
         (b":authority", request.headers.get("host", url.netloc.decode()).encode()),
         (b":scheme", url.raw_scheme),
         (b":path", url.raw_path),
-        *(
-            hpack.NeverIndexedHeaderTuple(name, value) if name in NEVER_INDEXED else (name, value)
-            for name, value in ((raw_name.lower(), raw_value) for raw_name, raw_value in request.headers.raw)
-            if name not in LEFT_OUT
-        ),
+        *((name.lower(), value) for name, value in request.headers.raw if name.lower() not in LEFT_OUT),
     )
 
 
-def _response(exchange: Exchange) -> httpx.Response:
+def _response(answer: RawAnswer) -> httpx.Response:
     return httpx.Response(
-        exchange.status,
-        headers=exchange.headers,
-        stream=httpx.ByteStream(bytes(exchange.body)),
-        extensions={"http_version": b"HTTP/2", "stream_id": exchange.stream_id},
+        answer.status,
+        headers=answer.headers,
+        stream=httpx.ByteStream(answer.body),
+        extensions={"http_version": b"HTTP/2"},
     )
-
-
-def _timeout(ticket: Ticket) -> httpx.TransportError:
-    if ticket.outcome is Outcome.NOT_SENT:
-        return UnreachableError("timeout")
-    return NotProcessedError() if ticket.outcome is Outcome.NOT_PROCESSED else AnswerTimeoutError()
 
 
 # Which exception of a connect gives which cause; the first row that fits wins.

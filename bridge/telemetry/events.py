@@ -1,11 +1,17 @@
 """What happened, as values. Who emits them knows nobody who listens; no event holds a token, a key or a signature."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
+# Structs of msgspec: made, and written as JSON, at a fraction of a dataclass's cost, for every call. They hold nothing
+# that could form a cycle, so the garbage collector need not look at them.
+class Happening(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="event"):
+    """Something that happened. Its tag names it in the log, where a field at its default is left out."""
+
+
+class CallEnded(Happening, frozen=True, tag="call ended"):
     """One call of a game service has ended, one way or another."""
 
     service: str
@@ -32,29 +38,107 @@ class CallEnded:
     """Drift: members of a successful answer that the proto does not know."""
     fault: str = ""
     """For BRIDGE_FAULT: the exception's type and places in the code, without its text."""
+    queue_s: float = 0.0
+    """How long it waited for admission."""
+    is_detached: bool = False
+    """The caller had left after the call was sent; nobody was told this end."""
+    token_fingerprint: str = ""
+    """A keyed hash of the token: the same for calls about the same token, and no way back to it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class AttemptEnded(Happening, frozen=True, tag="attempt ended"):
+    """One POST to the wallet has ended."""
+
+    method: str
+    """The rpc's name."""
+    number: int
+    """1 for a call's first attempt."""
+    duration_s: float
+    http_status: int = 0
+    """Of the wallet's answer; 0 without one."""
+    reason: str = ""
+    """Of the failure that it was without an answer; "" where the wallet answered."""
+    cause: str = ""
+
+
+class Serving(Happening, frozen=True, tag="serving"):
     """The bridge takes calls."""
 
     address: str
     wallet_url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Draining:
+class Draining(Happening, frozen=True, tag="draining"):
     """The bridge has been told to stop. Calls are still served for `drain_s`; health says NOT_SERVING from now on."""
 
     drain_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Happening, frozen=True, tag="stopped"):
     """The bridge has ended every call and closed every connection."""
 
 
-Event = CallEnded | Serving | Draining | Stopped
+class StateSampled(Happening, frozen=True, tag="state sampled"):
+    """How busy the process is, told about once a second."""
+
+    in_flight: int
+    """Calls that are admitted and have not ended."""
+    queued: int
+    """Calls that wait for admission."""
+    detached: int
+    """Calls that go on although their caller has left."""
+    connections: int
+    """Open connections to the wallet."""
+    streams: int
+    """Requests under way on them."""
+
+
+class Reloaded(Happening, frozen=True, tag="reloaded"):
+    """A secret or certificate file had changed, and its new content is in use."""
+
+    key: str
+    """The setting that names it: wallet.providers.1.private_key_file."""
+
+
+class ReloadFailed(Happening, frozen=True, tag="reload failed"):
+    """A secret or certificate file has changed and cannot be used; the old content stays in use."""
+
+    key: str
+    problem: str
+    """What the file should be; nothing of its content."""
+
+
+class WorkerStarted(Happening, frozen=True, tag="worker started"):
+    """The supervisor has started a worker process."""
+
+    worker: int
+    """Its place, from 1 to server.workers; a successor takes the same place."""
+    pid: int
+
+
+class WorkerEnded(Happening, frozen=True, tag="worker ended"):
+    """A worker process has ended without having been told to."""
+
+    worker: int
+    pid: int
+    exit_code: int
+    """Negative: the number of the signal that ended it."""
+    restart_s: float
+    """In how many seconds its successor starts."""
+
+
+Event = (
+    CallEnded
+    | AttemptEnded
+    | StateSampled
+    | Serving
+    | Draining
+    | Stopped
+    | Reloaded
+    | ReloadFailed
+    | WorkerStarted
+    | WorkerEnded
+)
 Emit = Callable[[Event], None]
 
 

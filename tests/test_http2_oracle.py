@@ -67,6 +67,14 @@ def test_answers_are_credited(padding: int | None) -> None:
     dialogue.settle()
 
 
+def test_no_credit_for_a_stream_that_has_ended() -> None:
+    """The piece of an answer that ends it is not credited to its stream, however much of the window is used."""
+    client = conversation()
+    half = STREAM_WINDOW_BYTES // 2 // 16_384
+    frames = raw.headers(1) + raw.data(1, bytes(16_384)) * half + raw.data(1, b"x", end=True)
+    assert listen(client, frames).said == b""
+
+
 def test_abandoned_answers_are_credited() -> None:
     """What is on its way for streams that we give up is credited to the connection, and no flood."""
     dialogue = answering(streams=31)

@@ -37,6 +37,7 @@ from bridge.outcome import GrpcCode, WalletFacts
 from bridge.retry_after import retry_after_s
 
 HTTP_OK = 200
+HEADERS_LOOKED_AT = ("content-encoding", "date", "retry-after")
 CODE_SUCCESS = 1
 CODE_UNKNOWN_ERROR = 2
 
@@ -49,7 +50,7 @@ class Answer:
     """100 to 599, of the final answer."""
     body: bytes
     headers: Mapping[str, str]
-    """Names in lower case. Only retry-after, date and content-encoding are ever looked at."""
+    """Names in lower case. Only HEADERS_LOOKED_AT are ever looked at."""
     is_cut: bool = False
     """The body was longer than the client was willing to read."""
 

@@ -1,36 +1,54 @@
 """The client of the wallet: attempts inside a deadline, each one signed POST, each failure with its outcome."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from typing import NamedTuple
 
 import httpx
 
 from bridge.deadline import Deadline
 from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
+from bridge.http2.channel import channel_to
 from bridge.http2.errors import outcome_of
+from bridge.http2.exchange import RawAnswer
 from bridge.operation import Operation
 from bridge.outcome import Outcome
 from bridge.retry import RetryPolicy
-from bridge.signing import Headers
-from bridge.verdict import Answer, Verdict
+from bridge.signing import Credentials, Generations, Headers, may_be_about_keys
+from bridge.telemetry.events import AttemptEnded, Emit, ignore
+from bridge.telemetry.spans import CallSpan
+from bridge.verdict import HEADERS_LOOKED_AT, Answer, Verdict
 
 ANSWER_BYTES_MAX = 64 * 1024
 """The longest body that is read; the wallet's own are below 1 KiB. What is longer is cut off and judged as invalid."""
 
+LOOKED_AT = {name.encode(): name for name in HEADERS_LOOKED_AT}
 
-GUARD_S = 0.02
-"""How much later than the deadline a transport that does not keep it is cut off."""
+GoesOn = Callable[[], bool]
+"""Asked when the caller has left after the call was sent: whether it is finished all the same."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Post:
-    """What is sent, the same bytes in every attempt. Without a repr: it holds a token and a signature."""
+    """What is sent, the same bytes in every attempt. Without a repr: it holds a token and keys."""
 
     operation: Operation
-    headers: Headers
     body: bytes
+    keys: Generations
+    """Whoever signs it: two generations of keys while they are changed."""
+
+
+class Watch(NamedTuple):
+    """Who stands by while a call is sent."""
+
+    goes_on: GoesOn = lambda: False
+    span: CallSpan | None = None
+
+
+UNWATCHED = Watch()
 
 
 class WalletClient:
@@ -42,26 +60,39 @@ class WalletClient:
         url: str,
         *,
         retries: RetryPolicy | None = None,
+        emit: Emit = ignore,
     ) -> None:
         self._transport = transport
-        self._base = httpx.URL(url)
-        self._authority = (b"host", self._base.netloc)
+        self._channel = channel_to(transport, url, ANSWER_BYTES_MAX)
         self._retries = retries or RetryPolicy()
-        self._urls: dict[str, httpx.URL] = {}
+        self._emit = emit
 
-    async def call(self, post: Post, judge: Callable[[Answer], Verdict], deadline: Deadline) -> tuple[Verdict, int]:
+    async def call(
+        self,
+        post: Post,
+        judge: Callable[[Answer], Verdict],
+        deadline: Deadline,
+        watch: Watch = UNWATCHED,
+    ) -> tuple[Verdict, int]:
         """Return the verdict on the wallet's answer and the number of attempts; raise the BridgeError that it was."""
-        attempts = 0
+        signers, attempts = [post.keys.preferred], 0
+        headers = signers[-1].headers(post.body)
         while True:
             attempts += 1
             try:
-                verdict = judge(await self._attempt(post, deadline))
+                verdict = judge(await self._attempt(post, headers, attempts, deadline, watch))
             except BridgeError as error:
                 error.attempts = attempts
                 delay_s = self._retries.delay_s(error, attempts, idempotent=post.operation.idempotent)
+                signer = _other_signer(post, signers, error)
+                if signer is not None:
+                    # Refused for its keys alone, and so not carried out: at once, and beside the retries.
+                    signers.append(signer)
+                    headers, delay_s = signer.headers(post.body), 0.0
                 if delay_s is None or deadline.remaining_s() <= delay_s:
                     raise
             else:
+                post.keys.accepted(signers[-1])
                 self._retries.budget.succeeded()
                 return verdict, attempts
             await asyncio.sleep(delay_s)
@@ -70,51 +101,50 @@ class WalletClient:
         """Close every connection to the wallet."""
         await self._transport.aclose()
 
-    async def _attempt(self, post: Post, deadline: Deadline) -> Answer:
-        request = self._request(post, deadline)
+    async def _attempt(self, post: Post, headers: Headers, number: int, deadline: Deadline, watch: Watch) -> Answer:
+        started = time.monotonic()
+        ended = partial(AttemptEnded, post.operation.method, number)
+        if watch.span is not None:
+            headers += watch.span.attempt(number)
+        timeout_s = max(deadline.remaining_s(), 0.0)
         try:
-            # The transport keeps the time and knows what is proven when it is over; this only guards against one that
-            # does not.
-            async with asyncio.timeout(deadline.remaining_s() + GUARD_S):
-                return await self._exchange(request)
-        except TimeoutError:
-            raise WalletTimeout from None
+            raw = await self._channel.post(post.operation.path, headers, post.body, timeout_s, watch.goes_on)
         except httpx.TransportError as error:
+            failure = _failure(error)
+            self._tell(watch, ended(_since(started), reason=failure.reason, cause=failure.cause))
             # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
-            raise _failure(error) from None
+            raise failure from None
+        self._tell(watch, ended(_since(started), http_status=raw.status))
+        return _answer(raw)
 
-    async def _exchange(self, request: httpx.Request) -> Answer:
-        response = await self._transport.handle_async_request(request)
-        try:
-            body, is_cut = await _read(cast("AsyncIterable[bytes]", response.stream))
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, body, response.headers, is_cut)
-
-    def _request(self, post: Post, deadline: Deadline) -> httpx.Request:
-        return httpx.Request(
-            "POST",
-            self._url(post.operation.path),
-            headers=[self._authority, *post.headers],
-            # A stream of ours, not `content`: httpx would add headers to it, and nothing else may be sent.
-            stream=httpx.ByteStream(post.body),
-            extensions={"timeout": {"read": max(deadline.remaining_s(), 0.0)}},
-        )
-
-    def _url(self, path: str) -> httpx.URL:
-        if path not in self._urls:
-            self._urls[path] = self._base.copy_with(path=self._base.path.rstrip("/") + path)
-        return self._urls[path]
+    def _tell(self, watch: Watch, event: AttemptEnded) -> None:
+        if watch.span is not None:
+            watch.span.attempt_ended(event)
+        self._emit(event)
 
 
-async def _read(stream: AsyncIterable[bytes]) -> tuple[bytes, bool]:
-    chunks, size_bytes = [], 0
-    async for chunk in stream:
-        size_bytes += len(chunk)
-        if size_bytes > ANSWER_BYTES_MAX:
-            return b"", True
-        chunks.append(chunk)
-    return b"".join(chunks), False
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 6)
+
+
+def _other_signer(post: Post, signers: list[Credentials], error: BridgeError) -> Credentials | None:
+    return post.keys.instead_of(signers) if may_be_about_keys(error) else None
+
+
+def _answer(raw: RawAnswer) -> Answer:
+    is_cut = len(raw.body) > ANSWER_BYTES_MAX
+    return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut)
+
+
+def _looked_at(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return those headers that a verdict looks at; of several with one name, all (RFC 9110, section 5.3)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = LOOKED_AT.get(raw_name)
+        if name is not None:
+            value = raw_value.decode("latin-1")
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _failure(error: httpx.TransportError) -> BridgeError:

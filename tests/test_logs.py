@@ -12,8 +12,21 @@ import pytest
 import structlog
 
 from bridge.errors import REASONS
-from bridge.telemetry.events import CallEnded, Draining, Event, Serving, Stopped, ignore
-from bridge.telemetry.logs import HELD_LOGGERS, LogEvents, configure
+from bridge.telemetry.events import (
+    AttemptEnded,
+    CallEnded,
+    Draining,
+    Event,
+    Reloaded,
+    ReloadFailed,
+    Serving,
+    StateSampled,
+    Stopped,
+    WorkerEnded,
+    WorkerStarted,
+    ignore,
+)
+from bridge.telemetry.logs import HELD_LOGGERS, configure
 
 SECRET = "a text that nobody may read"
 
@@ -22,7 +35,7 @@ OK = CallEnded(
     method="Terminate",
     provider_id=12345,
     grpc_code="OK",
-    duration_s=0.1234567891,
+    duration_s=0.123457,
     attempts=1,
     http_status=200,
     wallet_code=1,
@@ -122,6 +135,58 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
             "fault": "f",
         },
     ),
+    "request that could not be read": (
+        CallEnded("s", "m", 0, "INVALID_ARGUMENT", 0.5, reason="INVALID_REQUEST", outcome="NOT_SENT"),
+        {
+            "event": "call ended",
+            "level": "warning",
+            "service": "s",
+            "method": "m",
+            "grpc_code": "INVALID_ARGUMENT",
+            "duration_s": 0.5,
+            "reason": "INVALID_REQUEST",
+            "outcome": "NOT_SENT",
+            "provider_id": 0,
+        },
+    ),
+    "queued, detached": (
+        CallEnded("s", "m", 1, "OK", 0.5, queue_s=0.012346, is_detached=True, token_fingerprint="5a0c"),
+        {
+            "event": "call ended",
+            "level": "info",
+            "service": "s",
+            "method": "m",
+            "provider_id": 1,
+            "grpc_code": "OK",
+            "duration_s": 0.5,
+            "queue_s": 0.012346,
+            "is_detached": True,
+            "token_fingerprint": "5a0c",
+        },
+    ),
+    "attempt answered": (
+        AttemptEnded("Terminate", 1, 0.123457, http_status=200),
+        {
+            "event": "attempt ended",
+            "level": "debug",
+            "method": "Terminate",
+            "number": 1,
+            "duration_s": 0.123457,
+            "http_status": 200,
+        },
+    ),
+    "attempt failed": (
+        AttemptEnded("Terminate", 2, 0.0, reason="WALLET_UNREACHABLE", cause="refused"),
+        {
+            "event": "attempt ended",
+            "level": "debug",
+            "method": "Terminate",
+            "number": 2,
+            "duration_s": 0.0,
+            "reason": "WALLET_UNREACHABLE",
+            "cause": "refused",
+        },
+    ),
     "serving": (
         Serving(address="127.0.0.1:50051", wallet_url="https://wallet.example"),
         {
@@ -132,15 +197,31 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
         },
     ),
     "draining": (Draining(drain_s=5.0), {"event": "draining", "level": "info", "drain_s": 5.0}),
+    "drain at once": (Draining(drain_s=0.0), {"event": "draining", "level": "info", "drain_s": 0.0}),
     "stopped": (Stopped(), {"event": "stopped", "level": "info"}),
+    "reloaded": (Reloaded("wallet.ca_file"), {"event": "reloaded", "level": "info", "key": "wallet.ca_file"}),
+    "reload failed": (
+        ReloadFailed("wallet.ca_file", "wants a PEM certificate"),
+        {
+            "event": "reload failed",
+            "level": "error",
+            "key": "wallet.ca_file",
+            "problem": "wants a PEM certificate",
+        },
+    ),
+    "worker started": (WorkerStarted(1, 4711), {"event": "worker started", "level": "info", "worker": 1, "pid": 4711}),
+    "worker ended": (
+        WorkerEnded(1, 4711, exit_code=0, restart_s=0.1),
+        {"event": "worker ended", "level": "error", "worker": 1, "pid": 4711, "exit_code": 0, "restart_s": 0.1},
+    ),
 }
 
 
 @pytest.mark.parametrize(("event", "fields"), EVENTS.values(), ids=EVENTS)
 def test_an_event_is_one_line_of_json(log: Log, event: Event, fields: dict[str, Any]) -> None:
-    """Fields that say nothing are left out; a code of 0 says something."""
-    configure("DEBUG", "json")
-    LogEvents()(event)
+    """Fields that say nothing are left out; a code of 0, an exit with 0 or a drain of 0 s says something."""
+    emit = configure("DEBUG", "json")
+    emit(event)
     (line,) = log.lines()
     assert line.pop("timestamp").endswith("Z")
     assert line == fields
@@ -152,8 +233,8 @@ ERRORS = {"BRIDGE_FAULT", "WALLET_AUTH_REJECTED", "WALLET_ECHO_MISMATCH", "WALLE
 @pytest.mark.parametrize("reason", [*sorted(REASONS), "TOKEN_NOT_FOUND"])
 def test_the_reason_sets_the_level(log: Log, reason: str) -> None:
     """What needs somebody's eyes is an error, any other failure a warning, also one that the operator named."""
-    configure("DEBUG", "json")
-    LogEvents()(failed(reason))
+    emit = configure("DEBUG", "json")
+    emit(failed(reason))
     assert [line["level"] for line in log.lines()] == ["error" if reason in ERRORS else "warning"]
 
 
@@ -164,8 +245,8 @@ def test_every_reason_that_is_an_error_exists() -> None:
 
 def test_the_wallets_request_id_is_cleaned(log: Log) -> None:
     """A request_id can neither forge a line, nor colour a terminal, nor fill the disk."""
-    configure("DEBUG", "json")
-    LogEvents()(failed("WALLET_REJECTED", request_id='r\n{"level":"error"}\x1b[31m\u202e' + "x" * 10_000))
+    emit = configure("DEBUG", "json")
+    emit(failed("WALLET_REJECTED", request_id='r\n{"level":"error"}\x1b[31m\u202e' + "x" * 10_000))
     (line,) = log.lines()
     assert line["request_id"].startswith('r {"level":"error"}[31mx')
     assert len(line["request_id"]) == 256
@@ -173,16 +254,31 @@ def test_the_wallets_request_id_is_cleaned(log: Log) -> None:
 
 def test_a_level_silences_what_is_below(log: Log) -> None:
     """At WARNING a good call is no line."""
-    configure("WARNING", "json")
-    LogEvents()(OK)
-    LogEvents()(failed("WALLET_TIMEOUT"))
+    emit = configure("WARNING", "json")
+    emit(OK)
+    emit(failed("WALLET_TIMEOUT"))
     assert [line["reason"] for line in log.lines()] == ["WALLET_TIMEOUT"]
+
+
+def test_an_attempt_is_for_debugging(log: Log) -> None:
+    """At INFO a call is one line, however many attempts it took."""
+    emit = configure("INFO", "json")
+    emit(AttemptEnded("Terminate", 1, 0.5, http_status=200))
+    emit(OK)
+    assert [line["event"] for line in log.lines()] == ["call ended"]
+
+
+def test_state_is_no_line(log: Log) -> None:
+    """What is sampled every second is for metrics; not even DEBUG writes it."""
+    emit = configure("DEBUG", "json")
+    emit(StateSampled(in_flight=1, queued=2, detached=3, connections=4, streams=5))
+    assert log.lines() == []
 
 
 def test_the_console_format_is_for_people(log: Log) -> None:
     """One line with the same fields, without colours, not in JSON."""
-    configure("INFO", "console")
-    LogEvents()(failed("WALLET_REJECTED", request_id="r\n\x1b[31m"))
+    emit = configure("INFO", "console")
+    emit(failed("WALLET_REJECTED", request_id="r\n\x1b[31m"))
     written = log.text()
     assert written.count("\n") == 1
     assert "WALLET_REJECTED" in written
@@ -264,3 +360,13 @@ def test_talkative_libraries_are_held(log: Log, name: str) -> None:
     assert log.lines() == []
     logger.warning("a warning")
     assert [line["event"] for line in log.lines()] == ["a warning"]
+
+
+def test_the_collectors_key_is_no_line(log: Log) -> None:
+    """OpenTelemetry warns of a malformed header variable with its whole text: that warning is not heard."""
+    configure("DEBUG", "json")
+    logger = logging.getLogger("opentelemetry.util.re")
+    logger.warning(SECRET)
+    assert log.lines() == []
+    logger.error("an error")
+    assert [line["event"] for line in log.lines()] == ["an error"]

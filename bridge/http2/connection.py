@@ -9,14 +9,17 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from bridge.http2 import protocol
+from bridge.http2 import events
+from bridge.http2.events import ViolationError
 from bridge.http2.exchange import Exchange
-from bridge.http2.protocol import ClientProtocol, ErrorCodes, ViolationError
-from bridge.signing import Headers
+from bridge.http2.frames import ErrorCode
+from bridge.http2.protocol import ClientProtocol
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
 STREAMS_MAX = 1000
 """How many streams we open at once, whatever the server allows."""
+GATHER_FROM = 4
+"""With more exchanges than this under way, a write waits one turn of the loop for company."""
 CLOSE_TIMEOUT_S = 1.0
 """How long a goodbye may take: to a server that does not read, it would last for ever."""
 
@@ -34,7 +37,7 @@ class Connection(asyncio.Protocol):
         self._changed = changed
         self._protocol = ClientProtocol()
         self._exchanges: dict[int, Exchange] = {}
-        self._unwritten: list[Exchange] = []
+        self._unwritten: dict[Exchange, None] = {}
         self._blocked: dict[int, Exchange] = {}
         self._transport: asyncio.WriteTransport | None = None
         self._flush_is_due = False
@@ -42,15 +45,15 @@ class Connection(asyncio.Protocol):
         self._is_over = False
         self._dropping: asyncio.TimerHandle | None = None
         self._pong: asyncio.Future[None] | None = None
-        self._actions: dict[type[protocol.Event], Callable[[Any], None]] = {
-            protocol.AnswerBegun: self._on_answer_begun,
-            protocol.BodyReceived: self._on_body,
-            protocol.AnswerEnded: self._on_answer_ended,
-            protocol.StreamReset: self._on_reset,
-            protocol.GoingAway: self._on_going_away,
-            protocol.SettingsReceived: self._on_settings,
-            protocol.WindowOpened: self._on_window,
-            protocol.PongReceived: self._on_pong,
+        self._actions: dict[type[events.Event], Callable[[Any], None]] = {
+            events.AnswerBegun: self._on_answer_begun,
+            events.BodyReceived: self._on_body,
+            events.AnswerEnded: self._on_answer_ended,
+            events.StreamReset: self._on_reset,
+            events.GoingAway: self._on_going_away,
+            events.SettingsReceived: self._on_settings,
+            events.WindowOpened: self._on_window,
+            events.PongReceived: self._on_pong,
         }
         self.ready: asyncio.Future[None] = loop.create_future()
         """Done once the server's SETTINGS are there: nothing is sent to one that has not shown HTTP/2."""
@@ -68,32 +71,36 @@ class Connection(asyncio.Protocol):
     @property
     def in_use(self) -> int:
         """How many exchanges are under way."""
-        return len(self._exchanges)
+        return len(self._exchanges) + len(self._unwritten)
 
     @property
     def has_slot(self) -> bool:
         """Whether an exchange can begin now."""
-        return self.is_open and len(self._exchanges) < min(self._protocol.streams_max, STREAMS_MAX)
+        return self.is_open and self.in_use < self._slots
 
-    def begin(self, headers: Headers, body: bytes) -> Exchange | None:
-        """Begin an exchange; None when the connection's stream ids are used up, and it has been retired for that."""
-        stream_id = self._protocol.begin(headers, has_body=bool(body))
-        if not stream_id:
-            # Not at once: `changed` would lead the pool into this same request again.
+    @property
+    def _slots(self) -> int:
+        return min(self._protocol.streams_max, STREAMS_MAX)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Begin an exchange; `has_slot` must have said so. Its request leaves with the next write, and not before."""
+        exchange.connection = self
+        self._unwritten[exchange] = None
+        if self._protocol.streams_left <= len(self._unwritten):
             self._takes_streams = False
-            self._loop.call_soon(self.retire)
-            return None
-        exchange = Exchange(stream_id, body, self._loop.create_future())
-        self._exchanges[stream_id] = exchange
-        self._unwritten.append(exchange)
-        self._send(exchange)
         self._flush_soon()
-        return exchange
 
     def abandon(self, exchange: Exchange) -> None:
-        """Give up an exchange whose caller has gone: reset its stream, so that nothing of it is held on either side."""
-        if self._take(exchange.stream_id) is not None:
-            self._protocol.reset(exchange.stream_id, ErrorCodes.CANCEL)
+        """Give up an exchange whose caller has gone.
+
+        Nothing is sent of one that waits for the next write. Of any other the stream is reset, so that nothing of it
+        is held on either side.
+        """
+        if not exchange.stream_id:
+            self._unwritten.pop(exchange, None)
+            self._slot_freed()
+        elif self._take(exchange.stream_id) is not None:
+            self._protocol.reset(exchange.stream_id, ErrorCode.CANCEL)
             self._flush_soon()
             self._slot_freed()
 
@@ -166,58 +173,66 @@ class Connection(asyncio.Protocol):
 
     # --- events ---------------------------------------------------------------------------------------------------
 
-    def _on_answer_begun(self, event: protocol.AnswerBegun) -> None:
+    def _on_answer_begun(self, event: events.AnswerBegun) -> None:
         if exchange := self._exchanges.get(event.stream_id):
             exchange.status, exchange.headers = event.status, event.headers
 
-    def _on_body(self, event: protocol.BodyReceived) -> None:
+    def _on_body(self, event: events.BodyReceived) -> None:
         exchange = self._exchanges.get(event.stream_id)
         if exchange is None:
             return
-        exchange.body += event.data
-        if len(exchange.body) > self._body_bytes_max:
+        exchange.parts.append(event.data)
+        exchange.size_bytes += len(event.data)
+        if exchange.size_bytes > self._body_bytes_max:
             # Whoever reads it sees that it is over the limit; the rest of it is not wanted.
             exchange.headers = []
             exchange.complete()
             self.abandon(exchange)
 
-    def _on_answer_ended(self, event: protocol.AnswerEnded) -> None:
+    def _on_answer_ended(self, event: events.AnswerEnded) -> None:
         exchange = self._take(event.stream_id)
         if exchange is None:
             return
         if exchange.unsent:
             # Section 8.1: an answer may be complete before the request is. It counts; the rest need not be sent.
-            self._protocol.reset(event.stream_id, ErrorCodes.NO_ERROR)
+            self._protocol.reset(event.stream_id, ErrorCode.NO_ERROR)
         exchange.complete()
         self._slot_freed()
 
-    def _on_reset(self, event: protocol.StreamReset) -> None:
+    def _on_reset(self, event: events.StreamReset) -> None:
         exchange = self._take(event.stream_id)
         if exchange is not None:
             exchange.reset(event.error_code)
             self._slot_freed()
 
-    def _on_going_away(self, event: protocol.GoingAway) -> None:
+    def _on_going_away(self, event: events.GoingAway) -> None:
         self._takes_streams = False
-        for exchange in [each for each in self._exchanges.values() if each.stream_id > event.last_stream_id]:
+        above = [each for each in self._exchanges.values() if each.stream_id > event.last_stream_id]
+        for exchange in (*above, *self._unwritten):
             self._take(exchange.stream_id)
             exchange.disowned()
             exchange.fail("GOAWAY")
+        self._unwritten.clear()
         self._close_if_idle()
         self._changed()
 
-    def _on_settings(self, _event: protocol.SettingsReceived) -> None:
+    def _on_settings(self, _event: events.SettingsReceived) -> None:
         if not self.ready.done():
             self.ready.set_result(None)
-        self._on_window(protocol.WindowOpened())
+        while self._unwritten and self.in_use > self._slots:
+            # The server allows fewer now. Like those above a GOAWAY: it has not seen them, and never will.
+            exchange, _ = self._unwritten.popitem()
+            exchange.disowned()
+            exchange.fail("SETTINGS")
+        self._on_window(events.WindowOpened())
         self._changed()
 
-    def _on_window(self, _event: protocol.WindowOpened) -> None:
+    def _on_window(self, _event: events.WindowOpened) -> None:
         blocked, self._blocked = self._blocked, {}
         for exchange in blocked.values():
             self._send(exchange)
 
-    def _on_pong(self, _event: protocol.PongReceived) -> None:
+    def _on_pong(self, _event: events.PongReceived) -> None:
         if self._pong is not None:
             self._pong.set_result(None)
             self._pong = None
@@ -236,17 +251,31 @@ class Connection(asyncio.Protocol):
     def _flush_soon(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+            # Under load one turn later: requests of several calls share a write then, and a call costs 15 % less.
+            is_busy = self.in_use > GATHER_FROM
+            self._loop.call_soon(self._flush_next_turn if is_busy else self._flush)
+
+    def _flush_next_turn(self) -> None:
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_is_due = False
         if self._transport is None or self._is_over or self._transport.is_closing():
             return
+        unwritten, self._unwritten = self._unwritten, {}
+        for exchange in unwritten:
+            # One whose time is over, or whose caller has left, has ended as NOT_SENT: so it must stay.
+            if not exchange.answer.done():
+                self._open(exchange)
         if data := self._protocol.outgoing():
-            for exchange in self._unwritten:
-                exchange.written()
-            self._unwritten.clear()
             self._transport.write(data)
+
+    def _open(self, exchange: Exchange) -> None:
+        """Give an exchange its stream, in the very moment in which its first byte is written."""
+        exchange.stream_id = self._protocol.begin(exchange.request_headers, has_body=bool(exchange.unsent))
+        exchange.written()
+        self._exchanges[exchange.stream_id] = exchange
+        self._send(exchange)
 
     def _refuse(self) -> None:
         self._fail_ready(Http2RequiredError("the server does not speak HTTP/2"))
@@ -274,6 +303,8 @@ class Connection(asyncio.Protocol):
         self._changed()
 
     def _drained(self) -> Iterator[Exchange]:
+        while self._unwritten:
+            yield self._unwritten.popitem()[0]
         while self._exchanges:
             yield self._exchanges.popitem()[1]
 
@@ -282,5 +313,5 @@ class Connection(asyncio.Protocol):
         self._changed()
 
     def _close_if_idle(self) -> None:
-        if not self._takes_streams and not self._exchanges:
+        if not self._takes_streams and not self.in_use:
             self.close()

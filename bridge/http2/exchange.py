@@ -1,31 +1,62 @@
-"""One request and its answer on one stream, and what is proven about it at every moment."""
+"""One request and its answer, and what is proven about it at every moment."""
 
 import asyncio
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from bridge.http2.errors import ConnectionLostError, NotProcessedError, UnreachableError
-from bridge.http2.protocol import ErrorCodes
+from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError, NotProcessedError, UnreachableError
+from bridge.http2.frames import ErrorCode
 from bridge.outcome import Outcome
+from bridge.signing import Headers
 
-BodyPart = memoryview
+if TYPE_CHECKING:
+    from bridge.http2.connection import Connection
+
+
+class RawAnswer(NamedTuple):
+    """What the server returned for one request, whole."""
+
+    status: int
+    """100 to 599, of the final answer."""
+    headers: list[tuple[bytes, bytes]]
+    """Names in lower case; without pseudo-header fields."""
+    body: bytes
+    """No longer than a few pieces over the limit: see `Http2Transport`."""
 
 
 class Exchange:
-    """What the connection knows of one stream. Its `answer` is done when the exchange is."""
+    """What is known of one request. Its `answer` is done when the exchange is."""
 
-    __slots__ = ("answer", "body", "headers", "outcome", "status", "stream_id", "unsent")
+    __slots__ = (
+        "answer",
+        "connection",
+        "headers",
+        "outcome",
+        "parts",
+        "request_headers",
+        "size_bytes",
+        "status",
+        "stream_id",
+        "unsent",
+    )
 
-    def __init__(self, stream_id: int, body: bytes, answer: "asyncio.Future[Exchange]") -> None:
-        self.stream_id = stream_id
+    def __init__(self, headers: Headers, body: bytes, answer: "asyncio.Future[RawAnswer]") -> None:
+        self.request_headers = headers
+        self.unsent = memoryview(body)
+        self.answer = answer
         self.outcome = Outcome.NOT_SENT
         """NOT_SENT until its first byte is written, then UNKNOWN, or NOT_PROCESSED once the server proves that."""
-        self.unsent: BodyPart = memoryview(body)
-        self.answer = answer
+        self.connection: Connection | None = None
+        """None while it waits for a stream."""
+        self.stream_id = 0
         self.status = 0
         """Of the final answer; 0 before it has begun."""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.body = bytearray()
+        self.parts: list[bytes] = []
+        """Of the answer's body."""
+        self.size_bytes = 0
+        """Of these parts."""
 
     def written(self) -> None:
         """Note that the first byte leaves now."""
@@ -42,34 +73,43 @@ class Exchange:
         if self.answer.done():
             return
         if self._is_malformed():
-            self._fail_with(ConnectionLostError("the body is not as long as its content-length"))
+            self.fail_with(ConnectionLostError("the body is not as long as its content-length"))
         else:
-            self.answer.set_result(self)
+            self.answer.set_result(RawAnswer(self.status, self.headers, b"".join(self.parts)))
 
     def fail(self, what: str) -> None:
         """End without an answer, with the error that is proven."""
-        if not self.answer.done():
-            self._fail_with(self.failure(what))
+        self.fail_with(self._failure("closed", ConnectionLostError(what)))
 
     def reset(self, error_code: int) -> None:
         """End because the server gave the stream up (RFC 9113, section 8.7)."""
-        if error_code == ErrorCodes.REFUSED_STREAM:
+        if error_code == ErrorCode.REFUSED_STREAM:
             self.disowned()
         self.fail(f"RST_STREAM {error_code}")
 
-    def failure(self, what: str) -> httpx.TransportError:
-        """Return the error for an exchange that ends now, without an answer."""
-        if self.outcome is Outcome.NOT_SENT:
-            return UnreachableError("closed")
-        if self.outcome is Outcome.NOT_PROCESSED:
-            return NotProcessedError()
-        return ConnectionLostError(what)
+    def expire(self) -> None:
+        """End because its time is over."""
+        self.fail_with(self._failure("timeout", AnswerTimeoutError()))
 
-    def _fail_with(self, error: httpx.TransportError) -> None:
-        self.answer.set_exception(error)
-        self.answer.exception()  # seen: a caller who is cancelled just now never looks
+    def resume(self, answer: "asyncio.Future[RawAnswer]") -> None:
+        """Go on although whoever waited was cancelled, and its future with it."""
+        if self.answer.cancelled():
+            self.answer = answer
+
+    def fail_with(self, error: Exception) -> None:
+        """End with this error; nothing if it has ended."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # seen: a caller who is cancelled just now never looks
+
+    def _failure(self, cause: str, unknown: httpx.TransportError) -> httpx.TransportError:
+        if self.outcome is Outcome.NOT_SENT:
+            return UnreachableError(cause)
+        return NotProcessedError() if self.outcome is Outcome.NOT_PROCESSED else unknown
 
     def _is_malformed(self) -> bool:
         # RFC 9113, section 8.1.1: the DATA of an answer must add up to its content-length.
-        lengths = [value for name, value in self.headers if name == b"content-length"]
-        return any(not value.isdigit() or int(value) != len(self.body) for value in lengths)
+        for name, value in self.headers:
+            if name == b"content-length" and not (value.isdigit() and int(value) == self.size_bytes):
+                return True
+        return False

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from bridge.http2.connection import Connection
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import Exchange
-from bridge.outcome import Outcome
 from bridge.signing import Headers
 
 AGE_JITTER = 0.1
@@ -39,62 +38,55 @@ Connect = Callable[[Callable[[], None]], Awaitable[Connection]]
 """Makes one connection that is ready for use and calls back on changes; raises UnreachableError."""
 
 
-class Ticket:
-    """One request in the pool: in line until it has an exchange."""
-
-    __slots__ = ("body", "connection", "exchange", "headers", "turn")
-
-    def __init__(self, headers: Headers, body: bytes) -> None:
-        self.headers = headers
-        self.body = body
-        self.turn: asyncio.Future[None] | None = None
-        self.connection: Connection | None = None
-        self.exchange: Exchange | None = None
-
-    @property
-    def outcome(self) -> Outcome:
-        """What is proven about the request now."""
-        return Outcome.NOT_SENT if self.exchange is None else self.exchange.outcome
-
-    async def answer(self) -> Exchange:
-        """Return the exchange with its answer; raise the error that is proven. Cancelling gives the request up."""
-        try:
-            if self.turn is not None:
-                await self.turn
-            assert self.exchange is not None  # noqa: S101 - for the type: its turn has come
-            return await self.exchange.answer
-        finally:
-            # Nothing when it has ended. Cancelling has cancelled `exchange.answer` too: its state says nothing here.
-            if self.exchange is not None and self.connection is not None:
-                self.connection.abandon(self.exchange)
-
-
 class Pool:
     """Carries requests over as many connections as they need, up to `connections_max`."""
 
     def __init__(self, connect: Connect, *, connections_max: int, trust: Trust = TRUST) -> None:
+        self.loop = asyncio.get_running_loop()
         self._connect = connect
         self._connections_max = connections_max
         self._trust = trust
         self._connections: list[Connection] = []
-        self._line: OrderedDict[Ticket, asyncio.Future[None]] = OrderedDict()
+        self._line: OrderedDict[Exchange, None] = OrderedDict()
         self._connecting: asyncio.Task[None] | None = None
         self._checking: dict[Connection, asyncio.Task[None]] = {}
         self._failures = 0
         self._is_closed = False
 
-    def submit(self, headers: Headers, body: bytes) -> Ticket:
-        """Begin a request or put it in line, and return its ticket, whose `answer` must be awaited.
+    def submit(self, headers: Headers, body: bytes) -> Exchange:
+        """Begin a request or put it in line; whoever waits for its answer ends with `withdraw`.
 
         Raise UnreachableError when the pool is closed.
         """
         if self._is_closed:
             raise UnreachableError("closed")
-        ticket = Ticket(headers, body)
-        if self._line or not self._begin(ticket):
-            self._queue(ticket)
+        exchange = Exchange(headers, body, self.loop.create_future())
+        if self._line or not self._begin(exchange):
+            self._line[exchange] = None
             self._grow()
-        return ticket
+        return exchange
+
+    def withdraw(self, exchange: Exchange) -> None:
+        """Give up a request for which nobody waits any more; nothing when it has ended."""
+        if exchange.connection is None:
+            self._line.pop(exchange, None)
+        else:
+            exchange.connection.abandon(exchange)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open, retiring ones too."""
+        return len(self._connections)
+
+    @property
+    def streams(self) -> int:
+        """How many requests are under way on them."""
+        return sum(connection.in_use for connection in self._connections)
+
+    def retire(self) -> None:
+        """Use no connection that is open for a further request."""
+        for connection in list(self._connections):
+            connection.retire()
 
     async def aclose(self) -> None:
         """Close every connection; what is under way fails by its own outcome."""
@@ -110,26 +102,18 @@ class Pool:
 
     # --- slots ----------------------------------------------------------------------------------------------------
 
-    def _queue(self, ticket: Ticket) -> None:
-        ticket.turn = self._line[ticket] = asyncio.get_running_loop().create_future()
-        # However its turn ends, also by being cancelled.
-        ticket.turn.add_done_callback(lambda _turn: self._line.pop(ticket, None))
-
-    def _begin(self, ticket: Ticket) -> bool:
+    def _begin(self, exchange: Exchange) -> bool:
         for connection in self._connections:
             if connection.has_slot and self._is_fresh(connection):
-                ticket.exchange = connection.begin(ticket.headers, ticket.body)
-                if ticket.exchange is not None:
-                    ticket.connection = connection
-                    return True
+                connection.begin(exchange)
+                return True
         return False
 
     def _is_fresh(self, connection: Connection) -> bool:
-        loop = asyncio.get_running_loop()
-        if loop.time() - connection.heard_at < self._trust.idle_ping_s:
+        if self.loop.time() - connection.heard_at < self._trust.idle_ping_s:
             return True
         if connection not in self._checking:
-            self._checking[connection] = loop.create_task(self._check(connection))
+            self._checking[connection] = self.loop.create_task(self._check(connection))
         return False
 
     async def _check(self, connection: Connection) -> None:
@@ -143,25 +127,24 @@ class Pool:
         self._serve()
 
     def _serve(self) -> None:
-        self._advance()
-        self._grow()
+        if self._line:
+            self._advance()
+            self._grow()
 
     def _advance(self) -> None:
         """Begin as many of those in line as there are slots, in order."""
         while self._line:
-            ticket, turn = next(iter(self._line.items()))
-            if not turn.done():
-                if not self._begin(ticket):
-                    break
-                turn.set_result(None)
-            self._line.pop(ticket)
+            exchange = next(iter(self._line))
+            if not exchange.answer.done() and not self._begin(exchange):
+                break
+            self._line.pop(exchange)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
         is_busy = self._connecting is not None or self._checking or self._is_closed
         if self._line and not is_busy and sum(each.is_open for each in self._connections) < self._connections_max:
-            self._connecting = asyncio.get_running_loop().create_task(self._add_connection())
+            self._connecting = self.loop.create_task(self._add_connection())
 
     async def _add_connection(self) -> None:
         try:
@@ -189,7 +172,7 @@ class Pool:
 
     def _adopt(self, connection: Connection) -> None:
         age_s = self._trust.age_max_s * random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER)  # noqa: S311 - no secret
-        retirement = asyncio.get_running_loop().call_later(age_s, connection.retire)
+        retirement = self.loop.call_later(age_s, connection.retire)
 
         def forget(_closed: asyncio.Future[None]) -> None:
             retirement.cancel()
@@ -201,6 +184,5 @@ class Pool:
 
     def _fail_line(self, error: Exception) -> None:
         line, self._line = self._line, OrderedDict()
-        for turn in line.values():
-            if not turn.done():
-                turn.set_exception(error)
+        for exchange in line:
+            exchange.fail_with(error)

@@ -1,271 +1,413 @@
 """The client's side of HTTP/2 as a state machine: bytes in, events out, no I/O and no clock. RFC 9113.
 
-A small interface of ours over h2, which does the states, the windows and HPACK. Frames reach h2 one at a time, so that
-what was complete before a bad frame is not lost with it, and GOAWAY does not reach it at all: h2 ends a connection with
-that frame, while by section 6.8 the streams up to its last id go on.
+What the server may do wrong has two ends. An error of one stream resets it, and its neighbours go on; a violation
+that leaves the connection's state in doubt closes it (section 5.4). A stream that is over is forgotten: what still
+arrives for it is processed as far as the connection needs that, and dropped (section 5.1, "closed").
 """
 
-import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NoReturn
 
-import h2.config
-import h2.connection
-import h2.errors
-import h2.events
-import h2.exceptions
-import h2.settings
-
+from bridge.http2 import frames, header_blocks
+from bridge.http2.events import (
+    AnswerBegun,
+    AnswerEnded,
+    BodyReceived,
+    Event,
+    Events,
+    GoingAway,
+    PongReceived,
+    SettingsReceived,
+    StreamReset,
+    ViolationError,
+    WindowOpened,
+)
+from bridge.http2.frames import ErrorCode, Setting
 from bridge.signing import Headers
 
-ErrorCodes = h2.errors.ErrorCodes
-Codes = h2.settings.SettingCodes
-
-FRAME_HEADER_BYTES = 9
-FRAME_BYTES_MAX = 16_384  # SETTINGS_MAX_FRAME_SIZE as every connection begins (section 6.5.2); we offer no more
-GOAWAY = 0x7
-HEADER_BLOCK = frozenset({0x1, 0x5, 0x9})  # HEADERS, PUSH_PROMISE, CONTINUATION
-END_HEADERS = 0x4
-STREAM_ID_MASK = 0x7FFF_FFFF  # the first bit is reserved (section 4.1)
-STREAMS_UNLIMITED = 2**31 - 1
+STREAMS_UNLIMITED = 2**32 - 1
 
 STREAM_WINDOW_BYTES = 256 * 1024
-"""Above the longest answer that is read, so that no stream ever waits for credit of its own."""
+"""Above the longest answer that is read, so that no stream waits for credit of its own."""
 CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
 
-CREDIT_BYTES = 2 * (FRAME_HEADER_BYTES + 4)
+CREDIT_BYTES = 2 * (frames.HEADER_BYTES + 4)
 """What may come back for a DATA frame of ours: a WINDOW_UPDATE for the stream and one for the connection."""
 
 NOISE_BYTES_MAX = 64 * 1024
 """How much may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
 
-CLOSED_STREAMS_MAX = 1024
-"""How many closed streams are remembered: those whose last frames may still be on their way when we have reset them."""
-
 OUR_SETTINGS = {
-    Codes.ENABLE_PUSH: 0,
-    Codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-    Codes.MAX_HEADER_LIST_SIZE: HEADERS_BYTES_MAX,
+    Setting.ENABLE_PUSH: 0,
+    Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+    Setting.MAX_HEADER_LIST_SIZE: HEADERS_BYTES_MAX,
 }
 
-
-class ViolationError(Exception):
-    """The server broke the protocol: the connection must be closed, after what `outgoing` still has to say."""
+PING_PAYLOAD = b"wallet?!"
 
 
-class AnswerBegun(NamedTuple):
-    """The final header block of an answer."""
+class _Stream:
+    """A stream that is not over."""
 
-    stream_id: int
-    status: int
-    headers: list[tuple[bytes, bytes]]
+    __slots__ = ("has_answer", "id", "is_sent", "received_bytes", "window_bytes")
 
-
-class BodyReceived(NamedTuple):
-    """A piece of an answer's body. Its credit is returned already."""
-
-    stream_id: int
-    data: bytes
-
-
-class AnswerEnded(NamedTuple):
-    """The answer is complete."""
-
-    stream_id: int
+    def __init__(self, stream_id: int, window_bytes: int, *, is_sent: bool) -> None:
+        self.id = stream_id
+        self.window_bytes = window_bytes
+        """How much may be sent; negative after the server has made it smaller (section 6.9.2)."""
+        self.is_sent = is_sent
+        """Our END_STREAM has been sent."""
+        self.received_bytes = 0
+        """Of our window, not yet given back."""
+        self.has_answer = False
+        """Its final headers are there."""
 
 
-class StreamReset(NamedTuple):
-    """The server gave the stream up."""
+class _HeaderBlock:
+    """A header block that is not complete."""
 
-    stream_id: int
-    error_code: int
+    __slots__ = ("ends_stream", "parts", "size_bytes", "stream_id")
 
-
-class GoingAway(NamedTuple):
-    """The server takes no more streams, and has not processed those above this one."""
-
-    last_stream_id: int
-    error_code: int
-
-
-class SettingsReceived(NamedTuple):
-    """The server's limits, or other limits than before."""
-
-
-class WindowOpened(NamedTuple):
-    """There is room to send again."""
-
-
-class PongReceived(NamedTuple):
-    """The server answered a PING."""
-
-
-Event = (
-    AnswerBegun | BodyReceived | AnswerEnded | StreamReset | GoingAway | SettingsReceived | WindowOpened | PongReceived
-)
-
-
-class _H2Connection(h2.connection.H2Connection):
-    MAX_CLOSED_STREAMS = CLOSED_STREAMS_MAX  # h2 would remember 65536, which is 8 MB for each connection
+    def __init__(self, stream_id: int, *, ends_stream: bool) -> None:
+        self.stream_id = stream_id
+        self.ends_stream = ends_stream
+        self.parts: list[bytes] = []
+        self.size_bytes = 0
 
 
 class ClientProtocol:
     """One connection's state. What it wants to send collects until `outgoing` is called."""
 
     def __init__(self) -> None:
-        # Our own headers are right by construction, and those of the wallet are judged by what needs them.
-        self._h2 = _H2Connection(
-            h2.config.H2Configuration(
-                validate_outbound_headers=False, normalize_outbound_headers=False, normalize_inbound_headers=False
-            )
-        )
-        self._h2.local_settings = h2.settings.Settings(client=True, initial_values=OUR_SETTINGS)
-        self._h2.decoder.max_header_list_size = HEADERS_BYTES_MAX
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES)
-        self._incoming = bytearray()
+        self.streams_max = STREAMS_UNLIMITED
+        """How many streams the server allows at once."""
+        self._streams: dict[int, _Stream] = {}
+        self._next_id = 1
+        self._window_bytes = frames.WINDOW_BYTES_DEFAULT
+        self._stream_window_bytes = frames.WINDOW_BYTES_DEFAULT
+        self._payload_bytes_max = frames.PAYLOAD_BYTES_MAX
+        self._received_bytes = 0
+        self._table_size = header_blocks.NO_TABLE
+        self._decoder = header_blocks.HeaderDecoder(HEADERS_BYTES_MAX)
+        self._block: _HeaderBlock | None = None
+        self._incoming = b""
         self._noise_bytes = 0
-        self._is_in_header_block = False
-        self._translations: dict[type[h2.events.Event], Callable[[Any], Iterator[Event]]] = {
-            h2.events.ResponseReceived: self._answer_begun,
-            h2.events.DataReceived: self._body_received,
-            h2.events.StreamEnded: self._answer_ended,
-            h2.events.StreamReset: self._stream_reset,
-            h2.events.RemoteSettingsChanged: self._settings_received,
-            h2.events.WindowUpdated: self._window_opened,
-            h2.events.PingAckReceived: self._pong_received,
+        self._has_settings = False
+        self._is_closed = False
+        self._outgoing: list[bytes | memoryview] = [
+            frames.PREFACE,
+            frames.settings(OUR_SETTINGS),
+            frames.window_update(0, CONNECTION_WINDOW_BYTES - frames.WINDOW_BYTES_DEFAULT),
+        ]
+        self._actions: dict[int, Callable[[int, int, bytes], Events]] = {
+            frames.DATA: self._on_data,
+            frames.HEADERS: self._on_headers,
+            frames.PRIORITY: self._on_priority,
+            frames.RST_STREAM: self._on_rst_stream,
+            frames.SETTINGS: self._on_settings,
+            frames.PUSH_PROMISE: self._on_push_promise,
+            frames.PING: self._on_ping,
+            frames.GOAWAY: self._on_goaway,
+            frames.WINDOW_UPDATE: self._on_window_update,
+            frames.CONTINUATION: self._on_continuation,
         }
 
-    @property
-    def streams_max(self) -> int:
-        """How many streams the server allows at once."""
-        return int(self._h2.remote_settings.max_concurrent_streams)
+    # --- what we send ---------------------------------------------------------------------------------------------
 
     def outgoing(self) -> bytes:
         """Return what is to be sent now."""
-        return self._h2.data_to_send()
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    @property
+    def streams_left(self) -> int:
+        """How many streams can still be opened before the ids are used up (section 5.1.1)."""
+        return (frames.STREAM_ID_MAX - self._next_id) // 2 + 1
 
     def begin(self, headers: Headers, *, has_body: bool) -> int:
-        """Open a stream with these headers, pseudo-headers first; return its id, or 0 when the ids are used up."""
-        try:
-            stream_id = self._h2.get_next_available_stream_id()
-        except h2.exceptions.NoAvailableStreamIDError:
-            return 0
-        self._h2.send_headers(stream_id, headers, end_stream=not has_body)
-        # So that h2 leaves content-length alone: see `_answer_begun`.
-        self._h2.streams[stream_id].request_method = b"HEAD"
+        """Open a stream with these headers, pseudo-headers first, and return its id; one must be left."""
+        stream_id = self._next_id
+        self._next_id += 2
+        self._streams[stream_id] = _Stream(stream_id, self._stream_window_bytes, is_sent=not has_body)
+        block = self._table_size + header_blocks.encode(headers)
+        self._table_size = b""
+        flags = 0 if has_body else frames.END_STREAM
+        self._outgoing.append(frames.headers(stream_id, block, flags, self._payload_bytes_max))
         return stream_id
 
     def send(self, stream_id: int, body: memoryview) -> memoryview:
         """Send as much of a body as the windows allow, ending the stream with its last byte; return what is left."""
-        while body:
-            size = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size, len(body))
+        stream = self._streams.get(stream_id)
+        while body and stream is not None:
+            size = min(stream.window_bytes, self._window_bytes, self._payload_bytes_max, len(body))
             if size <= 0:
                 break
-            self._h2.send_data(stream_id, body[:size], end_stream=size == len(body))
-            body = body[size:]
+            stream.is_sent = size == len(body)
+            flags = frames.END_STREAM if stream.is_sent else 0
+            self._outgoing += (frames.frame_header(size, frames.DATA, flags, stream_id), body[:size])
+            stream.window_bytes -= size
+            self._window_bytes -= size
             self._allow_noise(CREDIT_BYTES)
+            body = body[size:]
         return body
 
     def reset(self, stream_id: int, error_code: int) -> None:
         """Give a stream up; nothing if it is over already."""
-        # What the server had sent by now still arrives: at most a whole window of it.
-        self._allow_noise(STREAM_WINDOW_BYTES)
-        with contextlib.suppress(h2.exceptions.ProtocolError):
-            self._h2.reset_stream(stream_id, error_code)
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._drop(stream, error_code)
 
     def ping(self) -> None:
         """Ask the server for a sign of life."""
-        self._h2.ping(b"wallet?!")
+        self._outgoing.append(frames.frame(frames.PING, payload=PING_PAYLOAD))
 
-    def close(self, error_code: int = ErrorCodes.NO_ERROR) -> None:
-        """Say goodbye, once: h2 does it by itself where the server broke the protocol."""
-        if self._h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
-            self._h2.close_connection(error_code)
+    def close(self, error_code: int = ErrorCode.NO_ERROR) -> None:
+        """Say goodbye, once."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._outgoing.append(frames.goaway(error_code))
+
+    # --- what we receive ------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield what these bytes mean, each event as soon as its frame is complete; raise ViolationError."""
-        self._incoming += data
-        while frame := self._next_frame():
-            # Frame by frame: what the server says must not depend on how TCP cut it.
-            self._noise_bytes += len(frame)
-            yield from self._act(frame)
+        data = self._incoming + data
+        at = 0
+        while len(data) - at >= frames.HEADER_BYTES:
+            length, kind, flags, stream_id = frames.read_header(data, at)
+            if length > frames.PAYLOAD_BYTES_MAX:
+                self._violate(ErrorCode.FRAME_SIZE_ERROR, "frame too large")
+            start, end = at + frames.HEADER_BYTES, at + frames.HEADER_BYTES + length
+            if end > len(data):
+                break
+            self._noise_bytes += end - at
+            at = end
+            yield from self._act(kind, flags, stream_id, data[start:end])
             if self._noise_bytes > NOISE_BYTES_MAX:
-                self.close(ErrorCodes.ENHANCE_YOUR_CALM)
-                raise ViolationError("flood")
+                self._violate(ErrorCode.ENHANCE_YOUR_CALM, "flood")
+        self._incoming = data[at:]
 
-    def _act(self, frame: bytes) -> Iterator[Event]:
-        if frame[3] == GOAWAY and not self._is_in_header_block:
-            yield _going_away(frame)
-            return
-        if frame[3] in HEADER_BLOCK:
-            self._is_in_header_block = not frame[4] & END_HEADERS
+    def _act(self, kind: int, flags: int, stream_id: int, payload: bytes) -> Events:
+        if self._block is not None and (kind, stream_id) != (frames.CONTINUATION, self._block.stream_id):
+            self._violate(ErrorCode.PROTOCOL_ERROR, "header block interrupted")  # section 6.10
+        if not self._has_settings and kind != frames.SETTINGS:
+            self._violate(ErrorCode.PROTOCOL_ERROR, "no SETTINGS first")  # section 3.4
+        action = self._actions.get(kind)
+        # Section 4.1: what is of no known type is ignored.
+        return action(flags, stream_id, payload) if action is not None else ()
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> Events:
+        stream = self._stream(stream_id)
+        self._credit_connection(len(payload))
+        data = self._unpadded(flags, payload)
+        if stream is None:
+            return ()
+        if not stream.has_answer:
+            return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # section 8.1
+        stream.received_bytes += len(payload)
+        if stream.received_bytes > STREAM_WINDOW_BYTES:
+            return self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
+        events: Events = ()
+        if data:
+            self._allow_noise(frames.HEADER_BYTES + len(data))
+            events = (BodyReceived(stream_id, data),)
+        if flags & frames.END_STREAM:
+            return (*events, self._end(stream))
+        if stream.received_bytes > STREAM_WINDOW_BYTES // 2:
+            self._outgoing.append(frames.window_update(stream_id, stream.received_bytes))
+            stream.received_bytes = 0
+        return events
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> Events:
+        self._stream(stream_id)
+        block = self._unpadded(flags, payload)
+        if flags & frames.PRIORITY_FLAG:
+            if len(block) < frames.PRIORITY_BYTES:
+                self._violate(ErrorCode.FRAME_SIZE_ERROR, "HEADERS cut short")
+            block = block[frames.PRIORITY_BYTES :]
+        self._block = _HeaderBlock(stream_id, ends_stream=bool(flags & frames.END_STREAM))
+        return self._on_continuation(flags, stream_id, block)
+
+    def _on_continuation(self, flags: int, _stream_id: int, payload: bytes) -> Events:
+        block = self._block
+        if block is None:
+            self._violate(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        block.parts.append(payload)
+        block.size_bytes += len(payload)
+        if block.size_bytes > HEADERS_BYTES_MAX:
+            self._violate(ErrorCode.ENHANCE_YOUR_CALM, "header block too long")
+        if not flags & frames.END_HEADERS:
+            return ()
+        self._block = None
         try:
-            events = self._h2.receive_data(frame)
-        except h2.exceptions.ProtocolError as error:
-            raise ViolationError(type(error).__name__) from None
-        for event in events:
-            # What else h2 reports changes nothing: 1xx, trailers, PINGs (it has answered them), unknown frames.
-            if translate := self._translations.get(type(event)):
-                yield from translate(event)
+            # Also of a stream that is over: the server has changed its table with it (section 4.3).
+            fields = self._decoder.decode(b"".join(block.parts))
+        except header_blocks.HeaderBlockError as error:
+            self._violate(ErrorCode.COMPRESSION_ERROR, f"header block: {error}")
+        stream = self._streams.get(block.stream_id)
+        if stream is None:
+            return ()
+        act = self._on_trailers if stream.has_answer else self._on_answer
+        return act(stream, fields, ends_stream=block.ends_stream)
+
+    def _on_answer(self, stream: _Stream, fields: list[header_blocks.Field], *, ends_stream: bool) -> Events:
+        status = header_blocks.status_of(fields)
+        is_informational = status < header_blocks.FINAL_STATUS_MIN
+        if not status or (is_informational and ends_stream):
+            return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # sections 8.1 and 8.1.1
+        if is_informational:
+            return ()
+        stream.has_answer = True
+        self._noise_bytes = min(self._noise_bytes, 0)
+        begun = AnswerBegun(stream.id, status, fields[1:])
+        return (begun, self._end(stream)) if ends_stream else (begun,)
+
+    def _on_trailers(self, stream: _Stream, fields: list[header_blocks.Field], *, ends_stream: bool) -> Events:
+        if not ends_stream or not header_blocks.are_regular(fields):
+            return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # section 8.1
+        return (self._end(stream),)
+
+    def _on_priority(self, _flags: int, stream_id: int, payload: bytes) -> Events:
+        if not stream_id:
+            self._violate(ErrorCode.PROTOCOL_ERROR, "PRIORITY of the connection")
+        stream = self._streams.get(stream_id)
+        if len(payload) != frames.PRIORITY_BYTES and stream is not None:
+            return self._fail(stream, ErrorCode.FRAME_SIZE_ERROR)
+        return ()
+
+    def _on_rst_stream(self, _flags: int, stream_id: int, payload: bytes) -> Events:
+        self._require_length(payload, 4)
+        stream = self._stream(stream_id)
+        if stream is None:
+            return ()
+        del self._streams[stream_id]
+        return (StreamReset(stream_id, frames.read_integer(payload)),)
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> Events:
+        self._require_connection(stream_id)
+        if flags & frames.ACK:
+            self._require_length(payload, 0)
+            return ()
+        self._require_length(payload, len(payload) // frames.SETTING_BYTES * frames.SETTING_BYTES)
+        for name, value in frames.read_settings(payload):
+            self._set(name, value)
+        self._has_settings = True
+        self._outgoing.append(frames.frame(frames.SETTINGS, frames.ACK))
+        return (SettingsReceived(),)
+
+    def _set(self, name: int, value: int) -> None:
+        """Take over one of the server's settings (section 6.5.2)."""
+        allowed, error_code = frames.SETTING_RANGES.get(name, frames.ANY_SETTING)
+        if value not in allowed:
+            self._violate(error_code, f"setting {name}")
+        if name == Setting.MAX_CONCURRENT_STREAMS:
+            self.streams_max = value
+        elif name == Setting.MAX_FRAME_SIZE:
+            self._payload_bytes_max = value
+        elif name == Setting.HEADER_TABLE_SIZE:
+            self._table_size = header_blocks.NO_TABLE  # section 4.3.1: a smaller one must be confirmed
+        elif name == Setting.INITIAL_WINDOW_SIZE:
+            difference = value - self._stream_window_bytes
+            self._stream_window_bytes = value
+            for stream in self._streams.values():
+                stream.window_bytes += difference
+                self._require_window(stream.window_bytes)
+
+    def _on_push_promise(self, _flags: int, _stream_id: int, _payload: bytes) -> Events:
+        self._violate(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE")  # section 6.6: our settings forbid it
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> Events:
+        self._require_connection(stream_id)
+        self._require_length(payload, len(PING_PAYLOAD))
+        if flags & frames.ACK:
+            return (PongReceived(),) if payload == PING_PAYLOAD else ()
+        self._outgoing.append(frames.frame(frames.PING, frames.ACK, payload=payload))
+        return ()
+
+    def _on_goaway(self, _flags: int, stream_id: int, payload: bytes) -> Events:
+        self._require_connection(stream_id)
+        if len(payload) < frames.GOAWAY_BYTES_MIN:
+            self._violate(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY cut short")
+        last_stream_id = frames.read_integer(payload) & frames.STREAM_ID_MASK
+        return (GoingAway(last_stream_id, frames.read_integer(payload, 4)),)
+
+    def _on_window_update(self, _flags: int, stream_id: int, payload: bytes) -> Events:
+        self._require_length(payload, 4)
+        increment = frames.read_integer(payload) & frames.STREAM_ID_MASK
+        if not stream_id:
+            if not increment:
+                self._violate(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
+            self._window_bytes += increment
+            self._require_window(self._window_bytes)
+            return (WindowOpened(),)
+        stream = self._stream(stream_id)
+        if stream is None:
+            return ()
+        stream.window_bytes += increment
+        if not increment or stream.window_bytes > frames.WINDOW_BYTES_MAX:
+            return self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR)
+        return (WindowOpened(),)
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _stream(self, stream_id: int) -> _Stream | None:
+        """Return a stream that the server may speak on; None where it is over. Others are a violation (section 5.1)."""
+        stream = self._streams.get(stream_id)
+        if stream is None and (not stream_id % 2 or stream_id >= self._next_id):
+            self._violate(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} is none of ours")
+        return stream
+
+    def _credit_connection(self, size_bytes: int) -> None:
+        """Count what arrived, for whichever stream, and give it back in large pieces (section 6.9)."""
+        self._received_bytes += size_bytes
+        if self._received_bytes > CONNECTION_WINDOW_BYTES:
+            self._violate(ErrorCode.FLOW_CONTROL_ERROR, "more than the connection's window")
+        if self._received_bytes > CONNECTION_WINDOW_BYTES // 2:
+            self._outgoing.append(frames.window_update(0, self._received_bytes))
+            self._received_bytes = 0
+
+    def _unpadded(self, flags: int, payload: bytes) -> bytes:
+        if not flags & frames.PADDED:
+            return payload
+        if not payload or payload[0] >= len(payload):
+            self._violate(ErrorCode.PROTOCOL_ERROR, "padding")  # section 6.1
+        return payload[1 : len(payload) - payload[0]]
+
+    def _end(self, stream: _Stream) -> AnswerEnded:
+        if stream.is_sent:
+            del self._streams[stream.id]
+        return AnswerEnded(stream.id)
+
+    def _fail(self, stream: _Stream, error_code: ErrorCode) -> Events:
+        """End one stream, on which the server broke the protocol (section 5.4.2)."""
+        self._drop(stream, error_code)
+        return (StreamReset(stream.id, error_code),)
+
+    def _drop(self, stream: _Stream, error_code: int) -> None:
+        # What the server had sent by now still arrives: at most what is left of the window.
+        self._allow_noise(STREAM_WINDOW_BYTES - stream.received_bytes)
+        del self._streams[stream.id]
+        self._outgoing.append(frames.rst_stream(stream.id, error_code))
+
+    def _require_connection(self, stream_id: int) -> None:
+        if stream_id:
+            self._violate(ErrorCode.PROTOCOL_ERROR, "on a stream, and about the connection")
+
+    def _require_length(self, payload: bytes, length: int) -> None:
+        if len(payload) != length:
+            self._violate(ErrorCode.FRAME_SIZE_ERROR, "frame of the wrong length")
+
+    def _require_window(self, window_bytes: int) -> None:
+        if window_bytes > frames.WINDOW_BYTES_MAX:
+            self._violate(ErrorCode.FLOW_CONTROL_ERROR, "window too large")  # sections 6.9.1 and 6.9.2
 
     def _allow_noise(self, size_bytes: int) -> None:
         # Not without bound: no more than this can be on its way.
         self._noise_bytes = max(self._noise_bytes - size_bytes, -CONNECTION_WINDOW_BYTES)
 
-    def _next_frame(self) -> bytes | None:
-        if len(self._incoming) < FRAME_HEADER_BYTES:
-            return None
-        length = int.from_bytes(self._incoming[:3], "big")
-        if length > FRAME_BYTES_MAX:
-            self.close(ErrorCodes.FRAME_SIZE_ERROR)
-            raise ViolationError("frame too large")
-        end = FRAME_HEADER_BYTES + length
-        if len(self._incoming) < end:
-            return None
-        frame = bytes(self._incoming[:end])
-        del self._incoming[:end]
-        return frame
-
-    def _answer_begun(self, event: h2.events.ResponseReceived) -> Iterator[Event]:
-        self._noise_bytes = min(self._noise_bytes, 0)
-        # A wrong content-length makes one answer malformed, a stream error (section 8.1.1); h2 would end the
-        # connection, and every neighbour with it. Whoever collects the body compares instead.
-        self._h2.streams[event.stream_id]._expected_content_length = None  # noqa: SLF001 - there is no setting for it
-        headers = [(bytes(name), bytes(value)) for name, value in event.headers]
-        status = dict(headers).get(b":status", b"")
-        if not (len(status) == 3 and status.isdigit()):  # noqa: PLR2004 - RFC 9110, section 15
-            self.close(ErrorCodes.PROTOCOL_ERROR)
-            raise ViolationError("status")
-        yield AnswerBegun(event.stream_id, int(status), [pair for pair in headers if pair[0] != b":status"])
-
-    def _body_received(self, event: h2.events.DataReceived) -> Iterator[Event]:
-        self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        if event.data:
-            self._allow_noise(FRAME_HEADER_BYTES + len(event.data))
-            yield BodyReceived(event.stream_id, event.data)
-
-    def _answer_ended(self, event: h2.events.StreamEnded) -> Iterator[Event]:
-        yield AnswerEnded(event.stream_id)
-
-    def _stream_reset(self, event: h2.events.StreamReset) -> Iterator[Event]:
-        # Also those by h2 itself: for a window that overflows, or more on a stream that we had given up.
-        yield StreamReset(event.stream_id, int(event.error_code or 0))
-
-    def _settings_received(self, _event: h2.events.RemoteSettingsChanged) -> Iterator[Event]:
-        yield SettingsReceived()
-
-    def _window_opened(self, _event: h2.events.WindowUpdated) -> Iterator[Event]:
-        yield WindowOpened()
-
-    def _pong_received(self, _event: h2.events.PingAckReceived) -> Iterator[Event]:
-        yield PongReceived()
-
-
-def _going_away(frame: bytes) -> GoingAway:
-    """Read a GOAWAY frame (section 6.8): last stream id, error code, and a text that nobody needs."""
-    payload = frame[FRAME_HEADER_BYTES:]
-    if len(payload) < 8 or any(frame[5:9]):  # noqa: PLR2004 - two fields of 32 bits, on stream 0
-        raise ViolationError("GOAWAY")
-    return GoingAway(int.from_bytes(payload[:4], "big") & STREAM_ID_MASK, int.from_bytes(payload[4:8], "big"))
+    def _violate(self, error_code: ErrorCode, what: str) -> NoReturn:
+        """End the connection (section 5.4.1)."""
+        self.close(error_code)
+        raise ViolationError(what)

@@ -8,15 +8,14 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterable, Callable
-from typing import cast
+from typing import Any, cast
 
-import hpack
 import httpx
 
 from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
-from bridge.http2.errors import AnswerTimeoutError, NotProcessedError, UnreachableError
-from bridge.http2.exchange import Exchange
-from bridge.http2.pool import TRUST, Pool, Ticket, Trust
+from bridge.http2.errors import UnreachableError
+from bridge.http2.exchange import RawAnswer
+from bridge.http2.pool import TRUST, Pool, Trust
 from bridge.outcome import Outcome
 from bridge.signing import Headers
 
@@ -24,9 +23,6 @@ BODY_BYTES_MAX = 64 * 1024
 CONNECT_TIMEOUT_S = 1.0
 CONNECTIONS_MAX = 10
 
-# Another value in every request: to remember it would only drive the others out of HPACK's table, and it is nobody's
-# to compare with (RFC 7541, section 7.1.3).
-NEVER_INDEXED = frozenset({b"x-request-signature"})
 # Not in HTTP/2 (RFC 9113, section 8.2.2), or said by a pseudo-header (section 8.3.1).
 LEFT_OUT = frozenset({b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 
@@ -49,32 +45,43 @@ class Http2Transport(httpx.AsyncBaseTransport):
         body_bytes_max: int = BODY_BYTES_MAX,
         trust: Trust = TRUST,
     ) -> None:
-        ssl_context.set_alpn_protocols([ALPN_HTTP2])
-        self._ssl_context = ssl_context
         self._connect_timeout_s = connect_timeout_s
         self._connections_max = connections_max
         self._body_bytes_max = body_bytes_max
         self._trust = trust
         self._pools: dict[Origin, Pool] = {}
+        self.use_tls(ssl_context)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the whole answer; raise one of `bridge.http2.errors`, and nothing else."""
         body = b"".join([part async for part in cast("AsyncIterable[bytes]", request.stream)])
         timeout_s = request.extensions.get("timeout", {}).get("read")
-        ticket = self._pool(request.url).submit(_headers(request), body)
-        try:
-            async with asyncio.timeout(timeout_s):
-                exchange = await ticket.answer()
-        except TimeoutError:
-            raise _timeout(ticket) from None
-        return _response(exchange)
+        return _response(await exchange(self.pool(request.url), _headers(request), body, timeout_s, _never))
+
+    def use_tls(self, ssl_context: ssl.SSLContext) -> None:
+        """Make every further connection with this. Those that are open take no further request."""
+        ssl_context.set_alpn_protocols([ALPN_HTTP2])
+        self._ssl_context = ssl_context
+        for pool in self._pools.values():
+            pool.retire()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return sum(pool.connections for pool in self._pools.values())
+
+    @property
+    def streams(self) -> int:
+        """How many requests are under way on them."""
+        return sum(pool.streams for pool in self._pools.values())
 
     async def aclose(self) -> None:
         """Close every connection; further requests fail with UnreachableError, cause closed."""
         for pool in self._pools.values():
             await pool.aclose()
 
-    def _pool(self, url: httpx.URL) -> Pool:
+    def pool(self, url: httpx.URL) -> Pool:
+        """Return the connections to a URL's origin; call it in the loop that is to use them."""
         origin = url.scheme, url.host, url.port or {"https": 443, "http": 80}[url.scheme]
         if origin not in self._pools:
             self._pools[origin] = Pool(
@@ -105,12 +112,12 @@ class Http2Transport(httpx.AsyncBaseTransport):
     async def _connect_to(
         self, address: str, port: int, server_name: str | None, changed: Callable[[], None]
     ) -> Connection:
-        loop = asyncio.get_running_loop()
+        loop, ssl_context = asyncio.get_running_loop(), self._ssl_context
         transport, connection = await loop.create_connection(
             lambda: Connection(loop, self._body_bytes_max, changed),
             address,
             port,
-            ssl=self._ssl_context if server_name else None,
+            ssl=ssl_context if server_name else None,
             server_hostname=server_name,
         )
         try:
@@ -120,7 +127,41 @@ class Http2Transport(httpx.AsyncBaseTransport):
             raise
         if not connection.is_open:
             raise ConnectionResetError("GOAWAY at once")
+        if ssl_context is not self._ssl_context:
+            # It came too late for `use_tls` to see it, and for whoever waits for it another one is soon there.
+            connection.retire()
         return connection
+
+
+async def exchange(
+    pool: Pool, headers: Headers, body: bytes, timeout_s: float | None, goes_on: Callable[[], bool]
+) -> RawAnswer:
+    """Return the answer to these headers, pseudo-headers first, and this body.
+
+    `timeout_s` bounds the whole of it. `goes_on` is asked when the task is cancelled after the request was sent:
+    whether that cancel is to be ignored. Raise one of `bridge.http2.errors`, and nothing else.
+    """
+    under_way = pool.submit(headers, body)
+    # One timer for the whole, and not `asyncio.timeout`: that costs a tenth of a call.
+    timer = None if timeout_s is None else pool.loop.call_later(timeout_s, under_way.expire)
+    try:
+        while True:
+            try:
+                return await under_way.answer
+            except asyncio.CancelledError:
+                # What is proven not to be processed need not be finished.
+                if under_way.outcome is not Outcome.UNKNOWN or not goes_on():
+                    raise
+                under_way.resume(pool.loop.create_future())
+                cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
+    finally:
+        if timer is not None:
+            timer.cancel()
+        pool.withdraw(under_way)
+
+
+def _never() -> bool:
+    return False
 
 
 def _headers(request: httpx.Request) -> Headers:
@@ -130,27 +171,17 @@ def _headers(request: httpx.Request) -> Headers:
         (b":authority", request.headers.get("host", url.netloc.decode()).encode()),
         (b":scheme", url.raw_scheme),
         (b":path", url.raw_path),
-        *(
-            hpack.NeverIndexedHeaderTuple(name, value) if name in NEVER_INDEXED else (name, value)
-            for name, value in ((raw_name.lower(), raw_value) for raw_name, raw_value in request.headers.raw)
-            if name not in LEFT_OUT
-        ),
+        *((name.lower(), value) for name, value in request.headers.raw if name.lower() not in LEFT_OUT),
     )
 
 
-def _response(exchange: Exchange) -> httpx.Response:
+def _response(answer: RawAnswer) -> httpx.Response:
     return httpx.Response(
-        exchange.status,
-        headers=exchange.headers,
-        stream=httpx.ByteStream(bytes(exchange.body)),
-        extensions={"http_version": b"HTTP/2", "stream_id": exchange.stream_id},
+        answer.status,
+        headers=answer.headers,
+        stream=httpx.ByteStream(answer.body),
+        extensions={"http_version": b"HTTP/2"},
     )
-
-
-def _timeout(ticket: Ticket) -> httpx.TransportError:
-    if ticket.outcome is Outcome.NOT_SENT:
-        return UnreachableError("timeout")
-    return NotProcessedError() if ticket.outcome is Outcome.NOT_PROCESSED else AnswerTimeoutError()
 
 
 # Which exception of a connect gives which cause; the first row that fits wins.
@@ -167,6 +198,6 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 def _cause(error: BaseException) -> str:
     # RFC 7301, section 3.2: a server that has none of our protocols may say so with this alert.
-    if isinstance(error, ssl.SSLError) and error.reason == "TLSV1_ALERT_NO_APPLICATION_PROTOCOL":
+    if isinstance(error, ssl.SSLError) and "no application protocol" in str(error):
         return "http2_required"
     return next(cause for kind, cause in _CAUSES if isinstance(error, kind))

@@ -1,0 +1,61 @@
+"""What a server's bytes mean, as values. RFC 9113."""
+
+from typing import NamedTuple
+
+
+class ViolationError(Exception):
+    """The server broke the protocol: the connection must be closed, after what `outgoing` still has to say."""
+
+
+class AnswerBegun(NamedTuple):
+    """The final header block of an answer."""
+
+    stream_id: int
+    status: int
+    headers: list[tuple[bytes, bytes]]
+
+
+class BodyReceived(NamedTuple):
+    """A piece of an answer's body. Its credit is returned already."""
+
+    stream_id: int
+    data: bytes
+
+
+class AnswerEnded(NamedTuple):
+    """The answer is complete."""
+
+    stream_id: int
+
+
+class StreamReset(NamedTuple):
+    """The stream is over: the server gave it up, or it broke the protocol on it and we did."""
+
+    stream_id: int
+    error_code: int
+
+
+class GoingAway(NamedTuple):
+    """The server takes no more streams, and has not processed those above this one."""
+
+    last_stream_id: int
+    error_code: int
+
+
+class SettingsReceived(NamedTuple):
+    """The server's limits, or other limits than before."""
+
+
+class WindowOpened(NamedTuple):
+    """There is room to send again."""
+
+
+class PongReceived(NamedTuple):
+    """The server answered a PING of ours."""
+
+
+Event = (
+    AnswerBegun | BodyReceived | AnswerEnded | StreamReset | GoingAway | SettingsReceived | WindowOpened | PongReceived
+)
+Events = tuple[Event, ...]
+"""What one frame means, in order."""

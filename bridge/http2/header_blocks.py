@@ -1,0 +1,229 @@
+"""Header blocks: HPACK (RFC 7541), and which fields an answer may have (RFC 9113, section 8).
+
+Our own blocks use no dynamic table: a field always has the same bytes, which are made once. They are some 200 bytes
+longer for that; it saves a table on both sides and most of the work. Huffman and the static table are hpack's.
+"""
+
+import re
+from collections import deque
+from functools import lru_cache
+from typing import Final
+
+from hpack.exceptions import HPACKDecodingError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from bridge.signing import Headers
+
+Field = tuple[bytes, bytes]
+
+STATIC: Final[tuple[Field, ...]] = HeaderTable.STATIC_TABLE  # RFC 7541, appendix A; counted from 1
+TABLE_BYTES_MAX: Final = 4096
+"""SETTINGS_HEADER_TABLE_SIZE as every connection begins; we do not change ours."""
+ENTRY_BYTES: Final = 32  # what an entry counts beside its text (section 4.1)
+
+# From behind, so that of several entries the first one counts.
+INDEX_OF: Final[dict[Field, int]] = {field: at for at, field in reversed([*enumerate(STATIC, 1)])}
+INDEX_OF_NAME: Final[dict[bytes, int]] = {name: at for at, (name, _) in reversed([*enumerate(STATIC, 1)])}
+
+# The first bits of a field's first byte say what it is (section 6). Beside that, and in section 5:
+INDEXED, STORED, RESIZED = 0x80, 0x40, 0x20
+NEVER = 0x10
+MORE: Final = 0x80  # another byte of the integer follows
+HUFFMAN: Final = 0x80
+
+INTEGER_BYTES_MAX: Final = 5
+"""How long an integer may be: enough for 2^28, and so for every length that could be meant."""
+
+# Whom a proxy must not put into a table: to guess them piece by piece would show in the size (section 7.1.3).
+NEVER_INDEXED: Final = frozenset({b"authorization", b"x-request-signature"})
+
+UNIQUE: Final = frozenset({b"x-request-signature", b"traceparent"})
+"""Another value in every request: nothing to keep."""
+
+NO_TABLE: Final = b"\x20"
+"""The announcement that the encoder's table has size 0 (section 6.3)."""
+
+
+class HeaderBlockError(Exception):
+    """A header block cannot be decoded: by RFC 9113, section 4.3, the connection is lost, as its tables are."""
+
+
+# --- encoding ---------------------------------------------------------------------------------------------------
+
+
+def encode(headers: Headers) -> bytes:
+    """Return the header block of these fields; names must be in lower case."""
+    return b"".join([encode_field(field) if field[0] in UNIQUE else _encode_once(field) for field in headers])
+
+
+def encode_field(field: Field) -> bytes:
+    """Return one field: its static index, or a literal that nobody stores (sections 6.1, 6.2.2 and 6.2.3)."""
+    if index := INDEX_OF.get(field):
+        return _integer(index, 7, INDEXED)
+    name, value = field
+    pattern = NEVER if name in NEVER_INDEXED else 0
+    index = INDEX_OF_NAME.get(name, 0)
+    return _integer(index, 4, pattern) + (b"" if index else _string(name)) + _string(value)
+
+
+_encode_once = lru_cache(maxsize=256)(encode_field)
+
+
+def _string(text: bytes) -> bytes:
+    return _integer(len(text), 7, 0) + text
+
+
+def _integer(value: int, prefix_bits: int, pattern: int) -> bytes:
+    """Encode an integer (section 5.1) whose first byte begins with a pattern."""
+    highest = (1 << prefix_bits) - 1
+    if value < highest:
+        return bytes((pattern | value,))
+    rest, encoded = value - highest, bytearray((pattern | highest,))
+    while rest >= MORE:
+        encoded.append(rest & 0x7F | MORE)
+        rest >>= 7
+    encoded.append(rest)
+    return bytes(encoded)
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------
+
+
+class HeaderDecoder:
+    """Decodes the header blocks of one connection, each of them and in order: they share a table."""
+
+    def __init__(self, list_bytes_max: int) -> None:
+        self._list_bytes_max = list_bytes_max
+        self._table: deque[Field] = deque()  # the newest entry first
+        self._table_bytes = 0
+        self._table_bytes_max = TABLE_BYTES_MAX
+
+    def decode(self, block: bytes) -> list[Field]:
+        """Return the fields of a header block; raise HeaderBlockError."""
+        try:
+            return self._decode(block)
+        except (IndexError, HPACKDecodingError):
+            raise HeaderBlockError("cut short, or no such entry") from None
+
+    def _decode(self, block: bytes) -> list[Field]:
+        fields: list[Field] = []
+        at, list_bytes = 0, 0
+        while at < len(block):
+            first = block[at]
+            if first & INDEXED:
+                index, at = _read_integer(block, at, 0x7F)
+                field = self._entry(index)
+            elif first & RESIZED and not first & STORED:
+                at = self._resize(block, at, is_first=not fields)
+                continue
+            else:
+                field, at = self._literal(block, at, 0x3F if first & STORED else 0x0F)
+                if first & STORED:
+                    self._add(field)
+            list_bytes += len(field[0]) + len(field[1]) + ENTRY_BYTES
+            if list_bytes > self._list_bytes_max:
+                raise HeaderBlockError("too long")
+            fields.append(field)
+        return fields
+
+    def _entry(self, index: int) -> Field:
+        if index > len(STATIC):
+            return self._table[index - len(STATIC) - 1]
+        if not index:
+            raise HeaderBlockError("index 0")
+        return STATIC[index - 1]
+
+    def _literal(self, block: bytes, at: int, mask: int) -> tuple[Field, int]:
+        index, at = _read_integer(block, at, mask)
+        if index:
+            name = self._entry(index)[0]
+        else:
+            name, at = _read_string(block, at)
+        value, at = _read_string(block, at)
+        return (name, value), at
+
+    def _resize(self, block: bytes, at: int, *, is_first: bool) -> int:
+        size_bytes, at = _read_integer(block, at, 0x1F)
+        if size_bytes > TABLE_BYTES_MAX or not is_first:
+            raise HeaderBlockError("table size")  # sections 4.2 and 6.3
+        self._table_bytes_max = size_bytes
+        self._evict()
+        return at
+
+    def _add(self, field: Field) -> None:
+        self._table.appendleft(field)
+        self._table_bytes += len(field[0]) + len(field[1]) + ENTRY_BYTES
+        self._evict()
+
+    def _evict(self) -> None:
+        while self._table_bytes > self._table_bytes_max:
+            name, value = self._table.pop()
+            self._table_bytes -= len(name) + len(value) + ENTRY_BYTES
+
+
+def _read_integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
+    """Return an integer (section 5.1) and where it ends."""
+    value = block[at] & mask
+    at += 1
+    if value < mask:
+        return value, at
+    for shift in range(0, 7 * (INTEGER_BYTES_MAX - 1), 7):
+        byte = block[at]
+        at += 1
+        value += (byte & 0x7F) << shift
+        if byte < MORE:
+            return value, at
+    raise HeaderBlockError("an integer without end")
+
+
+def _read_string(block: bytes, at: int) -> tuple[bytes, int]:
+    """Return a string (section 5.2) and where it ends."""
+    is_huffman = block[at] & HUFFMAN
+    length, at = _read_integer(block, at, 0x7F)
+    end = at + length
+    text = block[at:end]
+    if end > len(block):
+        raise HeaderBlockError("a string cut short")
+    return (_decode_huffman(text) if is_huffman else text), end
+
+
+# Servers say the same few values all the time, the date for a second. Small, so that old dates soon make room.
+_decode_huffman = lru_cache(maxsize=32)(decode_huffman)
+
+
+# --- what an answer may have ------------------------------------------------------------------------------------
+
+STATUS: Final = re.compile(rb"[1-5][0-9]{2}")
+NAME: Final = re.compile(rb"[!-9;-@\[-~]+")  # section 8.2.1: visible ASCII without capitals and ":"
+VALUE: Final = re.compile(rb"(?![ \t])[^\0\r\n]*(?<![ \t])")  # likewise: no NUL, CR, LF, no white space at its ends
+CONNECTION_FIELDS: Final = frozenset(
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te"}
+)
+"""What only HTTP/1.1 has (section 8.2.2)."""
+
+FINAL_STATUS_MIN: Final = 200  # below it an answer is informational (RFC 9110, section 15.2)
+SWITCHING_PROTOCOLS: Final = 101  # does not exist in HTTP/2 (section 8.6)
+
+
+def status_of(fields: list[Field]) -> int:
+    """Return the status of an answer, 100 to 599; 0 where its fields make it malformed (sections 8.2 and 8.3.2)."""
+    if not fields or fields[0][0] != b":status" or not STATUS.fullmatch(fields[0][1]):
+        return 0
+    status = int(fields[0][1])
+    return status if status != SWITCHING_PROTOCOLS and are_regular(fields[1:]) else 0
+
+
+def are_regular(fields: list[Field]) -> bool:
+    """Say whether all fields are well-formed, none of them a pseudo-header field."""
+    return all(map(_is_regular, fields))
+
+
+def _is_regular(field: Field) -> bool:
+    name, value = field
+    return _is_regular_name(name) and VALUE.fullmatch(value) is not None
+
+
+@lru_cache(maxsize=256)
+def _is_regular_name(name: bytes) -> bool:
+    return name not in CONNECTION_FIELDS and NAME.fullmatch(name) is not None

@@ -1,12 +1,18 @@
 """The manifests in deploy/ as values: read from files, or rendered by Helm and kustomize where they are there."""
 
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+import trustme
 import yaml
+
+from settings_files import ACCESS_KEY, PRIVATE_KEY
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "deploy" / "kustomize" / "base"
@@ -110,3 +116,46 @@ def run(*command: str) -> tuple[int, str]:
     """Run a command; return its exit code, and standard output or, if that is empty, standard error."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - tools named above
     return done.returncode, done.stdout or done.stderr
+
+
+# --- for each of them -----------------------------------------------------------------------------------------------
+
+needs_helm = pytest.mark.skipif(HELM is None, reason=HELM_MISSING)
+needs_kustomize = pytest.mark.skipif(KUSTOMIZE is None, reason=KUSTOMIZE_MISSING)
+
+VARIANTS = [
+    pytest.param(base, id="base"),
+    pytest.param(lambda: overlay("example"), id="overlay", marks=needs_kustomize),
+    pytest.param(lambda: chart("mesh"), id="chart", marks=needs_helm),
+    pytest.param(lambda: chart("own-tls"), id="chart with everything on", marks=needs_helm),
+]
+each_variant = pytest.mark.parametrize("variant", VARIANTS)
+Variant = Callable[[], Manifests]
+
+
+def content(name: str, authority: trustme.CA, leaf: trustme.LeafCert) -> bytes:
+    """Return what a mounted file of this name holds."""
+    if name.startswith("private-key-"):
+        return PRIVATE_KEY.encode()
+    certificate = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+    fixed = {
+        "tls.crt": certificate,
+        "tls.key": leaf.private_key_pem.bytes(),
+        "ca.crt": authority.cert_pem.bytes(),
+        "fingerprint-key": b"0123456789abcdef",
+    }
+    return fixed.get(name, ACCESS_KEY.encode())
+
+
+def mounted(manifests: Manifests, folder: Path) -> Path:
+    """Write bridge.toml with files in a folder in place of mounted secrets; return its path."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("wallet-bridge.example")
+    toml = manifests.toml
+    for path in re.findall(r'_file = "(/[^"]+)"', toml):
+        file = folder / path.removeprefix("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content(file.name, authority, leaf))
+        toml = toml.replace(f'"{path}"', f'"{file}"')
+    (folder / "bridge.toml").write_text(toml)
+    return folder / "bridge.toml"

@@ -1,75 +1,18 @@
-"""The manifests in deploy/ agree with what the bridge really reads, and the chart with the kustomize base."""
+"""The manifests in deploy/ agree with what the bridge really reads."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trustme
-import yaml
 
-from bridge import __version__
 from bridge.cli import main
-from bridge.config import KNOWN, Settings, load
+from bridge.config import Settings, load
 from bridge.run import END_S
 from bridge.settings_values import split_listen
 from bridge.telemetry.metrics_server import PATH
-from manifests import (
-    CHART,
-    HELM,
-    HELM_MISSING,
-    KUSTOMIZE,
-    KUSTOMIZE_MISSING,
-    ROOT,
-    Manifests,
-    base,
-    chart,
-    overlay,
-)
-from manifests import helm as helm_template
-from settings_files import ACCESS_KEY, PRIVATE_KEY
-
-needs_helm = pytest.mark.skipif(HELM is None, reason=HELM_MISSING)
-needs_kustomize = pytest.mark.skipif(KUSTOMIZE is None, reason=KUSTOMIZE_MISSING)
-
-VARIANTS = [
-    pytest.param(base, id="base"),
-    pytest.param(lambda: overlay("example"), id="overlay", marks=needs_kustomize),
-    pytest.param(lambda: chart("mesh"), id="chart", marks=needs_helm),
-    pytest.param(lambda: chart("own-tls"), id="chart with everything on", marks=needs_helm),
-]
-each_variant = pytest.mark.parametrize("variant", VARIANTS)
-Variant = Callable[[], Manifests]
+from manifests import ROOT, VARIANTS, Variant, each_variant, mounted
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-
-
-def content(name: str, authority: trustme.CA, leaf: trustme.LeafCert) -> bytes:
-    """Return what a mounted file of this name holds."""
-    if name.startswith("private-key-"):
-        return PRIVATE_KEY.encode()
-    certificate = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
-    fixed = {
-        "tls.crt": certificate,
-        "tls.key": leaf.private_key_pem.bytes(),
-        "ca.crt": authority.cert_pem.bytes(),
-        "fingerprint-key": b"0123456789abcdef",
-    }
-    return fixed.get(name, ACCESS_KEY.encode())
-
-
-def mounted(manifests: Manifests, folder: Path) -> Path:
-    """Write bridge.toml with files in a folder in place of mounted secrets; return its path."""
-    authority = trustme.CA()
-    leaf = authority.issue_cert("wallet-bridge.example")
-    toml = manifests.toml
-    for path in re.findall(r'_file = "(/[^"]+)"', toml):
-        file = folder / path.removeprefix("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content(file.name, authority, leaf))
-        toml = toml.replace(f'"{path}"', f'"{file}"')
-    (folder / "bridge.toml").write_text(toml)
-    return folder / "bridge.toml"
 
 
 def settings(variant: Variant, folder: Path) -> Settings:
@@ -267,80 +210,3 @@ def test_scraping(variant: Variant) -> None:
     assert endpoint["path"] == PATH
     assert monitor["jobLabel"] == "app.kubernetes.io/name"
     assert 'job="wallet-bridge"' in (ROOT / "deploy" / "prometheus" / "rules.yml").read_text()
-
-
-# --- both ways are one ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("variant", VARIANTS[:3])
-def test_the_version_is_the_bridges(variant: Variant) -> None:
-    """Manifests run the version beside which they are committed."""
-    assert variant().container["image"].endswith(f"wallet-bridge:{__version__}")
-
-
-@needs_helm
-def test_chart_and_base_are_the_same(tmp_path: Path) -> None:
-    """With the values of ci/mesh-values.yaml, nothing but names, labels and defaults that are written out differs."""
-    assert shape(chart("mesh")) == shape(base())
-    assert load(mounted(chart("mesh"), tmp_path), {}).model_dump() == load(mounted(base(), tmp_path), {}).model_dump()
-
-
-def shape(manifests: Manifests) -> dict[str, object]:
-    """Return everything by kind and name, without what only a chart has."""
-    found = {}
-    for manifest in manifests.all:
-        if manifest["kind"] != "ConfigMap":
-            found[f"{manifest['kind']} {manifest['metadata']['name']}"] = plain(manifest.get("spec", {}))
-    return found
-
-
-def plain(value: object) -> object:
-    """Return a value without labels, annotations and defaults that Helm and kustomize add."""
-    if isinstance(value, list):
-        return [plain(each) for each in value]
-    if isinstance(value, dict):
-        dropped = {"app.kubernetes.io/instance", "metadata", "imagePullPolicy"}
-        return {key: plain(each) for key, each in value.items() if key not in dropped}
-    return value
-
-
-@needs_helm
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        pytest.param([], "/settings/wallet/url", id="no wallet"),
-        pytest.param([], "/providers", id="no providers"),
-        pytest.param(["--set", "settings.server.drain=1"], "'drain'", id="a key that is none"),
-        pytest.param(
-            ["--set", "extraEnv[0].name=BRIDGE_SERVER__WORKERS"], "/extraEnv/0/name", id="a setting as variable"
-        ),
-    ],
-)
-def test_the_chart_refuses(arguments: list[str], named: str) -> None:
-    """Values that cannot work stop the installation, and the error names them."""
-    code, said = helm_template(*arguments)
-    assert code != 0
-    assert named in said
-
-
-CHARTS_OWN = {
-    "server": {
-        "listen",
-        "health_listen",
-        "tls_certificate_file",
-        "tls_key_file",
-        "tls_client_ca_file",
-        "allowed_identities",
-    },
-    "wallet": {"ca_file", "client_certificate_file", "client_key_file", "providers", "codes"},
-    "telemetry": {"metrics_listen", "fingerprint_key_file", "fingerprint_key"},
-}
-
-
-@pytest.mark.parametrize("section", CHARTS_OWN)
-def test_every_setting_is_a_value(section: str) -> None:
-    """The chart's schema has every setting but those that the chart writes itself, and no other."""
-    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
-    values = schema["properties"]["settings"]["properties"][section]["properties"]
-    assert set(values) | CHARTS_OWN[section] == set(KNOWN[section].below)
-    assert not set(values) & CHARTS_OWN[section]

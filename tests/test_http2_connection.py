@@ -195,6 +195,20 @@ async def test_half_closed_by_the_server() -> None:
         assert await calls.end() == OK
 
 
+async def test_nothing_new_is_sent_on_a_connection_that_closes() -> None:
+    """A call that begins in the turn in which its connection is closed is not sent any more: NOT_SENT."""
+    async with FaultServer(terminated) as server, calls_to(server, connections_max=1) as calls:
+        assert await calls.end("first") == OK
+        (connection,) = server.open_connections
+        # Found in the turn in which the second call begins, before its frames are written: DATA on an idle stream.
+        connection.raw(bytes.fromhex("00000100000000006378"))
+        end = await calls.start("second")
+        assert await calls.end("last") == OK
+        was_sent = any(request.token == "second" for request in server.requests)
+        # It depends on the loop whether the call comes first, or the violation: then it has another connection.
+        assert (end, was_sent) in {(f"{UNREACHABLE} closed", False), (OK, True)}
+
+
 # --- restarts, age, idleness ------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from faults.behaviours import flood, sequence, terminated
+from faults.behaviours import after, by_token, flood, sequence, terminated
+from faults.record import Reset
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
 from http2_calls import LOST, OK, UNREACHABLE, calls_to
@@ -45,17 +46,36 @@ def headers(stream: Stream, *flags: str, block: bytes = b"") -> Frame:
     return HeadersFrame(stream.id, data=block or stream.connection.encode([(":status", "200")]), flags=flags)
 
 
+def answers(*fields: tuple[str, str], ends: bool = True) -> Callable[[Stream], bytes]:
+    """Make an answer of these fields and nothing else."""
+    flags = ["END_HEADERS", "END_STREAM"] if ends else ["END_HEADERS"]
+    return lambda stream: headers(stream, *flags, block=stream.connection.encode(fields)).serialize()
+
+
+def after_headers(make: Callable[[Stream], bytes]) -> Callable[[Stream], bytes]:
+    """Make the headers of a good answer, and this behind them."""
+    return lambda stream: headers(stream, "END_HEADERS").serialize() + make(stream)
+
+
 def padding_that_is_too_long(stream: Stream) -> bytes:
     """Make a DATA frame whose padding is longer than the frame (RFC 9113, section 6.1)."""
     return headers(stream, "END_HEADERS").serialize() + bytes.fromhex("000002000800000001") + b"\xff\x00"
 
 
+def window_update(stream: Stream, increment: int) -> bytes:
+    """Make a WINDOW_UPDATE frame of the stream; hyperframe would refuse one of 0."""
+    return bytes.fromhex("0000040800") + stream.id.to_bytes(4) + increment.to_bytes(4)
+
+
 VIOLATIONS: dict[str, tuple[Callable[[Stream], bytes], ErrorCodes]] = {
     "frame too large": (lambda stream: DataFrame(stream.id, bytes(16_385)).serialize(), ErrorCodes.FRAME_SIZE_ERROR),
     "PING of 7 bytes": (lambda _: bytes.fromhex("000007060000000000") + bytes(7), ErrorCodes.FRAME_SIZE_ERROR),
-    "DATA before headers": (lambda stream: DataFrame(stream.id, b"x").serialize(), ErrorCodes.PROTOCOL_ERROR),
     "DATA on an idle stream": (lambda _: DataFrame(99, b"x").serialize(), ErrorCodes.PROTOCOL_ERROR),
-    "HPACK": (lambda stream: headers(stream, "END_HEADERS", block=b"\xff" * 9).serialize(), ErrorCodes.PROTOCOL_ERROR),
+    "RST_STREAM on an idle stream": (lambda _: RstStreamFrame(99).serialize(), ErrorCodes.PROTOCOL_ERROR),
+    "HPACK": (
+        lambda stream: headers(stream, "END_HEADERS", block=b"\xff" * 9).serialize(),
+        ErrorCodes.COMPRESSION_ERROR,
+    ),
     "padding": (padding_that_is_too_long, ErrorCodes.PROTOCOL_ERROR),
     "naked CONTINUATION": (lambda stream: ContinuationFrame(stream.id, b"").serialize(), ErrorCodes.PROTOCOL_ERROR),
     "GOAWAY inside a header block": (
@@ -72,10 +92,6 @@ VIOLATIONS: dict[str, tuple[Callable[[Stream], bytes], ErrorCodes]] = {
         ).serialize(),
         ErrorCodes.PROTOCOL_ERROR,
     ),
-    "status that is none": (
-        lambda stream: headers(stream, "END_HEADERS", block=stream.connection.encode([(":status", "2xx")])).serialize(),
-        ErrorCodes.PROTOCOL_ERROR,
-    ),
 }
 
 
@@ -88,6 +104,65 @@ async def test_violation_closes_the_connection(make: Callable[[Stream], bytes], 
         assert await calls.end("b") == OK
         assert [goaway.error_code for goaway in server.goaways] == [error_code]
         assert (server.connections, len(server.requests)) == (2, 2)
+
+
+OK_STATUS = (":status", "200")
+STREAM_ERRORS: dict[str, tuple[Callable[[Stream], bytes], ErrorCodes]] = {
+    # RFC 9113, sections 8.2, 8.3 and 8.6: malformed, and by 8.1.1 an error of the stream.
+    "no status": (answers(("x", "y")), ErrorCodes.PROTOCOL_ERROR),
+    "two statuses": (answers(OK_STATUS, OK_STATUS), ErrorCodes.PROTOCOL_ERROR),
+    "status that is none": (answers((":status", "2xx")), ErrorCodes.PROTOCOL_ERROR),
+    "status 101": (answers((":status", "101"), ends=False), ErrorCodes.PROTOCOL_ERROR),
+    "request field": (answers(OK_STATUS, (":path", "/")), ErrorCodes.PROTOCOL_ERROR),
+    "pseudo-header behind a field": (answers(("x", "y"), OK_STATUS), ErrorCodes.PROTOCOL_ERROR),
+    "upper case": (answers(OK_STATUS, ("X-Case", "y")), ErrorCodes.PROTOCOL_ERROR),
+    "connection": (answers(OK_STATUS, ("connection", "close")), ErrorCodes.PROTOCOL_ERROR),
+    "line feed": (answers(OK_STATUS, ("x", "y\nz: 1")), ErrorCodes.PROTOCOL_ERROR),
+    # Section 8.1: the order of an answer's frames.
+    "1xx that ends": (answers((":status", "100")), ErrorCodes.PROTOCOL_ERROR),
+    "DATA before headers": (lambda stream: DataFrame(stream.id, b"x").serialize(), ErrorCodes.PROTOCOL_ERROR),
+    "trailers without END_STREAM": (after_headers(answers(("x", "y"), ends=False)), ErrorCodes.PROTOCOL_ERROR),
+    "trailers with a status": (after_headers(answers(OK_STATUS)), ErrorCodes.PROTOCOL_ERROR),
+    # Sections 6.9, 6.9.1 and 6.3.
+    "WINDOW_UPDATE of 0": (lambda stream: window_update(stream, 0), ErrorCodes.PROTOCOL_ERROR),
+    "window overflow": (lambda stream: window_update(stream, 2**31 - 1), ErrorCodes.FLOW_CONTROL_ERROR),
+    "PRIORITY of 4 bytes": (
+        lambda stream: bytes.fromhex("0000040200") + stream.id.to_bytes(4) + bytes(4),
+        ErrorCodes.FRAME_SIZE_ERROR,
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "error_code"), STREAM_ERRORS.values(), ids=STREAM_ERRORS)
+async def test_stream_error_ends_its_stream_only(make: Callable[[Stream], bytes], error_code: ErrorCodes) -> None:
+    """A stream on which the server breaks the protocol is reset once: its call is UNKNOWN, its neighbours go on."""
+    gate = asyncio.Event()
+    table = {"bad": sends(make), "neighbour": after(gate)}
+    async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
+        neighbour = calls.start("neighbour")
+        assert await calls.end("bad") == LOST
+        gate.set()
+        assert [await neighbour, await calls.end("next")] == [OK, OK]
+        bad = next(each.stream_id for each in server.requests if each.token == "bad")
+        assert server.resets == [Reset(1, bad, error_code)]
+        assert (server.connections, server.goaways) == (1, [])
+
+
+async def test_body_of_a_malformed_answer_is_no_flood() -> None:
+    """What a server sends before it can have read our reset is dropped, up to a window of it: neighbours go on."""
+
+    def malformed(stream: Stream) -> bytes:
+        body = DataFrame(stream.id, bytes(10_000)).serialize() * 20
+        return answers(OK_STATUS, ("X-Case", "y"), ends=False)(stream) + body
+
+    gate = asyncio.Event()
+    table = {"bad": sends(malformed), "neighbour": after(gate)}
+    async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
+        neighbour = calls.start("neighbour")
+        assert await calls.end("bad") == LOST
+        gate.set()
+        assert [await neighbour, await calls.end("next")] == [OK, OK]
+        assert server.connections == 1
 
 
 async def test_what_was_complete_counts() -> None:
@@ -127,7 +202,7 @@ FLOODS: dict[str, tuple[Callable[[Stream], bytes], Callable[[Stream], bytes]]] =
     "GOAWAY": (lambda _: b"", lambda _: GoAwayFrame(last_stream_id=2**31 - 1).serialize() * 100),
     "1xx": (
         lambda _: b"",
-        lambda stream: headers(stream, "END_HEADERS", block=stream.connection.encode([(":status", "103")])).serialize(),
+        lambda stream: answers((":status", "103"), ends=False)(stream) * 100,
     ),
     "empty DATA": (lambda stream: headers(stream, "END_HEADERS").serialize(), empty_data),
     "PING between single bytes": (

@@ -17,72 +17,19 @@ from hypothesis import strategies as st
 
 import http2_frames as raw
 import http2_vectors
-from bridge.http2.protocol import NOISE_BYTES_MAX
+from bridge.http2.protocol import CREDIT_BYTES, HEADERS_BYTES_MAX, NOISE_BYTES_MAX
 from bridge.http2.transport import Http2Transport
 from descriptors import open_descriptors
 from faults.behaviours import terminated
 from faults.client import terminate_body
 from faults.server import FaultServer
 from faults.stream import Stream
-from http2_conversation import OPEN_STREAMS, Heard, conversation, listen
+from http2_conversation import GREETING, OPEN_STREAMS, Heard, conversation, frames_of, in_words, listen
+from http2_strategies import ANY_BYTES
 from whole_path import PATIENCE_S
 
 NAMES = http2_vectors.names()
-SOON_S = 0.1
-
-# --- strategies -------------------------------------------------------------------------------------------------
-
-HEADER_FIELDS = st.sampled_from(
-    (
-        (":status", "200"),
-        (":status", "100"),
-        (":status", "²00"),
-        (":path", "/"),
-        ("content-type", "application/json"),
-        ("content-length", "2"),
-        ("content-length", "9" * 5000),
-        ("connection", "close"),
-        ("", ""),
-    )
-)
-HEADER_BLOCKS = st.lists(HEADER_FIELDS, max_size=4).map(lambda fields: raw.header_block(*fields)) | st.just(
-    raw.header_block(*raw.ANSWER_HEADERS)
-)
-PAYLOADS = st.one_of(
-    HEADER_BLOCKS,
-    HEADER_BLOCKS,
-    st.binary(max_size=24),
-    st.sampled_from((0, 4, 5, 6, 8)).flatmap(lambda size: st.binary(min_size=size, max_size=size)),
-    st.tuples(st.integers(0, 8), st.sampled_from((0, 1, 100, 2**31 - 1, 2**32 - 1))).map(
-        lambda entry: raw.setting(*entry)
-    ),
-)
-FRAMES = st.builds(
-    raw.frame,
-    st.integers(raw.DATA, raw.CONTINUATION + 1),
-    st.sampled_from((0, raw.END_STREAM, raw.END_HEADERS, raw.END_HEADERS | raw.END_STREAM)) | st.integers(0, 255),
-    st.sampled_from((0, *OPEN_STREAMS, *OPEN_STREAMS, 2, 7, 2**31 + 1)),
-    PAYLOADS,
-)
-CONVERSATIONS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(
-    lambda names: b"".join(map(http2_vectors.read, names))
-)
-
-
-@st.composite
-def mutations(draw: st.DrawFn) -> bytes:
-    """Take recorded conversations and overwrite, cut, repeat or insert something in a few places."""
-    mutated = draw(CONVERSATIONS)
-    for _ in range(draw(st.integers(1, 4))):
-        start, size = draw(st.integers(0, len(mutated))), draw(st.integers(0, 12))
-        piece, rest = mutated[start : start + size], mutated[start + size :]
-        new = draw(st.sampled_from((b"", piece * 2)) | st.binary(min_size=len(piece), max_size=len(piece) + 2))
-        mutated = mutated[:start] + new + rest
-    return mutated
-
-
-ANY_BYTES = st.one_of(st.lists(FRAMES, max_size=8).map(b"".join), mutations(), st.binary(max_size=100))
-
+SOON_S = 0.05
 
 # --- the state machine ------------------------------------------------------------------------------------------
 
@@ -97,10 +44,11 @@ def heard(data: bytes, cuts: list[int], given_up: set[int]) -> Heard:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_corpus_verdict(name: str) -> None:
-    """A case of the corpus closes the connection or keeps it, as its name says."""
-    violation = heard(http2_vectors.read(name), [], set()).violation
-    assert name.startswith("keeps_" if violation is None else "closes_"), violation
+def test_corpus(name: str) -> None:
+    """A case of the corpus gives its events and its replies, and the connection is closed or kept, as its name says."""
+    came = heard(http2_vectors.read(name), [], set())
+    assert http2_vectors.came_of(came) == http2_vectors.expected(name)
+    assert name.startswith("keeps_" if came.violation is None else "closes_"), came.violation
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,15 +88,43 @@ BEFORE_FLOOD: dict[str, bytes] = {
 }
 
 
+CALMED = ["GOAWAY 0 ENHANCE_YOUR_CALM"]
+
+
 @pytest.mark.parametrize("name", FLOODS)
 def test_flood(name: str) -> None:
-    """What answers nothing is a violation before it is much: the limit, and what our own requests give leave for."""
-    unit = FLOODS[name]
+    """What answers nothing is a violation at once beyond its limit, and not before.
+
+    The limit is NOISE_BYTES_MAX and what our requests give leave for: the credit for the one DATA frame of each.
+    """
+    opening, unit = BEFORE_FLOOD.get(name, b""), FLOODS[name]
+    leave_bytes = NOISE_BYTES_MAX + CREDIT_BYTES * len(OPEN_STREAMS) - len(GREETING) - len(opening)
     client = conversation()
-    opening = listen(client, BEFORE_FLOOD.get(name, b""))
-    assert opening.violation is None
-    flood = listen(client, unit * (4 * NOISE_BYTES_MAX // len(unit)))
+    assert listen(client, opening + unit * (leave_bytes // len(unit))).violation is None
+    flood = listen(client, unit)
     assert flood.violation is not None
+    assert [in_words(each) for each in frames_of(flood.said)][-1:] == CALMED
+
+
+def test_answers_are_no_flood() -> None:
+    """An answer's headers forgive the noise before them, and its body is none, however much there is of both."""
+    client = conversation()
+    quiet = raw.frame(raw.PING, raw.ACK, payload=bytes(8)) * (NOISE_BYTES_MAX // 17)
+    for stream_id in OPEN_STREAMS:
+        body = raw.data(stream_id, bytes(10_000)) * 20
+        assert listen(client, quiet, raw.headers(stream_id), body).violation is None
+
+
+@pytest.mark.parametrize(("size_bytes", "replies"), [(HEADERS_BYTES_MAX, []), (HEADERS_BYTES_MAX + 1, CALMED)])
+@pytest.mark.parametrize("piece_bytes", [HEADERS_BYTES_MAX, 5000])
+def test_header_block_limit(size_bytes: int, replies: list[str], piece_bytes: int) -> None:
+    """A header block of 16 KiB is read, one byte more is a violation, over however many frames it comes."""
+    block = b"\x20" * (size_bytes - 1) + b"\x88"  # table size updates fill a block without a field
+    pieces = [block[at : at + piece_bytes] for at in range(0, size_bytes, piece_bytes)]
+    kinds = [raw.HEADERS] + [raw.CONTINUATION] * (len(pieces) - 1)
+    flags = [0] * (len(pieces) - 1) + [raw.END_HEADERS]
+    frames = [raw.frame(kind, flag, 1, piece) for kind, flag, piece in zip(kinds, flags, pieces, strict=True)]
+    assert [in_words(each) for each in frames_of(listen(conversation(), *frames).said)] == replies
 
 
 # --- over a socket ----------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
-from hyperframe.frame import WindowUpdateFrame
 
 from faults.behaviours import (
     after,
@@ -17,9 +16,10 @@ from faults.behaviours import (
     reset_with,
     terminated,
 )
+from faults.record import Reset
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
-from http2_calls import LOST, NOT_PROCESSED, OK, TIMEOUT, calls_to, cancelled
+from http2_calls import LOST, NOT_PROCESSED, OK, TIMEOUT, UNREACHABLE, calls_to, cancelled
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -97,22 +97,6 @@ async def test_only_that_stream_fails(behaviour: Behaviour, end: str) -> None:
         assert server.connections == 1
 
 
-async def overflow(stream: Stream) -> None:
-    """Open the stream's window beyond 2^31-1 (RFC 9113, section 6.9.1)."""
-    stream.connection.frame(WindowUpdateFrame(stream.id, window_increment=2**31 - 1))
-    await hang(stream)
-
-
-async def test_window_overflow_ends_its_stream() -> None:
-    """A stream whose window overflows is reset with FLOW_CONTROL_ERROR at once, and its call does not wait."""
-    async with FaultServer(by_token({"bad": overflow})) as server, calls_to(server) as calls:
-        assert await calls.end("bad") == LOST
-        await server.until(lambda: bool(server.resets))
-        assert server.resets[0].error_code == ErrorCodes.FLOW_CONTROL_ERROR
-        assert await calls.end("next") == OK
-        assert server.connections == 1
-
-
 async def early_terminated(stream: Stream) -> None:
     """Process a request that came without its body: the body's credit is given by the server itself."""
     await stream.body()
@@ -124,19 +108,62 @@ async def early_terminated(stream: Stream) -> None:
 
 @pytest.mark.parametrize("behaviour", [hang, drip(b"{" * 10_000, 0.01)], ids=["no headers", "dripping"])
 async def test_timeout_resets_its_stream_only(behaviour: Behaviour) -> None:
-    """At its time-out a call is UNKNOWN and the server is told CANCEL; a neighbour is answered."""
+    """At its time-out a call is UNKNOWN and the server is told CANCEL, once; a neighbour is answered."""
     gate = asyncio.Event()
     table = {"slow": behaviour, "neighbour": after(gate)}
     async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
         neighbour = calls.start("neighbour")
         assert await calls.end("slow", timeout_s=0.1) == TIMEOUT
-        await server.until(lambda: bool(server.resets))
-        slow = next(each.stream_id for each in server.requests if each.token == "slow")
-        # h2 answers data that crossed our reset on the way with another one for the same stream.
-        assert (server.resets[0].error_code, {each.stream_id for each in server.resets}) == (ErrorCodes.CANCEL, {slow})
         gate.set()
         assert [await neighbour, await calls.end("next")] == [OK, OK]
-        assert server.connections == 1
+        slow = next(each.stream_id for each in server.requests if each.token == "slow")
+        assert server.resets == [Reset(1, slow, ErrorCodes.CANCEL)]
+        assert (server.connections, server.goaways) == (1, [])
+
+
+async def test_time_is_over_in_the_turn_in_which_a_call_begins() -> None:
+    """A call whose time is over when its turn in line comes is either not sent, or not told to be: not both."""
+    loop = asyncio.get_running_loop()
+    gate = asyncio.Event()
+    due_s = loop.time() + 0.1
+
+    async def answered_when_it_is_due(stream: Stream) -> None:
+        await gate.wait()
+        await terminated(stream)
+        while loop.time() < due_s:  # a busy loop: the answer and the time-out are found in one turn
+            pass
+
+    one_stream: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 1}
+    table = {"first": answered_when_it_is_due}
+    async with (
+        FaultServer(by_token(table), settings=one_stream) as server,
+        calls_to(server, connections_max=1) as calls,
+    ):
+        first = calls.start("first")
+        await server.until(lambda: len(server.requests) == 1)
+        queued = calls.start("queued", timeout_s=0.05)
+        await asyncio.sleep(0)
+        due_s = loop.time() + 0.1
+        gate.set()
+        assert await first == OK
+        end = await queued
+        assert await calls.end("last") == OK  # what was sent before it has arrived, too
+        was_sent = any(request.token == "queued" for request in server.requests)
+        assert (end, was_sent) in {(f"{UNREACHABLE} timeout", False), (TIMEOUT, True)}
+
+
+@pytest.mark.parametrize("hex_", ["00000403000000000300000008", "000001020000000003ff"], ids=["RST_STREAM", "PRIORITY"])
+async def test_server_speaks_of_a_stream_that_has_not_left(hex_: str) -> None:
+    """Whatever a server says of a stream that it cannot know: what is told to be NOT_SENT is never sent."""
+    async with FaultServer(terminated) as server, calls_to(server, connections_max=1) as calls:
+        assert await calls.end("first") == OK
+        (connection,) = server.open_connections
+        # Found in the turn in which the second call begins, before its frames are written.
+        connection.raw(bytes.fromhex(hex_))
+        end = await calls.start("second")
+        assert await calls.end("last") == OK
+        was_sent = any(request.token == "second" for request in server.requests)
+        assert not (end.startswith(UNREACHABLE) and was_sent)
 
 
 @pytest.mark.parametrize("cancels", [True, False], ids=["cancelled", "timed out"])

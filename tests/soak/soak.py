@@ -20,9 +20,10 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -51,42 +52,40 @@ async def everything(seed: int, folder: Path) -> AsyncIterator[Soak]:
     ledger = Ledger()
     keys_of(0).write(folder)
     async with wallet_process(seed, ledger) as wallet, bridge_process(wallet.url, folder) as bridge:
-        starvation = Starvation(bridge.process.pid)
-        callers = Callers(bridge.address, ledger, starvation, random.Random(seed))  # noqa: S311 - reproducible
-        sampler = Sampler(bridge.process.pid, wallet.process.pid, bridge.metrics_address, callers.ends.total)
-        try:
+        with closing(Starvation(bridge.process.pid)) as starvation:
+            callers = Callers(bridge.address, ledger, starvation, random.Random(seed))  # noqa: S311 - reproducible
+            sampler = Sampler(bridge.process.pid, wallet.process.pid, bridge.metrics_address, callers.ends.total)
             yield Soak(bridge, wallet, ledger, callers, sampler, folder, _say)
-        finally:
-            starvation.stop()
+
+
+@asynccontextmanager
+async def beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these, which do not end by themselves, until the block ends; one that fails ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in coroutines]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 async def soak(minutes: float, seed: int, folder: Path) -> tuple[list[Finding], list[str]]:
     """Run for so long; return what must hold, and the rest of the report."""
     seconds = minutes * 60
-    interval_s = min(SAMPLE_S_MAX, seconds / SAMPLES_MIN)
+    sample_s = min(SAMPLE_S_MAX, seconds / SAMPLES_MIN)
+    rotation_s = min(max(seconds / 3, ROTATION_S_MIN), ROTATION_S_MAX)
     async with everything(seed, folder) as run:
-        beside = [
-            asyncio.create_task(run.wallet.listen()),
-            asyncio.create_task(run.rotate(min(max(seconds / 3, ROTATION_S_MIN), ROTATION_S_MAX))),
-        ]
-        _say(heading())
-        await run.load(seconds * WARM_UP, interval_s)
-        base = await run.rest()
-        await run.load(seconds * (1 - WARM_UP), interval_s)
-        end = await run.rest(base.descriptors)
-        recovers = await run.recovers()
-        await run.wallet.calm()
-        run.ledger.settle(float("inf"))
-        run.starvation.stop()
+        async with beside(run.bridge.stays(), run.wallet.listen(), run.rotate(rotation_s)):
+            _say(heading())
+            await run.load(seconds * WARM_UP, sample_s)
+            base = await run.rest()
+            await run.load(seconds * (1 - WARM_UP), sample_s)
+            end = await run.rest(base.descriptors)
+            recovers = await run.recovers()
+            await run.wallet.calm()
+            run.ledger.settle(float("inf"))
         codes = await run.bridge.end(), await run.wallet.end()
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
-        findings = [
-            *report.compared(base, end),
-            *report.kept(run.ledger.broken),
-            *report.others(run, codes, recovers=recovers),
-        ]
+        rules = report.kept(run.ledger.broken)
+        findings = [*report.compared(base, end), *rules, *report.others(run, codes, recovers=recovers)]
         return findings, report.figures(run)
 
 

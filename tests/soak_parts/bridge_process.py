@@ -31,6 +31,10 @@ class BridgeProcess:
     metrics_address: str
     log: Path
 
+    async def stays(self) -> None:
+        """Wait for ever; raise RuntimeError when it ends."""
+        raise RuntimeError(f"the bridge has ended with {await self.process.wait()}; its log: {self.log}")
+
     async def end(self) -> int:
         """Tell it to drain, and return its exit code."""
         self.process.terminate()

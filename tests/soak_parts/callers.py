@@ -158,7 +158,9 @@ class Callers:
     def _check(self, token: str, wish: Wish, said: str, late_s: float, starved_s: float) -> None:
         self.latest_raw_s = max(self.latest_raw_s, late_s)
         self.latest_s = max(self.latest_s, late_s - starved_s)
-        facts = f"asked {wish.timeout_s} s, {late_s * 1000:.0f} ms after the deadline, starved {starved_s * 1000:.0f} ms"
+        facts = (
+            f"asked {wish.timeout_s} s, {late_s * 1000:.0f} ms after the deadline, starved {starved_s * 1000:.0f} ms"
+        )
         if late_s >= NEVER_S:
             self._ledger.breaks(NEVER, token, facts)
         elif late_s - starved_s > GRACE_S:

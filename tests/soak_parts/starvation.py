@@ -37,7 +37,7 @@ class Starvation:
         """Return the sum up to this moment."""
         return self._waited_s() + self._behind_s + self._behind_now_s
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Measure no more."""
         self._timer.cancel()
 
@@ -59,9 +59,9 @@ class Starvation:
     def _waited_s(self) -> float:
         waited_ns = 0
         for process in self._processes:
-            for thread in process.iterdir():
-                # A thread may end between being listed and being read.
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # A process, or one of its threads, may end before it is read.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for thread in process.iterdir():
                     if thread.name != self._left_out:
                         waited_ns += int((thread / "schedstat").read_bytes().split()[1])
         return waited_ns / 1e9

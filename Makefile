@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost bench-telemetry bench-overload soak lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost bench-telemetry bench-overload soak charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,13 +63,16 @@ bench-overload: $(VENV)/dev.done  ## Ten times the capacity: goodput, refusals, 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)
 
+charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
+	@bash tools/helm.sh
+
 lock: $(VENV)/lock.done  ## Resolve the dependencies anew into requirements/
 	@echo "lock: requirements/run.txt, then requirements/dev.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 
 clean:  ## Remove the environment and everything that tools left behind
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt.
 $(VENV)/run.done: requirements/run.txt pyproject.toml

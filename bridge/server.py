@@ -43,6 +43,8 @@ SERVICES = (wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],)
 REFUSE_AT_LEAST_S = 1.0
 """How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
 
+STOP_GRACE_S = 0.3
+
 Context = grpc.aio.ServicerContext[Any, Any]
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -73,8 +75,8 @@ class BridgeServer:
         await asyncio.sleep(drain_s)
         self._service.admission.refuse()
         await asyncio.gather(self._service.admission.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
-        # No grace: what is left are health watches and reflection streams, which would last the whole of it.
-        await self._server.stop(grace=None)
+        # A short grace, for refusals that are just on their way; health watches and reflection streams last all of it.
+        await self._server.stop(grace=min(drain_s, STOP_GRACE_S))
 
 
 @asynccontextmanager

@@ -70,10 +70,13 @@ class Watchers:
 NOBODY = Watchers()
 
 
+NOTHING_SENT = Watch()
+
+
 class Call:
     """What is known of one call while it lasts, for the report at its end."""
 
-    __slots__ = ("fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started")
+    __slots__ = ("fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started", "watch")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
@@ -83,6 +86,7 @@ class Call:
         self.is_detached = False
         """The caller has left after the call was sent."""
         self.span: CallSpan | None = None
+        self.watch = NOTHING_SENT
         self.fault: type[BridgeError] = BridgeFaultBeforeSend
         """What an unexpected exception means now."""
         self.started = time.monotonic()
@@ -141,7 +145,7 @@ class BridgeService:
         except BridgeError as error:
             failure = error
         except asyncio.CancelledError:
-            outcome = call.fault.outcome if call.is_detached else Outcome.NOT_SENT
+            outcome = Outcome.UNKNOWN if call.is_detached else call.watch.so_far
             self._report(call, call.ended(GrpcCode.CANCELLED, outcome=outcome.name))
             raise
         except Exception as unexpected:  # noqa: BLE001 - a security control: no exception's text may reach a caller
@@ -159,8 +163,10 @@ class BridgeService:
         if self._allow_list is not None:
             self._allow_list.check(identities_of(peer.auth_context()) if peer else ())
         if not self.admission.enter():
-            await self.admission.wait(deadline)
-            call.queue_s = round(time.monotonic() - call.started, 6)
+            try:
+                await self.admission.wait(deadline)
+            finally:
+                call.queue_s = round(time.monotonic() - call.started, 6)
         try:
             return await self._send(call, route, serialized, deadline)
         finally:
@@ -177,8 +183,8 @@ class BridgeService:
             raise DeadlineTooShort
         post = Post(route.operation, route.encode(request), generations)
         call.fault = BridgeFault
-        watch = Watch(partial(self._goes_on, call), call.span)
-        return await self._wallet.call(post, partial(route.judge, request), deadline, watch)
+        call.watch = Watch(partial(self._goes_on, call), call.span)
+        return await self._wallet.call(post, partial(route.judge, request), deadline, call.watch)
 
     def _goes_on(self, call: Call) -> bool:
         """Say whether a call goes on whose caller has left after it was sent: yes, once (CONTRACT.md, "Time")."""

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import httpx
 
@@ -41,14 +40,18 @@ class Post:
     """Whoever signs it: two generations of keys while they are changed."""
 
 
-class Watch(NamedTuple):
-    """Who stands by while a call is sent."""
+@dataclass(slots=True)
+class Watch:
+    """Who stands by while one call is sent."""
 
     goes_on: GoesOn = lambda: False
     span: CallSpan | None = None
+    so_far: Outcome = Outcome.NOT_SENT
+    """What is certain by the attempts that have ended and are to be repeated."""
 
 
-UNWATCHED = Watch()
+# An attempt that ended so says nothing about those before it.
+OF_ITSELF = frozenset({Outcome.NOT_SENT, Outcome.NOT_PROCESSED})
 
 
 class WalletClient:
@@ -72,17 +75,21 @@ class WalletClient:
         post: Post,
         judge: Callable[[Answer], Verdict],
         deadline: Deadline,
-        watch: Watch = UNWATCHED,
+        watch: Watch | None = None,
     ) -> tuple[Verdict, int]:
         """Return the verdict on the wallet's answer and the number of attempts; raise the BridgeError that it was."""
+        watch = watch or Watch()
         signers, attempts = [post.keys.preferred], 0
         headers = signers[-1].headers(post.body)
+        unknown: BridgeError | None = None
         while True:
             attempts += 1
             try:
                 verdict = judge(await self._attempt(post, headers, attempts, deadline, watch))
             except BridgeError as error:
-                error.attempts = attempts
+                # A lost attempt that was repeated may still have been carried out.
+                failure = unknown if unknown is not None and error.outcome in OF_ITSELF else error
+                failure.attempts = attempts
                 delay_s = self._retries.delay_s(error, attempts, idempotent=post.operation.idempotent)
                 signer = _other_signer(post, signers, error)
                 if signer is not None:
@@ -90,7 +97,9 @@ class WalletClient:
                     signers.append(signer)
                     headers, delay_s = signer.headers(post.body), 0.0
                 if delay_s is None or deadline.remaining_s() <= delay_s:
-                    raise
+                    raise failure from None
+                watch.so_far = failure.outcome
+                unknown = failure if failure.outcome is Outcome.UNKNOWN else None
             else:
                 post.keys.accepted(signers[-1])
                 self._retries.budget.succeeded()

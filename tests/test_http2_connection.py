@@ -205,8 +205,9 @@ async def test_nothing_new_is_sent_on_a_connection_that_closes() -> None:
         end = await calls.start("second")
         assert await calls.end("last") == OK
         was_sent = any(request.token == "second" for request in server.requests)
-        # It depends on the loop whether the call comes first, or the violation: then it has another connection.
-        assert (end, was_sent) in {(f"{UNREACHABLE} closed", False), (OK, True)}
+        # It depends on the loop which comes first: the call, the violation (then it has another connection), or, on a
+        # busy machine, even the call's frames.
+        assert (end, was_sent) in {(f"{UNREACHABLE} closed", False), (OK, True), (LOST, True), (LOST, False)}
 
 
 # --- restarts, age, idleness ------------------------------------------------------------------------------------------

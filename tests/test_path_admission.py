@@ -148,3 +148,19 @@ async def test_bound_of_many() -> None:
         assert most == 3
         assert sorted(bridge.wallet.processed) == sorted(f"call-{number}" for number in range(60))
         await until(lambda: is_empty(bridge))
+
+
+async def test_far_too_many() -> None:
+    """Of fifty times what there is room for, those that find room are OK and all others are refused, unsent."""
+    tap = Tap()
+    async with full_bridge(FaultServer(tap), {"SERVER__MAX_IN_FLIGHT": "3", "SERVER__MAX_QUEUED": "3"}) as bridge:
+        tokens = [f"call-{number}" for number in range(300)]
+        calls = [asyncio.create_task(bridge.caller.terminate(token)) for token in tokens]
+        refused = await bridge.ends.number(294)
+        assert {ended.reason for ended in refused} == {"BRIDGE_OVERLOADED"}
+        tap.open()
+        ends = dict(zip(tokens, await asyncio.gather(*calls), strict=True))
+        ok = {token for token, end in ends.items() if end.code == "OK"}
+        assert (len(ok), set(bridge.tokens)) == (6, ok)
+        await until(lambda: is_empty(bridge))
+        assert (await bridge.caller.terminate()).code == "OK"

@@ -9,10 +9,10 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost bench-telemetry bench-overload soak charts lock clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, then serve until Ctrl-C
 	@$(BIN)/python -m bridge demo
@@ -54,13 +54,25 @@ bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microsecon
 bench-cost: $(VENV)/dev.done  ## CPU of one call: floor, textbook, bridge (needs nginx and h2load; QUICK=1 for half a minute)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/cost.py $(if $(QUICK),--quick)
 
+bench-telemetry: $(VENV)/dev.done  ## What logs, metrics and traces cost (needs nginx and h2load)
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/telemetry.py
+
+bench-overload: $(VENV)/dev.done  ## Ten times the capacity: goodput, refusals, health (SECONDS=30)
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/overload.py --seconds $(or $(SECONDS),30)
+
+soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
+	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)
+
+charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
+	@bash tools/helm.sh
+
 lock: $(VENV)/lock.done  ## Resolve the dependencies anew into requirements/
 	@echo "lock: requirements/run.txt, then requirements/dev.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 
 clean:  ## Remove the environment and everything that tools left behind
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt.
 $(VENV)/run.done: requirements/run.txt pyproject.toml

@@ -1,6 +1,7 @@
 """The command `bridge`: one function for each sub-command, and the one place where their errors become exit codes.
 
-Exit codes: 0 done, 1 the call failed, 2 it could not start (settings, address, arguments).
+Exit codes: 0 done; 1 the call failed, a worker did not end well or the doctor found something; 2 it could not start
+(settings, address, arguments); 130 Ctrl-C ended the doctor.
 """
 
 import argparse
@@ -11,14 +12,18 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from bridge import __version__, call, demo, sandbox
+from bridge import __version__, call, demo, doctor, sandbox
 from bridge.config import SettingsError, describe, load
+from bridge.listen import ListenError
 from bridge.operation import ContractError
-from bridge.server import SERVICES, ListenError, routes, serve, stop_signal
+from bridge.run import run_alone, run_supervisor, run_worker
+from bridge.server import SERVICES, routes, stop_signal
 from bridge.settings_values import split_listen
 from bridge.telemetry.logs import configure
+from bridge.telemetry.spans import TracingError
+from bridge.workers import WorkersError
 
-CANNOT_START = (SettingsError, ContractError, ListenError, OSError)
+CANNOT_START = (SettingsError, ContractError, ListenError, WorkersError, TracingError, OSError)
 SANDBOX_LISTEN = "127.0.0.1:8080"
 
 
@@ -41,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("serve", help="take gRPC calls and carry them to the wallet")
     command.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
     command.add_argument("--check", action="store_true", help="check the settings, print them and exit")
+    command.add_argument("--worker", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
     command.set_defaults(run=_serve)
 
     command = commands.add_parser("sandbox", help="run a wallet for tests, with test tokens for every failure")
@@ -54,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("call", help="call a bridge and print the typed answer, or the status with details")
     call.add_arguments(command)
     command.set_defaults(run=call.run)
+
+    command = commands.add_parser("doctor", help="check everything a call needs, and say in plain words what is wrong")
+    doctor.add_arguments(command)
+    command.set_defaults(run=doctor.run)
 
     command = commands.add_parser("demo", help="sandbox and bridge in one, with one call shown (`make run`)")
     command.set_defaults(run=lambda _: _run(demo.run()))
@@ -81,8 +91,13 @@ def _serve(parsed: argparse.Namespace) -> int:
             routes(service, settings)
         print(describe(settings))
         return 0
-    emit = configure(settings.telemetry.log_level, settings.telemetry.log_format)
-    return _run(serve(settings, emit=emit))
+    configure(settings.telemetry.log_level, settings.telemetry.log_format)
+    if parsed.worker is not None:
+        return _run(run_worker(settings, parsed.worker))
+    if settings.server.workers == 1:
+        return _run(run_alone(settings))
+    # uvloop would hand descriptors of this process down to the workers.
+    return 0 if asyncio.run(run_supervisor(settings, parsed.config)) else 1
 
 
 def _sandbox(parsed: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@
     [wallet]                   where they go, and how long they may take
     [wallet.providers.12345]   whose credentials sign them: keys, or files that hold keys
     [wallet.codes.7]           what the operator knows about one of the wallet's codes
-    [telemetry]                what is logged
+    [telemetry]                what an operator sees
 
 The environment (BRIDGE_WALLET__URL) is stronger than the TOML file, key by key. A relative path in the file counts from
 the file's folder, one in the environment from the working directory. A key that does not exist is refused. Secrets are
@@ -21,8 +21,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
     SecretStr,
@@ -31,28 +29,28 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from bridge.deadline import DeadlineLimits
 from bridge.outcome import GrpcCode
+from bridge.settings_secrets import ABSENT, check_shape, needed_secret, optional_secret
+from bridge.settings_server import Server
 from bridge.settings_sources import Source, UnreadableFile, environment_source, toml_source
-from bridge.settings_text import ELSEWHERE, Key, describe, error_lines, settings_of
+from bridge.settings_text import Key, describe, error_lines, settings_of
 from bridge.settings_values import (
     CaFile,
     CodeNumber,
     Count,
     GrpcCodeName,
-    Listen,
+    ListenOrNone,
     ProviderId,
     Reason,
     Seconds,
+    Section,
     WalletUrl,
-    is_key_pair,
-    read_secret,
+    check_key_pair,
     refused,
-    shape,
-    split_listen,
 )
 from bridge.signing import Credentials, Keyring
 
@@ -70,45 +68,9 @@ __all__ = [
 
 CODE_UNKNOWN_ERROR = 2
 
-ABSENT: Any = None
-"""A secret that was not given: its check puts it in from a file, or refuses."""
-
-SECRET_SHAPES = {
-    # The password of HTTP Basic, sent as it is. White space at an end is a slip of whoever copied it.
-    "access_key": shape(r"[!-~](?:[ -~]*[!-~])?"),
-    # NOTES.md: a shared secret in the form of a UUID. Its text is the key, so it is kept as it was given.
-    "private_key": shape(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"),
-}
-
 
 class SettingsError(Exception):
     """The bridge cannot start with these settings. The text is one line for each wrong key; it holds no secret."""
-
-
-class Section(BaseModel):
-    """A table of settings that cannot change once it is loaded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
-
-
-class Server(Section):
-    """Where calls come in, and how the bridge leaves."""
-
-    listen: Listen = Field(
-        default="127.0.0.1:50051", description='host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
-    )
-    reflection: bool = Field(default=True, description="true or false")
-    drain_s: Seconds = Field(default=5.0, ge=0, le=600, description="seconds, 0 to 600")
-
-    @property
-    def host(self) -> str:
-        """The host to listen on, an IPv6 address without brackets."""
-        return split_listen(self.listen)[0]
-
-    @property
-    def port(self) -> int:
-        """The port to listen on; 0 lets the system choose."""
-        return split_listen(self.listen)[1]
 
 
 class ProviderSetting(Section):
@@ -123,23 +85,12 @@ class ProviderSetting(Section):
     @field_validator("access_key", "private_key", mode="before")
     @classmethod
     def _find(cls, given: object, info: ValidationInfo) -> object:
-        name, file_name = _names(info)
-        if file_name not in info.data:
-            raise PydanticCustomError(ELSEWHERE, "the file's own line says it")
-        file = info.data[file_name]
-        if (given is None) == (file is None):
-            text = f"wants exactly one of {name} and {file_name}"
-            raise refused(f"is missing; {text}" if file is None else f"{text}, not both")
-        return given if file is None else read_secret(file, file_name)
+        return needed_secret(given, info)
 
     @field_validator("access_key", "private_key")
     @classmethod
     def _has_shape(cls, secret: SecretStr, info: ValidationInfo) -> SecretStr:
-        name, file_name = _names(info)
-        if SECRET_SHAPES[name](secret):
-            return secret
-        place = "" if info.data[file_name] is None else f" in {file_name}"
-        raise refused(f"wants {cls.model_fields[name].description}{place}")
+        return check_shape(secret, info, str(cls.model_fields[str(info.field_name)].description))
 
 
 class CodeSetting(Section):
@@ -205,12 +156,7 @@ class Wallet(Section):
     @field_validator("client_key_file")
     @classmethod
     def _is_a_pair(cls, key_file: Path | None, info: ValidationInfo) -> Path | None:
-        certificate_file = info.data.get("client_certificate_file")
-        if (key_file is None) != (certificate_file is None):
-            raise refused("wants client_certificate_file and client_key_file together, or neither")
-        if key_file is not None and certificate_file is not None and not is_key_pair(certificate_file, key_file):
-            raise refused("wants the PEM key of the certificate in client_certificate_file; one of them cannot be used")
-        return key_file
+        return check_key_pair(key_file, info, "client_certificate_file")
 
     @field_validator("deadline_max_s")
     @classmethod
@@ -231,12 +177,35 @@ class Wallet(Section):
 
 
 class Telemetry(Section):
-    """What is logged, and how."""
+    """What an operator sees, and where."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description='"debug", "info", "warning" or "error"'
     )
     log_format: Literal["json", "console"] = Field(default="json", description='"json" or "console"')
+    metrics_listen: ListenOrNone = Field(
+        default="127.0.0.1:9464", description='host:port, like "127.0.0.1:9464", or "" for no metrics'
+    )
+    tracing: bool = Field(default=False, description="true or false")
+    fingerprint_key_file: Path | None = Field(
+        default=None, description="the path of a file that holds the fingerprint key"
+    )
+    fingerprint_key: SecretStr | None = Field(
+        default=None, description="at least 16 printable ASCII characters without white space at their ends"
+    )
+
+    @field_validator("fingerprint_key", mode="before")
+    @classmethod
+    def _find(cls, given: object, info: ValidationInfo) -> object:
+        return optional_secret(given, info)
+
+    @field_validator("fingerprint_key")
+    @classmethod
+    def _has_shape(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        # Not by its truth: an empty secret is false.
+        if secret is None:
+            return None
+        return check_shape(secret, info, str(cls.model_fields["fingerprint_key"].description))
 
 
 class Settings(BaseSettings):
@@ -275,11 +244,6 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
             return settings
     # Raised out here, so that no exception hangs on it that knows the values.
     raise SettingsError("\n".join(problems))
-
-
-def _names(info: ValidationInfo) -> tuple[str, str]:
-    name = str(info.field_name)
-    return name, f"{name}_file"
 
 
 def _refused_at(place: Key, text: str) -> ValidationError:

@@ -21,7 +21,11 @@ METHOD = "wallet.v1.WalletService/Terminate"
 
 def demo_settings(wallet_url: str, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return settings for the sandbox at this URL with its published sample keys; what `environ` sets is stronger."""
-    defaults = {"BRIDGE_WALLET__URL": wallet_url, "BRIDGE_WALLET__ALLOW_PLAINTEXT": "true"}
+    defaults = {
+        "BRIDGE_WALLET__URL": wallet_url,
+        "BRIDGE_WALLET__ALLOW_PLAINTEXT": "true",
+        "BRIDGE_TELEMETRY__METRICS_LISTEN": "",
+    }
     for provider in sandbox.SAMPLE_PROVIDERS:
         section = f"BRIDGE_WALLET__PROVIDERS__{provider.provider_id}"
         defaults[f"{section}__ACCESS_KEY"] = provider.access_key

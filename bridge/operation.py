@@ -61,6 +61,8 @@ class Operation:
     """Whether a call of unknown outcome may be repeated, if the operator allows that too."""
     echoes: tuple[str, ...]
     """Fields of the response that must equal the request's fields of the same name."""
+    secret: str
+    """The request's first field that is marked `debug_redact`, a string; "" where there is none. Nobody may read it."""
     request: Descriptor
     response: Descriptor
 
@@ -83,6 +85,7 @@ def _operation(method: MethodDescriptor) -> Operation:
         path=_path(method),
         idempotent=method.GetOptions().idempotency_level in IDEMPOTENT_LEVELS,
         echoes=_echoes(request, response),
+        secret=_secret(request),
         request=request,
         response=response,
     )
@@ -115,6 +118,11 @@ def _echoes(request: Descriptor, response: Descriptor) -> tuple[str, ...]:
                 f"{field.full_name}: echoes a field that {request.full_name} has not, or not as this type"
             )
     return tuple(field.name for field in echoes)
+
+
+def _secret(request: Descriptor) -> str:
+    marked = (field for field in request.fields if field.GetOptions().debug_redact)
+    return next((field.name for field in marked if field.type == Type.TYPE_STRING and not field.is_repeated), "")
 
 
 def _shape(field: FieldDescriptor) -> tuple[object, ...]:

@@ -1,8 +1,7 @@
-"""grpc.aio as the host of the service: the only module that knows that server, and where all parts are put together."""
+"""grpc.aio as the host of the service, and where all parts are put together."""
 
 import asyncio
 import signal
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,55 +10,56 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from bridge.config import Settings
+from bridge.admission import Admission
+from bridge.background import in_background, sample
+from bridge.config import Settings, Wallet
 from bridge.errors import BridgeError, BridgeFault
+from bridge.file_watch import INTERVAL_S, FileWatch
+from bridge.fingerprint import Fingerprint
 from bridge.http2.transport import Http2Transport
+from bridge.identity import AllowList
 from bridge.operation import operations
 from bridge.outcome import GrpcCode
 from bridge.retry import RetryPolicy
-from bridge.service import BridgeService, Route
+from bridge.rotation import Pace, Rotation
+from bridge.server_health import NAME as HEALTH_NAME
+from bridge.server_health import Health
+from bridge.server_ports import Options, listening, server_options
+from bridge.server_tls import ServerTls
+from bridge.service import BridgeService, Route, Watchers
+from bridge.signing import Keyring
 from bridge.status import wire_status
 from bridge.telemetry.events import Draining, Emit, Serving, Stopped, ignore
+from bridge.telemetry.spans import Tracer
 from bridge.verdict import CodeRule
 from bridge.wallet import WalletClient
+from bridge.wallet_tls import tls_context
 from wallet.v1 import wallet_service_pb2
 
 SERVICES = (wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],)
 
-REQUEST_BYTES_MAX = 64 * 1024
-METADATA_BYTES_MAX = 16 * 1024
-
 REFUSE_AT_LEAST_S = 1.0
 """How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
 
-OPTIONS = (
-    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
-    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
-    ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
-    # Two unrelated servers could share the port without a word; only several workers of one bridge may.
-    ("grpc.so_reuseport", 0),
-)
+STOP_GRACE_S = 0.3
 
 Context = grpc.aio.ServicerContext[Any, Any]
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class ListenError(Exception):
-    """The bridge cannot listen where it should. The text names the address and what to do."""
-
-
 class BridgeServer:
-    """A running bridge: its address, and the way to end it."""
+    """A running bridge: its addresses, and the way to end it."""
 
-    def __init__(self, server: grpc.aio.Server, service: BridgeService, health: HealthServicer, address: str) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, service: BridgeService, health: Health, address: str, health_address: str
+    ) -> None:
         self.address = address
+        self.health_address = health_address
+        """Of the listener for health alone; "" without one."""
         self._server = server
         self._service = service
         self._health = health
@@ -68,37 +68,55 @@ class BridgeServer:
         """End in two steps, so that nobody sees a failed call (CONTRACT.md, "Time"), then close the port.
 
         First health says NOT_SERVING and calls are still served for `drain_s`; then new calls are refused until those
-        in flight have ended. With 0 seconds there is no first step, and no minimum for the second.
+        in flight have ended. With 0 seconds there is no first step, and no minimum for the second. The listener for
+        health alone stays open, and says NOT_SERVING, until `running` ends.
         """
-        await self._health.enter_graceful_shutdown()
+        self._health.leave()
         await asyncio.sleep(drain_s)
-        self._service.in_flight.refuse()
-        await asyncio.gather(self._service.in_flight.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
-        # No grace: what is left are health watches and reflection streams, which would last the whole of it.
-        await self._server.stop(grace=None)
+        self._service.admission.refuse()
+        await asyncio.gather(self._service.admission.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
+        # A short grace, for refusals that are just on their way; health watches and reflection streams last all of it.
+        await self._server.stop(grace=min(drain_s, STOP_GRACE_S))
 
 
 @asynccontextmanager
-async def running(
-    settings: Settings, services: Sequence[ServiceDescriptor] = SERVICES, emit: Emit = ignore
+async def running(  # noqa: PLR0913 - the composition root
+    settings: Settings,
+    services: Sequence[ServiceDescriptor] = SERVICES,
+    emit: Emit = ignore,
+    *,
+    tracer: Tracer | None = None,
+    reuse_port: bool = False,
+    watch_interval_s: float = INTERVAL_S,
 ) -> AsyncIterator[BridgeServer]:
-    """Run a bridge for as long as the context lasts; raise ContractError or ListenError where it cannot start."""
-    wallet = _wallet_client(settings)
+    """Run a bridge for as long as the context lasts; raise ContractError or ListenError where it cannot start.
+
+    `reuse_port` is for the workers of one bridge, which share its ports. TLS files are looked at for something newer
+    every `watch_interval_s`.
+    """
+    transport = _transport(settings)
+    retries = RetryPolicy(repeat_unknown=settings.wallet.retry_unknown)
+    wallet = WalletClient(transport, settings.wallet.url, retries=retries, emit=emit)
+    keyring = settings.wallet.keyring
     try:
-        service = BridgeService(settings.wallet.keyring, wallet, settings.wallet.deadlines, emit)
-        server = grpc.aio.server(options=OPTIONS)
-        for descriptor in services:
-            _add_service(server, service, descriptor.full_name, routes(descriptor, settings))
-        health = await _add_health(server, services)
-        if settings.server.reflection:
-            names = [descriptor.full_name for descriptor in services]
-            reflection.enable_server_reflection([*names, reflection.SERVICE_NAME, "grpc.health.v1.Health"], server)
-        port = _listen(server, settings.server.listen)
-        await server.start()
-        try:
-            yield BridgeServer(server, service, health, f"{settings.server.listen.rpartition(':')[0]}:{port}")
-        finally:
-            await server.stop(grace=None)
+        service = _service(settings, keyring, wallet, Watchers(emit, tracer, _fingerprint(settings)))
+        health = Health(descriptor.full_name for descriptor in services)
+        options = server_options(settings, reuse_port=reuse_port)
+        server = _server(settings, services, service, health, options)
+        tls = None if settings.server.tls_certificate_file is None else ServerTls(settings.server)
+        watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, emit, watch_interval_s)]
+        if tls is not None:
+            watches.append(FileWatch(tls.files, tls.reload, emit, watch_interval_s, [tls.files]))
+        for watch in watches:
+            watch.check()  # what was loaded is what later changes are compared with
+        credentials = None if tls is None else tls.credentials
+        # The listener for health opens first and closes last: who asks there is answered all the time.
+        async with (
+            _health_alone(settings, health, options) as health_address,
+            listening(server, "server.listen", settings.server.listen, credentials) as address,
+            in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
+        ):
+            yield BridgeServer(server, service, health, address, health_address)
     finally:
         await wallet.aclose()
 
@@ -111,10 +129,10 @@ def routes(descriptor: ServiceDescriptor, settings: Settings) -> tuple[Route, ..
     return tuple(Route(operation, codes) for operation in operations(descriptor))
 
 
-async def serve(settings: Settings, emit: Emit = ignore) -> None:
+async def serve(settings: Settings, emit: Emit = ignore, tracer: Tracer | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     stop = stop_signal()
-    async with running(settings, emit=emit) as bridge:
+    async with running(settings, emit=emit, tracer=tracer) as bridge:
         emit(Serving(address=bridge.address, wallet_url=settings.wallet.url))
         await stop
         emit(Draining(drain_s=settings.server.drain_s))
@@ -141,6 +159,19 @@ def stop_signal() -> asyncio.Future[None]:
 # --- gRPC -------------------------------------------------------------------------------------------------------
 
 
+def _server(
+    settings: Settings, services: Sequence[ServiceDescriptor], service: BridgeService, health: Health, options: Options
+) -> grpc.aio.Server:
+    server = grpc.aio.server(options=options)
+    for descriptor in services:
+        _add_service(server, service, descriptor.full_name, routes(descriptor, settings))
+    health.add_to(server)
+    if settings.server.reflection:
+        names = [descriptor.full_name for descriptor in services]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME, HEALTH_NAME], server)
+    return server
+
+
 def _add_service(server: grpc.aio.Server, service: BridgeService, name: str, compiled: Sequence[Route]) -> None:
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         route.operation.method: grpc.unary_unary_rpc_method_handler(
@@ -157,7 +188,7 @@ def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes, Context
     # The request arrives as bytes: one that cannot be parsed is then a failure like any other, with details.
     async def behaviour(serialized: bytes, context: Context) -> Message:  # noqa: RET503 - `abort` raises
         try:
-            return await service.handle(route, serialized, context.time_remaining())
+            return await service.handle(route, serialized, context.time_remaining(), context)
         except BridgeError as error:
             wire = wire_status(error)
         except Exception:  # noqa: BLE001 - grpc.aio would send its text to the caller
@@ -171,32 +202,49 @@ def _serialize(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-async def _add_health(server: grpc.aio.Server, services: Sequence[ServiceDescriptor]) -> HealthServicer:
-    health = HealthServicer()
-    for name in ("", *(descriptor.full_name for descriptor in services)):
-        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    return health
-
-
-def _listen(server: grpc.aio.Server, address: str) -> int:
-    try:
-        return server.add_insecure_port(address)
-    except RuntimeError:
-        raise ListenError(
-            f"server.listen: cannot listen on {address}; is the port taken, or the address not this machine's?"
-        ) from None
+@asynccontextmanager
+async def _health_alone(settings: Settings, health: Health, options: Options) -> AsyncIterator[str]:
+    """Serve health and nothing else, in plaintext, where an address is set for it; yield that with its port."""
+    if not settings.server.health_listen:
+        yield ""
+        return
+    server = grpc.aio.server(options=options)
+    health.add_to(server)
+    async with listening(server, "server.health_listen", settings.server.health_listen) as address:
+        yield address
 
 
 # --- settings -> parts ------------------------------------------------------------------------------------------
 
 
-def _wallet_client(settings: Settings) -> WalletClient:
+def _transport(settings: Settings) -> Http2Transport:
     wallet = settings.wallet
-    context = ssl.create_default_context(cafile=wallet.ca_file)
-    if wallet.client_certificate_file is not None:
-        context.load_cert_chain(wallet.client_certificate_file, wallet.client_key_file)
-    transport = Http2Transport(
-        context, connect_timeout_s=wallet.connect_timeout_s, connections_max=wallet.connections_max
+    return Http2Transport(
+        tls_context(wallet), connect_timeout_s=wallet.connect_timeout_s, connections_max=wallet.connections_max
     )
-    return WalletClient(transport, wallet.url, retries=RetryPolicy(repeat_unknown=wallet.retry_unknown))
+
+
+def _service(settings: Settings, keyring: Keyring, wallet: WalletClient, watchers: Watchers) -> BridgeService:
+    allowed = settings.server.allowed_identities
+    return BridgeService(
+        keyring,
+        wallet,
+        settings.wallet.deadlines,
+        watchers,
+        admission=Admission(settings.server.max_in_flight, settings.server.max_queued),
+        allow_list=None if allowed is None else AllowList(allowed),
+    )
+
+
+def _fingerprint(settings: Settings) -> Fingerprint:
+    key = settings.telemetry.fingerprint_key
+    return Fingerprint(None if key is None else key.get_secret_value().encode())
+
+
+def _rotation(
+    settings: Settings, keyring: Keyring, transport: Http2Transport, emit: Emit, interval_s: float
+) -> Rotation:
+    def use_tls(wallet: Wallet) -> None:
+        transport.use_tls(tls_context(wallet))
+
+    return Rotation(settings.wallet, keyring, use_tls, emit, Pace(interval_s))

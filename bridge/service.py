@@ -1,31 +1,35 @@
 r"""The way of a call, on one screen. It knows no server: bytes in, a message or a BridgeError out.
 
-gRPC request -> validate -> encode -> sign -> send -> judge -> gRPC response
+gRPC request -> admit -> validate -> encode -> sign -> send -> judge -> gRPC response
 \-> any failure -> status with details
 """
 
 import asyncio
 import logging
+import operator
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
+from bridge.admission import Admission
 from bridge.codec import codec_of
 from bridge.deadline import Deadline, DeadlineLimits
 from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort
-from bridge.in_flight import InFlight
+from bridge.identity import AllowList, AuthContext, identities_of
 from bridge.operation import Operation
-from bridge.outcome import GrpcCode
+from bridge.outcome import GrpcCode, Outcome
 from bridge.signing import Keyring
 from bridge.telemetry.events import CallEnded, Emit, ignore
+from bridge.telemetry.spans import CallSpan, Metadata, Tracer
 from bridge.validation import parse, validator_of
 from bridge.verdict import CodeRule, Judge, Verdict
-from bridge.wallet import Post, WalletClient
+from bridge.wallet import Post, WalletClient, Watch
 
 LOGGER = logging.getLogger(__name__)
 
@@ -40,16 +44,49 @@ class Route:
         self.validate = validator_of(operation.request).validate
         self.encode = codec.encode
         self.judge = Judge(operation, codes).judge
+        self.secret_of: Callable[[Message], str] = _attribute(operation.secret) if operation.secret else lambda _: ""
+
+
+class Peer(Protocol):
+    """What a host knows of the one who calls. Asked only where it matters; grpc.aio's context is one."""
+
+    def auth_context(self) -> AuthContext:
+        """Return what the connection proves about the caller."""
+
+    def invocation_metadata(self) -> Metadata | None:
+        """Return what came beside the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who is told of calls. Each stands outside the way of a call, and none may stop it."""
+
+    emit: Emit = ignore
+    tracer: Tracer | None = None
+    fingerprint: Callable[[str], str] | None = None
+    """Turns what nobody may read into what can be compared; None: nothing is shown of it."""
+
+
+NOBODY = Watchers()
+
+
+NOTHING_SENT = Watch()
 
 
 class Call:
     """What is known of one call while it lasts, for the report at its end."""
 
-    __slots__ = ("fault", "operation", "provider_id", "started")
+    __slots__ = ("fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started", "watch")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.provider_id = 0
+        self.secret = ""
+        self.queue_s = 0.0
+        self.is_detached = False
+        """The caller has left after the call was sent."""
+        self.span: CallSpan | None = None
+        self.watch = NOTHING_SENT
         self.fault: type[BridgeError] = BridgeFaultBeforeSend
         """What an unexpected exception means now."""
         self.started = time.monotonic()
@@ -62,6 +99,8 @@ class Call:
             provider_id=self.provider_id,
             grpc_code=grpc_code.name,
             duration_s=round(time.monotonic() - self.started, 6),
+            queue_s=self.queue_s,
+            is_detached=self.is_detached,
             **facts,
         )
 
@@ -69,56 +108,109 @@ class Call:
 class BridgeService:
     """Carries out the operations of any number of services."""
 
-    def __init__(self, keyring: Keyring, wallet: WalletClient, limits: DeadlineLimits, emit: Emit = ignore) -> None:
-        self.in_flight = InFlight()
+    def __init__(  # noqa: PLR0913 - where the parts come together
+        self,
+        keyring: Keyring,
+        wallet: WalletClient,
+        limits: DeadlineLimits,
+        watchers: Watchers = NOBODY,
+        *,
+        admission: Admission | None = None,
+        allow_list: AllowList | None = None,
+    ) -> None:
+        self.admission = admission or Admission()
+        self.detached = 0
+        """How many calls go on although their caller has left."""
         self._keyring = keyring
         self._wallet = wallet
         self._limits = limits
-        self._emit = emit
+        self._watchers = watchers
+        self._allow_list = allow_list
 
-    async def handle(self, route: Route, serialized: bytes, caller_s: float | None) -> Message:
+    async def handle(
+        self, route: Route, serialized: bytes, caller_s: float | None, peer: Peer | None = None
+    ) -> Message:
         """Carry out one call and report its end; raise a BridgeError, and nothing else, when it fails.
 
-        `caller_s` is how many seconds the caller will wait, None when it did not say.
+        `caller_s` is how many seconds the caller will wait, None when it did not say. A cancel frees a call that was
+        not sent. One that was sent is finished and reported before the cancel takes effect: the wallet is at work on
+        it anyway, and somebody must learn what became of it.
         """
         call = Call(route.operation)
+        places = ""
         try:
-            with self.in_flight.call():
-                verdict, attempts = await self._carry_out(call, route, serialized, caller_s)
+            if self._watchers.tracer is not None:
+                call.span = self._watchers.tracer.start(route.operation, peer.invocation_metadata() if peer else None)
+            verdict, attempts = await self._carry_out(call, route, serialized, caller_s, peer)
         except BridgeError as error:
-            self._report(_failed(call, error))
-            raise
+            failure = error
         except asyncio.CancelledError:
-            self._report(call.ended(GrpcCode.CANCELLED, outcome=call.fault.outcome.name))
+            outcome = Outcome.UNKNOWN if call.is_detached else call.watch.so_far
+            self._report(call, call.ended(GrpcCode.CANCELLED, outcome=outcome.name))
             raise
         except Exception as unexpected:  # noqa: BLE001 - a security control: no exception's text may reach a caller
-            fault = call.fault()
-            self._report(_failed(call, fault, _places(unexpected)))
-            raise fault from None
-        self._report(_succeeded(call, verdict, attempts))
-        return verdict.response
-
-    def _report(self, event: CallEnded) -> None:
-        try:
-            self._emit(event)
-        except Exception as unexpected:  # noqa: BLE001 - a log that cannot be written does not undo a call
-            LOGGER.error("an event could not be reported: %s", _places(unexpected))  # noqa: TRY400 - places, no text
+            failure, places = call.fault(), _places(unexpected)
+        else:
+            self._report(call, _succeeded(call, verdict, attempts))
+            return verdict.response
+        self._report(call, _failed(call, failure, places))
+        raise failure from None
 
     async def _carry_out(
-        self, call: Call, route: Route, serialized: bytes, caller_s: float | None
+        self, call: Call, route: Route, serialized: bytes, caller_s: float | None, peer: Peer | None
     ) -> tuple[Verdict, int]:
         deadline = Deadline.for_caller(caller_s, self._limits)
+        if self._allow_list is not None:
+            self._allow_list.check(identities_of(peer.auth_context()) if peer else ())
+        if not self.admission.enter():
+            try:
+                await self.admission.wait(deadline)
+            finally:
+                call.queue_s = round(time.monotonic() - call.started, 6)
+        try:
+            return await self._send(call, route, serialized, deadline)
+        finally:
+            self.admission.leave()
+
+    async def _send(self, call: Call, route: Route, serialized: bytes, deadline: Deadline) -> tuple[Verdict, int]:
         request = route.parse(serialized)
         # Every request message has this field: operation.py checks it when the bridge starts.
         call.provider_id = request.provider_id  # type: ignore[attr-defined]
+        call.secret = route.secret_of(request)
         route.validate(request)
-        credentials = self._keyring.credentials(call.provider_id)
+        generations = self._keyring.generations(call.provider_id)
         if deadline.is_too_short():
             raise DeadlineTooShort
-        body = route.encode(request)
-        post = Post(route.operation, credentials.headers(body), body)
+        post = Post(route.operation, route.encode(request), generations)
         call.fault = BridgeFault
-        return await self._wallet.call(post, partial(route.judge, request), deadline)
+        call.watch = Watch(partial(self._goes_on, call), call.span)
+        return await self._wallet.call(post, partial(route.judge, request), deadline, call.watch)
+
+    def _goes_on(self, call: Call) -> bool:
+        """Say whether a call goes on whose caller has left after it was sent: yes, once (CONTRACT.md, "Time")."""
+        if call.is_detached:
+            return False
+        call.is_detached = True
+        self.detached += 1
+        return True
+
+    def _report(self, call: Call, event: CallEnded) -> None:
+        self.detached -= call.is_detached
+        try:
+            if self._watchers.fingerprint is not None and call.secret:
+                event = event.about(self._watchers.fingerprint(call.secret))
+            if call.span is not None:
+                call.span.ended(event)
+            self._watchers.emit(event)
+        except Exception as unexpected:  # noqa: BLE001 - a log that cannot be written does not undo a call
+            LOGGER.error("an event could not be reported: %s", _places(unexpected))  # noqa: TRY400 - places, no text
+        if call.is_detached:
+            # Nobody is there to be told the end.
+            raise asyncio.CancelledError
+
+
+def _attribute(name: str) -> Callable[[Message], str]:
+    return operator.attrgetter(name)
 
 
 def _succeeded(call: Call, verdict: Verdict, attempts: int) -> CallEnded:

@@ -3,10 +3,12 @@
     bridge.toml   [wallet.providers.12345] access_key = "..."          -> {"wallet": {"providers": {"12345": ...}}}
     environment   BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY = "..."  -> the same
 
-What a setting may hold is the models' business (config.py); here only names count, and two kinds of value: a secret
-is wrapped where it enters, so that nothing behind can print it, and a path gets the folder that it is relative to.
+What a setting may hold is the models' business (config.py); here only names count, and three kinds of value: a secret
+is wrapped where it enters, so that nothing behind can print it, a path gets the folder that it is relative to, and a
+list is read from a variable's text: either JSON, ["a", "b"], or with commas, a,b.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -71,7 +73,8 @@ def environment_source(environ: Mapping[str, str], known: Mapping[str, Setting])
         table = tree
         for part in key[:-1]:
             table = table.setdefault(part, {})
-        table[key[-1]] = _entered(environ[name], setting, Path())
+        text = environ[name]
+        table[key[-1]] = _items(text) if setting.is_list else _entered(text, setting, Path())
     return Source(tree, tuple(problems), variables)
 
 
@@ -137,3 +140,13 @@ def _entered(value: Any, setting: Setting, folder: Path) -> Any:
     if isinstance(value, str) and setting.is_path:
         return folder / value
     return value
+
+
+def _items(text: str) -> Any:
+    """Return the list that a variable's text is; JSON that cannot be read stays a text, which is no list."""
+    if not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",")]
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -50,6 +50,7 @@ class Setting:
     """Empty for a value."""
     is_path: bool = False
     is_secret: bool = False
+    is_list: bool = False
 
 
 def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
@@ -116,7 +117,8 @@ def _setting(info: FieldInfo) -> Setting:
     types = tuple(_types(info.annotation))
     table = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     if table is None:
-        return Setting(wants, is_path=Path in types, is_secret=SecretStr in types)
+        is_list = any(get_origin(kind) is tuple for kind in types)
+        return Setting(wants, is_path=Path in types, is_secret=SecretStr in types, is_list=is_list)
     below = settings_of(table)
     return Setting(wants, below if table is info.annotation else {ANY: Setting("a table", below)})
 
@@ -190,4 +192,6 @@ def _toml(value: Any) -> str:
         return json.dumps(MASK)
     if isinstance(value, enum.Enum):
         return json.dumps(value.name)
+    if isinstance(value, tuple):
+        return json.dumps(value)
     return json.dumps(value if isinstance(value, (bool, int, float)) else str(value))

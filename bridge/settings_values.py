@@ -5,14 +5,15 @@ import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from bridge.errors import REASONS
+from bridge.identity import is_allowed_identity
 from bridge.outcome import GrpcCode
-from bridge.settings_text import REFUSED
+from bridge.settings_text import ELSEWHERE, REFUSED
 
 UINT64_MAX = 2**64 - 1
 PORT_MAX = 65535
@@ -35,9 +36,22 @@ DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
 CODE_SUCCESS = 1
 
 
+class Section(BaseModel):
+    """A table of settings that cannot change once it is loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
 def refused(text: str) -> PydanticCustomError:
     """Return an error whose line is the key and this text, which must not hold the value."""
     return PydanticCustomError(REFUSED, "{text}", {"text": text})
+
+
+def earlier(info: ValidationInfo, name: str) -> Any:
+    """Return the value of a setting that stands before the one in question; where it is wrong, its line is enough."""
+    if name not in info.data:
+        raise PydanticCustomError(ELSEWHERE, "its own line says it")
+    return info.data[name]
 
 
 def split_listen(text: str) -> tuple[str, int]:
@@ -110,6 +124,21 @@ def _listen(text: str) -> str:
     return text
 
 
+def _listen_or_none(text: str) -> str:
+    return text and _listen(text)
+
+
+def _identities(value: object) -> object:
+    # As a whole, so that the setting has one line, however many of its items are wrong. None: it was not given.
+    if value is None or (isinstance(value, list) and value and all(map(_is_identity, value))):
+        return value
+    raise ValueError
+
+
+def _is_identity(item: object) -> bool:
+    return isinstance(item, str) and is_allowed_identity(item)
+
+
 def _ca_file(path: Path) -> Path:
     _, problem = read_file(path)
     if not problem and _certificate_count(path) == 0:
@@ -135,6 +164,16 @@ def is_key_pair(certificate_file: Path, key_file: Path) -> bool:
     except (OSError, ValueError):  # an ssl.SSLError is an OSError; a path may hold a NUL
         return False
     return True
+
+
+def check_key_pair(key_file: Path | None, info: ValidationInfo, certificate_name: str) -> Path | None:
+    """Return a key file that goes with the certificate file before it, or None where there is neither."""
+    certificate_file = earlier(info, certificate_name)
+    if (key_file is None) != (certificate_file is None):
+        raise refused(f"wants {certificate_name} and {info.field_name} together, or neither")
+    if key_file is not None and not is_key_pair(certificate_file, key_file):
+        raise refused(f"wants the PEM key of the certificate in {certificate_name}; one of them cannot be used")
+    return key_file
 
 
 def _number(value: object) -> object:
@@ -172,6 +211,8 @@ def _own_reason(reason: str) -> str:
 
 
 Listen = Annotated[str, AfterValidator(_listen)]
+ListenOrNone = Annotated[str, AfterValidator(_listen_or_none)]
+Identities = Annotated[tuple[str, ...] | None, BeforeValidator(_identities)]
 WalletUrl = Annotated[str, AfterValidator(canonical_url)]
 CaFile = Annotated[Path, AfterValidator(_ca_file)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]

@@ -1,10 +1,14 @@
-"""Whose credentials a call goes out with, and the headers that prove it. Source: NOTES.md, both security pages."""
+"""Whose credentials a call goes out with, and the headers that prove it. Source: NOTES.md, both security pages.
+
+When keys are changed, the wallet and the bridge switch at different moments. Until both have, the bridge holds two
+generations of a provider's credentials and learns from the wallet's answers with which of them to sign.
+"""
 
 import base64
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from bridge.errors import ProviderNotConfigured
+from bridge.errors import BridgeError, ProviderNotConfigured, Rejected
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -14,6 +18,8 @@ CONTENT_HEADERS: Headers = (
     (b"accept", b"application/json"),
     (b"accept-encoding", b"identity"),
 )
+
+HTTP_AUTH_REJECTED = frozenset({401, 403})
 
 
 class Credentials:
@@ -29,6 +35,12 @@ class Credentials:
         # The wallet's sample proves it: the key is the UUID's text with its dashes, not the 16 bytes that it means.
         self._private_key = private_key.encode()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Credentials) and self._secrets() == other._secrets()
+
+    def __hash__(self) -> int:
+        return hash(self.provider_id)
+
     def __repr__(self) -> str:
         return f"Credentials(provider_id={self.provider_id})"
 
@@ -40,19 +52,92 @@ class Credentials:
         """Return every header that goes out with this body. Nothing else is sent (CONTRACT.md, "What is sent")."""
         return (*self._constant, (b"x-request-signature", self.sign(body).encode()))
 
+    def _secrets(self) -> tuple[Headers, bytes]:
+        return self._constant, self._private_key
+
+
+class Generations:
+    """One provider's credentials: one generation, and from a replacement until it has settled two.
+
+    The older one is always one that the wallet has accepted, so that no row of wrong replacements can lose it.
+    """
+
+    __slots__ = ("_accepted", "_is_older_needed", "newest", "older", "preferred")
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.newest = credentials
+        self.older: Credentials | None = None
+        self.preferred = credentials
+        """What the next call is signed with."""
+        # Nothing better is known of those from the start than that somebody configured them.
+        self._accepted = credentials
+        self._is_older_needed = False
+
+    def replace(self, credentials: Credentials) -> None:
+        """Prefer these from now on, and keep beside them those that the wallet accepted last."""
+        if credentials == self.newest:
+            return
+        self.older = None if credentials == self._accepted else self._accepted
+        self.newest = self.preferred = credentials
+        self._is_older_needed = True
+
+    def instead_of(self, rejected: Sequence[Credentials]) -> Credentials | None:
+        """Return what to sign a call with that the wallet has rejected with all of these, in this order; None: nothing.
+
+        After any other comes the newest, even for a second time: the bridge may have switched since the call was first
+        signed, and the wallet between two tries.
+        """
+        if rejected[-1] != self.newest:
+            return self.newest
+        return None if self.older in rejected else self.older
+
+    def accepted(self, credentials: Credentials) -> None:
+        """Take note that the wallet has carried out a call that was signed with these: it prefers them now."""
+        if self.older is None or credentials not in (self.newest, self.older):
+            return
+        self.preferred = self._accepted = credentials
+        self._is_older_needed |= credentials == self.older
+
+    def settle(self) -> None:
+        """Forget the older generation if the wallet has accepted the newest, and since the last time it alone."""
+        if self._accepted == self.newest and not self._is_older_needed:
+            self.older = None
+        self._is_older_needed = False
+
 
 class Keyring:
     """The credentials of every configured provider."""
 
     def __init__(self, credentials: Iterable[Credentials]) -> None:
-        self._by_provider = {one.provider_id: one for one in credentials}
+        self._by_provider = {one.provider_id: Generations(one) for one in credentials}
 
     def __repr__(self) -> str:
         return f"Keyring(providers={sorted(self._by_provider)})"
 
     def credentials(self, provider_id: int) -> Credentials:
-        """Return the provider's credentials; raise ProviderNotConfigured where there are none."""
+        """Return what the provider's next call is signed with; raise ProviderNotConfigured where there is nothing."""
+        return self.generations(provider_id).preferred
+
+    def generations(self, provider_id: int) -> Generations:
+        """Return the provider's credentials, old and new; raise ProviderNotConfigured where there are none."""
         found = self._by_provider.get(provider_id)
         if found is None:
             raise ProviderNotConfigured
         return found
+
+    def replace(self, credentials: Credentials) -> None:
+        """Give a provider its next generation; raise ProviderNotConfigured for one that is not there."""
+        self.generations(credentials.provider_id).replace(credentials)
+
+    def settle(self) -> None:
+        """End each rotation that is over. To be called at an interval for which an old key shall at least be kept."""
+        for generations in self._by_provider.values():
+            generations.settle()
+
+
+def may_be_about_keys(error: BridgeError) -> bool:
+    """Say whether the wallet has refused a call, proven not to be carried out, perhaps for its keys alone.
+
+    By HTTP status, not by class: an operator may have given the wallet's code for it another reason.
+    """
+    return isinstance(error, Rejected) and error.wallet.http_status in HTTP_AUTH_REJECTED

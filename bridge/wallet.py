@@ -1,8 +1,10 @@
 """The client of the wallet: attempts inside a deadline, each one signed POST, each failure with its outcome."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
@@ -10,10 +12,13 @@ from bridge.deadline import Deadline
 from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
 from bridge.http2.channel import channel_to
 from bridge.http2.errors import outcome_of
+from bridge.http2.exchange import RawAnswer
 from bridge.operation import Operation
 from bridge.outcome import Outcome
 from bridge.retry import RetryPolicy
-from bridge.signing import Headers
+from bridge.signing import Credentials, Generations, Headers, may_be_about_keys
+from bridge.telemetry.events import AttemptEnded, Emit, ignore
+from bridge.telemetry.spans import CallSpan
 from bridge.verdict import HEADERS_LOOKED_AT, Answer, Verdict
 
 ANSWER_BYTES_MAX = 64 * 1024
@@ -21,14 +26,32 @@ ANSWER_BYTES_MAX = 64 * 1024
 
 LOOKED_AT = {name.encode(): name for name in HEADERS_LOOKED_AT}
 
+GoesOn = Callable[[], bool]
+"""Asked when the caller has left after the call was sent: whether it is finished all the same."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Post:
-    """What is sent, the same bytes in every attempt. Without a repr: it holds a token and a signature."""
+    """What is sent, the same bytes in every attempt. Without a repr: it holds a token and keys."""
 
     operation: Operation
-    headers: Headers
     body: bytes
+    keys: Generations
+    """Whoever signs it: two generations of keys while they are changed."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Who stands by while one call is sent."""
+
+    goes_on: GoesOn = lambda: False
+    span: CallSpan | None = None
+    so_far: Outcome = Outcome.NOT_SENT
+    """What is certain by the attempts that have ended and are to be repeated."""
+
+
+# An attempt that ended so says nothing about those before it.
+OF_ITSELF = frozenset({Outcome.NOT_SENT, Outcome.NOT_PROCESSED})
 
 
 class WalletClient:
@@ -40,24 +63,45 @@ class WalletClient:
         url: str,
         *,
         retries: RetryPolicy | None = None,
+        emit: Emit = ignore,
     ) -> None:
         self._transport = transport
         self._channel = channel_to(transport, url, ANSWER_BYTES_MAX)
         self._retries = retries or RetryPolicy()
+        self._emit = emit
 
-    async def call(self, post: Post, judge: Callable[[Answer], Verdict], deadline: Deadline) -> tuple[Verdict, int]:
+    async def call(
+        self,
+        post: Post,
+        judge: Callable[[Answer], Verdict],
+        deadline: Deadline,
+        watch: Watch | None = None,
+    ) -> tuple[Verdict, int]:
         """Return the verdict on the wallet's answer and the number of attempts; raise the BridgeError that it was."""
-        attempts = 0
+        watch = watch or Watch()
+        signers, attempts = [post.keys.preferred], 0
+        headers = signers[-1].headers(post.body)
+        unknown: BridgeError | None = None
         while True:
             attempts += 1
             try:
-                verdict = judge(await self._attempt(post, deadline))
+                verdict = judge(await self._attempt(post, headers, attempts, deadline, watch))
             except BridgeError as error:
-                error.attempts = attempts
+                # A lost attempt that was repeated may still have been carried out.
+                failure = unknown if unknown is not None and error.outcome in OF_ITSELF else error
+                failure.attempts = attempts
                 delay_s = self._retries.delay_s(error, attempts, idempotent=post.operation.idempotent)
+                signer = _other_signer(post, signers, error)
+                if signer is not None:
+                    # Refused for its keys alone, and so not carried out: at once, and beside the retries.
+                    signers.append(signer)
+                    headers, delay_s = signer.headers(post.body), 0.0
                 if delay_s is None or deadline.remaining_s() <= delay_s:
-                    raise
+                    raise failure from None
+                watch.so_far = failure.outcome
+                unknown = failure if failure.outcome is Outcome.UNKNOWN else None
             else:
+                post.keys.accepted(signers[-1])
                 self._retries.budget.succeeded()
                 return verdict, attempts
             await asyncio.sleep(delay_s)
@@ -66,16 +110,39 @@ class WalletClient:
         """Close every connection to the wallet."""
         await self._transport.aclose()
 
-    async def _attempt(self, post: Post, deadline: Deadline) -> Answer:
+    async def _attempt(self, post: Post, headers: Headers, number: int, deadline: Deadline, watch: Watch) -> Answer:
+        started = time.monotonic()
+        ended = partial(AttemptEnded, post.operation.method, number)
+        if watch.span is not None:
+            headers += watch.span.attempt(number)
+        timeout_s = max(deadline.remaining_s(), 0.0)
         try:
-            raw = await self._channel.post(
-                post.operation.path, post.headers, post.body, max(deadline.remaining_s(), 0.0)
-            )
+            raw = await self._channel.post(post.operation.path, headers, post.body, timeout_s, watch.goes_on)
         except httpx.TransportError as error:
+            failure = _failure(error)
+            self._tell(watch, ended(_since(started), reason=failure.reason, cause=failure.cause))
             # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
-            raise _failure(error) from None
-        is_cut = len(raw.body) > ANSWER_BYTES_MAX
-        return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut)
+            raise failure from None
+        self._tell(watch, ended(_since(started), http_status=raw.status))
+        return _answer(raw)
+
+    def _tell(self, watch: Watch, event: AttemptEnded) -> None:
+        if watch.span is not None:
+            watch.span.attempt_ended(event)
+        self._emit(event)
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 6)
+
+
+def _other_signer(post: Post, signers: list[Credentials], error: BridgeError) -> Credentials | None:
+    return post.keys.instead_of(signers) if may_be_about_keys(error) else None
+
+
+def _answer(raw: RawAnswer) -> Answer:
+    is_cut = len(raw.body) > ANSWER_BYTES_MAX
+    return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut)
 
 
 def _looked_at(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from settings_files import (
     write,
 )
 
+METRICS_WANTS = 'telemetry.metrics_listen: wants host:port, like "127.0.0.1:9464", or "" for no metrics'
 DEFAULT_MAX = "wallet.deadline_max_s: wants at least as many seconds as wallet.deadline_default_s"
 
 
@@ -32,12 +33,18 @@ def test_defaults(tmp_path: Path) -> None:
     settings = load(write(tmp_path, toml()), {})
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 50051)
     assert (settings.server.reflection, settings.server.drain_s) == (True, 5.0)
+    assert (settings.server.workers, settings.server.max_in_flight, settings.server.max_queued) == (1, 1000, 100)
+    assert (settings.server.tls_certificate_file, settings.server.tls_key_file) == (None, None)
+    assert (settings.server.tls_client_ca_file, settings.server.allowed_identities) == (None, None)
+    assert (settings.server.health_listen, settings.server.connection_age_s) == ("", 300.0)
     assert (settings.wallet.url, settings.wallet.allow_plaintext) == ("https://wallet.example", False)
     assert (settings.wallet.ca_file, settings.wallet.connect_timeout_s) == (None, 1.0)
     assert settings.wallet.deadlines == DeadlineLimits(default_s=5.0, max_s=30.0)
     assert settings.wallet.retry_unknown is False
     assert dict(settings.wallet.codes) == {}
     assert (settings.telemetry.log_level, settings.telemetry.log_format) == ("info", "json")
+    assert (settings.telemetry.metrics_listen, settings.telemetry.tracing) == ("127.0.0.1:9464", False)
+    assert (settings.telemetry.fingerprint_key, settings.telemetry.fingerprint_key_file) == (None, None)
 
 
 def test_plaintext_when_allowed(tmp_path: Path) -> None:
@@ -50,12 +57,18 @@ def test_edges_of_ranges(tmp_path: Path) -> None:
     """The ends of every range are inside it, whole numbers are seconds too, and the two deadlines may be equal."""
     low = "connect_timeout_s = 0.001\ndeadline_default_s = 0.1\ndeadline_max_s = 0.1"
     high = "connect_timeout_s = 30\ndeadline_default_s = 300\ndeadline_max_s = 300"
-    lowest = load(write(tmp_path, toml(server="drain_s = 0", wallet=f"{URL}\n{low}")), {})
-    highest = load(write(tmp_path, toml(server="drain_s = 600", wallet=f"{URL}\n{high}")), {})
+    low_server = "drain_s = 0\nworkers = 1\nconnection_age_s = 0\nmax_in_flight = 1\nmax_queued = 0"
+    high_server = "drain_s = 600\nworkers = 64\nconnection_age_s = 86400\nmax_in_flight = 100000\nmax_queued = 100000"
+    lowest = load(write(tmp_path, toml(server=low_server, wallet=f"{URL}\n{low}")), {})
+    highest = load(write(tmp_path, toml(server=high_server, wallet=f"{URL}\n{high}")), {})
     assert (lowest.server.drain_s, lowest.wallet.connect_timeout_s) == (0.0, 0.001)
     assert lowest.wallet.deadlines == DeadlineLimits(default_s=0.1, max_s=0.1)
+    assert (lowest.server.workers, lowest.server.connection_age_s) == (1, 0.0)
+    assert (lowest.server.max_in_flight, lowest.server.max_queued) == (1, 0)
     assert (highest.server.drain_s, highest.wallet.connect_timeout_s) == (600.0, 30.0)
     assert highest.wallet.deadlines == DeadlineLimits(default_s=300.0, max_s=300.0)
+    assert (highest.server.workers, highest.server.connection_age_s) == (64, 86400.0)
+    assert (highest.server.max_in_flight, highest.server.max_queued) == (100_000, 100_000)
 
 
 @pytest.mark.parametrize(
@@ -190,11 +203,15 @@ def test_code_2_may_be_named(tmp_path: Path) -> None:
     [
         ('log_level = "INFO"', 'telemetry.log_level: wants "debug", "info", "warning" or "error"'),
         ('log_format = "text"', 'telemetry.log_format: wants "json" or "console"'),
+        ('metrics_listen = "9464"', METRICS_WANTS),
+        ("metrics_listen = 9464", METRICS_WANTS),
+        ("metrics_listen = false", METRICS_WANTS),
+        ('tracing = "otlp"', f"telemetry.tracing: {BOOL_WANTS}"),
     ],
-    ids=["level", "format"],
+    ids=["level", "format", "metrics-port-alone", "metrics-number", "metrics-false", "tracing"],
 )
 def test_wrong_telemetry(tmp_path: Path, telemetry: str, line: str) -> None:
-    """Level and format are among those that there are."""
+    """Each setting of telemetry is refused with what it wants."""
     assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line]
 
 
@@ -205,6 +222,14 @@ def test_telemetry(tmp_path: Path, level: str, format_: str) -> None:
     text = toml(rest=f'[telemetry]\nlog_level = "{level}"\nlog_format = "{format_}"')
     telemetry = load(write(tmp_path, text), {}).telemetry
     assert (telemetry.log_level, telemetry.log_format) == (level, format_)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:9464", "[::]:0", ""])
+def test_metrics_and_tracing(tmp_path: Path, listen: str) -> None:
+    """Metrics have an address of their own, or none; tracing is on or off."""
+    text = toml(rest=f'[telemetry]\nmetrics_listen = "{listen}"\ntracing = true')
+    telemetry = load(write(tmp_path, text), {}).telemetry
+    assert (telemetry.metrics_listen, telemetry.tracing) == (listen, True)
 
 
 def test_frozen_all_the_way_down(tmp_path: Path) -> None:

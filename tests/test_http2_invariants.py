@@ -251,7 +251,7 @@ async def world() -> AsyncIterator[World]:
         for end in created.ends:
             end.check(processed)
         assert server.client_errors == []
-        assert service.in_flight.count == 0
+        assert service.admission.count == 0
     assert asyncio.all_tasks() == tasks_before
 
 

@@ -12,7 +12,7 @@ from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 ROOT = Path(bridge.__file__).parent
 
 # Packages whose modules may know each other; seen from outside, and by this test, each is one.
-PACKAGES = ("http2", "sandbox")
+PACKAGES = ("doctor", "http2", "sandbox")
 
 # From the lowest rung up: module -> the modules of bridge/ that it may import.
 LADDER: dict[str, set[str]] = {
@@ -23,9 +23,14 @@ LADDER: dict[str, set[str]] = {
     "deadline": set(),
     "telemetry.events": set(),
     "settings_text": set(),
+    "listen": set(),
     "sandbox": set(),
     "errors": {"outcome"},
-    "in_flight": {"errors"},
+    "identity": {"errors"},
+    "admission": {"deadline", "errors"},
+    "fingerprint": set(),
+    "telemetry.spans": {"operation", "signing", "telemetry.events"},
+    "telemetry.fan_out": {"telemetry.events"},
     "retry": {"errors", "outcome"},
     "signing": {"errors"},
     "status": {"errors", "outcome"},
@@ -33,18 +38,49 @@ LADDER: dict[str, set[str]] = {
     "validation": {"codec", "errors", "outcome"},
     "verdict": {"codec", "errors", "json_text", "operation", "outcome", "retry_after"},
     "http2": {"deadline", "outcome", "signing"},
-    "wallet": {"deadline", "errors", "http2", "operation", "outcome", "retry", "signing", "verdict"},
-    "service": {
-        *("codec", "deadline", "errors", "in_flight", "operation", "outcome", "signing", "telemetry.events"),
-        *("validation", "verdict", "wallet"),
+    "wallet": {
+        *("deadline", "errors", "http2", "operation", "outcome", "retry", "signing", "telemetry.events"),
+        *("telemetry.spans", "verdict"),
     },
+    "service": {
+        *("admission", "codec", "deadline", "errors", "identity", "operation", "outcome", "signing"),
+        *("telemetry.events", "telemetry.spans", "validation", "verdict", "wallet"),
+    },
+    "background": {"http2", "service", "telemetry.events"},
     "telemetry.logs": {"status", "telemetry.events"},
-    "settings_values": {"errors", "outcome", "settings_text"},
+    "telemetry.families": set(),
+    "telemetry.series": {"telemetry.families"},
+    "telemetry.metrics": {"", "errors", "outcome", "telemetry.events", "telemetry.families", "telemetry.series"},
+    "telemetry.metrics_server": {"listen", "settings_values", "telemetry.metrics"},
+    "telemetry.tracing": {"", "operation", "outcome", "signing", "telemetry.events", "telemetry.spans"},
+    "settings_values": {"errors", "identity", "outcome", "settings_text"},
+    "settings_secrets": {"settings_values"},
+    "settings_server": {"settings_values"},
     "settings_sources": {"settings_text", "settings_values"},
-    "config": {"deadline", "outcome", "settings_sources", "settings_text", "settings_values", "signing"},
+    "config": {
+        *("deadline", "outcome", "settings_secrets", "settings_server", "settings_sources", "settings_text"),
+        *("settings_values", "signing"),
+    },
+    "file_watch": {"settings_values", "telemetry.events"},
+    "settings_again": {"file_watch", "settings_text", "settings_values"},
+    "rotation": {"config", "file_watch", "settings_again", "signing", "telemetry.events"},
+    "wallet_tls": {"config"},
+    "server_health": set(),
+    "server_ports": {"config", "listen"},
+    "server_tls": {"file_watch", "listen", "settings_again", "settings_server", "settings_values"},
     "server": {
-        *("config", "deadline", "errors", "http2", "operation", "outcome", "retry", "service", "status"),
-        *("telemetry.events", "verdict", "wallet"),
+        *("admission", "background", "config", "errors", "file_watch", "fingerprint", "http2", "identity"),
+        *("listen", "operation", "outcome", "retry", "rotation", "server_health", "server_ports", "server_tls"),
+        *("service", "signing", "status", "telemetry.events", "telemetry.spans", "verdict", "wallet", "wallet_tls"),
+    },
+    "shared_port": {"listen", "settings_values"},
+    "worker_process": set(),
+    "worker": {"config", "server", "telemetry.events", "telemetry.spans"},
+    "workers": {"server", "telemetry.events", "worker_process"},
+    "run": {
+        *("config", "server", "shared_port", "telemetry.events", "telemetry.fan_out", "telemetry.logs"),
+        *("telemetry.metrics", "telemetry.metrics_server", "telemetry.spans", "telemetry.tracing"),
+        *("worker", "worker_process", "workers"),
     },
     "call_output": {"codec", "settings_text", "signing"},
     "call": {
@@ -52,7 +88,14 @@ LADDER: dict[str, set[str]] = {
         "validation",
     },
     "demo": {"config", "sandbox", "server"},
-    "cli": {"", "call", "config", "demo", "operation", "sandbox", "server", "settings_values", "telemetry.logs"},
+    "doctor": {
+        *("call_output", "config", "http2", "sandbox", "server", "settings_again", "settings_text"),
+        *("settings_values", "signing", "wallet_tls"),
+    },
+    "cli": {
+        *("", "call", "config", "demo", "doctor", "listen", "operation", "run", "sandbox", "server"),
+        *("settings_values", "telemetry.logs", "telemetry.spans", "workers"),
+    },
     "__main__": {"cli"},
     "telemetry": set(),
     "": set(),
@@ -60,21 +103,26 @@ LADDER: dict[str, set[str]] = {
 
 # What only some may know; the sandbox is a program of its own and may know what it likes.
 LIBRARIES: dict[str, set[str]] = {
-    "socket": {"http2"},
-    "ssl": {"http2", "server", "settings_values"},
+    "socket": {"doctor", "http2", "shared_port", "telemetry.metrics_server", "worker", "worker_process"},
+    "ssl": {"doctor", "http2", "settings_values", "wallet_tls"},
     "h2": {"http2"},
     "hpack": {"http2"},
     "hyperframe": {"http2"},
     "httpcore": {"http2"},
     "httpx": {"http2", "wallet"},
-    "grpc": {"server", "call", "call_output", "demo"},
-    "grpc.aio": {"server", "demo"},
-    "grpc_health": {"server"},
+    "grpc": {"server", "server_health", "server_ports", "server_tls", "call", "call_output", "demo"},
+    "grpc.aio": {"server", "server_health", "server_ports", "demo"},
+    "grpc_health": {"server_health"},
     "grpc_reflection": {"server"},
     "hypercorn": set(),
     "msgspec": {"codec", "call_output", "telemetry.events", "telemetry.logs"},
-    "pydantic": {"config", "settings_sources", "settings_text", "settings_values"},
-    "pydantic_settings": {"config", "settings_sources", "settings_text", "settings_values"},
+    "pydantic": {
+        *("config", "settings_again", "settings_secrets", "settings_server", "settings_sources", "settings_text"),
+        "settings_values",
+    },
+    "pydantic_settings": {"config"},
+    "opentelemetry": {"telemetry.tracing"},
+    "prometheus_client": {"telemetry.families", "telemetry.metrics", "telemetry.metrics_server", "telemetry.series"},
     "structlog": {"telemetry.logs"},
     "uvloop": {"cli"},
 }
@@ -83,6 +131,7 @@ LIBRARIES: dict[str, set[str]] = {
 PURE = (
     "outcome",
     "errors",
+    "identity",
     "operation",
     "json_text",
     "codec",

@@ -116,6 +116,7 @@ def test_terminate_is_read_from_its_proto() -> None:
             path="/api/wallet/terminate",
             idempotent=True,
             echoes=("token", "player_id", "site_id", "provider_id"),
+            secret="token",
             request=wallet_service_pb2.TerminateRequest.DESCRIPTOR,
             response=wallet_service_pb2.TerminateResponse.DESCRIPTOR,
         ),

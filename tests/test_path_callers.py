@@ -10,14 +10,11 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from bridge.outcome import Outcome
 from bridge.sandbox import serve
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.telemetry.events import CallEnded, Event
 from faults.behaviours import hang, terminated
 from faults.server import FaultServer
-from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
-from whole_path import Caller, End, Failure, bridge_to, end_of, terminate_request
+from whole_path import Caller, End, Failure, bridge_to, end_of
 
 INVALID = ("INVALID_ARGUMENT", "INVALID_REQUEST", "NOT_SENT")
 REQUIRED = "is required"
@@ -116,18 +113,6 @@ async def test_deadline_is_capped() -> None:
     async with FaultServer(hang) as wallet, bridge_to(wallet.url, limits) as caller:
         end = await caller.terminate(timeout_s=3600)
     Failure("DEADLINE_EXCEEDED", "WALLET_TIMEOUT", "UNKNOWN").check(end)
-
-
-async def test_cancelled_call_is_reported() -> None:
-    """A call that its caller leaves is over at once, and is reported as cancelled with an unknown outcome."""
-    ended: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-    async with FaultServer(hang) as wallet, bridge_to(wallet.url, emit=ended.set_result) as caller:
-        call = WalletServiceStub(caller.channel).Terminate(terminate_request())
-        await wallet.until(lambda: len(wallet.requests) == 1)
-        call.cancel()
-        event = await ended
-    assert isinstance(event, CallEnded)
-    assert (event.grpc_code, event.outcome) == ("CANCELLED", Outcome.UNKNOWN.name)
 
 
 # --- health and reflection --------------------------------------------------------------------------------------

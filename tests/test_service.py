@@ -13,8 +13,8 @@ from bridge.errors import BridgeDraining, BridgeError, BridgeFault, BridgeFaultB
 from bridge.http2.transport import Http2Transport
 from bridge.operation import operations
 from bridge.server import SERVICES
-from bridge.service import BridgeService, Route
-from bridge.signing import Credentials, Keyring
+from bridge.service import BridgeService, Route, Watchers
+from bridge.signing import Credentials, Generations, Keyring
 from bridge.telemetry.events import CallEnded, Event
 from bridge.wallet import WalletClient
 from faults.behaviours import terminated, terminated_with
@@ -38,7 +38,7 @@ class Broken(httpx.AsyncBaseTransport):
 class BrokenKeyring(Keyring):
     """A keyring with a bug."""
 
-    def credentials(self, _provider_id: int) -> Credentials:
+    def generations(self, _provider_id: int) -> Generations:
         """Fail in a way that nobody expects."""
         raise KeyError(SECRET)
 
@@ -55,7 +55,7 @@ async def service_of(
 ) -> AsyncIterator[BridgeService]:
     """Put a service together that reports into this list."""
     wallet = WalletClient(transport, url)
-    yield BridgeService(keyring, wallet, DeadlineLimits(), events.append)
+    yield BridgeService(keyring, wallet, DeadlineLimits(), Watchers(events.append))
     await wallet.aclose()
 
 
@@ -106,7 +106,7 @@ async def test_report_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
     async with FaultServer(terminated) as wallet:
         client = WalletClient(Http2Transport(httpx.create_ssl_context()), wallet.url)
-        service = BridgeService(KEYRING, client, DeadlineLimits(), broken)
+        service = BridgeService(KEYRING, client, DeadlineLimits(), Watchers(broken))
         with caplog.at_level(logging.ERROR):
             response = await service.handle(ROUTE, REQUEST, None)
         await client.aclose()
@@ -120,9 +120,9 @@ async def test_draining_service_refuses() -> None:
     """Once it refuses, a call is BRIDGE_DRAINING before anything of it is read; those under way are waited for."""
     events: list[Event] = []
     async with service_of(Broken(), events) as service:
-        service.in_flight.refuse()
+        service.admission.refuse()
         with pytest.raises(BridgeDraining):
             await service.handle(ROUTE, b"\xff", None)
-        await asyncio.wait_for(service.in_flight.idle(), timeout=20)
+        await asyncio.wait_for(service.admission.idle(), timeout=20)
     assert isinstance(events[0], CallEnded)
     assert (events[0].reason, events[0].provider_id) == ("BRIDGE_DRAINING", 0)

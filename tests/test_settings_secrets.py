@@ -142,6 +142,45 @@ def test_wrong_secret_file(tmp_path: Path, content: bytes) -> None:
     ]
 
 
+FINGERPRINT_KEY = "sixteen chars ok"
+FINGERPRINT_WANTS = (
+    "telemetry.fingerprint_key: wants at least 16 printable ASCII characters without white space at their ends"
+)
+WRONG_FINGERPRINT_KEYS = {
+    "empty": ('fingerprint_key = ""', FINGERPRINT_WANTS),
+    "short": (f'fingerprint_key = "{FINGERPRINT_KEY[:-1]}"', FINGERPRINT_WANTS),
+    "space-at-end": (f'fingerprint_key = "{FINGERPRINT_KEY} "', FINGERPRINT_WANTS),
+    "not-ascii": (f'fingerprint_key = "{FINGERPRINT_KEY}é"', FINGERPRINT_WANTS),
+    "number": ("fingerprint_key = 1234567890123456", FINGERPRINT_WANTS),
+    "short-in-a-file": ('fingerprint_key_file = "short"', f"{FINGERPRINT_WANTS} in fingerprint_key_file"),
+    "no-file": (
+        'fingerprint_key_file = "nowhere"',
+        "telemetry.fingerprint_key: fingerprint_key_file cannot be read: No such file or directory",
+    ),
+    "both": (
+        f'fingerprint_key = "{FINGERPRINT_KEY}"\nfingerprint_key_file = "short"',
+        "telemetry.fingerprint_key: wants exactly one of fingerprint_key and fingerprint_key_file, not both",
+    ),
+}
+
+
+@pytest.mark.parametrize(("telemetry", "line"), WRONG_FINGERPRINT_KEYS.values(), ids=WRONG_FINGERPRINT_KEYS.keys())
+def test_wrong_fingerprint_key(tmp_path: Path, telemetry: str, line: str) -> None:
+    """A fingerprint key that could be guessed, or that is given twice, is refused."""
+    (tmp_path / "short").write_text("too short\n")
+    assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line]
+
+
+@pytest.mark.parametrize("setting", [f'fingerprint_key = "{FINGERPRINT_KEY}"', 'fingerprint_key_file = "key"'])
+def test_fingerprint_key(tmp_path: Path, setting: str) -> None:
+    """A fingerprint key is given directly or in a file, and shown nowhere."""
+    (tmp_path / "key").write_text(f"{FINGERPRINT_KEY}\n")
+    settings = load(write(tmp_path, toml(rest=f"[telemetry]\n{setting}")), {})
+    assert settings.telemetry.fingerprint_key is not None
+    assert settings.telemetry.fingerprint_key.get_secret_value() == FINGERPRINT_KEY
+    assert FINGERPRINT_KEY not in f"{settings!r}{describe(settings)}"
+
+
 SECRETS = ("canary-access-key", "CAFE0000-beef-4087-bc7d-00000000cafe")
 LEAKS = {
     "whole": (f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"', {}),

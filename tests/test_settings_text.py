@@ -22,6 +22,11 @@ def test_describe(tmp_path: Path) -> None:
     )
     assert describe(load(write(tmp_path, toml(rest=rest)), {})).split("\n") == [
         'server.listen = "127.0.0.1:50051"',
+        "server.workers = 1",
+        'server.health_listen = ""',
+        "server.connection_age_s = 300.0",
+        "server.max_in_flight = 1000",
+        "server.max_queued = 100",
         "server.reflection = true",
         "server.drain_s = 5.0",
         "wallet.allow_plaintext = false",
@@ -42,6 +47,8 @@ def test_describe(tmp_path: Path) -> None:
         "wallet.codes.70.success = true",
         'telemetry.log_level = "info"',
         'telemetry.log_format = "json"',
+        'telemetry.metrics_listen = "127.0.0.1:9464"',
+        "telemetry.tracing = false",
     ]
 
 

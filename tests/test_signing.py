@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import ProviderNotConfigured
 from bridge.operation import operations
-from bridge.signing import Credentials, Keyring
+from bridge.signing import Credentials, Generations, Keyring
 from bridge.wallet import Post
 from wallet.v1 import wallet_service_pb2
 
@@ -63,8 +63,13 @@ def test_one_byte_changes_the_signature() -> None:
 
 @pytest.mark.parametrize(
     "secretive",
-    [CREDENTIALS, Keyring([CREDENTIALS]), Post(TERMINATE, CREDENTIALS.headers(BODY), BODY)],
-    ids=["Credentials", "Keyring", "Post"],
+    [
+        CREDENTIALS,
+        Generations(CREDENTIALS),
+        Keyring([CREDENTIALS]),
+        Post(TERMINATE, BODY, Generations(CREDENTIALS)),
+    ],
+    ids=["Credentials", "Generations", "Keyring", "Post"],
 )
 def test_no_repr_holds_a_secret(secretive: object) -> None:
     """What lands in a log or a traceback by its repr gives away no key, no token and no signature."""

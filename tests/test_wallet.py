@@ -14,6 +14,7 @@ from bridge.operation import operations
 from bridge.outcome import WalletFacts
 from bridge.retry import RetryBudget, RetryPolicy
 from bridge.server import SERVICES
+from bridge.signing import Credentials, Generations
 from bridge.verdict import Answer, Verdict
 from bridge.wallet import Post, WalletClient
 from faults.behaviours import answer, reset_with
@@ -22,7 +23,7 @@ from wallet.v1.wallet_service_pb2 import TerminateResponse
 from whole_path import PATIENCE_S
 
 (TERMINATE,) = operations(SERVICES[0])
-POST = Post(TERMINATE, ((b"content-type", b"application/json"),), b"{}")
+POST = Post(TERMINATE, b"{}", Generations(Credentials(1, "access", "private")))
 
 
 class ForeignTransport(httpx.AsyncBaseTransport):

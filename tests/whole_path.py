@@ -15,6 +15,7 @@ from bridge.config import load
 from bridge.sandbox.example import TERMINATE_REQUEST
 from bridge.server import SERVICES, BridgeServer, running
 from bridge.telemetry.events import Emit, ignore
+from bridge.telemetry.spans import Tracer
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
@@ -46,6 +47,7 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
     defaults = {
         "SERVER__LISTEN": "127.0.0.1:0",
         "SERVER__DRAIN_S": "0",
+        "TELEMETRY__METRICS_LISTEN": "",
         "WALLET__URL": wallet_url,
         "WALLET__ALLOW_PLAINTEXT": "true",
         "WALLET__DEADLINE_DEFAULT_S": str(PATIENCE_S),
@@ -62,13 +64,14 @@ async def bridge_to(
     *,
     services: Sequence[ServiceDescriptor] = SERVICES,
     emit: Emit = ignore,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator["Caller"]:
     """Run a bridge before this wallet and open a channel to it."""
     configured = load(None, environment(wallet_url, settings))
     # A client of ours must not hide what the bridge did: no retries, whatever the trailers say.
     options = (("grpc.enable_retries", 0),)
     async with (
-        running(configured, services, emit) as bridge,
+        running(configured, services, emit, tracer=tracer) as bridge,
         grpc.aio.insecure_channel(bridge.address, options=options) as channel,
     ):
         yield Caller(bridge, channel)

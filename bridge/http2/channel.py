@@ -1,7 +1,7 @@
 """The way to one server for those who send: over our own HTTP/2 directly, or over any transport of httpx."""
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from typing import Protocol, cast
 
 import httpx
@@ -16,13 +16,17 @@ GUARD_S = 0.02
 """How much later than its time a transport that does not keep it is cut off."""
 
 
+GoesOn = Callable[[], bool]
+
+
 class Channel(Protocol):
     """Carries POSTs to one server."""
 
-    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float) -> RawAnswer:
+    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn) -> RawAnswer:
         """Return the whole answer within this time, or raise an httpx.TransportError: see `errors.outcome_of`.
 
-        These headers are sent, and nothing else beside what HTTP/2 itself needs.
+        `goes_on` is asked when the task is cancelled after the request may have been sent. Who can, then finishes if
+        told so. These headers are sent, and nothing else beside what HTTP/2 itself needs.
         """
 
 
@@ -45,10 +49,10 @@ class Http2Channel:
         self._base = base
         self._ways: dict[str, tuple[Pool, Headers]] = {}
 
-    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float) -> RawAnswer:
+    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn) -> RawAnswer:
         """Return the answer; the transport keeps the time."""
         pool, pseudo_headers = self._ways.get(path) or self._prepared(path)
-        return await exchange(pool, pseudo_headers + headers, body, timeout_s)
+        return await exchange(pool, pseudo_headers + headers, body, timeout_s, goes_on)
 
     def _prepared(self, path: str) -> tuple[Pool, Headers]:
         url = _joined(self._base, path)
@@ -71,7 +75,7 @@ class HttpxChannel:
         self._base = base
         self._body_bytes_max = body_bytes_max
 
-    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float) -> RawAnswer:
+    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn) -> RawAnswer:
         """Return the answer; who does not keep the time is cut off."""
         request = httpx.Request(
             "POST",
@@ -86,6 +90,10 @@ class HttpxChannel:
                 return await self._exchange(request)
         except TimeoutError:
             raise AnswerTimeoutError from None
+        except asyncio.CancelledError:
+            # It cannot go on; but whoever is asked learns by it that the request may have been sent.
+            goes_on()
+            raise
 
     async def _exchange(self, request: httpx.Request) -> RawAnswer:
         response = await self._transport.handle_async_request(request)

@@ -91,6 +91,11 @@ class Exchange:
         """End because its time is over."""
         self.fail_with(self._failure("timeout", AnswerTimeoutError()))
 
+    def resume(self, answer: "asyncio.Future[RawAnswer]") -> None:
+        """Go on although whoever waited was cancelled, and its future with it."""
+        if self.answer.cancelled():
+            self.answer = answer
+
     def fail_with(self, error: Exception) -> None:
         """End with this error; nothing if it has ended."""
         if not self.answer.done():

@@ -73,6 +73,21 @@ class Pool:
         else:
             exchange.connection.abandon(exchange)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open, retiring ones too."""
+        return len(self._connections)
+
+    @property
+    def streams(self) -> int:
+        """How many requests are under way on them."""
+        return sum(connection.in_use for connection in self._connections)
+
+    def retire(self) -> None:
+        """Use no connection that is open for a further request."""
+        for connection in list(self._connections):
+            connection.retire()
+
     async def aclose(self) -> None:
         """Close every connection; what is under way fails by its own outcome."""
         self._is_closed = True

@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterable, Callable
-from typing import cast
+from typing import Any, cast
 
 import httpx
 
@@ -16,6 +16,7 @@ from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import RawAnswer
 from bridge.http2.pool import TRUST, Pool, Trust
+from bridge.outcome import Outcome
 from bridge.signing import Headers
 
 BODY_BYTES_MAX = 64 * 1024
@@ -44,19 +45,35 @@ class Http2Transport(httpx.AsyncBaseTransport):
         body_bytes_max: int = BODY_BYTES_MAX,
         trust: Trust = TRUST,
     ) -> None:
-        ssl_context.set_alpn_protocols([ALPN_HTTP2])
-        self._ssl_context = ssl_context
         self._connect_timeout_s = connect_timeout_s
         self._connections_max = connections_max
         self._body_bytes_max = body_bytes_max
         self._trust = trust
         self._pools: dict[Origin, Pool] = {}
+        self.use_tls(ssl_context)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the whole answer; raise one of `bridge.http2.errors`, and nothing else."""
         body = b"".join([part async for part in cast("AsyncIterable[bytes]", request.stream)])
         timeout_s = request.extensions.get("timeout", {}).get("read")
-        return _response(await exchange(self.pool(request.url), _headers(request), body, timeout_s))
+        return _response(await exchange(self.pool(request.url), _headers(request), body, timeout_s, _never))
+
+    def use_tls(self, ssl_context: ssl.SSLContext) -> None:
+        """Make every further connection with this. Those that are open take no further request."""
+        ssl_context.set_alpn_protocols([ALPN_HTTP2])
+        self._ssl_context = ssl_context
+        for pool in self._pools.values():
+            pool.retire()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return sum(pool.connections for pool in self._pools.values())
+
+    @property
+    def streams(self) -> int:
+        """How many requests are under way on them."""
+        return sum(pool.streams for pool in self._pools.values())
 
     async def aclose(self) -> None:
         """Close every connection; further requests fail with UnreachableError, cause closed."""
@@ -95,12 +112,12 @@ class Http2Transport(httpx.AsyncBaseTransport):
     async def _connect_to(
         self, address: str, port: int, server_name: str | None, changed: Callable[[], None]
     ) -> Connection:
-        loop = asyncio.get_running_loop()
+        loop, ssl_context = asyncio.get_running_loop(), self._ssl_context
         transport, connection = await loop.create_connection(
             lambda: Connection(loop, self._body_bytes_max, changed),
             address,
             port,
-            ssl=self._ssl_context if server_name else None,
+            ssl=ssl_context if server_name else None,
             server_hostname=server_name,
         )
         try:
@@ -110,23 +127,41 @@ class Http2Transport(httpx.AsyncBaseTransport):
             raise
         if not connection.is_open:
             raise ConnectionResetError("GOAWAY at once")
+        if ssl_context is not self._ssl_context:
+            # It came too late for `use_tls` to see it, and for whoever waits for it another one is soon there.
+            connection.retire()
         return connection
 
 
-async def exchange(pool: Pool, headers: Headers, body: bytes, timeout_s: float | None) -> RawAnswer:
+async def exchange(
+    pool: Pool, headers: Headers, body: bytes, timeout_s: float | None, goes_on: Callable[[], bool]
+) -> RawAnswer:
     """Return the answer to these headers, pseudo-headers first, and this body.
 
-    `timeout_s` bounds the whole of it. Raise one of `bridge.http2.errors`, and nothing else.
+    `timeout_s` bounds the whole of it. `goes_on` is asked when the task is cancelled after the request was sent:
+    whether that cancel is to be ignored. Raise one of `bridge.http2.errors`, and nothing else.
     """
     under_way = pool.submit(headers, body)
     # One timer for the whole, and not `asyncio.timeout`: that costs a tenth of a call.
     timer = None if timeout_s is None else pool.loop.call_later(timeout_s, under_way.expire)
     try:
-        return await under_way.answer
+        while True:
+            try:
+                return await under_way.answer
+            except asyncio.CancelledError:
+                # What is proven not to be processed need not be finished.
+                if under_way.outcome is not Outcome.UNKNOWN or not goes_on():
+                    raise
+                under_way.resume(pool.loop.create_future())
+                cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
     finally:
         if timer is not None:
             timer.cancel()
         pool.withdraw(under_way)
+
+
+def _never() -> bool:
+    return False
 
 
 def _headers(request: httpx.Request) -> Headers:
@@ -163,6 +198,6 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 def _cause(error: BaseException) -> str:
     # RFC 7301, section 3.2: a server that has none of our protocols may say so with this alert.
-    if isinstance(error, ssl.SSLError) and error.reason == "TLSV1_ALERT_NO_APPLICATION_PROTOCOL":
+    if isinstance(error, ssl.SSLError) and "no application protocol" in str(error):
         return "http2_required"
     return next(cause for kind, cause in _CAUSES if isinstance(error, kind))

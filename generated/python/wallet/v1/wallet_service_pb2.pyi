@@ -30,7 +30,9 @@ class TerminateRequest(_message.Message):
     GAME_ID_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """The token of the session, opaque, 1 to 4096 bytes of UTF-8. Source: the launch URL's query."""
+    """The token of the session, opaque, 1 to 4096 bytes of UTF-8. Source: the launch URL's query. Never logged: only a
+    keyed fingerprint of it is.
+    """
     player_id: _builtins.int
     """The integrator's id of the player, 1 to 2^64-1. Source: the launch URL's query."""
     site_id: _builtins.int

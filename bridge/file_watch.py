@@ -1,0 +1,134 @@
+"""Files that may change while the bridge runs: notices new content, has it applied, and tells how that went.
+
+A file is known by a digest of its content: mtimes can be equal, and Kubernetes swaps a link far above the file. New
+content counts once two looks in a row have found it, so that nobody takes up half of a replacement. Each is applied,
+or reported as bad, once.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from bridge.settings_values import read_file
+from bridge.telemetry.events import Emit, Reloaded, ReloadFailed
+
+LOGGER = logging.getLogger(__name__)
+
+INTERVAL_S = 2.0
+"""Seconds between two looks. A change is in use, or reported, after two of them; CONTRACT.md allows 10 s."""
+
+Apply = Callable[[str], None]
+
+
+class ReloadError(Exception):
+    """A file's new content cannot be used. The text is what the file should be, and nothing of its content."""
+
+
+class FileWatch:
+    """Looks at files every `interval_s` seconds and calls `apply` with the setting whose file has changed.
+
+    `files`: setting -> path. `groups`: settings whose files are good or bad together, like a certificate and its key;
+    a change in a group is one change, applied by one call, with the group's first setting. `apply` raises ReloadError
+    where it cannot use what is there, and then leaves everything as it was. Reloaded or ReloadFailed is emitted for
+    each file of the group that had changed.
+
+    Nobody knows whether the files are still those that the settings were read from. So the very first look calls
+    `apply` for all of them; where that works, nothing is emitted.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, Path],
+        apply: Apply,
+        emit: Emit,
+        interval_s: float = INTERVAL_S,
+        groups: Iterable[Iterable[str]] = (),
+    ) -> None:
+        together = [tuple(group) for group in groups]
+        alone = [(key,) for key in files if not any(key in group for group in together)]
+        self._groups = [_Group({key: files[key] for key in group}, apply, emit) for group in (*together, *alone)]
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Look at once and then at every interval, until cancelled: whatever goes wrong at a look, there is a next."""
+        while True:
+            try:
+                self.check()
+            except Exception as unexpected:  # noqa: BLE001 - a watch that ends would do so unnoticed
+                LOGGER.error("a reload could not be reported: %s", type(unexpected).__name__)  # noqa: TRY400 - no text
+            await asyncio.sleep(self._interval_s)
+
+    def check(self) -> None:
+        """Look at all files once. The second look that finds the same new content applies or reports it."""
+        # In the event loop: a few small local files are read in less time than it takes to hand them to a thread.
+        for group in self._groups:
+            group.check()
+
+
+class _Content(NamedTuple):
+    """What a file holds, without holding it."""
+
+    digest: str
+    problem: str
+    """Why it cannot be read; "" where it can."""
+
+
+class _Group:
+    """Files that are applied together."""
+
+    def __init__(self, files: Mapping[str, Path], apply: Apply, emit: Emit) -> None:
+        self._files = files
+        self._apply = apply
+        self._emit = emit
+        # All of them setting -> content; empty before anything is known.
+        self._seen: dict[str, _Content] = {}
+        self._handled: dict[str, _Content] = {}
+        """What was last applied, or reported as bad."""
+        self._in_use: dict[str, _Content] = {}
+
+    def check(self) -> None:
+        found = {key: _content(path) for key, path in self._files.items()}
+        before, self._seen = self._seen, found
+        if not before and not self._problems(found):
+            self._handled = self._in_use = found
+        elif found == before and found != self._handled:
+            self._take_up(found)
+
+    def _take_up(self, found: dict[str, _Content]) -> None:
+        # Also what was bad when it was last handled and is again as it was: who heard the one wants to hear the other.
+        known = (self._in_use, self._handled)
+        changed = [key for key in found if any(contents.get(key) != found[key] for contents in known)]
+        self._handled = found
+        problems = self._problems(found)
+        if problems:
+            for key in changed:
+                if problem := problems.get(key):
+                    self._emit(ReloadFailed(key, problem))
+            return
+        self._in_use = found
+        for key in changed:
+            self._emit(Reloaded(key))
+
+    def _problems(self, found: dict[str, _Content]) -> dict[str, str]:
+        """Apply what was found; return why that cannot be done, for each file to which it applies."""
+        if unreadable := {key: content.problem for key, content in found.items() if content.problem}:
+            return unreadable
+        try:
+            self._apply(next(iter(self._files)))
+        except ReloadError as error:
+            problem = str(error)
+        except Exception as unexpected:  # noqa: BLE001 - a security control: its text may hold anything
+            problem = f"cannot be used, by a fault of the bridge: {type(unexpected).__name__}"
+        else:
+            return {}
+        return dict.fromkeys(found, problem)
+
+
+def _content(path: Path) -> _Content:
+    content, problem = read_file(path)
+    if problem:
+        return _Content("", f"cannot be read: {problem}")
+    return _Content(hashlib.sha256(content).hexdigest(), "")

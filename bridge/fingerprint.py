@@ -1,0 +1,34 @@
+"""A keyed fingerprint: log lines about the same text can be found together, and nobody comes from them to the text.
+
+Without a key it would be no secret: whoever reads the log could hash a guess and compare.
+"""
+
+import hmac
+import secrets
+
+KEY_BYTES_MIN = 16
+"""128 bits: nobody tries them all."""
+
+DIGITS = 16
+"""64 bits: two of a billion texts share a fingerprint with a probability of some 3 %."""
+
+
+class Fingerprint:
+    """Makes fingerprints with one key. Processes that share a key make the same ones. Its repr holds no key."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes | None) -> None:
+        """Take a key of at least 16 bytes, or None for a random one of this process; raise ValueError for less."""
+        if key is None:
+            key = secrets.token_bytes(32)
+        if len(key) < KEY_BYTES_MIN:
+            raise ValueError(f"a fingerprint's key wants at least {KEY_BYTES_MIN} bytes")
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "Fingerprint()"
+
+    def __call__(self, text: str, /) -> str:
+        """Return the first 16 hex digits of HMAC-SHA256 over the text's UTF-8 bytes; "" for an empty text."""
+        return hmac.digest(self._key, text.encode(), "sha256").hex()[:DIGITS] if text else ""

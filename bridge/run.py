@@ -1,0 +1,138 @@
+"""`bridge serve` as processes: one alone, or a supervisor and its workers; and who hears of their events."""
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bridge.config import Settings
+from bridge.server import SERVICES, serve
+from bridge.shared_port import reserved
+from bridge.telemetry.events import Emit, Serving
+from bridge.telemetry.fan_out import fan_out
+from bridge.telemetry.logs import LogEvents
+from bridge.telemetry.metrics import DIRECTORY_VARIABLE, Metrics, SupervisorMetrics
+from bridge.telemetry.metrics_server import serve_metrics, worker_gone
+from bridge.telemetry.spans import Tracer
+from bridge.worker import work
+from bridge.worker_process import WorkerProcess
+from bridge.workers import Workers, supervise
+
+END_S = 5.0
+"""How long a worker may take to end, beyond its drain and the calls that are then in flight."""
+
+Environ = Mapping[str, str]
+
+
+async def run_alone(settings: Settings) -> None:
+    """Serve in this process until SIGTERM or SIGINT. Raise TracingError where tracing is wanted and cannot be had."""
+    async with _traced(settings) as tracer:
+        with _metrics_served(settings):
+            await serve(settings, _emit(settings, _metrics), tracer)
+
+
+async def run_worker(settings: Settings, line_descriptor: int) -> None:
+    """Serve as one of several workers, until its line closes. `line_descriptor`: see worker.py."""
+    async with _traced(settings) as tracer:
+        await work(settings, line_descriptor, _emit(settings, _metrics), tracer)
+
+
+async def run_supervisor(settings: Settings, config: Path | None) -> bool:
+    """Run `server.workers` workers until SIGTERM or SIGINT; say whether all have ended well.
+
+    `config` is the file that the settings come from. Raise ListenError, WorkersError or OSError where it cannot start.
+    """
+    async with _traced(settings):
+        pass  # who cannot trace is told so here, once, and not by workers that end in a loop
+    longest_s = settings.server.drain_s + settings.wallet.deadline_max_s + END_S
+    emit = _emit(settings, SupervisorMetrics)
+    with _metrics_of_workers(settings) as (counts, gone), _ports_reserved(settings) as (address, ports):
+        start = partial(
+            WorkerProcess.start, _command(config), {**os.environ, **_shared_secrets(settings), **ports, **counts}
+        )
+        workers = Workers(settings.server.workers, start, emit, gone)
+        return await supervise(workers, Serving(address, settings.wallet.url), emit, longest_s)
+
+
+def _shared_secrets(settings: Settings) -> Environ:
+    """Return one fingerprint key for all workers where none is set: the same token must look the same in each."""
+    if settings.telemetry.fingerprint_key is not None:
+        return {}
+    return {"BRIDGE_TELEMETRY__FINGERPRINT_KEY": secrets.token_hex(32)}
+
+
+def _command(config: Path | None) -> list[str]:
+    # With -m, modules of the working directory come first, whatever they are: only where they do so here, too.
+    safe_path = [] if str(Path.cwd()) in sys.path else ["-P"]
+    settings = [] if config is None else ["--config", str(config)]
+    return [sys.executable, *safe_path, "-m", "bridge", "serve", *settings, "--worker"]
+
+
+@contextmanager
+def _ports_reserved(settings: Settings) -> Iterator[tuple[str, Environ]]:
+    """Hold the ports; yield the address for calls, and the settings with which workers share the ports."""
+    server = settings.server
+    with reserved("server.listen", server.listen) as address:
+        if not server.health_listen:
+            yield address, {"BRIDGE_SERVER__LISTEN": address}
+            return
+        with reserved("server.health_listen", server.health_listen) as health_address:
+            yield address, {"BRIDGE_SERVER__LISTEN": address, "BRIDGE_SERVER__HEALTH_LISTEN": health_address}
+
+
+# --- telemetry --------------------------------------------------------------------------------------------------
+
+
+def _emit(settings: Settings, metrics: Callable[[], Emit]) -> Emit:
+    listeners = [metrics()] if settings.telemetry.metrics_listen else []
+    return fan_out(*listeners, LogEvents(settings.telemetry.log_level, settings.telemetry.log_format))
+
+
+def _metrics() -> Metrics:
+    return Metrics(f"{service.full_name}/{method.name}" for service in SERVICES for method in service.methods)
+
+
+@asynccontextmanager
+async def _traced(settings: Settings) -> AsyncIterator[Tracer | None]:
+    """Yield the tracer if one is wanted, and flush it at the end; raise TracingError where it cannot be had."""
+    if not settings.telemetry.tracing:
+        yield None
+        return
+    from bridge.telemetry.tracing import Tracing  # noqa: PLC0415 - an extra, which need not be installed
+
+    tracer = Tracing.from_environment(settings.wallet.url)
+    try:
+        yield tracer
+    finally:
+        await tracer.aclose()
+
+
+@contextmanager
+def _metrics_served(settings: Settings, directory: Path | None = None) -> Iterator[None]:
+    """Serve metrics if they are wanted: those of this process, or of the workers that count in a directory."""
+    listen = settings.telemetry.metrics_listen
+    if not listen:
+        yield
+        return
+    endpoint = serve_metrics(listen, directory)
+    try:
+        yield
+    finally:
+        endpoint.close()
+
+
+@contextmanager
+def _metrics_of_workers(settings: Settings) -> Iterator[tuple[Environ, Callable[[int], None]]]:
+    """Serve the workers' metrics if they are wanted; yield the variable by which they count, and who hears of ends."""
+    if not settings.telemetry.metrics_listen:
+        yield {}, lambda _pid: None
+        return
+    with (
+        TemporaryDirectory(prefix="bridge-metrics-", ignore_cleanup_errors=True) as directory,
+        _metrics_served(settings, Path(directory)),
+    ):
+        yield {DIRECTORY_VARIABLE: directory}, partial(worker_gone, Path(directory))

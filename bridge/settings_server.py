@@ -1,0 +1,87 @@
+"""The section [server]: where calls come in, who may call, how much is taken on, and how the bridge leaves."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from bridge.settings_values import (
+    CaFile,
+    Count,
+    Identities,
+    Listen,
+    ListenOrNone,
+    Seconds,
+    Section,
+    check_key_pair,
+    earlier,
+    refused,
+    split_listen,
+)
+
+IDENTITIES = (
+    "a list of at least one DNS name or URI as client certificates have them; "
+    '"*" only as the last segment of a spiffe:// URI'
+)
+
+
+class Server(Section):
+    """Where calls come in, and how the bridge leaves."""
+
+    listen: Listen = Field(
+        default="127.0.0.1:50051", description='host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
+    )
+    workers: Count = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
+    tls_certificate_file: Path | None = Field(default=None, description="the path of a PEM certificate with its chain")
+    tls_key_file: Path | None = Field(default=None, description="the path of the certificate's PEM key")
+    tls_client_ca_file: CaFile | None = Field(
+        default=None, description="the path of a file with at least one PEM certificate"
+    )
+    allowed_identities: Identities = Field(default=None, description=IDENTITIES)
+    """None: every client that the TLS settings let in."""
+    health_listen: ListenOrNone = Field(
+        default="", description='host:port, like "127.0.0.1:50052", or "" for no listener of its own'
+    )
+    connection_age_s: Seconds = Field(
+        default=300.0, ge=0, le=86400, description="seconds, 0 to 86400, where 0 is without limit"
+    )
+    max_in_flight: Count = Field(default=1000, ge=1, le=100_000, description="a whole number from 1 to 100000")
+    max_queued: Count = Field(default=100, ge=0, le=100_000, description="a whole number from 0 to 100000")
+    reflection: bool = Field(default=True, description="true or false")
+    drain_s: Seconds = Field(default=5.0, ge=0, le=600, description="seconds, 0 to 600")
+
+    @property
+    def host(self) -> str:
+        """The host to listen on, an IPv6 address without brackets."""
+        return split_listen(self.listen)[0]
+
+    @property
+    def port(self) -> int:
+        """The port to listen on; 0 lets the system choose."""
+        return split_listen(self.listen)[1]
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _is_a_pair(cls, key_file: Path | None, info: ValidationInfo) -> Path | None:
+        return check_key_pair(key_file, info, "tls_certificate_file")
+
+    @field_validator("tls_client_ca_file")
+    @classmethod
+    def _has_a_certificate(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
+        if ca_file is not None and earlier(info, "tls_certificate_file") is None:
+            raise refused("wants tls_certificate_file and tls_key_file too: only TLS asks clients for certificates")
+        return ca_file
+
+    @field_validator("allowed_identities")
+    @classmethod
+    def _has_a_ca(cls, identities: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if identities is not None and earlier(info, "tls_client_ca_file") is None:
+            raise refused("wants tls_client_ca_file too: it says whose certificates prove an identity")
+        return identities
+
+    @field_validator("health_listen")
+    @classmethod
+    def _is_another_port(cls, health_listen: str, info: ValidationInfo) -> str:
+        # The system would not always say so: several workers may share a port, and then calls would go astray.
+        if health_listen and split_listen(health_listen)[1] == split_listen(earlier(info, "listen"))[1] != 0:
+            raise refused("wants another port than server.listen")
+        return health_listen

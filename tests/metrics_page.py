@@ -1,0 +1,149 @@
+"""What Prometheus reads from the bridge: GET /metrics, parsed by the library's own parser."""
+
+import http.client
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from bridge.telemetry.events import (
+    AttemptEnded,
+    CallEnded,
+    Draining,
+    Event,
+    Reloaded,
+    ReloadFailed,
+    Serving,
+    StateSampled,
+    WorkerEnded,
+    WorkerStarted,
+)
+from bridge.telemetry.metrics import Metrics, SupervisorMetrics
+
+PATIENCE_S = 20.0
+METHOD = "wallet.v1.WalletService/Terminate"
+SERVICE, RPC = METHOD.split("/")
+
+
+class Page:
+    """A page of metrics."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.families: dict[str, Metric] = {}
+        for family in text_string_to_metric_families(text):
+            assert family.name not in self.families, "a metric is there once"
+            self.families[family.name] = family
+
+    @property
+    def samples(self) -> Iterable[Sample]:
+        """Every line with a value."""
+        return (sample for family in self.families.values() for sample in family.samples)
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all lines with a value: histograms with their suffixes."""
+        return {sample.name for sample in self.samples}
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return the value of exactly this series."""
+        (found,) = (sample.value for sample in self.samples if (sample.name, sample.labels) == (name, labels))
+        return found
+
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """Return the values of a metric by one label, summed over the others; those that are 0 are left out."""
+        sums: dict[str, float] = {}
+        for sample in self.samples:
+            if sample.name == name and sample.value:
+                sums[sample.labels[label]] = sums.get(sample.labels[label], 0) + sample.value
+        return sums
+
+
+def get(address: str, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
+    """Return the HTTP status and the text of an answer."""
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def scrape(address: str) -> Page:
+    """Return the page at this address."""
+    status, text = get(address)
+    assert status == http.client.OK
+    return Page(text)
+
+
+def call(**facts: Any) -> CallEnded:
+    """Return the end of a Terminate that was OK, but for these facts."""
+    ended = CallEnded(service=SERVICE, method=RPC, provider_id=1, grpc_code="OK", duration_s=0.08)
+    return msgspec.structs.replace(ended, **facts)
+
+
+def failed(reason: str, outcome: str = "UNKNOWN", grpc_code: str = "UNKNOWN", **facts: Any) -> CallEnded:
+    """Return the end of a Terminate that failed."""
+    return call(grpc_code=grpc_code, reason=reason, outcome=outcome, **facts)
+
+
+def page_of(registry: CollectorRegistry) -> Page:
+    """Return what a scrape of this registry would read."""
+    return Page(generate_latest(registry).decode())
+
+
+def counted(*events: Event) -> Page:
+    """Count the events in a process of their own, so to speak, and return the page."""
+    registry = CollectorRegistry()
+    metrics = Metrics([METHOD], registry)
+    for event in events:
+        metrics(event)
+    return page_of(registry)
+
+
+def supervised(*events: Event) -> Page:
+    """Count the events as a supervisor and return the page."""
+    registry = CollectorRegistry()
+    metrics = SupervisorMetrics(registry)
+    for event in events:
+        metrics(event)
+    return page_of(registry)
+
+
+EVERY_EVENT: tuple[Event, ...] = (
+    Serving("127.0.0.1:50051", "https://wallet.example"),
+    CallEnded(
+        SERVICE,
+        RPC,
+        12345,
+        "OK",
+        0.08,
+        attempts=1,
+        http_status=200,
+        wallet_code=1,
+        request_id="r",
+        missing_fields=("balance",),
+        unknown_count=2,
+        queue_s=0.02,
+        is_detached=True,
+    ),
+    AttemptEnded(RPC, 1, 0.3, reason="WALLET_UNREACHABLE", cause="refused"),
+    AttemptEnded(RPC, 2, 0.08, http_status=200),
+    StateSampled(in_flight=3, queued=2, detached=1, connections=4, streams=5),
+    Reloaded("wallet.ca_file"),
+    ReloadFailed("wallet.providers.1.private_key_file", "wants the text of a UUID"),
+    Draining(5.0),
+)
+"""Each kind of event that a process which serves counts, such that every metric of it has a series."""
+
+WORKER_EVENTS: tuple[Event, ...] = (
+    WorkerStarted(1, 4711),
+    WorkerStarted(2, 4712),
+    WorkerEnded(1, 4711, -9, 0.0),
+    WorkerStarted(1, 4713),
+)
+"""The same for the supervisor."""

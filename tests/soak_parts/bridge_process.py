@@ -1,0 +1,95 @@
+"""The bridge of a soak: a real `bridge serve`, with metrics, keys in files, and its log at info in a file."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+
+from rotating_wallet import environment_with_files
+from soak_parts.callers import DEADLINE_DEFAULT_S, DEADLINE_MAX_S
+from soak_parts.ledger import FINGERPRINT_KEY
+from whole_path import PATIENCE_S
+
+MAX_IN_FLIGHT, MAX_QUEUED = 20, 5
+"""Fewer than there are callers: some calls wait, and now and then one is refused."""
+
+
+@dataclass(frozen=True)
+class BridgeProcess:
+    """A running bridge."""
+
+    process: asyncio.subprocess.Process
+    address: str
+    metrics_address: str
+    log: Path
+
+    async def stays(self) -> None:
+        """Wait for ever; raise RuntimeError when it ends."""
+        raise RuntimeError(f"the bridge has ended with {await self.process.wait()}; its log: {self.log}")
+
+    async def end(self) -> int:
+        """Tell it to drain, and return its exit code."""
+        self.process.terminate()
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.process.wait()
+
+    def troubles(self) -> Counter[str]:
+        """Count what its log must not hold: calls that failed by the bridge's own fault, and words of libraries."""
+        found: Counter[str] = Counter()
+        with self.log.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if '"BRIDGE_FAULT"' in line or '"logger"' in line or not line.startswith("{"):
+                    found[_kind(line)] += 1
+        return found
+
+
+def _kind(line: str) -> str:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line.strip()
+    return " ".join(str(said[name]) for name in ("logger", "event", "reason", "fault", "exception") if name in said)
+
+
+@asynccontextmanager
+async def bridge_process(wallet_url: str, folder: Path) -> AsyncIterator[BridgeProcess]:
+    """Run a bridge for this wallet until it serves, with the keys in files of this folder; kill what is left of it."""
+    address, metrics_address = _free_address(), _free_address()
+    settings = {
+        "SERVER__LISTEN": address,
+        "SERVER__MAX_IN_FLIGHT": str(MAX_IN_FLIGHT),
+        "SERVER__MAX_QUEUED": str(MAX_QUEUED),
+        "TELEMETRY__METRICS_LISTEN": metrics_address,
+        "TELEMETRY__LOG_LEVEL": "info",
+        "TELEMETRY__FINGERPRINT_KEY": FINGERPRINT_KEY,
+        "WALLET__DEADLINE_DEFAULT_S": str(DEADLINE_DEFAULT_S),
+        "WALLET__DEADLINE_MAX_S": str(DEADLINE_MAX_S),
+    }
+    log = folder / "bridge.log"
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bridge", "serve"),
+            env={**os.environ, **environment_with_files(wallet_url, folder, settings)},
+            stderr=stderr,
+        )
+    try:
+        async with asyncio.timeout(PATIENCE_S), grpc.aio.insecure_channel(address) as channel:
+            await channel.channel_ready()
+        yield BridgeProcess(process, address, metrics_address, log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def _free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"

@@ -1,0 +1,306 @@
+"""Who is admitted, who waits, who is refused: one case after the other, and then everything in any order."""
+
+import asyncio
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bridge.admission import RETRY_AFTER_S, Admission
+from bridge.deadline import MINIMUM_S, Deadline
+from bridge.errors import BridgeDraining, BridgeOverloaded
+from whole_path import PATIENCE_S
+
+AMPLE = Deadline.after(3600)
+
+
+def over() -> Deadline:
+    """Return a deadline that is not over, but leaves no time for sending anything."""
+    return Deadline.after(MINIMUM_S)
+
+
+class Line:
+    """Calls that wait before an Admission, by their names, and who of them was admitted, in that order."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admitted: list[str] = []
+        self._admission = admission
+
+    async def join(self, name: str, deadline: Deadline = AMPLE) -> asyncio.Task[None]:
+        """Let a call join the line; return when it waits."""
+        assert not self._admission.enter()
+        task = asyncio.create_task(self._wait(name, deadline))
+        await asyncio.sleep(0)
+        return task
+
+    async def _wait(self, name: str, deadline: Deadline) -> None:
+        await self._admission.wait(deadline)
+        self.admitted.append(name)
+
+
+async def turns() -> None:
+    """Let everybody go on who can: a time-out and a cancel need a few turns of the loop."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def full(max_in_flight: int = 1, max_queued: int = 2) -> Admission:
+    """Return one that has admitted all that it may."""
+    admission = Admission(max_in_flight, max_queued)
+    assert all(admission.enter() for _ in range(max_in_flight))
+    return admission
+
+
+async def is_idle(admission: Admission) -> bool:
+    """Say whether `idle` returns now."""
+    waiting = asyncio.create_task(admission.idle())
+    await turns()
+    return not waiting.cancel()
+
+
+# --- one case after the other -----------------------------------------------------------------------------------
+
+
+def test_bounds() -> None:
+    """So many are admitted at once and not one more, and each that leaves makes room for one."""
+    admission = full(max_in_flight=3)
+    assert (admission.count, admission.enter()) == (3, False)
+    admission.leave()
+    assert (admission.count, admission.enter()) == (2, True)
+
+
+async def test_line_is_served_in_order() -> None:
+    """Those in line are admitted in the order in which they came, one for each that leaves."""
+    admission = full()
+    line = Line(admission)
+    await line.join("first")
+    await line.join("second")
+    admission.leave()
+    await turns()
+    assert (line.admitted, admission.count, admission.queued) == (["first"], 1, 1)
+    admission.leave()
+    await turns()
+    assert (line.admitted, admission.count, admission.queued) == (["first", "second"], 1, 0)
+
+
+async def test_nobody_overtakes() -> None:
+    """Who comes when a place was just given to the first in line does not get it."""
+    admission = full()
+    line = Line(admission)
+    await line.join("first")
+    admission.leave()
+    assert not admission.enter()
+
+
+@pytest.mark.parametrize("max_queued", [0, 2])
+async def test_a_full_line_refuses(max_queued: int) -> None:
+    """Who finds the line full is told so at once, with the time after which to come again."""
+    admission = full(max_queued=max_queued)
+    line = Line(admission)
+    waiting = [await line.join(str(number)) for number in range(max_queued)]
+    with pytest.raises(BridgeOverloaded) as refused:
+        admission.enter()
+    assert (refused.value.retry_after_s, refused.value.cause) == (RETRY_AFTER_S, "")
+    for task in waiting:
+        task.cancel()
+
+
+async def test_cancel_in_line_frees_the_place() -> None:
+    """Who is cancelled leaves the line: another one may join, and the one behind is next."""
+    admission = full(max_queued=2)
+    line = Line(admission)
+    cancelled = await line.join("cancelled")
+    await line.join("behind")
+    cancelled.cancel()
+    await turns()
+    assert (cancelled.cancelled(), admission.queued, admission.count) == (True, 1, 1)
+    await line.join("another")
+    admission.leave()
+    await turns()
+    assert line.admitted == ["behind"]
+
+
+@pytest.mark.parametrize("turn_first", [True, False], ids=["turn first", "cancel first"])
+async def test_a_turn_and_a_cancel_at_once(*, turn_first: bool) -> None:
+    """The turn of one who is cancelled at that moment goes to the one behind."""
+    admission = full()
+    line = Line(admission)
+    cancelled = await line.join("cancelled")
+    await line.join("behind")
+    actions = (admission.leave, cancelled.cancel)
+    for action in actions if turn_first else reversed(actions):
+        action()
+    await turns()
+    assert (cancelled.cancelled(), line.admitted, admission.count) == (True, ["behind"], 1)
+
+
+async def test_deadline_in_line() -> None:
+    """Who could no longer be sent in time is refused, told that it was in line, and holds no place any more."""
+    admission = full()
+    waiting = await Line(admission).join("late", over())
+    with pytest.raises(BridgeOverloaded) as refused:
+        await waiting
+    assert (refused.value.cause, refused.value.retry_after_s) == ("queue", RETRY_AFTER_S)
+    assert (admission.count, admission.queued) == (1, 0)
+
+
+async def test_a_turn_and_a_deadline_at_once() -> None:
+    """A turn that comes together with the end of the time goes to the one behind."""
+    admission = full()
+    line = Line(admission)
+    late = await line.join("late", over())
+    await line.join("behind")
+    admission.leave()
+    await turns()
+    assert isinstance(late.exception(), BridgeOverloaded)
+    assert (line.admitted, admission.count) == (["behind"], 1)
+
+
+async def test_refusing() -> None:
+    """Once it refuses, nobody new comes in; those in line are still served, and whoever leaves makes room for them."""
+    admission = full()
+    line = Line(admission)
+    await line.join("in line")
+    admission.refuse()
+    with pytest.raises(BridgeDraining):
+        admission.enter()
+    admission.leave()
+    await turns()
+    assert (line.admitted, admission.count) == (["in line"], 1)
+    admission.leave()
+    with pytest.raises(BridgeDraining):
+        admission.enter()
+
+
+async def test_idle() -> None:
+    """Idle is who has nobody admitted and nobody in line: not between a call that leaves and the one that follows."""
+    admission = Admission(max_in_flight=1)
+    assert await is_idle(admission)
+    assert admission.enter()
+    await Line(admission).join("in line")
+    waiting = asyncio.create_task(admission.idle())
+    await turns()
+    admission.leave()
+    await turns()
+    assert not waiting.done()
+    admission.leave()
+    await asyncio.wait_for(waiting, PATIENCE_S)
+    assert await is_idle(admission)
+
+
+# --- everything in any order ------------------------------------------------------------------------------------
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Calls come, leave, are cancelled and run out of time, with and without a turn of the loop in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.line: dict[int, asyncio.Task[None]] = {}
+        """Those that wait, or that have not run since they came or got their turn, by their number."""
+        self.holders = 0
+        """Those that were admitted and know it."""
+        self.latest = 0
+        self.latest_admitted = 0
+        self.refuses = False
+
+    @initialize(max_in_flight=st.integers(1, 3), max_queued=st.integers(0, 4))
+    def begin(self, max_in_flight: int, max_queued: int) -> None:
+        """Choose the bounds."""
+        self.max_in_flight, self.max_queued = max_in_flight, max_queued
+        self.admission = Admission(max_in_flight, max_queued)
+
+    @rule(is_late=st.booleans())
+    def come(self, *, is_late: bool) -> None:
+        """Let a call come."""
+        self.latest += 1
+        self.line[self.latest] = self.loop.create_task(self.call(over() if is_late else AMPLE))
+        self.let_run(1)
+
+    async def call(self, deadline: Deadline) -> None:
+        """Come in as a call does, which may be at once, later or never."""
+        count, queued = self.admission.count, self.admission.queued
+        try:
+            is_admitted = self.admission.enter()
+        except BridgeOverloaded:
+            assert (count, queued) == (self.max_in_flight, self.max_queued)
+            raise
+        assert not self.refuses
+        assert is_admitted == (count < self.max_in_flight)
+        if not is_admitted:
+            assert queued < self.max_queued
+            await self.admission.wait(deadline)
+
+    @precondition(lambda self: self.holders)
+    @rule()
+    def leave(self) -> None:
+        """End a call that was admitted."""
+        self.holders -= 1
+        self.admission.leave()
+
+    @precondition(lambda self: self.line)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """Let a caller leave whose call waits, or has just got its turn."""
+        self.line[data.draw(st.sampled_from(sorted(self.line)))].cancel()
+
+    @rule(turns=st.integers(1, 5))
+    def let_run(self, turns: int) -> None:
+        """Let the loop turn."""
+        for _ in range(turns):
+            self.loop.run_until_complete(asyncio.sleep(0))
+        for number, task in list(self.line.items()):
+            if task.done():
+                del self.line[number]
+                self.note_end(number, task)
+
+    def note_end(self, number: int, task: asyncio.Task[None]) -> None:
+        """See whether a call came in."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            assert number > self.latest_admitted, "it was overtaken"
+            self.latest_admitted = number
+            self.holders += 1
+        else:
+            assert isinstance(error, BridgeOverloaded | BridgeDraining)
+
+    @precondition(lambda self: not self.refuses)
+    @rule(really=st.sampled_from((False, False, False, True)))
+    def refuse(self, *, really: bool) -> None:
+        """Refuse whoever comes from now on."""
+        if really:
+            self.admission.refuse()
+            self.refuses = True
+
+    @rule()
+    def settle(self) -> None:
+        """Let all go on that can: each is counted where it is, and idle is told rightly."""
+        self.let_run(6)
+        assert (self.admission.count, self.admission.queued) == (self.holders, len(self.line))
+        assert self.loop.run_until_complete(is_idle(self.admission)) == (not self.holders and not self.line)
+
+    @invariant()
+    def is_bounded(self) -> None:
+        """See that the bounds hold at every moment, and that nobody waits while there is room."""
+        assert self.holders <= self.admission.count <= self.max_in_flight
+        assert self.admission.queued <= self.max_queued
+        assert not self.admission.queued or self.admission.count == self.max_in_flight
+
+    def teardown(self) -> None:
+        """Let everybody leave: all who waited are served, and nothing is left."""
+        if hasattr(self, "admission"):
+            self.let_run(6)
+            while self.holders:
+                self.leave()
+                self.let_run(6)
+            assert (self.admission.count, self.admission.queued, self.line) == (0, 0, {})
+            self.settle()
+        self.loop.close()
+
+
+AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
+TestAnyOrder = AnyOrder.TestCase

@@ -1,0 +1,222 @@
+"""Keys that are changed: two generations, and whichever the wallet wants at the moment, no call fails."""
+
+from collections.abc import Sequence
+from copy import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.errors import BridgeError, ProviderNotConfigured, WalletAuthRejected, WalletInconsistent, WalletRejected
+from bridge.outcome import GrpcCode, WalletFacts
+from bridge.signing import Credentials, Generations, Keyring, may_be_about_keys
+
+OLD, NEW, WRONG = (Credentials(7, name, f"{name}-private-key") for name in ("old", "new", "wrong"))
+
+
+def rotating(*accepted: Credentials) -> Generations:
+    """Return old and new credentials of which the wallet has accepted these, in this order, since the replacement."""
+    generations = Generations(OLD)
+    generations.replace(NEW)
+    for credentials in accepted:
+        generations.accepted(credentials)
+    return generations
+
+
+def tries(generations: Generations, *rejected: Credentials) -> list[Credentials]:
+    """Return all that a call is signed with, one after the other, if the wallet rejects it every time."""
+    signed = [*rejected] or [generations.preferred]
+    while (credentials := generations.instead_of(signed)) is not None:
+        signed.append(credentials)
+    return signed
+
+
+@pytest.mark.parametrize("other", [Credentials(8, "old", "old-private-key"), NEW, Credentials(7, "old", "x"), "old"])
+def test_other_credentials_are_not_equal(other: object) -> None:
+    """Provider, access key and private key make credentials what they are."""
+    assert other != OLD
+
+
+def test_the_same_credentials_are_equal() -> None:
+    """Keys that were read twice are the same keys."""
+    again = Credentials(7, "old", "old-private-key")
+    assert (again, hash(again)) == (OLD, hash(OLD))
+
+
+def test_without_a_replacement_there_is_one_try() -> None:
+    """With one generation a call that the wallet rejects is rejected."""
+    assert tries(Generations(OLD)) == [OLD]
+
+
+def test_the_newest_is_preferred() -> None:
+    """After a replacement the next call is signed with the new credentials."""
+    keyring = Keyring([OLD])
+    keyring.replace(NEW)
+    assert keyring.credentials(7) is NEW
+
+
+def test_only_its_own_provider_is_replaced() -> None:
+    """A replacement changes nothing for another provider, and makes no provider that was not configured."""
+    other = Credentials(9, "a", "b")
+    keyring = Keyring([OLD, other])
+    keyring.replace(NEW)
+    assert keyring.credentials(9) is other
+    with pytest.raises(ProviderNotConfigured):
+        keyring.replace(Credentials(8, "a", "b"))
+
+
+TRIES: dict[str, tuple[Generations, Sequence[Credentials], Sequence[Credentials]]] = {
+    # The third try: the wallet may have switched between the first two.
+    "newest preferred": (rotating(), [], [NEW, OLD, NEW]),
+    "older preferred": (rotating(OLD), [], [OLD, NEW]),
+    "newest accepted": (rotating(NEW), [], [NEW, OLD, NEW]),
+    "signed before the replacement": (rotating(), [OLD], [OLD, NEW]),
+    "signed before another replacement": (rotating(), [WRONG], [WRONG, NEW, OLD, NEW]),
+    "signed before it had settled": (Generations(NEW), [OLD], [OLD, NEW]),
+}
+
+
+@pytest.mark.parametrize(("generations", "rejected", "expected"), TRIES.values(), ids=TRIES)
+def test_what_a_rejected_call_is_signed_with(
+    generations: Generations, rejected: Sequence[Credentials], expected: Sequence[Credentials]
+) -> None:
+    """A call that is always rejected is tried with both generations, ends with the newest, and ends."""
+    assert tries(generations, *rejected) == expected
+
+
+@pytest.mark.parametrize("accepted", [[OLD], [NEW], [OLD, NEW], [NEW, OLD]])
+def test_what_the_wallet_accepted_last_is_preferred(accepted: list[Credentials]) -> None:
+    """The next call goes right at the first try, whichever side has switched."""
+    assert rotating(*accepted).preferred is accepted[-1]
+
+
+@pytest.mark.parametrize("generations", [rotating(WRONG), Generations(NEW)], ids=["rotating", "one generation"])
+def test_what_is_gone_is_not_preferred_again(generations: Generations) -> None:
+    """The late answer to a call that was signed with a forgotten generation brings it back in no way."""
+    generations.accepted(WRONG)
+    assert (generations.preferred, generations.newest) == (NEW, NEW)
+
+
+REPLACEMENTS: dict[str, tuple[Generations, Credentials, tuple[Credentials, Credentials | None]]] = {
+    "first": (Generations(OLD), NEW, (NEW, OLD)),
+    "the same": (Generations(OLD), OLD, (OLD, None)),
+    "the same while rotating": (rotating(), NEW, (NEW, OLD)),
+    "the same, accepted, while rotating": (rotating(NEW), NEW, (NEW, OLD)),
+    # Keys that never worked are no loss; those that worked are.
+    "of one never accepted": (rotating(), WRONG, (WRONG, OLD)),
+    "of one not accepted yet": (rotating(OLD), WRONG, (WRONG, OLD)),
+    "of one accepted": (rotating(NEW), WRONG, (WRONG, NEW)),
+    "back, before it was accepted": (rotating(OLD), OLD, (OLD, None)),
+    "back, after it was accepted": (rotating(NEW), OLD, (OLD, NEW)),
+}
+
+
+@pytest.mark.parametrize(("generations", "credentials", "expected"), REPLACEMENTS.values(), ids=REPLACEMENTS)
+def test_a_replacement_keeps_what_the_wallet_accepted_last(
+    generations: Generations, credentials: Credentials, expected: tuple[Credentials, Credentials | None]
+) -> None:
+    """New credentials come to the front; beside them stay those that are known to work."""
+    generations = copy(generations)  # a case stays as it is
+    generations.replace(credentials)
+    assert (generations.newest, generations.older) == expected
+
+
+SETTLING: dict[str, tuple[Sequence[Credentials], Sequence[Credentials], Credentials | None]] = {
+    "nothing accepted": ([], [], OLD),
+    "only the older": ([OLD], [OLD], OLD),
+    "only the newest": ([NEW], [NEW], None),
+    "the newest, then silence": ([NEW], [], None),
+    "the older at first": ([OLD, NEW], [NEW], None),
+    "the older at last": ([NEW], [NEW, OLD], OLD),
+    # Several machines of the wallet need not switch at once.
+    "both at last": ([NEW], [OLD, NEW], OLD),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "older"), SETTLING.values(), ids=SETTLING)
+def test_a_rotation_settles(
+    before: Sequence[Credentials], after: Sequence[Credentials], older: Credentials | None
+) -> None:
+    """The older generation goes after an interval in which the wallet did not need it, once the newest has worked."""
+    keyring = Keyring([OLD])
+    keyring.replace(NEW)
+    generations = keyring.generations(7)
+    for accepted in (before, after):
+        for credentials in accepted:
+            generations.accepted(credentials)
+        assert generations.older is OLD
+        keyring.settle()
+    assert generations.older is older
+
+
+FACTS = {status: WalletFacts(http_status=status, code=9) for status in (200, 401, 403, 404, 503)}
+ABOUT_KEYS: dict[str, tuple[BridgeError, bool]] = {
+    "401": (WalletAuthRejected(wallet=FACTS[401]), True),
+    "403": (WalletAuthRejected(wallet=FACTS[403]), True),
+    "403 with a code that the operator mapped": (
+        WalletRejected(wallet=FACTS[403], grpc_code=GrpcCode.INTERNAL, reason="KEY_UNKNOWN"),
+        True,
+    ),
+    "404": (WalletRejected(wallet=FACTS[404]), False),
+    # Of what contradicts itself, nobody knows whether it was carried out.
+    "401 with status true": (WalletInconsistent(wallet=FACTS[401]), False),
+}
+
+
+@pytest.mark.parametrize(("error", "expected"), ABOUT_KEYS.values(), ids=ABOUT_KEYS)
+def test_which_failures_may_be_about_keys(error: BridgeError, expected: bool) -> None:  # noqa: FBT001 - a case
+    """Only a no of the wallet itself, with 401 or 403, is worth another signature: nothing else is safe to repeat."""
+    assert may_be_about_keys(error) is expected
+
+
+class CallOfModel:
+    """A call on its way: signed, judged by the wallet, heard of, and perhaps signed again."""
+
+    def __init__(self, generations: Generations) -> None:
+        self.generations = generations
+        self.signed = [generations.preferred]
+        self.judged: bool | None = None
+        self.is_over = False
+
+    def step(self, wanted: Credentials) -> None:
+        """Let the wallet, which wants these credentials now, judge the call; or let the bridge hear the verdict."""
+        if self.judged is None:
+            self.judged = self.signed[-1] == wanted
+        elif self.judged:
+            self.generations.accepted(self.signed[-1])
+            self.is_over = True
+        else:
+            credentials = self.generations.instead_of(self.signed)
+            assert credentials is not None, "the call has failed"
+            self.signed.append(credentials)
+            self.judged = None
+
+
+MOVES = st.sampled_from(["begin", "step", "step", "step", "wrong", "replace", "switch", "settle"])
+
+
+@given(st.lists(st.tuples(MOVES, st.integers(0, 100)), max_size=60))
+def test_no_call_fails_in_any_rotation(moves: list[tuple[str, int]]) -> None:
+    """However calls, replacement and the wallet's switch interleave, no call fails, nor needs many tries.
+
+    The wallet wants one key, and from some moment after the replacement only the other. Wrong keys may come before.
+    """
+    generations, wanted, calls = Generations(OLD), OLD, list[CallOfModel]()
+    for move, number in moves:
+        waiting = [call for call in calls if not call.is_over]
+        if move == "begin":
+            calls.append(CallOfModel(generations))
+        elif move == "step" and waiting:
+            waiting[number % len(waiting)].step(wanted)
+        elif move == "wrong" and generations.newest != NEW:
+            generations.replace(Credentials(7, f"wrong {number}", "x"))
+        elif move == "replace":
+            generations.replace(NEW)
+        elif move == "switch" and generations.newest == NEW:
+            wanted = NEW
+        elif move == "settle" and not waiting:  # an interval lasts longer than any call
+            generations.settle()
+    for call in calls:
+        while not call.is_over:
+            call.step(wanted)
+    assert all(call.signed.count(credentials) <= 2 for call in calls for credentials in call.signed)

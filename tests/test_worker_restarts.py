@@ -1,0 +1,164 @@
+"""Workers without a bridge in them: when successors start, and what becomes of processes that do not do their part."""
+
+import asyncio
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+import pytest
+
+from bridge.telemetry.events import Event, WorkerEnded, WorkerStarted
+from bridge.worker_process import WorkerProcess
+from bridge.workers import RESTART_FIRST_S, RESTART_MAX_S, SETTLED_S, RestartDelay, Workers, WorkersError
+
+SERVE = "import signal, socket, sys; line = socket.socket(fileno=int(sys.argv[1])); line.send(b'serving'); "
+OBEDIENT = SERVE + "line.recv(1)"
+FAILING_AT_THE_END = SERVE + "line.recv(1); sys.exit(3)"
+SIGNALLED = SERVE + "line.recv(1); signal.raise_signal(signal.SIGTERM)"
+DEAF = SERVE + "signal.pause()"
+FAILING_AT_THE_START = "raise SystemExit(3)"
+
+
+def test_a_first_end_has_no_delay() -> None:
+    """Whatever ended a worker, and however young it was: its successor starts at once."""
+    assert RestartDelay().next_s(lived_s=0) == 0
+
+
+def test_delays_grow() -> None:
+    """Each has twice the limit of the last one, up to the longest, and is at least half of its limit."""
+    delay = RestartDelay()
+    limits_s = [0.0, *(RESTART_FIRST_S * 2**number for number in range(6)), *[RESTART_MAX_S] * 2000]
+    for limit_s in limits_s:
+        assert limit_s / 2 <= delay.next_s(lived_s=1) <= limit_s
+
+
+def test_delays_differ() -> None:
+    """Workers that end together do not start together for ever."""
+    delays = [RestartDelay() for _ in range(100)]
+    assert len({delay.next_s(0) + delay.next_s(0) for delay in delays}) > 50
+
+
+def test_a_settled_worker_starts_over() -> None:
+    """After a worker that lived for a minute, delays begin at 0 again."""
+    delay = RestartDelay()
+    delays_s = [delay.next_s(lived_s) for lived_s in (0, 0, 0, SETTLED_S, 0)]
+    assert [delay_s > 0 for delay_s in delays_s] == [False, True, True, False, True]
+    assert delays_s[4] <= RESTART_FIRST_S
+
+
+# --- processes --------------------------------------------------------------------------------------------------
+
+
+EventT = TypeVar("EventT")
+
+
+class Events(asyncio.Queue[Event]):
+    """What was emitted, and can be waited for."""
+
+    async def until(self, kind: type[EventT]) -> EventT:
+        """Return the next event of a kind."""
+        while True:
+            if isinstance(event := await self.get(), kind):
+                return event
+
+
+def starting(script: str) -> Callable[[], Awaitable[WorkerProcess]]:
+    """Return what starts a worker that runs this script."""
+    return partial(WorkerProcess.start, [sys.executable, "-S", "-c", script], os.environ)
+
+
+@asynccontextmanager
+async def kept(workers: Workers) -> AsyncIterator[None]:
+    """Replace workers that end for as long as the context lasts; then end all."""
+    keeping = asyncio.create_task(workers.keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        assert await workers.drain(longest_s=20)
+
+
+@pytest.mark.parametrize(
+    ("script", "all_well"),
+    [(OBEDIENT, True), (SIGNALLED, True), (FAILING_AT_THE_END, False)],
+    ids=["ends with 0", "ends by SIGTERM", "ends with 3"],
+)
+async def test_drain_says_how_workers_ended(script: str, *, all_well: bool) -> None:
+    """An exit code tells of a fault, but not of the signal that a service manager sends to all processes."""
+    workers = Workers(2, starting(script), Events().put_nowait, lambda _pid: None)
+    await workers.start()
+    assert await workers.drain(longest_s=20) is all_well
+
+
+async def test_a_worker_that_does_not_leave_is_killed() -> None:
+    """A drain has an end, also when a worker does not hear, or is stuck."""
+    events = Events()
+    workers = Workers(1, starting(DEAF), events.put_nowait, lambda _pid: None)
+    await workers.start()
+    started = await events.until(WorkerStarted)
+    assert await workers.drain(longest_s=0.01) is False
+    with pytest.raises(ProcessLookupError):
+        os.kill(started.pid, 0)
+
+
+async def test_a_first_start_that_fails() -> None:
+    """The first worker starts alone: what is wrong with all of them is said by one."""
+    events, gone = Events(), list[int]()
+    workers = Workers(3, starting(FAILING_AT_THE_START), events.put_nowait, gone.append)
+    with pytest.raises(WorkersError, match=r"^worker 1 has ended with exit code 3 before it served$"):
+        await workers.start()
+    assert [events.get_nowait()] == [WorkerStarted(worker=1, pid=gone[0])]
+    assert events.empty()
+    assert await workers.drain(longest_s=20) is True
+
+
+async def test_a_successor_waits_for_its_time() -> None:
+    """The second in a row is started when its delay is over, and no earlier."""
+    scripts = iter([OBEDIENT, FAILING_AT_THE_START, OBEDIENT])
+    times_s: list[float] = []
+    events = Events()
+
+    def emit(event: Event) -> None:
+        times_s.append(time.monotonic())
+        events.put_nowait(event)
+
+    async def start() -> WorkerProcess:
+        return await starting(next(scripts))()
+
+    workers = Workers(1, start, emit, lambda _pid: None)
+    await workers.start()
+    async with kept(workers):
+        os.kill((await events.until(WorkerStarted)).pid, signal.SIGKILL)
+        await events.until(WorkerEnded)
+        ended = await events.until(WorkerEnded)
+        await events.until(WorkerStarted)
+    assert 0 < ended.restart_s <= times_s[-1] - times_s[-2]
+
+
+async def test_a_start_that_the_system_refuses() -> None:
+    """Without memory or process ids there is no successor now; it is tried again."""
+    attempts = []
+
+    async def start() -> WorkerProcess:
+        attempts.append("start")
+        if len(attempts) == 2:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return await starting(OBEDIENT)()
+
+    events, gone = Events(), list[int]()
+    workers = Workers(1, start, events.put_nowait, gone.append)
+    await workers.start()
+    first = await events.until(WorkerStarted)
+    async with kept(workers):
+        os.kill(first.pid, signal.SIGKILL)
+        assert await events.until(WorkerEnded) == WorkerEnded(1, first.pid, exit_code=-signal.SIGKILL, restart_s=0)
+        assert gone == [first.pid]
+        assert await events.until(WorkerStarted) != first
+        assert len(attempts) == 3

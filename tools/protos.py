@@ -1,6 +1,7 @@
 """Where the protos and their imports are, and how protoc is called. Shared by the tools in this folder."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from google.api import annotations_pb2
@@ -17,8 +18,9 @@ def sources() -> list[str]:
     return sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.rglob("*.proto"))
 
 
-def compile_protos(*outputs: str) -> None:
-    """Run protoc over every proto of ours with these output arguments; exit with its code if it fails."""
-    arguments = ["protoc", *(f"--proto_path={folder}" for folder in INCLUDES), *outputs, *sources()]
+def compile_protos(*outputs: str, extra_sources: Sequence[str] = ()) -> None:
+    """Run protoc over every proto of ours, and these of others, with these outputs; exit with its code if it fails."""
+    includes = (f"--proto_path={folder}" for folder in INCLUDES)
+    arguments = ["protoc", *includes, *outputs, *sources(), *extra_sources]
     if code := protoc.main(arguments):
         sys.exit(code)

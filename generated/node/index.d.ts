@@ -1,0 +1,5 @@
+export { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "./lib/google/rpc/error_details";
+export { Status } from "./lib/google/rpc/status";
+export { Decimal } from "./lib/google/type/decimal";
+export { Outcome, WalletError } from "./lib/wallet/v1/wallet_error";
+export { TerminateRequest, TerminateResponse, WalletServiceClient } from "./lib/wallet/v1/wallet_service";

@@ -1,0 +1,113 @@
+package wallet.sample;
+
+import com.google.gson.Gson;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RequestInfo;
+import com.google.rpc.RetryInfo;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Map;
+import wallet.v1.TerminateRequest;
+import wallet.v1.TerminateResponse;
+import wallet.v1.WalletError;
+
+/** Runs the cases of cases.json and prints what each ends with, as the samples in all languages do. */
+public final class Main {
+  // Not System.out: its encoding is the machine's, and its line separator too.
+  private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+
+  /** One case, as it stands in the file. */
+  private static final class Case {
+    String name;
+    String bridge;
+    String config;
+    String token;
+    String playerId;
+    String siteId;
+    String providerId;
+    String gameId;
+    String currency;
+    long deadlineMs;
+  }
+
+  /** Usage: Main FOLDER, where run.py has written cases.json, bridges.json and the service configs. */
+  public static void main(String[] arguments) throws IOException {
+    Path folder = Path.of(arguments[0]);
+    Map<?, ?> bridges = new Gson().fromJson(Files.readString(folder.resolve("bridges.json")), Map.class);
+    for (Case one : new Gson().fromJson(Files.readString(folder.resolve("cases.json")), Case[].class)) {
+      run(one, (String) bridges.get(one.bridge), Files.readString(folder.resolve(one.config + ".json")));
+    }
+  }
+
+  private static void run(Case one, String address, String config) {
+    TerminateRequest request =
+        TerminateRequest.newBuilder()
+            .setToken(one.token)
+            .setPlayerId(Long.parseUnsignedLong(one.playerId))
+            .setSiteId(Long.parseUnsignedLong(one.siteId))
+            .setProviderId(Long.parseUnsignedLong(one.providerId))
+            .setGameId(one.gameId)
+            .setCurrency(one.currency)
+            .build();
+    OUT.printf("# %s\n", one.name);
+    try (WalletCaller caller = new WalletCaller(address, config)) {
+      print(caller.terminate(request, Duration.ofMillis(one.deadlineMs)));
+    } catch (WalletCaller.Failure failure) {
+      print(failure);
+    }
+  }
+
+  private static void print(TerminateResponse response) {
+    OUT.printf(
+        "OK code=%s token=%s player_id=%s site_id=%s provider_id=%s game_id=%s balance=%s\n-> %s\n",
+        Long.toUnsignedString(response.getCode()),
+        response.getToken(),
+        Long.toUnsignedString(response.getPlayerId()),
+        Long.toUnsignedString(response.getSiteId()),
+        Long.toUnsignedString(response.getProviderId()),
+        response.getGameId(),
+        response.hasBalance() ? response.getBalance().getValue() : "-",
+        WalletCaller.Next.DONE);
+  }
+
+  private static void print(WalletCaller.Failure failure) {
+    WalletError wallet = failure.wallet.orElse(WalletError.getDefaultInstance());
+    ErrorInfo info = failure.info.orElse(ErrorInfo.getDefaultInstance());
+    OUT.printf(
+        "%s %s outcome=%s code=%s http_status=%d attempts=%d\n",
+        failure.code,
+        wallet.getReason(),
+        wallet.getOutcome(),
+        wallet.hasCode() ? Long.toUnsignedString(wallet.getCode()) : "-",
+        wallet.getHttpStatus(),
+        wallet.getAttempts());
+    OUT.printf(
+        "   domain=%s cause=%s retry_after_ms=%s request_id=%s\n",
+        text(info.getDomain()),
+        text(info.getMetadataOrDefault("cause", "")),
+        failure.retry.map(Main::millis).orElse("-"),
+        requestId(failure, wallet));
+    OUT.printf("-> %s\n", failure.next());
+  }
+
+  private static String millis(RetryInfo retry) {
+    Duration delay = Duration.ofSeconds(retry.getRetryDelay().getSeconds(), retry.getRetryDelay().getNanos());
+    return String.valueOf(delay.toMillis());
+  }
+
+  private static String requestId(WalletCaller.Failure failure, WalletError wallet) {
+    String told = failure.request.map(RequestInfo::getRequestId).orElse("");
+    if (!told.equals(wallet.getRequestId())) {
+      return "differs";
+    }
+    return told.isEmpty() ? "-" : "given";
+  }
+
+  private static String text(String value) {
+    return value.isEmpty() ? "-" : value;
+  }
+}

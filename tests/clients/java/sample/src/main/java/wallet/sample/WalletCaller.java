@@ -1,0 +1,113 @@
+package wallet.sample;
+
+import com.google.gson.Gson;
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.Message;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RequestInfo;
+import com.google.rpc.RetryInfo;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
+import java.time.Duration;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import wallet.v1.Outcome;
+import wallet.v1.TerminateRequest;
+import wallet.v1.TerminateResponse;
+import wallet.v1.WalletError;
+import wallet.v1.WalletServiceGrpc;
+
+/** How a game service in Java calls Terminate: one channel, a deadline, and a decision by the outcome. */
+final class WalletCaller implements AutoCloseable {
+  private final ManagedChannel channel;
+
+  /** Opens one channel, to be kept and shared by the whole service. In production: TlsChannelCredentials. */
+  @SuppressWarnings("unchecked")
+  WalletCaller(String address, String serviceConfig) {
+    channel =
+        Grpc.newChannelBuilder("dns:///" + address, InsecureChannelCredentials.create())
+            .defaultServiceConfig(new Gson().fromJson(serviceConfig, Map.class))
+            .build();
+  }
+
+  /** What the game service does after a call. */
+  enum Next {
+    /** The wallet has confirmed that the token is deactivated. */
+    DONE,
+    /** Nothing happened: the same call again, later. */
+    REPEAT,
+    /** Nothing happened, and nothing will before the cause is mended. */
+    MEND,
+    /** The token may be alive or dead: find out, or repeat Terminate deliberately. */
+    CHECK
+  }
+
+  /** Everything that a failed call tells. What the bridge did not send is empty. */
+  static final class Failure extends Exception {
+    final Status.Code code;
+    final Optional<WalletError> wallet;
+    final Optional<ErrorInfo> info;
+    final Optional<RequestInfo> request;
+    final Optional<RetryInfo> retry;
+
+    private Failure(StatusRuntimeException error) {
+      super(error);
+      code = error.getStatus().getCode();
+      // Empty of details where there is no grpc-status-details-bin.
+      com.google.rpc.Status status = StatusProto.fromThrowable(error);
+      wallet = detail(status, WalletError.class);
+      info = detail(status, ErrorInfo.class);
+      request = detail(status, RequestInfo.class);
+      retry = detail(status, RetryInfo.class);
+    }
+
+    /** Decides by the outcome first. A failure without details comes from a library or a proxy: nothing is certain. */
+    Next next() {
+      switch (wallet.map(WalletError::getOutcome).orElse(Outcome.OUTCOME_UNKNOWN)) {
+        case OUTCOME_NOT_PROCESSED:
+          return Next.REPEAT;
+        case OUTCOME_NOT_SENT:
+        case OUTCOME_REJECTED:
+          // retry says how long to wait.
+          return code == Status.Code.UNAVAILABLE || retry.isPresent() ? Next.REPEAT : Next.MEND;
+        default:
+          return Next.CHECK;
+      }
+    }
+
+    private static <T extends Message> Optional<T> detail(com.google.rpc.Status status, Class<T> kind) {
+      for (Any packed : status.getDetailsList()) {
+        if (packed.is(kind)) {
+          try {
+            return Optional.of(packed.unpack(kind));
+          } catch (InvalidProtocolBufferException error) {
+            return Optional.empty();
+          }
+        }
+      }
+      return Optional.empty();
+    }
+  }
+
+  /** Ends a session. Ids are long with the bits of a uint64: Long.parseUnsignedLong, Long.toUnsignedString. */
+  TerminateResponse terminate(TerminateRequest request, Duration deadline) throws Failure {
+    try {
+      return WalletServiceGrpc.newBlockingStub(channel)
+          .withDeadlineAfter(deadline.toMillis(), TimeUnit.MILLISECONDS)
+          .terminate(request);
+    } catch (StatusRuntimeException error) {
+      throw new Failure(error);
+    }
+  }
+
+  @Override
+  public void close() {
+    channel.shutdownNow();
+  }
+}

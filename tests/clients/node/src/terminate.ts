@@ -1,0 +1,90 @@
+import { credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  ErrorInfo,
+  Outcome,
+  RequestInfo,
+  RetryInfo,
+  Status,
+  type TerminateRequest,
+  type TerminateResponse,
+  WalletError,
+  WalletServiceClient,
+} from "wallet-bridge";
+
+/** Opens one client, to be kept and shared by the whole service. In production: credentials.createSsl. */
+export function connect(address: string, serviceConfig: string): WalletServiceClient {
+  return new WalletServiceClient(`dns:///${address}`, credentials.createInsecure(), {
+    "grpc.service_config": serviceConfig,
+  });
+}
+
+/** What the game service does after a call. */
+export enum Next {
+  /** The wallet has confirmed that the token is deactivated. */
+  DONE = "DONE",
+  /** Nothing happened: the same call again, later. */
+  REPEAT = "REPEAT",
+  /** Nothing happened, and nothing will before the cause is mended. */
+  MEND = "MEND",
+  /** The token may be alive or dead: find out, or repeat Terminate deliberately. */
+  CHECK = "CHECK",
+}
+
+/** Everything that a failed call tells. What the bridge did not send is undefined. */
+export class Failure extends Error {
+  readonly code: status;
+  readonly wallet: WalletError | undefined;
+  readonly info: ErrorInfo | undefined;
+  readonly request: RequestInfo | undefined;
+  readonly retry: RetryInfo | undefined;
+
+  constructor(error: ServiceError) {
+    super(error.message, { cause: error });
+    this.code = error.code;
+    const [packed] = error.metadata.get("grpc-status-details-bin");
+    for (const { typeUrl, value } of packed instanceof Buffer ? Status.decode(packed).details : []) {
+      switch (typeUrl.slice(typeUrl.lastIndexOf("/") + 1)) {
+        case "wallet.v1.WalletError":
+          this.wallet = WalletError.decode(value);
+          break;
+        case "google.rpc.ErrorInfo":
+          this.info = ErrorInfo.decode(value);
+          break;
+        case "google.rpc.RequestInfo":
+          this.request = RequestInfo.decode(value);
+          break;
+        case "google.rpc.RetryInfo":
+          this.retry = RetryInfo.decode(value);
+          break;
+      }
+    }
+  }
+
+  /** Decides by the outcome first. A failure without details comes from a library or a proxy: nothing is certain. */
+  next(): Next {
+    switch (this.wallet?.outcome) {
+      case Outcome.OUTCOME_NOT_PROCESSED:
+        return Next.REPEAT;
+      case Outcome.OUTCOME_NOT_SENT:
+      case Outcome.OUTCOME_REJECTED:
+        // this.retry says how long to wait.
+        return this.code === status.UNAVAILABLE || this.retry ? Next.REPEAT : Next.MEND;
+      default:
+        return Next.CHECK;
+    }
+  }
+}
+
+/** Ends a session. Ids are bigint: a number would be wrong above 2^53. */
+export function terminate(
+  client: WalletServiceClient,
+  request: TerminateRequest,
+  deadlineMs: number,
+): Promise<TerminateResponse> {
+  return new Promise((resolve, reject) => {
+    const options = { deadline: Date.now() + deadlineMs };
+    client.terminate(request, new Metadata(), options, (error, response) =>
+      error ? reject(new Failure(error)) : resolve(response),
+    );
+  });
+}

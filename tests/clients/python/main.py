@@ -1,0 +1,79 @@
+"""Runs the cases of cases.json and prints what each ends with, as the samples in all languages do.
+
+Usage: main.py FOLDER, where run.py has written cases.json, bridges.json and the service configs.
+"""
+
+import io
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from terminate import Failure, Next, connect, terminate
+
+from wallet.v1.wallet_error_pb2 import Outcome, WalletError
+from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
+
+
+def main() -> None:
+    """Run every case in its order."""
+    # The terminal's encoding is the machine's; what is compared is UTF-8.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8")
+    folder = Path(sys.argv[1])
+    bridges = json.loads((folder / "bridges.json").read_text())
+    for case in json.loads((folder / "cases.json").read_text()):
+        run(case, bridges[case["bridge"]], (folder / f"{case['config']}.json").read_text())
+
+
+def run(case: Mapping[str, str], address: str, config: str) -> None:
+    """Make one call on a channel of its own and print how it ends."""
+    request = TerminateRequest(
+        token=case["token"],
+        player_id=int(case["playerId"]),
+        site_id=int(case["siteId"]),
+        provider_id=int(case["providerId"]),
+        game_id=case["gameId"],
+        currency=case["currency"],
+    )
+    with connect(address, config) as channel:
+        end = terminate(channel, request, int(case["deadlineMs"]) / 1000)
+    print(f"# {case['name']}")
+    print(failure_text(end) if isinstance(end, Failure) else success_text(end))
+
+
+def success_text(response: TerminateResponse) -> str:
+    """Return what a typed answer says."""
+    balance = response.balance.value if response.HasField("balance") else "-"
+    return (
+        f"OK code={response.code} token={response.token} player_id={response.player_id} site_id={response.site_id} "
+        f"provider_id={response.provider_id} game_id={response.game_id} balance={balance}\n-> {Next.DONE.name}"
+    )
+
+
+def failure_text(failure: Failure) -> str:
+    """Return what a failure says."""
+    wallet = failure.wallet or WalletError()
+    code = wallet.code if wallet.HasField("code") else "-"
+    domain = failure.info.domain if failure.info else ""
+    cause = failure.info.metadata.get("cause", "") if failure.info else ""
+    retry_after_ms = failure.retry.retry_delay.ToMilliseconds() if failure.retry else "-"
+    return (
+        f"{failure.code.name} {wallet.reason} outcome={Outcome.Name(wallet.outcome)} code={code} "
+        f"http_status={wallet.http_status} attempts={wallet.attempts}\n"
+        f"   domain={domain or '-'} cause={cause or '-'} retry_after_ms={retry_after_ms} "
+        f"request_id={request_id(failure, wallet)}\n"
+        f"-> {failure.next.name}"
+    )
+
+
+def request_id(failure: Failure, wallet: WalletError) -> str:
+    """Say whether there is an id, the same in both details that carry it; its value is another in every run."""
+    told = failure.request.request_id if failure.request else ""
+    if told != wallet.request_id:
+        return "differs"
+    return "given" if told else "-"
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost bench-telemetry bench-overload soak charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost soak tools clients charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,14 +54,14 @@ bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microsecon
 bench-cost: $(VENV)/dev.done  ## CPU of one call: floor, textbook, bridge (needs nginx and h2load; QUICK=1 for half a minute)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/cost.py $(if $(QUICK),--quick)
 
-bench-telemetry: $(VENV)/dev.done  ## What logs, metrics and traces cost (needs nginx and h2load)
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/telemetry.py
-
-bench-overload: $(VENV)/dev.done  ## Ten times the capacity: goodput, refusals, health (SECONDS=30)
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/overload.py --seconds $(or $(SECONDS),30)
-
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)
+
+tools: $(VENV)/dev.done  ## Install the pinned plugins and grpcurl into .tools (needs Go and Node.js)
+	@$(BIN)/python tools/toolchain.py
+
+clients: $(VENV)/dev.done  ## Run the sample callers of every language whose toolchain is here, and compare them
+	@$(BIN)/python tests/clients/run.py $(if $(ALL),--all)
 
 charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh

@@ -43,7 +43,8 @@ SERVICES = (wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],)
 REFUSE_AT_LEAST_S = 1.0
 """How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
 
-STOP_GRACE_S = 0.3
+STOP_GRACE_S = 2.0
+"""How long a refusal may take to leave. Only an open reflection stream makes the end wait for all of it."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -75,8 +76,9 @@ class BridgeServer:
         await asyncio.sleep(drain_s)
         self._service.admission.refuse()
         await asyncio.gather(self._service.admission.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
-        # A short grace, for refusals that are just on their way; health watches and reflection streams last all of it.
-        await self._server.stop(grace=min(drain_s, STOP_GRACE_S))
+        # Whoever watches health would use up the whole grace, which is for refusals that are just on their way.
+        self._health.close()
+        await self._server.stop(grace=STOP_GRACE_S if drain_s else None)
 
 
 @asynccontextmanager

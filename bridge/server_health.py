@@ -28,6 +28,7 @@ class Health(health_pb2_grpc.HealthServicer):
     def __init__(self, services: Iterable[str]) -> None:
         self._services = frozenset((WHOLE, *services))
         self._is_leaving = asyncio.Event()
+        self._is_closed = asyncio.Event()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Let a server that has not started answer questions about health."""
@@ -36,6 +37,10 @@ class Health(health_pb2_grpc.HealthServicer):
     def leave(self) -> None:
         """Say NOT_SERVING from now on."""
         self._is_leaving.set()
+
+    def close(self) -> None:
+        """End every watch: the server is about to stop."""
+        self._is_closed.set()
 
     async def Check(self, request: Request, context: Context) -> Response:  # noqa: N802 - the name of the rpc
         """Answer once; NOT_FOUND for a service that the bridge does not have."""
@@ -48,8 +53,8 @@ class Health(health_pb2_grpc.HealthServicer):
         statuses = {service: self._answer() for service in sorted(self._services)}
         return health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined]  # the stubs are older
 
-    async def Watch(self, request: Request, _context: Context) -> AsyncIterator[Response]:  # noqa: N802 - likewise
-        """Answer now and at every change. The stream stays open until the caller or the server ends it."""
+    async def Watch(self, request: Request, context: Context) -> AsyncIterator[Response]:  # noqa: N802 - likewise
+        """Answer now and at every change. The stream stays open until the caller ends it or the server stops."""
         if request.service not in self._services:
             yield Response(status=Response.SERVICE_UNKNOWN)
         else:
@@ -58,7 +63,8 @@ class Health(health_pb2_grpc.HealthServicer):
             await self._is_leaving.wait()
             if told != self._answer():
                 yield self._answer()
-        await asyncio.get_running_loop().create_future()
+        await self._is_closed.wait()
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the bridge stops")
 
     def _answer(self) -> Response:
         return Response(status=Response.NOT_SERVING if self._is_leaving.is_set() else Response.SERVING)

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -17,14 +17,21 @@ from hypothesis import strategies as st
 
 import http2_frames as raw
 import http2_vectors
-from bridge.http2.protocol import CREDIT_BYTES, HEADERS_BYTES_MAX, NOISE_BYTES_MAX
+from bridge.http2.protocol import (
+    CONNECTION_WINDOW_BYTES,
+    CREDIT_BYTES,
+    HEADERS_BYTES_MAX,
+    NOISE_BYTES_MAX,
+    STREAM_WINDOW_BYTES,
+    ClientProtocol,
+)
 from bridge.http2.transport import Http2Transport
 from descriptors import open_descriptors
 from faults.behaviours import terminated
 from faults.client import terminate_body
 from faults.server import FaultServer
 from faults.stream import Stream
-from http2_conversation import GREETING, OPEN_STREAMS, Heard, conversation, frames_of, in_words, listen
+from http2_conversation import GREETING, OPEN_STREAMS, REQUEST, Heard, conversation, frames_of, in_words, listen
 from http2_strategies import ANY_BYTES
 from whole_path import PATIENCE_S
 
@@ -80,15 +87,26 @@ FLOODS: dict[str, bytes] = {
     "CONTINUATION": raw.frame(raw.CONTINUATION, 0, 1),
     "empty DATA": raw.data(1, b""),
     "padding": raw.frame(raw.DATA, raw.PADDED, 1, b"\xff" + bytes(255)),
+    "padding of single bytes": raw.frame(raw.DATA, raw.PADDED, 1, b"\xffx" + bytes(255)),
 }
+NOISE_BYTES = {"padding of single bytes": 1 + 255}
+"""How much of a unit is noise, if not all of it: there is a byte of an answer in it, which needs a frame."""
 BEFORE_FLOOD: dict[str, bytes] = {
     "CONTINUATION": raw.frame(raw.HEADERS, 0, 1),
     "empty DATA": raw.headers(1),
     "padding": raw.headers(1),
+    "padding of single bytes": raw.headers(1),
 }
 
 
 CALMED = ["GOAWAY 0 ENHANCE_YOUR_CALM"]
+LARGE = raw.frame(0xFA, payload=bytes(10_000))
+LARGE_BYTES = len(LARGE)
+
+
+def replies(heard: Heard) -> list[str]:
+    """Return the client's frames that came of some bytes, in words."""
+    return [in_words(each) for each in frames_of(heard.said)]
 
 
 @pytest.mark.parametrize("name", FLOODS)
@@ -99,11 +117,47 @@ def test_flood(name: str) -> None:
     """
     opening, unit = BEFORE_FLOOD.get(name, b""), FLOODS[name]
     leave_bytes = NOISE_BYTES_MAX + CREDIT_BYTES * len(OPEN_STREAMS) - len(GREETING) - len(opening)
+    fitting = leave_bytes // NOISE_BYTES.get(name, len(unit))
     client = conversation()
-    assert listen(client, opening + unit * (leave_bytes // len(unit))).violation is None
-    flood = listen(client, unit)
-    assert flood.violation is not None
-    assert [in_words(each) for each in frames_of(flood.said)][-1:] == CALMED
+    assert listen(client, opening + unit * fitting).violation is None
+    assert replies(listen(client, unit))[-1:] == CALMED
+
+
+GIVEN_UP = {
+    "by us": lambda client: client.reset(1, 8),
+    "for a mistake": lambda client: listen(client, raw.frame(raw.WINDOW_UPDATE, 0, 1, bytes(4))),
+}
+
+
+@pytest.mark.parametrize("give_up", GIVEN_UP.values(), ids=GIVEN_UP)
+def test_leave_of_a_reset(give_up: Callable[[ClientProtocol], object]) -> None:
+    """What can be on its way for a stream that we have reset is no noise: what is left of its window."""
+    client = conversation()
+    listen(client, raw.headers(1), raw.data(1, bytes(10_000)))
+    give_up(client)
+    client.outgoing()
+    fitting = (STREAM_WINDOW_BYTES - 10_000 + NOISE_BYTES_MAX) // LARGE_BYTES
+    assert replies(listen(client, LARGE * fitting)) == []
+    assert replies(listen(client, LARGE)) == CALMED
+
+
+def test_leave_is_bounded() -> None:
+    """However many streams we reset, no more can be on its way for them than the connection's window."""
+    client = conversation()
+    for _ in range(2 * CONNECTION_WINDOW_BYTES // STREAM_WINDOW_BYTES):
+        client.reset(client.begin(REQUEST, has_body=False), 8)
+    client.outgoing()
+    fitting = (CONNECTION_WINDOW_BYTES + NOISE_BYTES_MAX) // LARGE_BYTES
+    assert replies(listen(client, LARGE * fitting)) == []
+    assert replies(listen(client, LARGE)) == CALMED
+
+
+@pytest.mark.parametrize("name", [name for name in FLOODS if not name.startswith("SETTINGS")])
+def test_settings_come_first(name: str) -> None:
+    """A server that begins with any other frame is no HTTP/2 server (RFC 9113, section 3.4)."""
+    client = ClientProtocol()
+    client.outgoing()
+    assert replies(listen(client, FLOODS[name])) == ["GOAWAY 0 PROTOCOL_ERROR"]
 
 
 def test_answers_are_no_flood() -> None:
@@ -115,16 +169,16 @@ def test_answers_are_no_flood() -> None:
         assert listen(client, quiet, raw.headers(stream_id), body).violation is None
 
 
-@pytest.mark.parametrize(("size_bytes", "replies"), [(HEADERS_BYTES_MAX, []), (HEADERS_BYTES_MAX + 1, CALMED)])
+@pytest.mark.parametrize(("size_bytes", "said"), [(HEADERS_BYTES_MAX, []), (HEADERS_BYTES_MAX + 1, CALMED)])
 @pytest.mark.parametrize("piece_bytes", [HEADERS_BYTES_MAX, 5000])
-def test_header_block_limit(size_bytes: int, replies: list[str], piece_bytes: int) -> None:
+def test_header_block_limit(size_bytes: int, said: list[str], piece_bytes: int) -> None:
     """A header block of 16 KiB is read, one byte more is a violation, over however many frames it comes."""
     block = b"\x20" * (size_bytes - 1) + b"\x88"  # table size updates fill a block without a field
     pieces = [block[at : at + piece_bytes] for at in range(0, size_bytes, piece_bytes)]
     kinds = [raw.HEADERS] + [raw.CONTINUATION] * (len(pieces) - 1)
     flags = [0] * (len(pieces) - 1) + [raw.END_HEADERS]
     frames = [raw.frame(kind, flag, 1, piece) for kind, flag, piece in zip(kinds, flags, pieces, strict=True)]
-    assert [in_words(each) for each in frames_of(listen(conversation(), *frames).said)] == replies
+    assert replies(listen(conversation(), *frames)) == said
 
 
 # --- over a socket ----------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ GIVEN_UP = 0.3
 GIVEN_UP_WITHIN_S = 0.004
 """A random moment below this: before sending, while waiting, or just after the answer."""
 GROWTH_MAX = 0.05
+LEFT_BY_A_CALL_BYTES_MAX = 1
 SEED = 20_221_122
 
 FOLDER = Path(__file__).parent
@@ -155,5 +156,7 @@ async def test_given_up_calls_leave_nothing() -> None:
         await transport.aclose()
     assert callers.ends.total() == CALLS
     assert callers.ends["failed"] == 0
-    assert after_bytes <= before_bytes * (1 + GROWTH_MAX)
+    # All that is kept is some 14 kB, where a single table that doubles is more than 5 %; whatever a call leaves behind
+    # is more than a byte.
+    assert after_bytes - before_bytes <= max(before_bytes * GROWTH_MAX, (CALLS - WARM_UP) * LEFT_BY_A_CALL_BYTES_MAX)
     assert (asyncio.all_tasks(), open_descriptors()) == (tasks, descriptors)

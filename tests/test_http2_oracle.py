@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import http2_frames as raw
 from bridge.http2.events import Event
-from bridge.http2.protocol import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
+from bridge.http2.protocol import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
 from faults.wire import take_frames
 from http2_conversation import OPEN_STREAMS, conversation, listen
 from http2_dialogue import STEPS, Dialogue, Step
@@ -30,6 +30,15 @@ def test_h2_server_understands_us(steps: list[Step]) -> None:
     for method, arguments in steps:
         method(dialogue, **arguments)
     dialogue.settle()
+
+
+def test_greeting() -> None:
+    """A server learns from our first bytes that nothing may be pushed, and how much we read."""
+    server = Dialogue().server.h2
+    told = server.remote_settings
+    assert (told.enable_push, told.initial_window_size) == (0, STREAM_WINDOW_BYTES)
+    assert told.max_header_list_size == HEADERS_BYTES_MAX
+    assert server.outbound_flow_control_window == CONNECTION_WINDOW_BYTES
 
 
 def answering(streams: int) -> Dialogue:

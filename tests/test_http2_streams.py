@@ -19,7 +19,7 @@ from faults.behaviours import (
 from faults.record import Reset
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
-from http2_calls import LOST, NOT_PROCESSED, OK, TIMEOUT, UNREACHABLE, calls_to, cancelled
+from http2_calls import LOST, NOT_PROCESSED, OK, TIMEOUT, calls_to, cancelled
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -119,51 +119,6 @@ async def test_timeout_resets_its_stream_only(behaviour: Behaviour) -> None:
         slow = next(each.stream_id for each in server.requests if each.token == "slow")
         assert server.resets == [Reset(1, slow, ErrorCodes.CANCEL)]
         assert (server.connections, server.goaways) == (1, [])
-
-
-async def test_time_is_over_in_the_turn_in_which_a_call_begins() -> None:
-    """A call whose time is over when its turn in line comes is either not sent, or not told to be: not both."""
-    loop = asyncio.get_running_loop()
-    gate = asyncio.Event()
-    due_s = loop.time() + 0.1
-
-    async def answered_when_it_is_due(stream: Stream) -> None:
-        await gate.wait()
-        await terminated(stream)
-        while loop.time() < due_s:  # a busy loop: the answer and the time-out are found in one turn
-            pass
-
-    one_stream: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 1}
-    table = {"first": answered_when_it_is_due}
-    async with (
-        FaultServer(by_token(table), settings=one_stream) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
-        first = calls.start("first")
-        await server.until(lambda: len(server.requests) == 1)
-        queued = calls.start("queued", timeout_s=0.05)
-        await asyncio.sleep(0)
-        due_s = loop.time() + 0.1
-        gate.set()
-        assert await first == OK
-        end = await queued
-        assert await calls.end("last") == OK  # what was sent before it has arrived, too
-        was_sent = any(request.token == "queued" for request in server.requests)
-        assert (end, was_sent) in {(f"{UNREACHABLE} timeout", False), (TIMEOUT, True)}
-
-
-@pytest.mark.parametrize("hex_", ["00000403000000000300000008", "000001020000000003ff"], ids=["RST_STREAM", "PRIORITY"])
-async def test_server_speaks_of_a_stream_that_has_not_left(hex_: str) -> None:
-    """Whatever a server says of a stream that it cannot know: what is told to be NOT_SENT is never sent."""
-    async with FaultServer(terminated) as server, calls_to(server, connections_max=1) as calls:
-        assert await calls.end("first") == OK
-        (connection,) = server.open_connections
-        # Found in the turn in which the second call begins, before its frames are written.
-        connection.raw(bytes.fromhex(hex_))
-        end = await calls.start("second")
-        assert await calls.end("last") == OK
-        was_sent = any(request.token == "second" for request in server.requests)
-        assert not (end.startswith(UNREACHABLE) and was_sent)
 
 
 @pytest.mark.parametrize("cancels", [True, False], ids=["cancelled", "timed out"])

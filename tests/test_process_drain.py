@@ -11,9 +11,10 @@ What proves the rows of FAULTS.md, "Callers and process":
                                                  test_deadline_is_capped
     cancel while queued                          test_path_admission: test_cancel_in_line
     cancel after sending                         test_path_detached
-    10 times the capacity for 30 s               benchmark/overload.py, by hand; in the suite test_path_admission:
-                                                 test_far_too_many, test_health_of_a_full_bridge
-    SIGTERM under load                           here: test_told_to_end_under_load; with workers test_workers_end
+    10 times the capacity for 30 s               in small: test_path_admission: test_far_too_many,
+                                                 test_health_of_a_full_bridge
+    SIGTERM under load                           here: test_told_to_end_under_load; calls served during drain_s:
+                                                 test_process: test_drain_in_two_steps; with workers: test_workers_end
     SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
                                                  test_a_crash_loop_backs_off; test_worker_restarts
     secret or certificate file replaced, bad     test_path_rotation, test_path_rotation_tls, test_rotation_tls
@@ -36,10 +37,11 @@ from typing import Any
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from h2.errors import ErrorCodes
 
 from bridge.run import END_S
 from bridge.server import REFUSE_AT_LEAST_S
-from faults.behaviours import hang, refuse, sequence, terminated
+from faults.behaviours import hang, reset_with, sequence, terminated
 from faults.server import FaultServer
 from full_bridge import Tap
 from processes import Command, bridge_command
@@ -147,8 +149,8 @@ PORT_CLOSED = {"UNAVAILABLE", "CANCELLED"}
 that the server had not taken up yet: nothing of them was sent, as the wallet's record proves below."""
 
 
-async def told_to_end_under_load() -> None:
-    """Tell one bridge to end while callers keep calling."""
+async def told_to_end_under_load() -> list[str]:
+    """Tell one bridge to end while callers keep calling; return what they heard."""
     async with FaultServer(terminated) as wallet, serving(wallet) as bridge:
         load = Load(bridge)
         calling = asyncio.create_task(load.run())
@@ -158,10 +160,11 @@ async def told_to_end_under_load() -> None:
         await calling
         assert {request.token for request in wallet.requests} == load.ok
         assert set(wallet.processed) == load.ok
-        assert load.heard[:2] == ["NOT_SERVING", "BRIDGE_DRAINING"]
-        assert set(load.heard[2:]) <= {"BRIDGE_DRAINING", *PORT_CLOSED}
-        assert {ended["grpc_code"] for ended in bridge.reported()} == {"OK", "UNAVAILABLE"}
+        assert load.heard[0] == "NOT_SERVING"
+        assert set(load.heard[1:]) <= {"BRIDGE_DRAINING", *PORT_CLOSED}
+        assert {ended["grpc_code"] for ended in bridge.reported()} <= {"OK", "UNAVAILABLE"}
         assert '"stopped"' in bridge.command.output
+    return load.heard
 
 
 @pytest.mark.parametrize("_round", range(ROUNDS))
@@ -171,8 +174,9 @@ async def test_told_to_end_under_load(_round: int) -> None:
     A call that was not OK never reached the wallet, and each that reached it was OK: nothing was cut off.
     """
     async with asyncio.TaskGroup() as bridges:
-        for _ in range(AT_ONCE):
-            bridges.create_task(told_to_end_under_load())
+        runs = [bridges.create_task(told_to_end_under_load()) for _ in range(AT_ONCE)]
+    # Not of each: on a busy machine the whole second step may pass while its callers do not run.
+    assert "BRIDGE_DRAINING" in {word for run in runs for word in run.result()}
 
 
 # --- callers who have left --------------------------------------------------------------------------------------
@@ -237,7 +241,8 @@ CANARIES = {
 
 async def test_no_secret_comes_out() -> None:
     """At DEBUG nothing is said of keys, tokens and signatures when calls are refused, lost, left and cut off."""
-    async with FaultServer(sequence(refuse(1, abort), hang)) as wallet, serving(wallet, CANARIES) as bridge:
+    behaviour = sequence(reset_with(ErrorCodes.REFUSED_STREAM), abort, hang)
+    async with FaultServer(behaviour) as wallet, serving(wallet, CANARIES) as bridge:
         ends = [
             await end_of(bridge.start("canary-token", player_id=0)),
             await end_of(bridge.start("canary-token", provider_id=999)),
@@ -257,6 +262,5 @@ async def test_no_secret_comes_out() -> None:
     ]
     told = bridge.command.output + "".join(f"{end.message} {end.details} {dict(end.trailers)}" for end in ends)
     assert '"attempt ended"' in told
-    assert [
-        secret for secret in ("canary", CANARIES["WALLET__PROVIDERS__1__PRIVATE_KEY"], *signatures) if secret in told
-    ] == []
+    secrets = ["canary", CANARIES["WALLET__PROVIDERS__1__PRIVATE_KEY"], *signatures]
+    assert [secret for secret in secrets if secret in told] == []

@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         """Close now: what is under way fails by its own outcome."""
         if self._transport is not None and not self._transport.is_closing():
             self._protocol.close()
-            self._flush()
+            self._write()  # and no stream is opened any more
             self._transport.close()
         self._end(what)
 
@@ -267,7 +267,10 @@ class Connection(asyncio.Protocol):
             # One whose time is over, or whose caller has left, has ended as NOT_SENT: so it must stay.
             if not exchange.answer.done():
                 self._open(exchange)
-        if data := self._protocol.outgoing():
+        self._write()
+
+    def _write(self) -> None:
+        if self._transport is not None and (data := self._protocol.outgoing()):
             self._transport.write(data)
 
     def _open(self, exchange: Exchange) -> None:

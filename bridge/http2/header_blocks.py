@@ -188,8 +188,8 @@ def _read_string(block: bytes, at: int) -> tuple[bytes, int]:
     return (_decode_huffman(text) if is_huffman else text), end
 
 
-# Servers say the same few values all the time, the date for a second. Small, so that old dates soon make room.
-_decode_huffman = lru_cache(maxsize=32)(decode_huffman)
+# Servers say the same few values all the time, the date for a second. Tiny, so that old dates soon make room.
+_decode_huffman = lru_cache(maxsize=8)(decode_huffman)
 
 
 # --- what an answer may have ------------------------------------------------------------------------------------

@@ -78,14 +78,18 @@ async def soak(minutes: float, seed: int, folder: Path) -> tuple[list[Finding], 
             _say(heading())
             await run.load(seconds * WARM_UP, sample_s)
             base = await run.rest()
+            warm_up = len(run.samples)
             await run.load(seconds * (1 - WARM_UP), sample_s)
             end = await run.rest(base.descriptors)
             recovers = await run.recovers()
             await run.wallet.calm()
             run.ledger.settle(float("inf"))
         codes = await run.bridge.end(), await run.wallet.end()
-        rules = report.kept(run.ledger.broken)
-        findings = [*report.compared(base, end), *rules, *report.others(run, codes, recovers=recovers)]
+        findings = [
+            *report.compared(base, end, run.samples[warm_up:-1]),
+            *report.kept(run.ledger.broken),
+            *report.others(run, codes, recovers=recovers),
+        ]
         return findings, report.figures(run)
 
 

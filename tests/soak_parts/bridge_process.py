@@ -1,6 +1,7 @@
 """The bridge of a soak: a real `bridge serve`, with metrics, keys in files, and its log at info in a file."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -36,10 +37,13 @@ class BridgeProcess:
         raise RuntimeError(f"the bridge has ended with {await self.process.wait()}; its log: {self.log}")
 
     async def end(self) -> int:
-        """Tell it to drain, and return its exit code."""
+        """Tell it to drain, and return its exit code; one that does not end is killed."""
         self.process.terminate()
-        async with asyncio.timeout(PATIENCE_S):
-            return await self.process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                return await self.process.wait()
+        self.process.kill()
+        return await self.process.wait()
 
     def troubles(self) -> Counter[str]:
         """Count what its log must not hold: calls that failed by the bridge's own fault, and words of libraries."""

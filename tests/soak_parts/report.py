@@ -1,7 +1,8 @@
 """The soak's end: what must hold, each with what was found, and the report for people."""
 
+import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from soak_parts import callers, ledger
@@ -9,6 +10,8 @@ from soak_parts.phases import Soak
 from soak_parts.samples import GAUGES, Sample, table
 
 GROWTH_MAX = 0.05
+MEMORY_PARTS = 5
+"""Of the time after the warm-up; the first of them is compared with the last."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,20 @@ class Finding:
         return f"{'ok' if self.holds else 'FAIL':<6}{self.what:<66}{self.found}"
 
 
-def compared(base: Sample, end: Sample) -> list[Finding]:
-    """Compare the bridge at rest at the end with the bridge at rest after the warm-up."""
-    growth = end.memory_kib / base.memory_kib - 1
-    memory = f"{base.memory_kib / 1024:.1f}, then {end.memory_kib / 1024:.1f} MiB: {growth:+.1%}"
-    findings = [Finding(f"memory grew by less than {GROWTH_MAX:.0%}", memory, growth < GROWTH_MAX)]
+def compared(base: Sample, end: Sample, loaded: Sequence[Sample]) -> list[Finding]:
+    """Compare the end with the state after the warm-up: at rest, and for memory under load, from `base` to `end`.
+
+    Resident memory jumps with each large answer, and what was freed is kept for a while. So it is compared by medians.
+    """
+    part = max(1, len(loaded) // MEMORY_PARTS)
+    before, after = (
+        statistics.median(each.memory_kib / 1024 for each in some) for some in (loaded[:part], loaded[-part:])
+    )
+    memory = f"{before:.1f}, then {after:.1f} MiB: {after / before - 1:+.1%}"
+    findings = [Finding(f"memory grew by less than {GROWTH_MAX:.0%}", memory, after / before - 1 < GROWTH_MAX)]
     for name in ("descriptors", *GAUGES):
-        before, after = getattr(base, name), getattr(end, name)
-        findings.append(Finding(f"{name} are back at base", f"{before}, then {after}", after <= before))
+        at_first, at_last = getattr(base, name), getattr(end, name)
+        findings.append(Finding(f"{name} are back at base", f"{at_first}, then {at_last}", at_last <= at_first))
     return findings
 
 

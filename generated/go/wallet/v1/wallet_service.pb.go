@@ -28,7 +28,8 @@ const (
 // What the wallet needs in order to end a session. All of it comes from the launch URL or from the wallet's operator.
 type TerminateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token of the session, opaque, 1 to 4096 bytes of UTF-8. Source: the launch URL's query.
+	// The token of the session, opaque, 1 to 4096 bytes of UTF-8. Source: the launch URL's query. Never logged: only a
+	// keyed fingerprint of it is.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The integrator's id of the player, 1 to 2^64-1. Source: the launch URL's query.
 	PlayerId uint64 `protobuf:"varint,2,opt,name=player_id,json=playerId,proto3" json:"player_id,omitempty"`
@@ -240,21 +241,21 @@ var File_wallet_v1_wallet_service_proto protoreflect.FileDescriptor
 
 const file_wallet_v1_wallet_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ewallet/v1/wallet_service.proto\x12\twallet.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/type/decimal.proto\x1a\x17wallet/v1/options.proto\"\xd8\x01\n" +
-	"\x10TerminateRequest\x12\x1a\n" +
-	"\x05token\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05token\x12!\n" +
+	"\x1ewallet/v1/wallet_service.proto\x12\twallet.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/type/decimal.proto\x1a\x17wallet/v1/options.proto\"\xdb\x01\n" +
+	"\x10TerminateRequest\x12\x1d\n" +
+	"\x05token\x18\x01 \x01(\tB\a\xe2A\x01\x02\x80\x01\x01R\x05token\x12!\n" +
 	"\tplayer_id\x18\x02 \x01(\x04B\x04\xe2A\x01\x02R\bplayerId\x12\x1d\n" +
 	"\asite_id\x18\x03 \x01(\x04B\x04\xe2A\x01\x02R\x06siteId\x12%\n" +
 	"\vprovider_id\x18\x04 \x01(\x04B\x04\xe2A\x01\x02R\n" +
 	"providerId\x12\x1d\n" +
 	"\agame_id\x18\x05 \x01(\tB\x04\xe2A\x01\x02R\x06gameId\x12 \n" +
-	"\bcurrency\x18\x06 \x01(\tB\x04\xe2A\x01\x02R\bcurrency\"\xae\x02\n" +
+	"\bcurrency\x18\x06 \x01(\tB\x04\xe2A\x01\x02R\bcurrency\"\xb1\x02\n" +
 	"\x11TerminateResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x04R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1a\n" +
-	"\x05token\x18\x04 \x01(\tB\x04\x88\xb5\x18\x01R\x05token\x12!\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1d\n" +
+	"\x05token\x18\x04 \x01(\tB\a\x88\xb5\x18\x01\x80\x01\x01R\x05token\x12!\n" +
 	"\tplayer_id\x18\x05 \x01(\x04B\x04\x88\xb5\x18\x01R\bplayerId\x12\x17\n" +
 	"\agame_id\x18\x06 \x01(\tR\x06gameId\x12\x1d\n" +
 	"\asite_id\x18\a \x01(\x04B\x04\x88\xb5\x18\x01R\x06siteId\x12%\n" +

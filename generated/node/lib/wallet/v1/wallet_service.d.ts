@@ -5,7 +5,10 @@ export declare const protobufPackage = "wallet.v1";
 export declare const protobufFileName = "wallet/v1/wallet_service.proto";
 /** What the wallet needs in order to end a session. All of it comes from the launch URL or from the wallet's operator. */
 export interface TerminateRequest {
-    /** The token of the session, opaque, 1 to 4096 bytes of UTF-8. Source: the launch URL's query. */
+    /**
+     * The token of the session, opaque, 1 to 4096 bytes of UTF-8. Source: the launch URL's query. Never logged: only a
+     * keyed fingerprint of it is.
+     */
     token: string;
     /** The integrator's id of the player, 1 to 2^64-1. Source: the launch URL's query. */
     playerId: bigint;

@@ -7,12 +7,13 @@ import pytest
 from h2.settings import SettingCodes
 
 import http2_frames as raw
+from bridge.http2.connection import GATHER_FROM
 from bridge.http2.transport import Http2Transport
-from faults.behaviours import by_token, terminated
+from faults.behaviours import after, by_token, terminated
 from faults.server import FaultServer
 from faults.stream import Stream
 from faults.wire import PREFACE, take_frames
-from http2_calls import LOST, OK, TIMEOUT, UNREACHABLE, Calls, calls_to
+from http2_calls import LOST, OK, TIMEOUT, UNREACHABLE, Calls, calls_to, cancelled
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -78,6 +79,27 @@ async def test_nothing_new_is_sent_on_a_connection_that_closes() -> None:
         # It depends on the loop which comes first: the call, the violation (then it has another connection), or, on a
         # busy machine, even the call's frames.
         assert (end, was_sent) in {(f"{UNREACHABLE} closed", False), (OK, True), (LOST, True), (LOST, False)}
+
+
+async def test_slot_of_a_call_that_never_left_is_free_at_once() -> None:
+    """A call that is cancelled before its request is written gives its slot to the next in line."""
+    gate = asyncio.Event()
+    held = GATHER_FROM + 1
+    slots: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: held + 1}
+    table = {"cancelled": terminated, "queued": terminated}
+    async with (
+        FaultServer(by_token(table, after(gate)), settings=slots) as server,
+        calls_to(server, connections_max=1) as calls,
+    ):
+        tasks = [calls.start() for _ in range(held)]
+        await server.until(lambda: len(server.requests) == held)
+        cancelled_call, queued = calls.start("cancelled"), calls.start("queued")
+        await asyncio.sleep(0)
+        await cancelled(cancelled_call)
+        assert await queued == OK
+        assert [request.token for request in server.requests[held:]] == ["queued"]
+        gate.set()
+        assert await asyncio.gather(*tasks) == [OK] * held
 
 
 class Listener:

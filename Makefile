@@ -67,14 +67,15 @@ charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh
 
 lock: $(VENV)/lock.done  ## Resolve the dependencies anew into requirements/
-	@echo "lock: requirements/run.txt, then requirements/dev.txt"
+	@echo "lock: requirements/run.txt, dev.txt, bench.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+	@$(BIN)/$(COMPILE) --upgrade --extra dev --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 
 clean:  ## Remove the environment and everything that tools left behind
 	@rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 
-# The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt.
+# The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt, bench.txt all of dev.txt.
 $(VENV)/run.done: requirements/run.txt pyproject.toml
 	@$(MAKE) --no-print-directory install LOCK=requirements/run.txt
 	@touch $@
@@ -82,6 +83,10 @@ $(VENV)/run.done: requirements/run.txt pyproject.toml
 $(VENV)/dev.done: requirements/dev.txt pyproject.toml
 	@$(MAKE) --no-print-directory install LOCK=requirements/dev.txt
 	@touch $(VENV)/run.done $@
+
+$(VENV)/bench.done: requirements/bench.txt pyproject.toml
+	@$(MAKE) --no-print-directory install LOCK=requirements/bench.txt
+	@touch $(VENV)/run.done $(VENV)/dev.done $@
 
 $(VENV)/lock.done: $(VENV)/dev.done
 	@$(PIP) install --quiet pip-tools==7.6.2

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from soak_parts import callers, ledger
+from soak_parts.ledger import OK
 from soak_parts.phases import Soak
 from soak_parts.samples import GAUGES, Sample, table
 
 GROWTH_MAX = 0.05
 MEMORY_PARTS = 5
 """Of the time after the warm-up; the first of them is compared with the last."""
+
+OK_MIN = 0.5
+"""Of all calls: with fewer the soak would have tested little else than failures."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ def tally(counts: Mapping[str, int]) -> list[str]:
 def others(run: Soak, codes: tuple[int, int], *, recovers: bool) -> list[Finding]:
     """Say what must hold beside. `codes`: the exit codes of the bridge and of the wallet."""
     troubles = run.bridge.troubles()
+    ok = run.callers.ends[f"{OK} {OK}"] / max(run.callers.ends.total(), 1)
     return [
+        Finding(f"at least {OK_MIN:.0%} of the calls were OK", f"{ok:.0%}", ok >= OK_MIN),
         Finding("no call is under way at the end", str(run.ledger.under_way), not run.ledger.under_way),
         Finding("calls succeed once the faults have ended", "yes" if recovers else "no", recovers),
         Finding("the bridge keeps to HTTP/2", ", ".join(run.wallet.violations) or "yes", not run.wallet.violations),

@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost soak tools clients charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost bench-telemetry bench-overload soak tools clients charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microsecon
 
 bench-cost: $(VENV)/dev.done  ## CPU of one call: floor, textbook, bridge (needs nginx and h2load; QUICK=1 for half a minute)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/cost.py $(if $(QUICK),--quick)
+
+bench-telemetry: $(VENV)/dev.done  ## CPU that log lines and metrics add to a call, at most 10 % (needs nginx and h2load; QUICK=1)
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/telemetry.py $(if $(QUICK),--quick)
+
+bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (SECONDS=30): goodput, refusals, health, memory
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/overload.py --seconds $(or $(SECONDS),30)
 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)

@@ -145,6 +145,22 @@ class Load:
         return _number(r"requests\n +[0-9]+ +[0-9]+ +([0-9]+)", counts)
 
 
+@asynccontextmanager
+async def loading() -> AsyncIterator[Load]:
+    """Run the wallet until the context ends; yield what loads a row in front of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        body_file = folder / "terminate.grpc"
+        body_file.write_bytes(framed(TerminateRequest(**TERMINATE_REQUEST).SerializeToString()))
+        async with running_nginx(UPSTREAM, folder) as nginx:
+            yield Load(body_file, len(framed(response(ANSWER).SerializeToString())), nginx.url)
+
+
+def missing() -> str:
+    """Return what has to be installed before anything can be measured; "" when all is there."""
+    return MISSING if NGINX is None else H2LOAD_MISSING if H2LOAD is None else ""
+
+
 def _number(pattern: str, text: str) -> int:
     found = re.search(pattern, text)
     if found is None:
@@ -152,7 +168,8 @@ def _number(pattern: str, text: str) -> int:
     return int(found[1])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
@@ -160,7 +177,7 @@ def _free_port() -> int:
 async def _start(stack: AsyncExitStack, wallet_url: str) -> list[Server]:
     servers = []
     for name in ("floor", "textbook", *BRIDGES):
-        port = _free_port()
+        port = free_port()
         arguments: Sequence[str] = BRIDGE if name in BRIDGES else (str(ROWS), name, str(port), wallet_url)
         settings = {"SERVER__LISTEN": f"127.0.0.1:{port}", "TELEMETRY__LOG_LEVEL": BRIDGES.get(name, "info")}
         row = running(name, arguments, port, environment(wallet_url, settings))
@@ -171,13 +188,8 @@ async def _start(stack: AsyncExitStack, wallet_url: str) -> list[Server]:
 async def measure(calls: int, rounds: int) -> dict[str, list[Round]]:
     """Run all rows in turns and return the rounds of each."""
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        nginx = await stack.enter_async_context(running_nginx(UPSTREAM, folder))
-        message = TerminateRequest(**TERMINATE_REQUEST).SerializeToString()
-        body_file = folder / "terminate.grpc"
-        body_file.write_bytes(_framed(message))
-        load = Load(body_file, len(_framed(response(ANSWER).SerializeToString())), nginx.url)
-        servers = await _start(stack, nginx.url)
+        load = await stack.enter_async_context(loading())
+        servers = await _start(stack, load.wallet_url)
         for server in servers:
             await load.run(server, WARM_UP_CALLS)
         measured: dict[str, list[Round]] = {server.name: [] for server in servers}
@@ -185,15 +197,17 @@ async def measure(calls: int, rounds: int) -> dict[str, list[Round]]:
             for server in servers:
                 each = await load.run(server, calls)
                 measured[server.name].append(each)
-                print(f"round {number} of {rounds}: {_line(server.name, each)}", flush=True)
+                print(f"round {number} of {rounds}: {row_line(server.name, each)}", flush=True)
     return measured
 
 
-def _framed(message: bytes) -> bytes:
-    return b"\0" + len(message).to_bytes(4) + message  # gRPC over HTTP/2, Length-Prefixed-Message
+def framed(message: bytes) -> bytes:
+    """Return a message as it goes over the wire: gRPC over HTTP/2, Length-Prefixed-Message."""
+    return b"\0" + len(message).to_bytes(4) + message
 
 
-def _line(name: str, one: Round) -> str:
+def row_line(name: str, one: Round) -> str:
+    """Return what a round came to, on one line."""
     return f"{name:<14}{one.cpu_us:7.0f} us  {one.calls_per_s:6.0f} calls/s  {one.ok} of {one.calls} OK"
 
 
@@ -204,24 +218,26 @@ def report(measured: Mapping[str, Sequence[Round]]) -> bool:
         cpu_us = statistics.median(one.cpu_us for one in rounds)
         per_s = statistics.median(one.calls_per_s for one in rounds)
         ok = sum(one.ok for one in rounds) / sum(one.calls for one in rounds)
-        to_floor = _spread(_ratios(rounds, measured["floor"]))
-        to_textbook = _spread(_ratios(measured["textbook"], rounds))
+        to_floor = spread(ratios(rounds, measured["floor"]))
+        to_textbook = spread(ratios(measured["textbook"], rounds))
         print(f"{name:<14}{cpu_us:12.0f}{per_s:9.0f}{ok:9.2%}{to_floor:>20}{to_textbook:>20}")
     bridge = measured["bridge"]
-    to_floor_ratio = statistics.median(_ratios(bridge, measured["floor"]))
-    to_textbook_ratio = statistics.median(_ratios(measured["textbook"], bridge))
+    to_floor_ratio = statistics.median(ratios(bridge, measured["floor"]))
+    to_textbook_ratio = statistics.median(ratios(measured["textbook"], bridge))
     is_exact = all(one.ok == one.reached == one.calls for name in BRIDGES for one in measured[name])
     print(f"\ntargets: at most {FLOOR_RATIO_MAX:.1f} x floor, textbook at least {TEXTBOOK_RATIO_MIN:.1f} x the bridge")
     print(f"every call of the bridge OK, and at the wallet exactly once: {'yes' if is_exact else 'NO'}")
     return is_exact and to_floor_ratio <= FLOOR_RATIO_MAX and to_textbook_ratio >= TEXTBOOK_RATIO_MIN
 
 
-def _ratios(rounds: Sequence[Round], others: Sequence[Round]) -> list[float]:
+def ratios(rounds: Sequence[Round], others: Sequence[Round]) -> list[float]:
+    """Return the cost of each round in relation to that of another row in the same round."""
     return [one.cpu_us / other.cpu_us for one, other in zip(rounds, others, strict=True)]
 
 
-def _spread(ratios: Sequence[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+def spread(values: Sequence[float]) -> str:
+    """Return the median, and in brackets the least and the most."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def main() -> int:
@@ -229,8 +245,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="CPU time of one call: floor, textbook, bridge")
     parser.add_argument("--quick", action="store_true", help="two short rounds, under a minute")
     quick = parser.parse_args().quick
-    if NGINX is None or H2LOAD is None:
-        print(f"cost: {MISSING}" if NGINX is None else f"cost: {H2LOAD_MISSING}", file=sys.stderr)
+    if problem := missing():
+        print(f"cost: {problem}", file=sys.stderr)
         return 2
     # What this process starts stays on this core, but for the rows, which are moved.
     os.sched_setaffinity(0, {LOAD_CORE})

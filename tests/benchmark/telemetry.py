@@ -16,16 +16,9 @@ import asyncio
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from pathlib import Path
 
 from benchmark import cost
-from benchmark.rows import ANSWER, response
-from bridge.sandbox.example import TERMINATE_REQUEST
-from nginx import MISSING, NGINX, running_nginx
-from wallet.v1.wallet_service_pb2 import TerminateRequest
 from whole_path import environment
 
 RATIO_MAX = 1.10
@@ -47,7 +40,7 @@ Measured = Mapping[str, Sequence[cost.Round]]
 
 
 async def _measured(name: str, load: cost.Load, calls: int) -> cost.Round:
-    port = cost._free_port()
+    port = cost.free_port()
     environ = environment(load.wallet_url, {"SERVER__LISTEN": f"127.0.0.1:{port}", **ROWS[name]})
     async with cost.running(name, cost.BRIDGE, port, environ | DROPPED) as server:
         await load.run(server, cost.WARM_UP_CALLS)
@@ -56,18 +49,13 @@ async def _measured(name: str, load: cost.Load, calls: int) -> cost.Round:
 
 async def measure(calls: int, rounds: int) -> Measured:
     """Run all rows in turns and return the rounds of each."""
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        nginx = await stack.enter_async_context(running_nginx(cost.UPSTREAM, folder))
-        body_file = folder / "terminate.grpc"
-        body_file.write_bytes(cost._framed(TerminateRequest(**TERMINATE_REQUEST).SerializeToString()))
-        load = cost.Load(body_file, len(cost._framed(response(ANSWER).SerializeToString())), nginx.url)
-        measured: dict[str, list[cost.Round]] = {name: [] for name in ROWS}
+    measured: dict[str, list[cost.Round]] = {name: [] for name in ROWS}
+    async with cost.loading() as load:
         for number in range(rounds):
             first = number % len(ROWS)
             for name in (*ROWS, *ROWS)[first : first + len(ROWS)]:
                 measured[name].append(await _measured(name, load, calls))
-                print(f"round {number + 1} of {rounds}: {cost._line(name, measured[name][-1])}", flush=True)
+                print(f"round {number + 1} of {rounds}: {cost.row_line(name, measured[name][-1])}", flush=True)
     return measured
 
 
@@ -80,9 +68,9 @@ def report(measured: Measured) -> bool:
         per_s = statistics.median(one.calls_per_s for one in rounds)
         ok = sum(one.ok for one in rounds) / sum(one.calls for one in rounds)
         more_us = statistics.median(one.cpu_us - other.cpu_us for one, other in zip(rounds, quiet, strict=True))
-        ratio = cost._spread(cost._ratios(rounds, quiet))
+        ratio = cost.spread(cost.ratios(rounds, quiet))
         print(f"{name:<14}{cpu_us:12.0f}{per_s:9.0f}{ok:9.2%}{ratio:>22}{more_us:12.0f}")
-    ratio_to_quiet = statistics.median(cost._ratios(measured[DEFAULT], quiet))
+    ratio_to_quiet = statistics.median(cost.ratios(measured[DEFAULT], quiet))
     is_exact = all(one.ok == one.calls for rounds in measured.values() for one in rounds)
     print(f"\nratios: median (least-most). target: {DEFAULT} at most {RATIO_MAX:.2f} x {QUIET}")
     print(
@@ -96,8 +84,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="CPU time that telemetry adds to a call")
     parser.add_argument("--quick", action="store_true", help="few short rounds, some two minutes")
     quick = parser.parse_args().quick
-    if NGINX is None or cost.H2LOAD is None:
-        print(f"telemetry: {MISSING if NGINX is None else cost.H2LOAD_MISSING}", file=sys.stderr)
+    if problem := cost.missing():
+        print(f"telemetry: {problem}", file=sys.stderr)
         return 2
     # What this process starts stays on this core, but for the rows, which are moved.
     os.sched_setaffinity(0, {cost.LOAD_CORE})

@@ -39,6 +39,8 @@ CANCELS = 0.1
 CANCEL_S_MAX = 0.2
 
 GRACE_S = 0.1
+TELLING_S = 0.02
+"""What it takes at most to tell details, of the margin that is kept for it: the rest may be lost to a busy machine."""
 NEVER_S = 10.0
 """A call that has not ended this long after its deadline never will."""
 
@@ -165,7 +167,7 @@ class Callers:
             self._ledger.breaks(NEVER, token, facts)
         elif late_s - starved_s > GRACE_S:
             self._ledger.breaks(LATE, token, facts)
-        elif said == SILENT and starved_s < DETAILS_MARGIN_S and wish.is_promised_details:
+        elif said == SILENT and starved_s < DETAILS_MARGIN_S - TELLING_S and wish.is_promised_details:
             self._ledger.breaks(BARE, token, facts)
         else:
             self.excused += late_s > GRACE_S or (said == SILENT and wish.is_promised_details)

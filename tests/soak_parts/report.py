@@ -43,7 +43,7 @@ def compared(base: Sample, end: Sample, loaded: Sequence[Sample]) -> list[Findin
     )
     memory = f"{before:.1f}, then {after:.1f} MiB: {after / before - 1:+.1%}"
     findings = [Finding(f"memory grew by less than {GROWTH_MAX:.0%}", memory, after / before - 1 < GROWTH_MAX)]
-    for name in ("descriptors", *GAUGES):
+    for name in ("descriptors", "tasks", *GAUGES):
         at_first, at_last = getattr(base, name), getattr(end, name)
         findings.append(Finding(f"{name} are back at base", f"{at_first}, then {at_last}", at_last <= at_first))
     return findings

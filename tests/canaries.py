@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote
 
 CANARIES: Mapping[str, str] = {
     "access key": "canary-6b1f-access-key",
@@ -27,10 +28,10 @@ BASE64_GROUP = 3
 
 
 def forms(secret: str) -> set[bytes]:
-    """Return the secret as it is, escaped, without dashes, in hex, and in base64 at each offset."""
-    found = {escape(secret).encode() for escape in (str, _as_json, repr)}
+    """Return the secret as it is, escaped, without dashes, backwards, in hex, and in base64 at each offset."""
+    found = {escape(secret).encode() for escape in ESCAPES}
     for text in (secret.encode(), secret.replace("-", "").encode()):
-        found |= {text, text.hex().encode(), text.hex().upper().encode()}
+        found |= {text, text[::-1], text.hex().encode(), text.hex().upper().encode()}
         found |= {inner for offset in range(BASE64_GROUP) for inner in _in_base64(text, offset)}
     return {form.strip(b"\"'") for form in found}
 
@@ -40,8 +41,24 @@ def found_in(text: bytes, secrets: Iterable[str]) -> list[str]:
     return [secret for secret in secrets if any(form in text for form in forms(secret))]
 
 
+def _as_code_points(text: str) -> str:
+    return "".join(f"\\u{ord(character):04x}" for character in text)
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def _unreserved(text: str) -> str:
+    return quote(text, safe="")
+
+
 def _as_json(text: str) -> str:
     return json.dumps(text)
+
+
+ESCAPES = (str, repr, _as_json, _as_code_points, _unreserved, _percent)
+"""For Python, for JSON (RFC 8259, section 7: what must be, and everything), for URLs (RFC 3986: likewise)."""
 
 
 def _in_base64(text: bytes, offset: int) -> Iterator[bytes]:

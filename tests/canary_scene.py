@@ -10,7 +10,7 @@ import grpc.aio
 
 from canaries import CANARIES
 from faults.behaviours import answer
-from faults.record import Pulse, Received
+from faults.record import Pulse
 from faults.server import FaultServer
 from processes import Command
 from random_wallet import FAULTS, GOOD, RandomWallet
@@ -45,6 +45,8 @@ class Talk:
 
     def __init__(self, command: Command) -> None:
         self.command = command
+        self.address = ""
+        """Where a bridge that serves takes calls."""
         self._said = Pulse()
 
     async def until(self, *words: str) -> str:
@@ -93,7 +95,6 @@ class Scene:
     """Where the key files are."""
     ends: list[End] = field(default_factory=list)
     """Of all calls that were no success."""
-    received: list[Received] = field(default_factory=list)
 
     async def call(self, fault: str = GOOD, timeout_s: float = PATIENCE_S, **fields: Any) -> End:
         """Call about a canary; keep the end, unless it is a success, which repeats the token to who knows it."""

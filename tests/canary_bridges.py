@@ -26,7 +26,7 @@ from collector import collecting
 from faults.certificates import write_certificates
 from faults.server import FaultServer
 from metrics_page import get
-from processes import bridge_command
+from processes import bridge_command, children_of
 from secure_callers import OPTIONS, Authority, call_over, channel_to, tls_settings
 
 
@@ -74,7 +74,7 @@ async def workers(record: Record, folder: Path) -> None:
         }
         async with _bridge(server.url, folder, settings, tracing) as talk:
             supervisor = talk.command.process
-            children = _children(supervisor.pid)
+            children = [int(child) for child in children_of(supervisor.pid).split()]
             record.say("command lines", *map(arguments_of, (supervisor.pid, *children)))
             async with grpc.aio.insecure_channel(talk.address, options=OPTIONS) as channel:
                 scene = Scene(talk, server, wallet, channel, folder)
@@ -172,10 +172,6 @@ def _address(serving: str) -> str:
     if serving.startswith("{"):
         return str(json.loads(serving)["address"])
     return next(word for word in serving.split() if word.startswith("address=")).removeprefix("address=")
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
 def _free_address() -> str:

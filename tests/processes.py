@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,15 +43,24 @@ class Command:
         return "".join(self.lines)
 
 
+def children_of(pid: int) -> str:
+    """Return the ids of a process's child processes."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
 @asynccontextmanager
 async def bridge_command(
-    *arguments: str, environ: Mapping[str, str] | None = None, folder: Path | None = None
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
+    folder: Path | None = None,
 ) -> AsyncIterator[Command]:
     """Start `bridge` with these arguments, and these variables beside the test's own; kill what is left of it.
 
-    `folder`: where it works; None: where the test does.
+    `within`: a command that runs it, like unshare(1). `folder`: where it works; None: where the test does.
     """
     process = await asyncio.create_subprocess_exec(
+        *within,
         sys.executable,
         "-m",
         "bridge",

@@ -41,17 +41,31 @@ MISSING = "this needs Linux: memory is read from /proc"
 
 
 @dataclass(frozen=True)
+class Cpu:
+    """What the scheduler says of a process's main thread, which has the loop."""
+
+    at_s: float
+    ran_s: float
+    waited_s: float
+    """Ready to run, while others had the CPU."""
+
+    @classmethod
+    def of(cls, pid: int) -> "Cpu":
+        """Look at a process."""
+        ran_ns, waited_ns, _ = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
+        return cls(time.monotonic(), int(ran_ns) / 1e9, int(waited_ns) / 1e9)
+
+    def __sub__(self, earlier: "Cpu") -> "Cpu":
+        return Cpu(self.at_s - earlier.at_s, self.ran_s - earlier.ran_s, self.waited_s - earlier.waited_s)
+
+
+@dataclass(frozen=True)
 class Bridge:
     """A running bridge."""
 
     pid: int
     address: str
     metrics_address: str
-
-    def cpu_s(self) -> tuple[float, float]:
-        """Return how long its main thread, which has the loop, has run, and how long it has waited for a CPU."""
-        ran_ns, waited_ns, _ = Path(f"/proc/{self.pid}/schedstat").read_text(encoding="ascii").split()
-        return int(ran_ns) / 1e9, int(waited_ns) / 1e9
 
     def memory_bytes(self) -> int:
         """Return its resident memory."""
@@ -171,13 +185,12 @@ async def measure(max_in_flight: int, seconds: float) -> Figures:
         before = await flood(bridge, capacity_per_s / 2, CALM_S)
         calm_bytes, counted = bridge.memory_bytes(), durations_of(bridge.metrics_address)
         print(f"flood: {capacity_per_s * TIMES:.0f} calls/s for {seconds:.0f} s", flush=True)
-        watch, (ran_s, waited_s) = Watch(bridge), bridge.cpu_s()
+        watch, cpu = Watch(bridge), Cpu.of(bridge.pid)
         watching = asyncio.create_task(watch.run())
         during = await flood(bridge, capacity_per_s * TIMES, seconds)
         watching.cancel()
         await asyncio.wait([watching])
-        refused = durations_of(bridge.metrics_address) - counted
-        ran_s, waited_s = bridge.cpu_s()[0] - ran_s, bridge.cpu_s()[1] - waited_s
+        refused, cpu = durations_of(bridge.metrics_address) - counted, Cpu.of(bridge.pid) - cpu
         print(f"after: {capacity_per_s / 2:.0f} calls/s for {RECOVERY_S + CALM_S:.0f} s", flush=True)
         after = await flood(bridge, capacity_per_s / 2, RECOVERY_S + CALM_S)
         return Figures(
@@ -186,8 +199,8 @@ async def measure(max_in_flight: int, seconds: float) -> Figures:
             during=during,
             after=after.begun_from(during.last_end + RECOVERY_S),
             refused_in_bridge=refused,
-            ran_share=ran_s / seconds,
-            waited_share=waited_s / seconds,
+            ran_share=cpu.ran_s / cpu.at_s,
+            waited_share=cpu.waited_s / cpu.at_s,
             health_s=watch.health_s,
             not_serving=watch.not_serving,
             memory_bytes=[calm_bytes, *watch.memory_bytes, bridge.memory_bytes()],

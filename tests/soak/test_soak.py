@@ -153,8 +153,8 @@ DELAYS: Mapping[str, tuple[Wish, str, float, float, list[str]]] = {
     "later than everybody was": (WISH, OK, 0.3, 0.15, [callers.LATE]),
     "never": (WISH, SILENT, 10.0, 20.0, [callers.NEVER]),
     "silent": (WISH, SILENT, 0.0, 0.0, [callers.BARE]),
-    "silent, on a busy machine": (WISH, SILENT, 0.0, 0.035, []),
-    "silent, although there was time": (WISH, SILENT, 0.0, 0.025, [callers.BARE]),
+    "silent, on a busy machine": (WISH, SILENT, 0.0, 0.015, []),
+    "silent, although there was time": (WISH, SILENT, 0.0, 0.005, [callers.BARE]),
     "silent, in no time": (HURRY, SILENT, 0.0, 0.0, []),
 }
 

@@ -39,8 +39,8 @@ CANCELS = 0.1
 CANCEL_S_MAX = 0.2
 
 GRACE_S = 0.1
-TELLING_S = 0.02
-"""What it takes at most to tell details, of the margin that is kept for it: the rest may be lost to a busy machine."""
+TELLING_S = 0.04
+"""What telling details may take of the margin that is kept for it: where more than the rest is lost, nobody is late."""
 NEVER_S = 10.0
 """A call that has not ended this long after its deadline never will."""
 

@@ -24,9 +24,9 @@ def connection(*, given_up: int, requests: int = 0) -> ClientProtocol:
     protocol = ClientProtocol()
     list(protocol.receive(GREETING))
     for _ in range(given_up):
-        protocol.reset(protocol.begin([(b":method", b"POST")], has_body=False), frames.ErrorCode.CANCEL)
+        protocol.reset(protocol.begin(((b":method", b"POST"),), has_body=False), frames.ErrorCode.CANCEL)
     for _ in range(requests):
-        stream_id = protocol.begin([(b":method", b"POST")], has_body=True)
+        stream_id = protocol.begin(((b":method", b"POST"),), has_body=True)
         protocol.send(stream_id, memoryview(b"x"))
     return protocol
 

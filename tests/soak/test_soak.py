@@ -14,7 +14,7 @@ from soak_parts import callers, ledger
 from soak_parts.callers import Callers, Wish
 from soak_parts.ledger import CANCELLED, OK, SILENT, WINDOW_S, Ledger
 from soak_parts.mix import NAMES, any_plan, new_token, plan_of
-from soak_parts.report import compared, kept
+from soak_parts.report import compared, kept, told
 from soak_parts.samples import Sample, table
 from soak_parts.starvation import Starvation
 
@@ -134,6 +134,12 @@ def test_each_broken_rule_is_a_finding() -> None:
         book = Ledger()
         book.breaks(rule, new_token([GOOD]))
         assert [index for index, finding in enumerate(kept(book.broken)) if not finding.holds] == [number]
+
+
+@pytest.mark.parametrize(("bare", "calls", "holds"), [(0, 1, True), (1, 10_000, True), (1, 9_999, False)])
+def test_failures_without_details_are_rare(bare: int, calls: int, *, holds: bool) -> None:
+    """One in ten thousand calls may be one, and no more."""
+    assert told(bare, calls).holds is holds
 
 
 def test_the_table_stays_short() -> None:

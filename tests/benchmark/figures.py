@@ -18,6 +18,8 @@ class Round:
     """Calls of a real gRPC client, out of a sample, that did not end OK with the right message."""
     cpu_us: float
     """CPU time of the row's processes for one call that was made, in microseconds."""
+    system_us: float
+    """Of that, in the kernel."""
     calls_per_s: float
     p50_ms: float
     p99_ms: float
@@ -97,6 +99,25 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class StepCost:
+    """A step of a call."""
+
+    name: str
+    cpu_us: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the CPU time of a call of the bridge goes."""
+
+    cpu_us: float
+    system_us: float
+    """Of that, in the kernel."""
+    steps: Sequence[StepCost]
+    """They add up to the whole."""
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything that a run has measured."""
 
@@ -109,6 +130,7 @@ class Results:
     curves: Mapping[str, Sequence[LoadPoint]]
     scaling: Mapping[str, Scaling]
     """By the name of a row of ours."""
+    profile: Profile | None
 
 
 @dataclass(frozen=True)

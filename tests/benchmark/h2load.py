@@ -22,6 +22,8 @@ MISSING = "h2load is not installed; on Debian: apt-get install nghttp2-client"
 CONNECTIONS_MAX = 4
 OPEN_LOOP_PROCESSES = 4
 """Each with a connection and a schedule of its own: h2load gives all of its connections the same schedule."""
+SILENCE_MAX_S = 30
+"""A connection on which nothing happens for so long is given up, with the calls on it: longer than any deadline here."""
 STREAMS_MAX = 1000
 """On one connection of an open loop: whoever does not keep pace shows it by latency, not by holding the load back."""
 
@@ -81,7 +83,7 @@ async def open_loop(target: Target, calls_per_s: float, seconds: float, folder: 
     log_files = [_new(folder / f"open{number}.log") for number in range(OPEN_LOOP_PROCESSES)]
     loads = []
     for number, log_file in enumerate(log_files):
-        times_ms = schedule_ms(each_per_s, seconds, random.Random(number))  # noqa: S311 - the same in every run
+        times_ms = schedule_ms(each_per_s, seconds, seed=number)
         script = folder / f"open{number}.schedule"
         script.write_text("".join(f"{each:.3f}\t{target.url}\n" for each in times_ms), encoding="ascii")
         options = (
@@ -93,8 +95,9 @@ async def open_loop(target: Target, calls_per_s: float, seconds: float, folder: 
     return sent(summaries, [each.read_text(encoding="ascii") for each in log_files], target.response_bytes)
 
 
-def schedule_ms(calls_per_s: float, seconds: float, chance: random.Random) -> list[float]:
+def schedule_ms(calls_per_s: float, seconds: float, seed: int) -> list[float]:
     """Return when each call begins, in milliseconds: at least one, exponentially distributed gaps."""
+    chance = random.Random(seed)  # noqa: S311 - no secret, and the same in every run
     gaps = iter(lambda: chance.expovariate(calls_per_s), None)
     return [at * 1000 for at in takewhile(lambda at: at < seconds, accumulate(gaps))] or [0.0]
 
@@ -107,7 +110,8 @@ def _new(log_file: Path) -> Path:
 async def _h2load(target: Target, options: Sequence[str], log_file: Path) -> str:
     headers = (f"--header={header}" for header in target.headers)
     process = await asyncio.create_subprocess_exec(
-        *(str(H2LOAD), *options, f"--log-file={log_file}", f"--data={target.body_file}", *headers, target.url),
+        *(str(H2LOAD), *options, f"--connection-inactivity-timeout={SILENCE_MAX_S}s"),
+        *(f"--log-file={log_file}", f"--data={target.body_file}", *headers, target.url),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()

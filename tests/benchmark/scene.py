@@ -51,6 +51,11 @@ class Scene:
         async with contestants.running(row, url, self.folder, cores, settings) as server:
             yield server
 
+    @property
+    def steps_file(self) -> Path:
+        """Where the bridge with timers writes its figures when it ends."""
+        return self.folder / contestants.STEPS_FILE
+
     def grpc(self, server: Server) -> h2load.Target:
         """Return a row as the target of a load."""
         body = framed(TerminateRequest(**TERMINATE_REQUEST).SerializeToString())
@@ -88,6 +93,7 @@ class Scene:
             reached=self.wallet.reached() - reached - 1,  # the second count counts itself
             wrong=await server.wrong_of_sample(),
             cpu_us=spent.total_s / sent.calls * 1e6,
+            system_us=spent.system_s / sent.calls * 1e6,
             calls_per_s=sent.calls_per_s,
             p50_ms=sent.latency_ms(0.5),
             p99_ms=sent.latency_ms(0.99),

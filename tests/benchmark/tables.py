@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmark.contestants import BY_NAME, ENVOY, FLOOR, TEXTBOOK
-from benchmark.figures import InFlightPoint, Results, Round, Scaling, cost_ratio
+from benchmark.figures import InFlightPoint, Profile, Results, Round, Scaling, cost_ratio
 from benchmark.targets import verdicts
 
 Cells = Sequence[str]
@@ -23,6 +23,7 @@ def tables(results: Results) -> dict[str, str]:
         "in flight": markdown(_in_flight_cells(results.scaling)),
         "wallet": markdown(_wallet_cells(results.scaling)),
         "added": markdown(_added_cells(results.scaling)),
+        "steps": markdown(_step_cells(results.profile)),
         "targets": markdown(_target_cells(results)),
     }
 
@@ -143,6 +144,20 @@ def _added_cells(scaling: Mapping[str, Scaling]) -> list[Cells]:
         for name, a in ((name, each.added) for name, each in scaling.items())
     )
     return [head, *cells]
+
+
+def step_table(profile: Profile) -> str:
+    """Return the steps for a terminal."""
+    return plain(_step_cells(profile))
+
+
+def _step_cells(profile: Profile | None) -> list[Cells]:
+    head = ("step", "CPU µs", "share")
+    if profile is None:
+        return [head]
+    steps = ((step.name, f"{step.cpu_us:.1f}", f"{step.cpu_us / profile.cpu_us:.1%}") for step in profile.steps)
+    whole = (f"a call (of it {profile.system_us:.0f} µs in the kernel)", f"{profile.cpu_us:.1f}", "100.0%")
+    return [head, *steps, whole]
 
 
 def _target_cells(results: Results) -> list[Cells]:

@@ -17,12 +17,11 @@ def test_rows_are_those_of_the_code() -> None:
 
 
 def test_steps_are_those_of_the_code() -> None:
-    """The profile has every step that has a timer, then the floor and the rest."""
+    """The profile has every step that has a timer, then the rest."""
     profile = document.saved().profile
     assert profile is not None
     assert [step.name for step in profile.steps] == [
         *(hook.step for hook in instrumented.HOOKS),
-        steps.GRPC,
         steps.REST,
     ]
 

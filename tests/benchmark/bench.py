@@ -11,7 +11,7 @@ import datetime as dt
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -79,8 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write the document when everything was measured."""
     parser = argparse.ArgumentParser(description="the bridge beside floor, textbook and Envoy")
     parser.add_argument("--quick", action="store_true", help="the rows only, two short rounds, under a minute")
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"some of: {','.join(PARTS)} (all)")
-    parser.add_argument("--rows", default=",".join(BY_NAME), help=f"some of: {','.join(BY_NAME)} (all)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
+    parser.add_argument(
+        "--rows", nargs="+", choices=BY_NAME, default=list(BY_NAME), metavar="ROW", help=_one_of(BY_NAME)
+    )
     parser.add_argument(
         "--rounds", type=int, default=FULL.rounds, help=f"how often all rows take turns ({FULL.rounds})"
     )
@@ -95,11 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(options)
 
 
+def _one_of(names: Iterable[str]) -> str:
+    return f"only these, of: {', '.join(map(repr, names))}"
+
+
 def _run(options: argparse.Namespace) -> int:
-    effort, parts = (Effort(options.rounds, options.seconds), options.parts.split(","))
+    effort, parts = (Effort(options.rounds, options.seconds), options.parts)
     if options.quick:
         effort, parts = QUICK, ["rows"]
-    rows = [BY_NAME[name.strip()] for name in options.rows.split(",")]
+    rows = [BY_NAME[name] for name in options.rows]
     cores = Cores.of_this_machine()
     # What this process starts stays there, but for the rows, which are moved.
     os.sched_setaffinity(0, cores.load)

@@ -63,7 +63,7 @@ class Row:
 
 
 FLOOR, TEXTBOOK, BRIDGE, NATIVE_FLOOR, NATIVE, ENVOY = (
-    *("floor", "textbook", "bridge", "native floor", "bridge, native"),
+    *("floor", "textbook", "bridge", "native floor", "bridge (native)"),
     "Envoy",
 )
 
@@ -91,7 +91,7 @@ BY_NAME = {row.name: row for row in ROWS}
 OURS = tuple(row for row in ROWS if row.is_ours)
 
 
-INSTRUMENTED = Row("bridge, timed", "the bridge with a timer around each step", Kind.INSTRUMENTED)
+INSTRUMENTED = Row("bridge (timed)", "the bridge with a timer around each step", Kind.INSTRUMENTED)
 
 
 def framed(message: bytes) -> bytes:
@@ -116,7 +116,7 @@ class Server:
         return procfs.cpu_time(self.pid)
 
     def memory_mb(self) -> float:
-        """Return the resident memory of its processes in MB."""
+        """Return the most memory that its processes have held so far, in MB."""
         return procfs.memory_mb(self.pid)
 
     async def wrong_of_sample(self) -> int:

@@ -113,6 +113,8 @@ class Profile:
     cpu_us: float
     system_us: float
     """Of that, in the kernel."""
+    floor_us: float
+    """What the floor costs, which has no step of these."""
     steps: Sequence[StepCost]
     """They add up to the whole."""
 

@@ -23,7 +23,7 @@ CONNECTIONS_MAX = 4
 OPEN_LOOP_PROCESSES = 4
 """Each with a connection and a schedule of its own: h2load gives all of its connections the same schedule."""
 SILENCE_MAX_S = 30
-"""A connection on which nothing happens for so long is given up, with the calls on it: longer than any deadline here."""
+"""A connection on which nothing happens for so long is given up, with its calls: longer than any deadline here."""
 STREAMS_MAX = 1000
 """On one connection of an open loop: whoever does not keep pace shows it by latency, not by holding the load back."""
 

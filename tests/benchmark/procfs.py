@@ -48,8 +48,11 @@ def cpu_time(pid: int) -> CpuTime:
 
 
 def memory_mb(pid: int) -> float:
-    """Return the resident memory of a process and of all below it, in MB (2**20 bytes)."""
-    return sum(_resident_kb(each) for each in process_tree(pid)) / 1024
+    """Return the most resident memory so far of a process and of all below it, in MB (2**20 bytes).
+
+    The most, since what is resident at any one moment goes up and down by as much as a burst has taken.
+    """
+    return sum(_peak_kb(each) for each in process_tree(pid)) / 1024
 
 
 def process_tree(pid: int) -> list[int]:
@@ -77,6 +80,6 @@ def _fields(stat: Path) -> list[str]:
     return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
-def _resident_kb(pid: int) -> int:
+def _peak_kb(pid: int) -> int:
     lines = (PROC / str(pid) / "status").read_text(encoding="ascii", errors="replace").splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)

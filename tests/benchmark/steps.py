@@ -9,9 +9,7 @@ from benchmark.figures import Profile, Round, StepCost
 from benchmark.scene import Scene
 from benchmark.side_by_side import say
 
-GRPC = "gRPC server and its loop: the floor"
-REST = "the rest: wake-ups, socket reads, cold caches"
-ROUNDS_MAX = 3
+REST = "outside of any step: gRPC, the event loop, the kernel"
 
 
 async def measure_profile(scene: Scene) -> Profile:
@@ -19,7 +17,7 @@ async def measure_profile(scene: Scene) -> Profile:
     rows = (BY_NAME[FLOOR], BY_NAME[BRIDGE], INSTRUMENTED)
     rounds: dict[str, list[Round]] = {row.name: [] for row in rows}
     steps: list[dict[str, float]] = []
-    for _ in range(min(scene.effort.rounds, ROUNDS_MAX)):
+    for _ in range(scene.effort.rounds):
         for row in rows:
             async with scene.running(row) as server:
                 one = await scene.load(server, await scene.warm_up(server))
@@ -31,10 +29,10 @@ async def measure_profile(scene: Scene) -> Profile:
 
 
 def profile(bridge: Sequence[Round], floor: Sequence[Round], own_us: dict[str, float]) -> Profile:
-    """Put together what a call costs: its steps, what the floor costs too, and the rest."""
+    """Put together what a call costs: its steps, the rest, and beside that what the floor costs."""
     whole_us = statistics.median(one.cpu_us for one in bridge)
     floor_us = statistics.median(one.cpu_us for one in floor)
-    rest_us = whole_us - floor_us - sum(own_us.values())
+    rest_us = whole_us - sum(own_us.values())
     steps = [StepCost(name, us) for name, us in own_us.items()]
     system_us = statistics.median(one.system_us for one in bridge)
-    return Profile(whole_us, system_us, [*steps, StepCost(GRPC, floor_us), StepCost(REST, rest_us)])
+    return Profile(whole_us, system_us, floor_us, [*steps, StepCost(REST, rest_us)])

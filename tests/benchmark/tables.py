@@ -157,7 +157,8 @@ def _step_cells(profile: Profile | None) -> list[Cells]:
         return [head]
     steps = ((step.name, f"{step.cpu_us:.1f}", f"{step.cpu_us / profile.cpu_us:.1%}") for step in profile.steps)
     whole = (f"a call (of it {profile.system_us:.0f} µs in the kernel)", f"{profile.cpu_us:.1f}", "100.0%")
-    return [head, *steps, whole]
+    floor = ("beside it: the floor", f"{profile.floor_us:.1f}", f"{profile.floor_us / profile.cpu_us:.1%}")
+    return [head, *steps, whole, floor]
 
 
 def _target_cells(results: Results) -> list[Cells]:

@@ -43,7 +43,7 @@ POINT = InFlightPoint(
 
 def results(**rounds: list[Round]) -> Results:
     """Return results with these rounds alone."""
-    return Results("2026-01-01", "a machine", {"Python": "3.11"}, rounds, {}, {}, None)
+    return Results("2026-01-01", "a machine", 0.1, {"Python": "3.11"}, rounds, {}, {}, None)
 
 
 def costing(*costs_us: float) -> list[Round]:

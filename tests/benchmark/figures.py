@@ -126,6 +126,8 @@ class Results:
     taken: str
     """The day, ISO 8601."""
     machine: str
+    load_average: float
+    """Of the last minute before the run: how many processes of others wanted a core."""
     versions: Mapping[str, str]
     rounds: Mapping[str, Sequence[Round]]
     """By the row's name; the rounds of all rows took turns."""

@@ -54,7 +54,8 @@ def row_table(results: Results) -> str:
 def _run(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     count = len(next(iter(results.rounds.values())))
-    return f"Measured {results.taken} on {results.machine}; {versions}. {count} rounds."
+    machine = f"{results.machine}, load average {results.load_average:.1f}"
+    return f"Measured {results.taken} on {machine}; {versions}. {count} rounds."
 
 
 def _row_cells(results: Results) -> list[Cells]:

@@ -1,0 +1,107 @@
+"""What Envoy repeats before bridges that it reaches itself: what the bridge says is safe, and nothing of unknown outcome."""
+
+import asyncio
+from itertools import count
+
+import grpc.aio
+import pytest
+
+from faults.behaviours import answer, hang, processed
+from faults.stream import Behaviour
+from mesh.bridges import HELD, Bridges, held_until, refused_for
+from mesh.conftest import RunEnvoy
+from mesh.envoy import ENVOY, MISSING, SELDOM, Front
+from mesh.load import call, calls, names
+from mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, UNAVAILABLE, RetryPolicy
+from random_wallet import abort
+from secure_callers import channel_to
+
+POLICIES = {"bridge's word": BRIDGES_WORD, "as Istio": BRIDGES_WORD_AS_ISTIO, "unavailable": UNAVAILABLE}
+
+pytestmark = [
+    pytest.mark.skipif(ENVOY is None, reason=MISSING),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+
+
+def before(bridges: Bridges, policy: RetryPolicy) -> Front:
+    """Return an Envoy that does not notice by itself what becomes of the bridges."""
+    return Front(bridges.addresses, policy, bridges.trust, SELDOM)
+
+
+@each_policy
+async def test_refused_streams_are_repeated(secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy) -> None:
+    """What the wallet does not process for one bridge, it processes for the other: once."""
+    secure.wallet.behaviour = refused_for(secure.a)
+    tokens = names("call", 4)
+    async with envoy(before(secure, policy)) as front:
+        ends = await calls(front.address, tokens)
+        assert await front.stat("upstream_rq_retry_success") > 0
+    assert {end.code for end in ends.values()} == {"OK"}
+    assert secure.by(secure.a)
+    assert sorted(secure.wallet.processed) == tokens
+
+
+@each_policy
+async def test_what_a_draining_bridge_refuses_is_repeated(
+    secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy
+) -> None:
+    """BRIDGE_DRAINING is invisible to callers: the other bridge carries out the call."""
+    gate = asyncio.Event()
+    secure.wallet.behaviour = held_until(gate)
+    async with envoy(before(secure, policy)) as front, beside_envoy(secure) as channel:
+        # A drain goes on refusing for as long as it has a call in flight.
+        in_flight = asyncio.create_task(call(channel, HELD))
+        await secure.wallet.until(lambda: secure.posts().total() == 1)
+        secure.a.terminate()
+        await refusal(channel)
+        ends = await calls(front.address, names("call", 6))
+        assert await front.stat("upstream_rq_retry_success") > 0
+        gate.set()
+        assert (await in_flight).code == "OK"
+    await secure.a.ended()
+    assert {end.code for end in ends.values()} == {"OK"}
+    posts = secure.posts()
+    assert {token: posts[token] for token in ends} == dict.fromkeys(ends, 1)
+
+
+def beside_envoy(bridges: Bridges) -> grpc.aio.Channel:
+    """Open a channel to the first bridge that does not go through Envoy."""
+    assert bridges.trust is not None
+    return channel_to(bridges.a.address, bridges.trust.ca_file, bridges.trust.identity)
+
+
+async def refusal(channel: grpc.aio.Channel) -> None:
+    """Call until the bridge refuses; until then it serves."""
+    for number in count():
+        end = await call(channel, f"served-{number}")
+        if end.code != "OK":
+            assert end.wallet_error.reason == "BRIDGE_DRAINING"
+            return
+
+
+# --- unknown outcome --------------------------------------------------------------------------------------------------
+
+PAGE, CODE_2 = b"<html>", b'{"status": false, "code": 2, "message": "?", "request_id": "r"}'
+UNKNOWN: dict[str, Behaviour] = {
+    "WALLET_CONNECTION_LOST": processed(abort),
+    "WALLET_GATEWAY_ERROR": processed(answer(503, PAGE)),
+    "WALLET_UNKNOWN_ERROR": processed(answer(500, CODE_2)),
+    "WALLET_RESPONSE_INVALID": processed(answer(200, PAGE)),
+    "WALLET_TIMEOUT": processed(hang),
+}
+
+
+@each_policy
+@pytest.mark.parametrize(("reason", "behaviour"), UNKNOWN.items(), ids=UNKNOWN.keys())
+async def test_unknown_outcome_is_not_repeated(
+    secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy, reason: str, behaviour: Behaviour
+) -> None:
+    """One POST, whatever has become of it, and the caller hears the bridge's own words."""
+    secure.wallet.behaviour = behaviour
+    async with envoy(before(secure, policy)) as front, channel_to(front.address) as channel:
+        end = await call(channel, "call", timeout_s=0.5 if behaviour is UNKNOWN["WALLET_TIMEOUT"] else None)
+        assert await front.stat("upstream_rq_retry") == 0
+    assert (end.wallet_error.reason, end.error_info.metadata["outcome"]) == (reason, "UNKNOWN")
+    assert secure.posts() == {"call": 1}

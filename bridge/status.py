@@ -8,8 +8,8 @@
       google.rpc.BadRequest     where fields are at fault
     wallet-request-id         the same request_id, for logs that see trailers only
     grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: nobody may repeat it blindly (gRFC A6)
-    wallet-safe-to-repeat     whenever the code is UNAVAILABLE: the bridge's own word that nothing was done. Libraries and
-                              proxies say UNAVAILABLE as well, of connections that broke in mid-call, but never this
+    wallet-safe-to-repeat     whenever the code is UNAVAILABLE: the bridge's own word that nothing was done. Libraries
+                              and proxies say UNAVAILABLE too, of calls that broke in the middle, but never this
 
 This is the one place where errors are translated. Everything that the wallet wrote is cleaned and cut here.
 """

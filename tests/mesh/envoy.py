@@ -7,7 +7,7 @@ import asyncio
 import importlib.util
 import json
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,9 @@ OFTEN, SELDOM, NEVER = "0.1s", "600s", ""
 NOT_SERVING, EJECTED = "failed_active_health_check", "failed_outlier_check"
 """What it may find wrong with an upstream: by its own question, by what became of calls."""
 _LOOK_AGAIN_S = 0.01
+
+Status = Mapping[str, Any]
+"""What the admin interface says about one upstream."""
 _TEMPLATE = Template((Path(__file__).parent / "envoy.yaml").read_text(encoding="utf-8"))
 
 
@@ -124,35 +127,31 @@ class Envoy:
         (found,) = page["stats"]
         return int(found["value"])
 
-    async def wrong(self, address: str) -> set[str]:
-        """Return what is wrong with an upstream; nothing where all is well."""
-        status = (await self._upstream(address))["health_status"]
-        return {name for name, holds in status.items() if holds is True}
-
     async def until_healthy(self, address: str) -> None:
         """Wait until it finds nothing wrong with this upstream."""
-        while await self.wrong(address):
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        await self._until(address, lambda upstream: not _wrong(upstream))
 
     async def until_wrong(self, address: str, what: str) -> None:
         """Wait until it finds this wrong with an upstream, and so sends it no more calls."""
-        while what not in await self.wrong(address):
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        await self._until(address, lambda upstream: what in _wrong(upstream))
 
     async def until_disconnected(self, address: str) -> None:
         """Wait until it knows that all connections to this upstream have ended."""
-        while _value(await self._upstream(address), "cx_active"):
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        await self._until(address, lambda upstream: not _value(upstream, "cx_active"))
 
     async def listen(self) -> None:
         """Find out the port that it has chosen."""
         (listener,) = (await self._get("/listeners", format="json"))["listener_statuses"]
         self.address = _host_and_port(listener["local_address"]["socket_address"])
 
-    async def _upstream(self, address: str) -> Mapping[str, Any]:
+    async def _until(self, address: str, holds: Callable[[Status], bool]) -> None:
+        while not holds(await self._upstream(address)):  # noqa: ASYNC110 - Envoy tells nobody, it must be asked
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _upstream(self, address: str) -> Status:
         (cluster,) = (await self._get("/clusters", format="json"))["cluster_statuses"]
         hosts = {_host_and_port(host["address"]["socket_address"]): host for host in cluster["host_statuses"]}
-        found: Mapping[str, Any] = hosts[address]
+        found: Status = hosts[address]
         return found
 
     async def _get(self, path: str, **query: str) -> Any:
@@ -197,7 +196,11 @@ def _host_and_port(address: Mapping[str, Any]) -> str:
     return f"{address['address']}:{address['port_value']}"
 
 
-def _value(upstream: Mapping[str, Any], stat: str) -> int:
-    """Return a counter or gauge of an upstream; Envoy leaves out the value of those that are 0."""
+def _wrong(upstream: Status) -> set[str]:
+    return {name for name, holds in upstream["health_status"].items() if holds is True}
+
+
+def _value(upstream: Status, stat: str) -> int:
+    # It leaves out the value of what is 0.
     (found,) = (int(each.get("value", 0)) for each in upstream["stats"] if each["name"] == stat)
     return found

@@ -1,4 +1,4 @@
-"""Retry policies of a mesh: those that are safe, and where, and those that are not. deploy/mesh/istio.md explains them."""
+"""Retry policies of a mesh: those that are safe, where they are, and those that are not; see deploy/mesh/istio.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

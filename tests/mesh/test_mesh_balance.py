@@ -1,4 +1,4 @@
-"""To whom Envoy sends calls: both bridges in turn, none that drains, none that cannot be reached, none without trust."""
+"""To whom Envoy sends calls: both bridges in turn, none that drains or cannot be reached, none without trust."""
 
 import asyncio
 from dataclasses import replace
@@ -24,7 +24,7 @@ def codes(ends: dict[str, End]) -> set[str]:
 
 
 async def test_round_robin(secure: Bridges, envoy: RunEnvoy) -> None:
-    """Calls of a single channel go to both bridges in turn, by mutual TLS; each of Envoy's workers takes its own turns."""
+    """Calls of a single channel go to both bridges in turn, by mutual TLS; Envoy's workers take turns of their own."""
     async with envoy(Front(secure.addresses, trust=secure.trust)) as front:
         assert codes(await calls(front.address, names("call", 20))) == {"OK"}
     of_a, of_b = secure.by(secure.a), secure.by(secure.b)

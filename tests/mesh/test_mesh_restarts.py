@@ -24,7 +24,7 @@ def held_by(bridges: Bridges, *some: Bridge) -> set[str]:
 
 
 async def test_killed(secure: Bridges, envoy: RunEnvoy) -> None:
-    """SIGKILL under load: only the calls that the bridge had in flight fail, none of them is repeated, all else is OK."""
+    """SIGKILL under load: only the calls that the bridge had in flight fail, none is repeated, and all else is OK."""
     gate = asyncio.Event()
     secure.wallet.behaviour = held_until(gate)
     async with envoy(Front(secure.addresses, trust=secure.trust)) as front, under_load(front.address) as load:

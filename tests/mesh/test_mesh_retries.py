@@ -1,4 +1,4 @@
-"""What Envoy repeats before bridges that it reaches itself: what the bridge says is safe, and nothing of unknown outcome."""
+"""What Envoy repeats before bridges that it reaches itself: what they say is safe, nothing of unknown outcome."""
 
 import asyncio
 from itertools import count

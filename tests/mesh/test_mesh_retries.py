@@ -1,6 +1,8 @@
 """What Envoy repeats before bridges that it reaches itself: what they say is safe, nothing of unknown outcome."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 
 import grpc.aio
@@ -10,13 +12,15 @@ from faults.behaviours import answer, hang, processed
 from faults.stream import Behaviour
 from mesh.bridges import HELD, Bridges, held_until, refused_for
 from mesh.conftest import RunEnvoy
-from mesh.envoy import ENVOY, MISSING, SELDOM, Front
+from mesh.envoy import ENVOY, MISSING, SELDOM, Envoy, Front
 from mesh.load import call, calls, names
 from mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, UNAVAILABLE, RetryPolicy
 from random_wallet import abort
 from secure_callers import channel_to
+from whole_path import End
 
 POLICIES = {"bridge's word": BRIDGES_WORD, "as Istio": BRIDGES_WORD_AS_ISTIO, "unavailable": UNAVAILABLE}
+"""All are safe here: there is no other proxy between this Envoy and the bridges."""
 
 pytestmark = [
     pytest.mark.skipif(ENVOY is None, reason=MISSING),
@@ -43,27 +47,33 @@ async def test_refused_streams_are_repeated(secure: Bridges, envoy: RunEnvoy, po
     assert sorted(secure.wallet.processed) == tokens
 
 
-@each_policy
-async def test_what_a_draining_bridge_refuses_is_repeated(
-    secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy
-) -> None:
-    """BRIDGE_DRAINING is invisible to callers: the other bridge carries out the call."""
+@asynccontextmanager
+async def every_policy(bridges: Bridges, envoy: RunEnvoy) -> AsyncIterator[list[Envoy]]:
+    """Run an Envoy for each policy, all before the same bridges."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(envoy(before(bridges, policy))) for policy in POLICIES.values()]
+
+
+async def test_what_a_draining_bridge_refuses_is_repeated(secure: Bridges, envoy: RunEnvoy) -> None:
+    """BRIDGE_DRAINING is invisible to callers, under each policy: the other bridge carries out the call."""
     gate = asyncio.Event()
     secure.wallet.behaviour = held_until(gate)
-    async with envoy(before(secure, policy)) as front, beside_envoy(secure) as channel:
+    ends: dict[str, End] = {}
+    async with every_policy(secure, envoy) as fronts, beside_envoy(secure) as channel:
         # A drain goes on refusing for as long as it has a call in flight.
         in_flight = asyncio.create_task(call(channel, HELD))
         await secure.wallet.until(lambda: secure.posts().total() == 1)
         secure.a.terminate()
         await refusal(channel)
-        ends = await calls(front.address, names("call", 6))
-        assert await front.stat("upstream_rq_retry_success") > 0
+        for number, front in enumerate(fronts):
+            ends |= await calls(front.address, names(f"call-{number}", 6))
+            assert await front.stat("upstream_rq_retry_success") > 0
         gate.set()
         assert (await in_flight).code == "OK"
     await secure.a.ended()
     assert {end.code for end in ends.values()} == {"OK"}
-    posts = secure.posts()
-    assert {token: posts[token] for token in ends} == dict.fromkeys(ends, 1)
+    assert not secure.by(secure.a).keys() & ends.keys()
+    assert secure.by(secure.b) == dict.fromkeys(ends, 1)
 
 
 def beside_envoy(bridges: Bridges) -> grpc.aio.Channel:
@@ -89,7 +99,6 @@ UNKNOWN: dict[str, Behaviour] = {
     "WALLET_GATEWAY_ERROR": processed(answer(503, PAGE)),
     "WALLET_UNKNOWN_ERROR": processed(answer(500, CODE_2)),
     "WALLET_RESPONSE_INVALID": processed(answer(200, PAGE)),
-    "WALLET_TIMEOUT": processed(hang),
 }
 
 
@@ -101,7 +110,19 @@ async def test_unknown_outcome_is_not_repeated(
     """One POST, whatever has become of it, and the caller hears the bridge's own words."""
     secure.wallet.behaviour = behaviour
     async with envoy(before(secure, policy)) as front, channel_to(front.address) as channel:
-        end = await call(channel, "call", timeout_s=0.5 if behaviour is UNKNOWN["WALLET_TIMEOUT"] else None)
+        end = await call(channel, "call")
         assert await front.stat("upstream_rq_retry") == 0
     assert (end.wallet_error.reason, end.error_info.metadata["outcome"]) == (reason, "UNKNOWN")
     assert secure.posts() == {"call": 1}
+
+
+async def test_a_timeout_is_not_repeated(secure: Bridges, envoy: RunEnvoy) -> None:
+    """A call that the wallet does not answer in time is one POST, under each policy."""
+    secure.wallet.behaviour = processed(hang)
+    async with every_policy(secure, envoy) as fronts, AsyncExitStack() as stack:
+        channels = [await stack.enter_async_context(channel_to(front.address)) for front in fronts]
+        waiting = [call(channel, f"call-{number}", timeout_s=1.0) for number, channel in enumerate(channels)]
+        ends = await asyncio.gather(*waiting)
+        assert [await front.stat("upstream_rq_retry") for front in fronts] == [0] * len(fronts)
+    assert [end.code for end in ends] == ["DEADLINE_EXCEEDED"] * len(ends)
+    assert secure.posts() == dict.fromkeys(names("call", len(ends)), 1)

@@ -27,6 +27,8 @@ ENVOY_ID = "spiffe://mesh.example/ns/game/sa/envoy"
 """The only identity that the bridges let in."""
 DRAIN_S = 0.5
 """Several times the interval of health checks."""
+CONNECTION_AGE_S = 0.5
+"""Every Envoy is told GOAWAY again and again, in every test."""
 WALLET_LATENCY_S = 0.1
 HELD = "held"
 """How the tokens begin that `held_until` is about."""
@@ -191,6 +193,7 @@ def _bridge(name: str, stack: AsyncExitStack, wallet: FaultServer, settings: Map
     own = {
         "SERVER__LISTEN": f"127.0.0.1:{port}",
         "SERVER__DRAIN_S": str(DRAIN_S),
+        "SERVER__CONNECTION_AGE_S": str(CONNECTION_AGE_S),
         "WALLET__PROVIDERS__1__ACCESS_KEY": name,
     }
     bridge = Bridge(name, port, environment(wallet.url, {**own, **settings}))

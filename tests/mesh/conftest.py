@@ -1,27 +1,18 @@
 """The bridges of a module: started once, and as new for each test."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
 from mesh.bridges import Bridges, Certificates, two_bridges
-from mesh.envoy import Envoy, Front, running_envoy
-
-
-class RunEnvoy(Protocol):
-    """Runs any number of Envoys, each in a folder of its own."""
-
-    def __call__(self, front: Front) -> AbstractAsyncContextManager[Envoy]:
-        """Run one."""
+from mesh.envoy import RunEnvoy, running_envoy
 
 
 @pytest.fixture
 def envoy(tmp_path_factory: pytest.TempPathFactory) -> RunEnvoy:
-    """Return what runs an Envoy."""
+    """Return what runs any number of Envoys, each in a folder of its own."""
     return lambda front: running_envoy(front, tmp_path_factory.mktemp("envoy"))
 
 

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -157,6 +157,10 @@ class Envoy:
     async def _get(self, path: str, **query: str) -> Any:
         answer = await self._admin.get(path, params=query)
         return answer.raise_for_status().json()
+
+
+RunEnvoy = Callable[[Front], AbstractAsyncContextManager[Envoy]]
+"""Runs an Envoy, in a folder that is its own."""
 
 
 @asynccontextmanager

@@ -9,8 +9,7 @@ from cryptography.x509 import UniformResourceIdentifier
 from faults.behaviours import answer
 from faults.certificates import Identity
 from mesh.bridges import HELD, Bridges, held_until, slowly_terminated
-from mesh.conftest import RunEnvoy
-from mesh.envoy import EJECTED, ENVOY, MISSING, NEVER, NOT_SERVING, SELDOM, WORKERS, Front, Trust
+from mesh.envoy import EJECTED, ENVOY, MISSING, NEVER, NOT_SERVING, SELDOM, WORKERS, Front, RunEnvoy, Trust
 from mesh.load import calls, names
 from secure_callers import Authority
 from whole_path import End

@@ -1,12 +1,12 @@
 """Bridges that go while Envoy sends them calls: orderly, one after the other, and at once in the middle of calls."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from mesh.bridges import HELD, Bridge, Bridges, held_until
-from mesh.conftest import RunEnvoy
-from mesh.envoy import ENVOY, MISSING, Front
+from mesh.envoy import ENVOY, MISSING, Front, RunEnvoy
 from mesh.load import calls, names, restarted_under_load, under_load
 
 pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]
@@ -16,6 +16,18 @@ async def test_rolling_restart(secure: Bridges, envoy: RunEnvoy) -> None:
     """Both bridges are restarted one after the other under load: no call fails, and each is one POST."""
     async with envoy(Front(secure.addresses, trust=secure.trust)) as front:
         await restarted_under_load(secure, front)
+
+
+async def test_old_connections(secure: Bridges, envoy: RunEnvoy) -> None:
+    """Bridges that close each connection at its age (GOAWAY) lose no call, without any repeat."""
+    async with (
+        envoy(Front(secure.addresses, policy=None, trust=secure.trust)) as front,
+        under_load(front.address) as load,
+    ):
+        while await front.stat("upstream_cx_close_notify") < 10:
+            await load.more()
+    assert not load.failed
+    assert secure.posts() == Counter(load.began)
 
 
 def held_by(bridges: Bridges, *some: Bridge) -> set[str]:

@@ -11,8 +11,7 @@ import pytest
 from faults.behaviours import answer, hang, processed
 from faults.stream import Behaviour
 from mesh.bridges import HELD, Bridges, held_until, refused_for
-from mesh.conftest import RunEnvoy
-from mesh.envoy import ENVOY, MISSING, SELDOM, Envoy, Front
+from mesh.envoy import ENVOY, MISSING, SELDOM, Envoy, Front, RunEnvoy
 from mesh.load import call, calls, names
 from mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, UNAVAILABLE, RetryPolicy
 from random_wallet import abort

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from mesh.bridges import HELD, Bridges, held_until, refused_for
-from mesh.conftest import RunEnvoy
-from mesh.envoy import ENVOY, MISSING, NEVER, OFTEN, SELDOM, Envoy, Front
+from mesh.envoy import ENVOY, MISSING, NEVER, OFTEN, SELDOM, Envoy, Front, RunEnvoy
 from mesh.load import calls, names, restarted_under_load
 from mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, ISTIO_DEFAULT, UNAVAILABLE, RetryPolicy
 from whole_path import End

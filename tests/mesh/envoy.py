@@ -84,8 +84,8 @@ class Front:
     trust: Trust | None = None
     """None: plaintext."""
     health_interval: str = OFTEN
-
     local_replies: Mapping[str, Any] = field(default_factory=dict)
+    """How it words answers of its own: Envoy's local_reply_config."""
 
     def bootstrap(self) -> str:
         """Return the text of its configuration."""

@@ -194,6 +194,8 @@ def _bridge(name: str, stack: AsyncExitStack, wallet: FaultServer, settings: Map
         "SERVER__LISTEN": f"127.0.0.1:{port}",
         "SERVER__DRAIN_S": str(DRAIN_S),
         "SERVER__CONNECTION_AGE_S": str(CONNECTION_AGE_S),
+        # A busy machine must not make an unreachable wallet of a slow one.
+        "WALLET__CONNECT_TIMEOUT_S": "10",
         "WALLET__PROVIDERS__1__ACCESS_KEY": name,
     }
     bridge = Bridge(name, port, environment(wallet.url, {**own, **settings}))

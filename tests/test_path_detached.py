@@ -20,6 +20,7 @@ from bridge.server import SERVICES
 from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Credentials, Keyring
 from bridge.wallet import WalletClient
+from engines import on_both_engines
 from faults.behaviours import answer, hang, refuse, reset_with, sequence, terminated, terminated_with
 from faults.server import FaultServer, Welcome
 from faults.stream import Behaviour, Stream
@@ -28,7 +29,7 @@ from random_wallet import wallet_says
 from whole_path import ACCESS_KEY, PRIVATE_KEY, end_of, terminate_request
 
 pytest_plugins = ["two_loops"]
-pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
+pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), on_both_engines]
 
 
 async def leave(bridge: FullBridge, *calls: Any) -> None:

@@ -14,12 +14,15 @@ import structlog
 from bridge.telemetry.events import CallEnded, Reloaded, ReloadFailed
 from bridge.telemetry.fan_out import fan_out
 from bridge.telemetry.logs import HELD_LOGGERS, configure
+from engines import on_both_engines
 from faults.behaviours import answer, hang, sequence
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
 from rotating_bridge import Listener, Load, rotating_bridge
 from rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files
 from whole_path import Caller, Failure
+
+pytestmark = on_both_engines
 
 AUTH_REJECTED = ("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401, 9401, "no", "r")
 

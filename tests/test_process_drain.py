@@ -41,6 +41,7 @@ from h2.errors import ErrorCodes
 
 from bridge.run import END_S
 from bridge.server import REFUSE_AT_LEAST_S
+from engines import on_both_engines
 from faults.behaviours import hang, reset_with, sequence, terminated
 from faults.server import FaultServer
 from full_bridge import Tap
@@ -48,6 +49,8 @@ from processes import Command, bridge_command
 from random_wallet import abort
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import NO_SETTINGS, end_of, environment, terminate_request
+
+pytestmark = on_both_engines
 
 ROUNDS, AT_ONCE = 5, 4
 CALLERS = 16

@@ -35,7 +35,7 @@ METADATA_ENTRY_BYTES = 32
 CANCEL_S = 1.0
 """How long a stop waits for calls that it has cancelled: one that was sent to the wallet may go on."""
 
-LEAVING_MAX_S = 1.0
+LEAVING_MAX_S = 0.5
 LEAVING_POLL_S = 0.002
 LINGER_S = 0.02
 """For how long answers may leave before the front closes, which cuts off what its threads still hold.

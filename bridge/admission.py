@@ -21,6 +21,7 @@ class Admission:
         self._max_queued = max_queued
         self._line: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._refuses = False
+        self._held: asyncio.Future[None] | None = None
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self.count = 0
@@ -36,6 +37,8 @@ class Admission:
 
         Raise BridgeDraining, or BridgeOverloaded when the line is full.
         """
+        if self._held is not None:
+            return False
         if self._refuses:
             raise BridgeDraining
         # Where calls wait there is no room: `leave` gives it to them first.
@@ -49,9 +52,12 @@ class Admission:
     async def wait(self, deadline: Deadline) -> None:
         """Admit a call when its turn comes; it must `leave` then. Call it at once after `enter` has returned False.
 
-        Raise BridgeOverloaded when its turn has not come while there still was time to send
-        it. A cancel frees its place.
+        Raise BridgeOverloaded when its turn has not come while there still was time to send it, and BridgeDraining at
+        the `release` of those that are held back. A cancel frees its place.
         """
+        if self._held is not None:
+            await asyncio.shield(self._held)
+            raise BridgeDraining
         turn = asyncio.get_running_loop().create_future()
         self._line[turn] = None
         try:
@@ -86,6 +92,20 @@ class Admission:
     def refuse(self) -> None:
         """Take no further call; those in line are still served."""
         self._refuses = True
+
+    def hold(self) -> None:
+        """Take no further call, and refuse none either before `release`.
+
+        gRPC tells a call that reaches it while it closes a port that it was cancelled, and nothing more. Callers who
+        come again as soon as they are refused do so in just that moment, unless all hear of it at once, right before
+        the port closes: the GOAWAY is then behind their refusals, in the same packet.
+        """
+        self._held = asyncio.get_running_loop().create_future()
+
+    def release(self) -> None:
+        """Refuse those that were held back."""
+        if self._held is not None and not self._held.done():
+            self._held.set_result(None)
 
     async def idle(self) -> None:
         """Wait until no call is under way, in line or admitted."""

@@ -1,9 +1,11 @@
 """grpc.aio as the host of the service, and where all parts are put together."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import grpc
@@ -44,6 +46,9 @@ SERVICES = (wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],)
 REFUSE_AT_LEAST_S = 1.0
 """How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
 
+HOLD_S = 0.25
+"""How long refusals are held back before the port closes: callers near by have come again by then."""
+
 STOP_GRACE_S = 2.0
 """How long a refusal may take to leave. Only an open reflection stream makes the end wait for all of it."""
 
@@ -77,6 +82,9 @@ class BridgeServer:
         await asyncio.sleep(drain_s)
         self._service.admission.refuse()
         await asyncio.gather(self._service.admission.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
+        self._service.admission.hold()
+        await asyncio.sleep(min(drain_s, HOLD_S))
+        self._service.admission.release()
         # Whoever watches health would use up the whole grace, which is for refusals that are just on their way.
         self._health.close()
         await self._server.stop(grace=STOP_GRACE_S if drain_s else None)
@@ -151,12 +159,19 @@ def stop_signal() -> asyncio.Future[None]:
     def ask() -> None:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, _end_now)
         stop.set_result(None)
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, ask)
     return stop
+
+
+def _end_now(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    # Only the first process of a container comes here: to that one the default of a signal is nothing (signal(7)).
+    os._exit(128 + number)
 
 
 # --- gRPC -------------------------------------------------------------------------------------------------------

@@ -15,6 +15,11 @@ METADATA_BYTES_MAX = 16 * 1024
 AGE_GRACE_S = 1.0
 """How much longer than any call's deadline a connection that is too old stays open: time for the status to arrive."""
 
+PENDING_CALLS_MAX = 10_000
+"""How many calls gRPC's C core keeps until this process has looked at them. By default it keeps 1000 and resets those
+beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond what is too much,
+and says so. A call that waits here costs about 10 KiB."""
+
 Options = tuple[tuple[str, int], ...]
 
 
@@ -29,6 +34,8 @@ def server_options(settings: Settings, *, reuse_port: bool) -> Options:
         ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+        ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+        ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
         # Two unrelated servers could share the port without a word; only several workers of one bridge may.
         ("grpc.so_reuseport", int(reuse_port)),
     )

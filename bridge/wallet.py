@@ -50,10 +50,6 @@ class Watch:
     """What is certain by the attempts that have ended and are to be repeated."""
 
 
-# An attempt that ended so says nothing about those before it.
-OF_ITSELF = frozenset({Outcome.NOT_SENT, Outcome.NOT_PROCESSED})
-
-
 class WalletClient:
     """Sends POSTs to one wallet. Safe for any number of calls at once."""
 
@@ -87,8 +83,10 @@ class WalletClient:
             try:
                 verdict = judge(await self._attempt(post, headers, attempts, deadline, watch))
             except BridgeError as error:
-                # A lost attempt that was repeated may still have been carried out.
-                failure = unknown if unknown is not None and error.outcome in OF_ITSELF else error
+                if error.outcome is Outcome.UNKNOWN:
+                    unknown = error
+                # A lost attempt may have been carried out: no later no, only a yes, makes the call certain.
+                failure = unknown or error
                 failure.attempts = attempts
                 delay_s = self._retries.delay_s(error, attempts, idempotent=post.operation.idempotent)
                 signer = _other_signer(post, signers, error)
@@ -99,7 +97,6 @@ class WalletClient:
                 if delay_s is None or deadline.remaining_s() <= delay_s:
                     raise failure from None
                 watch.so_far = failure.outcome
-                unknown = failure if failure.outcome is Outcome.UNKNOWN else None
             else:
                 post.keys.accepted(signers[-1])
                 self._retries.budget.succeeded()

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 
 class Command:
@@ -36,10 +37,21 @@ class Command:
         return "".join(self.lines)
 
 
+def children_of(pid: int) -> str:
+    """Return the ids of a process's child processes."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
+
+
 @asynccontextmanager
-async def bridge_command(*arguments: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Command]:
-    """Start `bridge` with these arguments, and these variables beside the test's own; kill what is left of it."""
+async def bridge_command(
+    *arguments: str, environ: Mapping[str, str] | None = None, within: Sequence[str] = ()
+) -> AsyncIterator[Command]:
+    """Start `bridge` with these arguments, and these variables beside the test's own; kill what is left of it.
+
+    `within`: a command that runs it, like unshare(1).
+    """
     process = await asyncio.create_subprocess_exec(
+        *within,
         sys.executable,
         "-m",
         "bridge",

@@ -173,6 +173,25 @@ async def test_refusing() -> None:
         admission.enter()
 
 
+async def test_holding() -> None:
+    """Whoever is held back is neither admitted nor refused before the release, and a held caller may leave."""
+    admission = Admission()
+    admission.refuse()
+    admission.hold()
+    held = []
+    for _ in range(3):
+        assert not admission.enter()
+        held.append(asyncio.create_task(admission.wait(AMPLE)))
+    await turns()
+    held[0].cancel()
+    await turns()
+    assert [task.done() for task in held] == [True, False, False]
+    assert (admission.count, admission.queued) == (0, 0)
+    admission.release()
+    results = await asyncio.gather(*held, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, BridgeDraining, BridgeDraining]
+
+
 async def test_idle() -> None:
     """Idle is who has nobody admitted and nobody in line: not between a call that leaves and the one that follows."""
     admission = Admission(max_in_flight=1)

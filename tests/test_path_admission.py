@@ -133,12 +133,15 @@ async def test_calls_that_fail_leave_their_place() -> None:
 
 async def test_bound_of_many() -> None:
     """Of many calls at once the wallet never has more than are admitted, and all get their answer."""
-    at_once, most = 0, 0
+    at_once, most, all_come = 0, 0, asyncio.Event()
 
     async def counting(stream: Stream) -> None:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
+        if at_once == 3:
+            all_come.set()
+        await all_come.wait()
         await stream.connection.ping()  # a round trip, in which others could come
         at_once -= 1
         await terminated(stream)

@@ -21,11 +21,11 @@ from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Credentials, Keyring
 from bridge.wallet import WalletClient
 from engines import on_both_engines
-from faults.behaviours import answer, hang, refuse, reset_with, sequence, terminated, terminated_with
+from faults.behaviours import answer, hang, processed, refuse, reset_with, sequence, terminated, terminated_with
 from faults.server import FaultServer, Welcome
 from faults.stream import Behaviour, Stream
 from full_bridge import Ends, FullBridge, Tap, full_bridge, until
-from random_wallet import wallet_says
+from random_wallet import abort, wallet_says
 from whole_path import ACCESS_KEY, PRIVATE_KEY, end_of, terminate_request
 
 pytest_plugins = ["two_loops"]
@@ -47,11 +47,6 @@ async def until_free(bridge: FullBridge) -> None:
 
 
 # --- after it was sent ------------------------------------------------------------------------------------------
-
-
-async def abort(stream: Stream) -> None:
-    """Reset the TCP connection."""
-    stream.connection.abort()
 
 
 async def disown(stream: Stream) -> None:
@@ -227,10 +222,21 @@ async def test_cancel_before_a_repetition(behaviour: Behaviour, outcome: str) ->
     assert (ended.grpc_code, ended.outcome) == ("CANCELLED", outcome)
 
 
-async def test_failure_of_a_repetition() -> None:
-    """A second attempt that was not sent makes nothing certain about the first, which may have been processed."""
+REPETITIONS: Mapping[str, Callable[[], Behaviour]] = {
+    "it is not sent": lambda: lose_and_take_no_more,
+    "the wallet is unavailable": lambda: sequence(processed(abort), wallet_says(503, code=9)),
+    "the wallet wants less": lambda: sequence(processed(abort), wallet_says(429, code=9)),
+    "the wallet refuses the keys": lambda: sequence(processed(abort), wallet_says(401, code=9)),
+    "the wallet says no": lambda: sequence(processed(abort), wallet_says(400, code=9)),
+}
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+@pytest.mark.parametrize("name", REPETITIONS)
+async def test_failure_of_a_repetition(name: str) -> None:
+    """No later no makes anything certain about a first attempt that was lost: it may have been processed."""
     settings = PATIENT | {"WALLET__RETRY_UNKNOWN": "true"}
-    async with full_bridge(FaultServer(lose_and_take_no_more), settings) as bridge:
+    async with full_bridge(FaultServer(REPETITIONS[name]()), settings) as bridge:
         # Longer than the longest delay before a repetition.
         end = await bridge.caller.terminate("lost", timeout_s=0.7)
         assert bridge.wallet.processed == ["lost"]

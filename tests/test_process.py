@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bridge.sandbox import ROWS, Provider, serve
 from faults.behaviours import after, terminated
 from faults.server import FaultServer, bound_socket
-from processes import Command, bridge_command
+from processes import Command, bridge_command, children_of
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, end_of, environment, terminate_request
 
@@ -24,10 +25,10 @@ STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 @asynccontextmanager
 async def serving(
-    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS
+    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS, within: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Command, grpc.aio.Channel]]:
     """Run `bridge serve` as a process until it serves, with a channel to it."""
-    async with bridge_command("serve", environ=environment(wallet_url, settings)) as command:
+    async with bridge_command("serve", environ=environment(wallet_url, settings), within=within) as command:
         address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
         async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
             yield command, channel
@@ -73,6 +74,29 @@ async def test_drain_in_two_steps() -> None:
         may_answer.set()
         assert (await held).code == "OK"
         assert await command.end() == 0
+
+
+CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+async def test_second_signal_in_a_container(number: signal.Signals) -> None:
+    """To the first process of a container the kernel leaves out signals in their default: it ends all the same."""
+    tried = await asyncio.create_subprocess_shell(" ".join([*CONTAINER, "true"]), stderr=asyncio.subprocess.DEVNULL)
+    if await tried.wait():
+        pytest.skip("this machine gives no namespace of processes to unshare(1)")
+    async with (
+        FaultServer(after(asyncio.Event())) as wallet,
+        serving(wallet.url, within=CONTAINER) as (command, channel),
+    ):
+        call = WalletServiceStub(channel).Terminate(terminate_request())
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        first = int(children_of(command.process.pid))
+        os.kill(first, number)
+        await command.line(lambda line: '"draining"' in line)
+        os.kill(first, number)
+        assert await command.end() == 128 + number
+        call.cancel()
 
 
 async def test_second_signal_ends_at_once() -> None:

@@ -1,4 +1,4 @@
-"""The end of a bridge under full load: a real process, a real signal, and callers who do not stop calling.
+"""A bridge under full load, and its end: a real process, real signals, and callers who do not stop calling.
 
 What proves the rows of FAULTS.md, "Callers and process":
 
@@ -11,8 +11,8 @@ What proves the rows of FAULTS.md, "Callers and process":
                                                  test_deadline_is_capped
     cancel while queued                          test_path_admission: test_cancel_in_line
     cancel after sending                         test_path_detached
-    10 times the capacity for 30 s               in small: test_path_admission: test_far_too_many,
-                                                 test_health_of_a_full_bridge
+    10 times the capacity for 30 s               benchmark/overload.py, by hand; in the suite test_path_admission:
+                                                 test_far_too_many, test_health_of_a_full_bridge
     SIGTERM under load                           here: test_told_to_end_under_load; calls served during drain_s:
                                                  test_process: test_drain_in_two_steps; with workers: test_workers_end
     SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
@@ -28,6 +28,7 @@ What proves the rows of FAULTS.md, "Callers and process":
 import asyncio
 import json
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ from bridge.server import REFUSE_AT_LEAST_S
 from engines import on_both_engines
 from faults.behaviours import hang, reset_with, sequence, terminated
 from faults.server import FaultServer
-from full_bridge import Tap
+from full_bridge import Tap, until
 from processes import Command, bridge_command
 from random_wallet import abort
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
@@ -149,7 +150,8 @@ class Load:
 
 PORT_CLOSED = {"UNAVAILABLE", "CANCELLED"}
 """What gRPC itself says to who comes in the moment in which the port closes. CANCELLED is its C core's word for calls
-that the server had not taken up yet: nothing of them was sent, as the wallet's record proves below."""
+that the server had not taken up yet: nothing of them was sent, as the wallet's record proves below. The bridge holds
+back its last refusals so that hardly anybody comes then; where callers get no CPU for that long, somebody may."""
 
 
 async def told_to_end_under_load() -> list[str]:
@@ -180,6 +182,30 @@ async def test_told_to_end_under_load(_round: int) -> None:
         runs = [bridges.create_task(told_to_end_under_load()) for _ in range(AT_ONCE)]
     # Not of each: on a busy machine the whole second step may pass while its callers do not run.
     assert "BRIDGE_DRAINING" in {word for run in runs for word in run.result()}
+
+
+# --- more than it can look at ------------------------------------------------------------------------------------
+
+CROWD = 1500
+"""More than gRPC's C core keeps by default for a server that is busy: 1000 (grpc.server.max_pending_requests)."""
+
+
+async def test_a_crowd_before_a_busy_process() -> None:
+    """Calls that come while the process gets no CPU are refused like any others, with what to do, and not cut off."""
+    tap, patient = Tap(), {"WALLET__DEADLINE_DEFAULT_S": "20", "WALLET__DEADLINE_MAX_S": "20"}
+    async with FaultServer(tap) as wallet, serving(wallet, patient) as bridge:
+        assert await bridge.status() == health_pb2.HealthCheckResponse.SERVING
+        bridge.command.process.send_signal(signal.SIGSTOP)
+        calls = [bridge.start(f"call-{number}") for number in range(CROWD)]
+        for _ in range(5):  # until gRPC has been given them all
+            await asyncio.sleep(0)
+        bridge.command.process.send_signal(signal.SIGCONT)
+        room = int(SETTINGS["SERVER__MAX_IN_FLIGHT"]) + int(SETTINGS["SERVER__MAX_QUEUED"])
+        ends = [asyncio.create_task(end_of(call)) for call in calls]
+        await until(lambda: sum(each.done() for each in ends) == CROWD - room)
+        tap.open()
+        codes = Counter(end.code for end in await asyncio.gather(*ends))
+    assert codes == {"OK": room, "RESOURCE_EXHAUSTED": CROWD - room}
 
 
 # --- callers who have left --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from faults.behaviours import after, terminated
 from faults.server import FaultServer, refusing_port
-from processes import bridge_command
+from processes import bridge_command, children_of
 from supervised import NOWHERE, key_in, supervised
 from whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, environment
 
@@ -22,11 +22,6 @@ CALLS_OK = 'wallet_bridge_calls_total{grpc_method="wallet.v1.WalletService/Termi
 def arguments_of(pid: int) -> str:
     """Return what everybody on the machine can see of how a process was started."""
     return Path(f"/proc/{pid}/cmdline").read_text()
-
-
-def children_of(pid: int) -> str:
-    """Return the ids of a process's child processes."""
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text()
 
 
 async def test_all_workers_serve_one_port() -> None:

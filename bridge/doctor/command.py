@@ -3,11 +3,13 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from bridge.call_output import fitted
 from bridge.config import load
@@ -50,9 +52,7 @@ def run(
         if not parsed.json:
             _write(out, finding.line)
 
-    try:
-        asyncio.run(_examine(subject, look_up, tell))
-    except KeyboardInterrupt:
+    if not asyncio.run(_unless_interrupted(_examine(subject, look_up, tell))):
         return INTERRUPTED
     if parsed.json:
         _write(out, json_text(findings))
@@ -63,6 +63,21 @@ def _subject(config: Path | None, environ: Mapping[str, str]) -> Subject:
     settings = load(config, environ)
     paths = (route.operation.path for service in SERVICES for route in routes(service, settings))
     return Subject(settings, tuple(paths), config, environ, datetime.now(UTC))
+
+
+async def _unless_interrupted(examination: Coroutine[Any, Any, None]) -> bool:
+    """Await it; return False when Ctrl-C has ended it.
+
+    asyncio's own answer to Ctrl-C cancels between any two instructions, also in the middle of a callback of the loop,
+    which then ends in a traceback. A handler of the loop waits for its turn.
+    """
+    task = asyncio.ensure_future(examination)
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.result()
+    return not task.cancelled()
 
 
 async def _examine(subject: Subject, look_up: LookUp, tell: Callable[[Finding], None]) -> None:

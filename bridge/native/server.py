@@ -29,6 +29,9 @@ STREAMS_MAX = 2**31 - 1
 FRONT_METADATA_BYTES_MAX = 64 * 1024
 """Up to here, metadata that is too large gets RESOURCE_EXHAUSTED; beyond, the front answers HTTP 431 by itself."""
 
+UNNEEDED = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
+"""What grpcio must be told, but not the front: it keeps every call until this process has looked at it."""
+
 METADATA_ENTRY_BYTES = 32
 """What an entry counts beyond its key and value: RFC 9113, section 6.5.2."""
 
@@ -57,7 +60,7 @@ class Limits:
     @classmethod
     def of(cls, options: Options) -> "Limits":
         """Return the limits that these channel arguments mean; raise ValueError for one that the engine lacks."""
-        given = dict(options)
+        given = {name: value for name, value in options if name not in UNNEEDED}
         limits = cls(
             given.pop("grpc.max_receive_message_length"),
             min(given.pop("grpc.max_metadata_size"), given.pop("grpc.absolute_max_metadata_size")),

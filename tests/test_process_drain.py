@@ -53,7 +53,8 @@ from whole_path import NO_SETTINGS, end_of, environment, terminate_request
 
 pytestmark = on_both_engines
 
-ROUNDS, AT_ONCE = 5, 4
+ROUNDS = [*(("grpcio", number) for number in range(5)), *(("native", number) for number in range(2))]
+AT_ONCE = 4
 CALLERS = 16
 BACKOFF_S = 0.02
 """How long a caller who was refused waits before the next call, as every client does."""
@@ -172,7 +173,7 @@ async def told_to_end_under_load() -> list[str]:
     return load.heard
 
 
-@pytest.mark.parametrize("_round", range(ROUNDS))
+@pytest.mark.parametrize(("engine", "_round"), ROUNDS, indirect=["engine"])
 async def test_told_to_end_under_load(_round: int) -> None:
     """SIGTERM at full load: health turns first, every call that was sent is OK, the others are refused, exit 0.
 

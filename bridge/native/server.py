@@ -183,12 +183,10 @@ class NativeServer(grpc.aio.Server):
         await asyncio.sleep(max(0.0, self._ended_at + LINGER_S - time.monotonic()))
 
     def _are_answers_queued(self) -> bool:
-        metrics = self._bound().metrics()
-        if metrics is None:
-            return False
-        methods = metrics["methods"].values()
+        metrics = self._bound().metrics() or {"methods": {}}
         return any(
-            method["started"] > sum(status["count"] for status in method["status"].values()) for method in methods
+            method["started"] > sum(status["count"] for status in method["status"].values())
+            for method in metrics["methods"].values()
         )
 
     def _close(self) -> None:

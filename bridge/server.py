@@ -231,7 +231,11 @@ def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes, Context
             wire = wire_status(error)
         except Exception:  # noqa: BLE001 - grpc.aio would send its text to the caller
             wire = wire_status(BridgeFault())
-        await context.abort(STATUS_CODES[wire.code], wire.message, wire.trailers)
+        try:
+            await context.abort(STATUS_CODES[wire.code], wire.message, wire.trailers)
+        except grpc.aio.InternalError:
+            # The call has just ended in gRPC's core, whose caller has left. gRPC would log that as an error.
+            raise asyncio.CancelledError from None
 
     return behaviour
 

@@ -4,10 +4,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import grpc.aio
 import httpx
 import pytest
 
+from bridge import server
 from bridge.deadline import DeadlineLimits
 from bridge.errors import BridgeDraining, BridgeError, BridgeFault, BridgeFaultBeforeSend
 from bridge.http2.transport import Http2Transport
@@ -130,3 +133,23 @@ async def test_draining_service_refuses() -> None:
     assert started == ROUTE.started
     assert isinstance(ended, CallEnded)
     assert (ended.reason, ended.provider_id) == ("BRIDGE_DRAINING", 0)
+
+
+class Left:
+    """A call as its server sees it, whose caller has left in the very moment in which it is told how it failed."""
+
+    def time_remaining(self) -> float | None:
+        """Return nothing: the caller has not said."""
+
+    async def abort(self, *_status: object) -> None:
+        """Fail as grpc.aio does where the call is over in the core."""
+        raise grpc.aio.InternalError("Failed grpc_call_start_batch")
+
+
+async def test_caller_that_leaves_while_it_is_told() -> None:
+    """What grpc.aio would log as an error of ours is a caller that has left: the handler ends as cancelled."""
+    async with service_of(Broken(), []) as service:
+        service.admission.refuse()
+        context: Any = Left()
+        with pytest.raises(asyncio.CancelledError):
+            await server._behaviour(service, ROUTE)(REQUEST, context)

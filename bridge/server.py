@@ -224,7 +224,7 @@ def _add_service(server: grpc.aio.Server, service: BridgeService, name: str, com
 
 def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes, Context], Awaitable[Message]]:
     # The request arrives as bytes: one that cannot be parsed is then a failure like any other, with details.
-    async def behaviour(serialized: bytes, context: Context) -> Message:  # noqa: RET503 - `abort` raises
+    async def behaviour(serialized: bytes, context: Context) -> Message:
         try:
             return await service.handle(route, serialized, context.time_remaining(), context)
         except BridgeError as error:

@@ -105,7 +105,7 @@ class HttpxChannel:
             body = await self._read(cast("AsyncIterable[bytes]", response.stream))
         finally:
             await response.aclose()
-        headers = [(name.lower(), value) for name, value in response.headers.raw]
+        headers = tuple((name.lower(), value) for name, value in response.headers.raw)
         return RawAnswer(response.status_code, headers, body)
 
     async def _read(self, stream: AsyncIterable[bytes]) -> bytes:

@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
         exchange.size_bytes += len(event.data)
         if exchange.size_bytes > self._body_bytes_max:
             # Whoever reads it sees that it is over the limit; the rest of it is not wanted.
-            exchange.headers = []
+            exchange.headers = ()
             exchange.complete()
             self.abandon(exchange)
 

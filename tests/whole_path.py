@@ -175,6 +175,7 @@ class Failure:
         assert tuple((violation.field, violation.description) for violation in found) == self.violations
         assert end.trailers.get("wallet-request-id", "") == self.request_id
         assert end.trailers.get("grpc-retry-pushback-ms") == ("-1" if self.outcome == "UNKNOWN" else None)
+        assert ("wallet-safe-to-repeat" in end.trailers) is (self.grpc_code == "UNAVAILABLE")
         assert end.details_bytes < DETAILS_BYTES_MAX
 
     def _wallet_error(self) -> WalletError:

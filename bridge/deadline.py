@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass
 
+from bridge.value import Value
+
 DETAILS_MARGIN_S = 0.05
 """The bridge gives up this much earlier than its caller, so that the details of a failure still arrive."""
 
@@ -18,8 +20,7 @@ class DeadlineLimits:
     max_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Value, frozen=True):
     """The instant at which a call must have ended."""
 
     at: float

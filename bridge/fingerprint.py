@@ -3,8 +3,9 @@
 Without a key it would be no secret: whoever reads the log could hash a guess and compare.
 """
 
-import hmac
 import secrets
+
+from bridge.hmac_sha256 import HmacSha256
 
 KEY_BYTES_MIN = 16
 """128 bits: nobody tries them all."""
@@ -16,7 +17,7 @@ DIGITS = 16
 class Fingerprint:
     """Makes fingerprints with one key. Processes that share a key make the same ones. Its repr holds no key."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_mac",)
 
     def __init__(self, key: bytes | None) -> None:
         """Take a key of at least 16 bytes, or None for a random one of this process; raise ValueError for less."""
@@ -24,11 +25,11 @@ class Fingerprint:
             key = secrets.token_bytes(32)
         if len(key) < KEY_BYTES_MIN:
             raise ValueError(f"a fingerprint's key wants at least {KEY_BYTES_MIN} bytes")
-        self._key = key
+        self._mac = HmacSha256(key)
 
     def __repr__(self) -> str:
         return "Fingerprint()"
 
     def __call__(self, text: str, /) -> str:
         """Return the first 16 hex digits of HMAC-SHA256 over the text's UTF-8 bytes; "" for an empty text."""
-        return hmac.digest(self._key, text.encode(), "sha256").hex()[:DIGITS] if text else ""
+        return self._mac.hexdigest(text.encode())[:DIGITS] if text else ""

@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from bridge.value import Value
+
 
 class GrpcCode(enum.IntEnum):
     """The canonical status codes of gRPC (grpc/grpc, doc/statuscodes.md), known without any gRPC library."""
@@ -35,8 +37,7 @@ class Outcome(enum.IntEnum):
     UNKNOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class WalletFacts:
+class WalletFacts(Value, frozen=True):
     """What the wallet's answer said of itself: as received, to be cleaned and cut before it is shown to anybody."""
 
     http_status: int = 0

@@ -93,7 +93,7 @@ class Call:
         """What an unexpected exception means now."""
         self.started = time.monotonic()
 
-    def ended(self, grpc_code: GrpcCode, **facts: Any) -> CallEnded:
+    def ended(self, grpc_code: GrpcCode, facts: Mapping[str, Any]) -> CallEnded:
         """Return the report of the call: what is known of it by now, and these facts about its end."""
         return CallEnded(
             service=self.operation.service,
@@ -149,14 +149,14 @@ class BridgeService:
             failure = error
         except asyncio.CancelledError:
             outcome = Outcome.UNKNOWN if call.is_detached else call.watch.so_far
-            self._report(call, call.ended(GrpcCode.CANCELLED, outcome=outcome.name))
+            self._report(call, GrpcCode.CANCELLED, {"outcome": outcome.name})
             raise
         except Exception as unexpected:  # noqa: BLE001 - a security control: no exception's text may reach a caller
             failure, places = call.fault(), _places(unexpected)
         else:
-            self._report(call, _succeeded(call, verdict, attempts))
+            self._report(call, GrpcCode.OK, _success_facts(verdict, attempts))
             return verdict.response
-        self._report(call, _failed(call, failure, places))
+        self._report(call, failure.grpc_code, _failure_facts(failure, places))
         raise failure from None
 
     async def _carry_out(
@@ -171,11 +171,14 @@ class BridgeService:
             finally:
                 call.queue_s = round(time.monotonic() - call.started, 6)
         try:
-            return await self._send(call, route, serialized, deadline)
+            request, post = self._prepare(call, route, serialized, deadline)
+            call.fault = BridgeFault
+            call.watch = Watch(partial(self._goes_on, call), call.span)
+            return await self._wallet.call(post, partial(route.judge, request), deadline, call.watch)
         finally:
             self.admission.leave()
 
-    async def _send(self, call: Call, route: Route, serialized: bytes, deadline: Deadline) -> tuple[Verdict, int]:
+    def _prepare(self, call: Call, route: Route, serialized: bytes, deadline: Deadline) -> tuple[Message, Post]:
         request = route.parse(serialized)
         # Every request message has this field: operation.py checks it when the bridge starts.
         call.provider_id = request.provider_id  # type: ignore[attr-defined]
@@ -184,10 +187,7 @@ class BridgeService:
         generations = self._keyring.generations(call.provider_id)
         if deadline.is_too_short():
             raise DeadlineTooShort
-        post = Post(route.operation, route.encode(request), generations)
-        call.fault = BridgeFault
-        call.watch = Watch(partial(self._goes_on, call), call.span)
-        return await self._wallet.call(post, partial(route.judge, request), deadline, call.watch)
+        return request, Post(route.operation, route.encode(request), generations)
 
     def _goes_on(self, call: Call) -> bool:
         """Say whether a call goes on whose caller has left after it was sent: yes, once (CONTRACT.md, "Time")."""
@@ -203,11 +203,12 @@ class BridgeService:
         except Exception as unexpected:  # noqa: BLE001 - a count that is missing does not stop a call
             _not_reported(unexpected)
 
-    def _report(self, call: Call, event: CallEnded) -> None:
+    def _report(self, call: Call, grpc_code: GrpcCode, facts: dict[str, Any]) -> None:
         self.detached -= call.is_detached
         try:
             if self._watchers.fingerprint is not None and call.secret:
-                event = event.about(self._watchers.fingerprint(call.secret))
+                facts["token_fingerprint"] = self._watchers.fingerprint(call.secret)
+            event = call.ended(grpc_code, facts)
             if call.span is not None:
                 call.span.ended(event)
             self._watchers.emit(event)
@@ -226,30 +227,28 @@ def _attribute(name: str) -> Callable[[Message], str]:
     return operator.attrgetter(name)
 
 
-def _succeeded(call: Call, verdict: Verdict, attempts: int) -> CallEnded:
-    return call.ended(
-        GrpcCode.OK,
-        attempts=attempts,
-        http_status=verdict.facts.http_status,
-        wallet_code=verdict.facts.code,
-        request_id=verdict.facts.request_id,
-        missing_fields=verdict.missing,
-        unknown_count=verdict.unknown_count,
-    )
+def _success_facts(verdict: Verdict, attempts: int) -> dict[str, Any]:
+    return {
+        "attempts": attempts,
+        "http_status": verdict.facts.http_status,
+        "wallet_code": verdict.facts.code,
+        "request_id": verdict.facts.request_id,
+        "missing_fields": verdict.missing,
+        "unknown_count": verdict.unknown_count,
+    }
 
 
-def _failed(call: Call, error: BridgeError, fault: str = "") -> CallEnded:
-    return call.ended(
-        error.grpc_code,
-        reason=error.reason,
-        outcome=error.outcome.name,
-        cause=error.cause,
-        attempts=error.attempts,
-        http_status=error.wallet.http_status,
-        wallet_code=error.wallet.code,
-        request_id=error.wallet.request_id,
-        fault=fault,
-    )
+def _failure_facts(error: BridgeError, fault: str) -> dict[str, Any]:
+    return {
+        "reason": error.reason,
+        "outcome": error.outcome.name,
+        "cause": error.cause,
+        "attempts": error.attempts,
+        "http_status": error.wallet.http_status,
+        "wallet_code": error.wallet.code,
+        "request_id": error.wallet.request_id,
+        "fault": fault,
+    }
 
 
 def _places(error: BaseException) -> str:

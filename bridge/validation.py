@@ -4,7 +4,7 @@ A field without presence is unset when it holds its default: 0, "", false (AIP-2
 Compiled once per message type, like the codec; nested messages are checked where they are set.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from google.api.field_behavior_pb2 import REQUIRED, field_behavior
@@ -24,8 +24,8 @@ UNSET = "is required"
 TOO_LONG = f"is longer than {FIELD_BYTES_MAX} bytes"
 NO_DECIMAL = "wants the decimal text of a number of 0 or more, like 12.50"
 
-# A check looks at one value and yields (path below the value, what is wrong).
-Check = Callable[[Any], Iterator[tuple[str, str]]]
+# A check looks at one value and tells each (path below the value, what is wrong).
+Check = Callable[[Any], Iterable[tuple[str, str]]]
 
 
 def parse(message_type: type[Message], serialized: bytes) -> Message:
@@ -53,19 +53,20 @@ class Validator:
 
     def validate(self, request: Message) -> None:
         """Raise InvalidRequest with every violation there is, each under its field's path."""
-        violations = tuple(Violation(path.removeprefix("."), text) for path, text in self.violations(request))
-        if violations:
-            raise InvalidRequest(violations=violations)
+        if violations := self.violations(request):
+            raise InvalidRequest(violations=tuple(Violation(path.removeprefix("."), text) for path, text in violations))
 
-    def violations(self, message: Message) -> Iterator[tuple[str, str]]:
-        """Yield the path and the text of every violation in a message, paths relative to it (".player.name")."""
-        for name, has_presence in self._required:
-            if not (message.HasField(name) if has_presence else getattr(message, name)):
-                yield f".{name}", UNSET
+    def violations(self, message: Message) -> list[tuple[str, str]]:
+        """Return the path and the text of every violation in a message, paths relative to it (".player.name")."""
+        found = [
+            (f".{name}", UNSET)
+            for name, has_presence in self._required
+            if not (message.HasField(name) if has_presence else getattr(message, name))
+        ]
         for name, has_presence, check in self._checks:
             if not has_presence or message.HasField(name):
-                for path, text in check(getattr(message, name)):
-                    yield f".{name}{path}", text
+                found += [(f".{name}{path}", text) for path, text in check(getattr(message, name))]
+        return found
 
 
 def validator_of(message: Descriptor, known: dict[str, Validator] | None = None) -> Validator:
@@ -103,20 +104,18 @@ def _value_check(field: FieldDescriptor, known: dict[str, Validator]) -> Check |
     )
 
 
-def _check_string(value: str) -> Iterator[tuple[str, str]]:
+def _check_string(value: str) -> Iterable[tuple[str, str]]:
     # Four bytes a character at most: a short text need not be encoded to be measured.
-    if len(value) * 4 > FIELD_BYTES_MAX and len(value.encode()) > FIELD_BYTES_MAX:
-        yield "", TOO_LONG
+    is_long = len(value) * 4 > FIELD_BYTES_MAX and len(value.encode()) > FIELD_BYTES_MAX
+    return (("", TOO_LONG),) if is_long else ()
 
 
-def _check_bytes(value: bytes) -> Iterator[tuple[str, str]]:
-    if len(value) > FIELD_BYTES_MAX:
-        yield "", TOO_LONG
+def _check_bytes(value: bytes) -> Iterable[tuple[str, str]]:
+    return (("", TOO_LONG),) if len(value) > FIELD_BYTES_MAX else ()
 
 
-def _check_decimal(value: Any) -> Iterator[tuple[str, str]]:
-    if not is_unsigned_decimal(value.value):
-        yield "", NO_DECIMAL
+def _check_decimal(value: Any) -> Iterable[tuple[str, str]]:
+    return () if is_unsigned_decimal(value.value) else (("", NO_DECIMAL),)
 
 
 def _array_check(check: Check) -> Check:

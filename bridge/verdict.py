@@ -35,6 +35,7 @@ from bridge.json_text import Flaw, parse_object
 from bridge.operation import Operation
 from bridge.outcome import GrpcCode, WalletFacts
 from bridge.retry_after import retry_after_s
+from bridge.value import Value
 
 HTTP_OK = 200
 HEADERS_LOOKED_AT = ("content-encoding", "date", "retry-after")
@@ -42,8 +43,7 @@ CODE_SUCCESS = 1
 CODE_UNKNOWN_ERROR = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Value, frozen=True):
     """What the wallet returned for one POST."""
 
     http_status: int
@@ -69,8 +69,7 @@ class CodeRule:
         return self.grpc_code is GrpcCode.OK
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Value, frozen=True):
     """A call that the wallet has completed."""
 
     response: Message
@@ -97,6 +96,8 @@ class Judge:
     def __init__(self, operation: Operation, codes: Mapping[int, CodeRule]) -> None:
         self._operation = operation
         self._codec = codec_of(operation.response)
+        # Every wallet body has this member; most protos leave it out.
+        self._unread_members = int("status" not in self._codec.field_names)
         # Only a call that may be repeated can have been done before: elsewhere "already done" is no success.
         self._codes = {code: rule for code, rule in codes.items() if operation.idempotent or not rule.is_success}
 
@@ -123,18 +124,25 @@ class Judge:
         except Flaw as flaw:
             raise WalletResponseInvalid(wallet=reading.facts, cause=str(flaw)) from None
         # Drift is what a success lacks; a failure body has only the envelope (NOTES.md, "Codes").
-        missing = () if done_before else tuple(name for name in self._codec.field_names if name not in fields)
-        echoes = {name: getattr(request, name) for name in self._operation.echoes}
-        for name, asked in echoes.items():
-            if name in fields and fields[name] != asked:
+        is_whole = done_before or len(fields) == len(self._codec.field_names)
+        missing = () if is_whole else tuple(name for name in self._codec.field_names if name not in fields)
+        unknown_count = len(reading.members) - len(fields) - self._unread_members
+        self._check_echoes(request, reading, fields, done_before=done_before)
+        return Verdict(self._codec.message_type(**fields), reading.facts, missing, unknown_count)
+
+    def _check_echoes(self, request: Message, reading: Reading, fields: dict[str, Any], *, done_before: bool) -> None:
+        """See that the answer speaks of the request, and fill in what "already done" need not repeat."""
+        absent = ""
+        for name in self._operation.echoes:
+            asked = getattr(request, name)
+            if name not in fields:
+                absent = absent or name
+                fields[name] = asked
+            elif fields[name] != asked:
                 raise WalletEchoMismatch(wallet=reading.facts, cause=name)
-        for name in [name for name in echoes if name not in fields]:
-            if not done_before:
-                raise WalletResponseInvalid(wallet=reading.facts, cause=f"{name}: is missing")
-            fields[name] = echoes[name]
-        response = self._codec.message_type(**fields)
-        unknown = reading.members.keys() - self._codec.field_names - {"status"}
-        return Verdict(response, reading.facts, missing, len(unknown))
+        # A wrong echo outranks a missing one: it may mean that somebody else's session has ended.
+        if absent and not done_before:
+            raise WalletResponseInvalid(wallet=reading.facts, cause=f"{absent}: is missing")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from bridge.retry import RetryPolicy
 from bridge.signing import Credentials, Generations, Headers, may_be_about_keys
 from bridge.telemetry.events import AttemptEnded, Emit, ignore
 from bridge.telemetry.spans import CallSpan
+from bridge.value import Value
 from bridge.verdict import HEADERS_LOOKED_AT, Answer, Verdict
 
 ANSWER_BYTES_MAX = 64 * 1024
@@ -30,14 +31,16 @@ GoesOn = Callable[[], bool]
 """Asked when the caller has left after the call was sent: whether it is finished all the same."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Post:
-    """What is sent, the same bytes in every attempt. Without a repr: it holds a token and keys."""
+class Post(Value, frozen=True):
+    """What is sent, the same bytes in every attempt. Its repr holds neither the token nor a key."""
 
     operation: Operation
     body: bytes
     keys: Generations
     """Whoever signs it: two generations of keys while they are changed."""
+
+    def __repr__(self) -> str:
+        return f"Post({self.operation.method})"
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bridge.config import Settings
-from bridge.server import STOP_SIGNALS, running
+from bridge.server import STOP_SIGNALS, running, spare_the_collector
 from bridge.telemetry.events import Draining, Emit
 from bridge.telemetry.spans import Tracer
 
@@ -23,6 +23,7 @@ async def work(settings: Settings, line_descriptor: int, emit: Emit, tracer: Tra
     Told twice it still drains once: a service manager that signals all processes of the bridge also makes the
     supervisor close the line. Who is in a hurry tells the supervisor twice: it kills.
     """
+    spare_the_collector()
     with socket.socket(fileno=line_descriptor) as line, _told_to_leave(line) as told:
         async with running(settings, emit=emit, tracer=tracer, reuse_port=True) as bridge:
             # A supervisor that is gone has closed the line.

@@ -104,7 +104,7 @@ class Reference:
         status = dict(self.fields)[b":status"]
         if not (status.isdigit() and len(status) == 3):
             raise RefusedError
-        return AnswerBegun(event.stream_id, int(status), [pair for pair in self.fields if pair[0] != b":status"])
+        return AnswerBegun(event.stream_id, int(status), tuple(pair for pair in self.fields if pair[0] != b":status"))
 
 
 def _fields(event: Any) -> list[tuple[bytes, bytes]]:

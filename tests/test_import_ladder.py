@@ -16,11 +16,13 @@ PACKAGES = ("doctor", "http2", "sandbox")
 
 # From the lowest rung up: module -> the modules of bridge/ that it may import.
 LADDER: dict[str, set[str]] = {
-    "outcome": set(),
+    "value": set(),
+    "hmac_sha256": set(),
+    "outcome": {"value"},
     "json_text": set(),
     "operation": set(),
     "retry_after": set(),
-    "deadline": set(),
+    "deadline": {"value"},
     "telemetry.events": set(),
     "settings_text": set(),
     "listen": set(),
@@ -28,19 +30,19 @@ LADDER: dict[str, set[str]] = {
     "errors": {"outcome"},
     "identity": {"errors"},
     "admission": {"deadline", "errors"},
-    "fingerprint": set(),
+    "fingerprint": {"hmac_sha256"},
     "telemetry.spans": {"operation", "signing", "telemetry.events"},
     "telemetry.fan_out": {"telemetry.events"},
     "retry": {"errors", "outcome"},
-    "signing": {"errors"},
+    "signing": {"errors", "hmac_sha256"},
     "status": {"errors", "outcome"},
     "codec": {"json_text", "operation"},
     "validation": {"codec", "errors", "outcome"},
-    "verdict": {"codec", "errors", "json_text", "operation", "outcome", "retry_after"},
+    "verdict": {"codec", "errors", "json_text", "operation", "outcome", "retry_after", "value"},
     "http2": {"deadline", "outcome", "signing"},
     "wallet": {
         *("deadline", "errors", "http2", "operation", "outcome", "retry", "signing", "telemetry.events"),
-        *("telemetry.spans", "verdict"),
+        *("telemetry.spans", "value", "verdict"),
     },
     "service": {
         *("admission", "codec", "deadline", "errors", "identity", "operation", "outcome", "signing"),
@@ -115,7 +117,7 @@ LIBRARIES: dict[str, set[str]] = {
     "grpc_health": {"server_health"},
     "grpc_reflection": {"server"},
     "hypercorn": set(),
-    "msgspec": {"codec", "call_output", "telemetry.events", "telemetry.logs"},
+    "msgspec": {"codec", "call_output", "telemetry.events", "telemetry.logs", "value"},
     "pydantic": {
         *("config", "settings_again", "settings_secrets", "settings_server", "settings_sources", "settings_text"),
         "settings_values",

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import io
 import json
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -291,6 +294,35 @@ def test_the_console_format_is_for_people(log: Log) -> None:
     assert written.count("\n") == 1
     assert "WALLET_REJECTED" in written
     assert "\x1b" not in written
+
+
+async def test_lines_of_one_turn_leave_together(log: Log) -> None:
+    """In an event loop a line is written when the loop's turn ends, with all others of that turn, in order."""
+    emit = configure("INFO", "json")
+    for number in range(3):
+        emit(Draining(drain_s=number + 1.0))
+    assert log.lines() == []
+    await asyncio.sleep(0)
+    assert [line["drain_s"] for line in log.lines()] == [1.0, 2.0, 3.0]
+    emit(Draining(drain_s=4.0))
+    await asyncio.sleep(0)
+    assert [line["drain_s"] for line in log.lines()] == [4.0]
+
+
+async def test_nobody_reads_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader who has gone makes nobody fail: not the event, and not the loop, which would tell of it for ever."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+    reading, writing = os.pipe()
+    os.close(reading)
+    emit = configure("INFO", "json")
+    with os.fdopen(writing, "wb", buffering=0) as raw, io.TextIOWrapper(raw, write_through=True) as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        for _ in range(2):
+            emit(OK)
+            await asyncio.sleep(0)
+        monkeypatch.undo()
+    assert faults == []
 
 
 def test_nobody_need_listen() -> None:

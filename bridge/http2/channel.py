@@ -1,8 +1,8 @@
 """The way to one server for those who send: over our own HTTP/2 directly, or over any transport of httpx."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
-from typing import Protocol, cast
+from collections.abc import AsyncIterable, Callable, Coroutine
+from typing import Any, Protocol, cast
 
 import httpx
 
@@ -22,7 +22,9 @@ GoesOn = Callable[[], bool]
 class Channel(Protocol):
     """Carries POSTs to one server."""
 
-    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn) -> RawAnswer:
+    def post(
+        self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn
+    ) -> Coroutine[Any, Any, RawAnswer]:
         """Return the whole answer within this time, or raise an httpx.TransportError: see `errors.outcome_of`.
 
         `goes_on` is asked when the task is cancelled after the request may have been sent. Who can, then finishes if
@@ -49,10 +51,12 @@ class Http2Channel:
         self._base = base
         self._ways: dict[str, tuple[Pool, Headers]] = {}
 
-    async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn) -> RawAnswer:
+    def post(
+        self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn
+    ) -> Coroutine[Any, Any, RawAnswer]:
         """Return the answer; the transport keeps the time."""
         pool, pseudo_headers = self._ways.get(path) or self._prepared(path)
-        return await exchange(pool, pseudo_headers + headers, body, timeout_s, goes_on)
+        return exchange(pool, pseudo_headers + headers, body, timeout_s, goes_on)
 
     def _prepared(self, path: str) -> tuple[Pool, Headers]:
         url = _joined(self._base, path)
@@ -101,7 +105,7 @@ class HttpxChannel:
             body = await self._read(cast("AsyncIterable[bytes]", response.stream))
         finally:
             await response.aclose()
-        headers = [(name.lower(), value) for name, value in response.headers.raw]
+        headers = tuple((name.lower(), value) for name, value in response.headers.raw)
         return RawAnswer(response.status_code, headers, body)
 
     async def _read(self, stream: AsyncIterable[bytes]) -> bytes:

@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._flush_is_due = False
         self._takes_streams = True
+        self._slots = 0
         self._is_over = False
         self._dropping: asyncio.TimerHandle | None = None
         self._pong: asyncio.Future[None] | None = None
@@ -76,11 +77,12 @@ class Connection(asyncio.Protocol):
     @property
     def has_slot(self) -> bool:
         """Whether an exchange can begin now."""
-        return self.is_open and self.in_use < self._slots
-
-    @property
-    def _slots(self) -> int:
-        return min(self._protocol.streams_max, STREAMS_MAX)
+        return (
+            self._takes_streams
+            and len(self._exchanges) + len(self._unwritten) < self._slots
+            and self.ready.done()
+            and not self.closed.done()
+        )
 
     def begin(self, exchange: Exchange) -> None:
         """Begin an exchange; `has_slot` must have said so. Its request leaves with the next write, and not before."""
@@ -185,7 +187,7 @@ class Connection(asyncio.Protocol):
         exchange.size_bytes += len(event.data)
         if exchange.size_bytes > self._body_bytes_max:
             # Whoever reads it sees that it is over the limit; the rest of it is not wanted.
-            exchange.headers = []
+            exchange.headers = ()
             exchange.complete()
             self.abandon(exchange)
 
@@ -217,6 +219,7 @@ class Connection(asyncio.Protocol):
         self._changed()
 
     def _on_settings(self, _event: events.SettingsReceived) -> None:
+        self._slots = min(self._protocol.streams_max, STREAMS_MAX)
         if not self.ready.done():
             self.ready.set_result(None)
         while self._unwritten and self.in_use > self._slots:

@@ -12,7 +12,7 @@ class AnswerBegun(NamedTuple):
 
     stream_id: int
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
 
 
 class BodyReceived(NamedTuple):

@@ -19,7 +19,7 @@ class RawAnswer(NamedTuple):
 
     status: int
     """100 to 599, of the final answer."""
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     """Names in lower case; without pseudo-header fields."""
     body: bytes
     """No longer than a few pieces over the limit: see `Http2Transport`."""
@@ -53,7 +53,7 @@ class Exchange:
         self.stream_id = 0
         self.status = 0
         """Of the final answer; 0 before it has begun."""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
         self.parts: list[bytes] = []
         """Of the answer's body."""
         self.size_bytes = 0

@@ -7,7 +7,7 @@ longer for that; it saves a table on both sides and most of the work. Huffman an
 import re
 from collections import deque
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
@@ -16,6 +16,7 @@ from hpack.table import HeaderTable
 from bridge.signing import Headers
 
 Field = tuple[bytes, bytes]
+Fields = tuple[Field, ...]
 
 STATIC: Final[tuple[Field, ...]] = HeaderTable.STATIC_TABLE  # RFC 7541, appendix A; counted from 1
 TABLE_BYTES_MAX: Final = 4096
@@ -43,6 +44,13 @@ UNIQUE: Final = frozenset({b"x-request-signature", b"traceparent"})
 
 NO_TABLE: Final = b"\x20"
 """The announcement that the encoder's table has size 0 (section 6.3)."""
+
+
+KNOWN_MAX: Final = 16
+"""How many header blocks are known again. Each is up to 16 KiB long."""
+
+ANY_TABLE: Final = -1
+"""A block that refers to no entry of the table means the same whatever is in it."""
 
 
 class HeaderBlockError(Exception):
@@ -90,24 +98,47 @@ def _integer(value: int, prefix_bits: int, pattern: int) -> bytes:
 # --- decoding ---------------------------------------------------------------------------------------------------
 
 
+class _Decoded(NamedTuple):
+    """What a header block meant."""
+
+    fields: Fields
+    stored: Fields
+    """Those among them that went into the table."""
+    changes: int
+    """How often the table had changed before: while it has not again, the block means the same. Or ANY_TABLE."""
+
+
 class HeaderDecoder:
     """Decodes the header blocks of one connection, each of them and in order: they share a table."""
 
     def __init__(self, list_bytes_max: int) -> None:
         self._list_bytes_max = list_bytes_max
+        self._known: dict[bytes, _Decoded] = {}
+        self._changes = 0
+        """How often the table has changed."""
+        self._reads_table = False
+        """The block that is being decoded refers to an entry of the table."""
         self._table: deque[Field] = deque()  # the newest entry first
         self._table_bytes = 0
         self._table_bytes_max = TABLE_BYTES_MAX
 
-    def decode(self, block: bytes) -> list[Field]:
+    def decode(self, block: bytes) -> Fields:
         """Return the fields of a header block; raise HeaderBlockError."""
+        # Many answers of one second have the very same block, and to know one again is a sixth of the work.
+        known = self._known.get(block)
+        if known is not None and known.changes in (ANY_TABLE, self._changes):
+            for field in known.stored:
+                self._add(field)
+            return known.fields
         try:
             return self._decode(block)
         except (IndexError, HPACKDecodingError):
             raise HeaderBlockError("cut short, or no such entry") from None
 
-    def _decode(self, block: bytes) -> list[Field]:
+    def _decode(self, block: bytes) -> Fields:
         fields: list[Field] = []
+        stored: list[Field] = []
+        self._reads_table, changes = False, self._changes
         at, list_bytes = 0, 0
         while at < len(block):
             first = block[at]
@@ -121,14 +152,22 @@ class HeaderDecoder:
                 field, at = self._literal(block, at, 0x3F if first & STORED else 0x0F)
                 if first & STORED:
                     self._add(field)
+                    stored.append(field)
             list_bytes += len(field[0]) + len(field[1]) + ENTRY_BYTES
             if list_bytes > self._list_bytes_max:
                 raise HeaderBlockError("too long")
             fields.append(field)
-        return fields
+        decoded = _Decoded(tuple(fields), tuple(stored), changes if self._reads_table else ANY_TABLE)
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        # Not one that begins with another size of the table: that is more than fields.
+        if fields and changes == self._changes - len(stored):
+            self._known[block] = decoded
+        return decoded.fields
 
     def _entry(self, index: int) -> Field:
         if index > len(STATIC):
+            self._reads_table = True
             return self._table[index - len(STATIC) - 1]
         if not index:
             raise HeaderBlockError("index 0")
@@ -148,10 +187,12 @@ class HeaderDecoder:
         if size_bytes > TABLE_BYTES_MAX or not is_first:
             raise HeaderBlockError("table size")  # sections 4.2 and 6.3
         self._table_bytes_max = size_bytes
+        self._changes += 1
         self._evict()
         return at
 
     def _add(self, field: Field) -> None:
+        self._changes += 1
         self._table.appendleft(field)
         self._table_bytes += len(field[0]) + len(field[1]) + ENTRY_BYTES
         self._evict()
@@ -206,7 +247,8 @@ FINAL_STATUS_MIN: Final = 200  # below it an answer is informational (RFC 9110, 
 SWITCHING_PROTOCOLS: Final = 101  # does not exist in HTTP/2 (section 8.6)
 
 
-def status_of(fields: list[Field]) -> int:
+@lru_cache(maxsize=KNOWN_MAX)
+def status_of(fields: Fields) -> int:
     """Return the status of an answer, 100 to 599; 0 where its fields make it malformed (sections 8.2 and 8.3.2)."""
     if not fields or fields[0][0] != b":status" or not STATUS.fullmatch(fields[0][1]):
         return 0
@@ -214,7 +256,7 @@ def status_of(fields: list[Field]) -> int:
     return status if status != SWITCHING_PROTOCOLS and are_regular(fields[1:]) else 0
 
 
-def are_regular(fields: list[Field]) -> bool:
+def are_regular(fields: Fields) -> bool:
     """Say whether all fields are well-formed, none of them a pseudo-header field."""
     return all(map(_is_regular, fields))
 

@@ -258,7 +258,7 @@ class ClientProtocol:
         act = self._on_trailers if stream.has_answer else self._on_answer
         return act(stream, fields, ends_stream=block.ends_stream)
 
-    def _on_answer(self, stream: _Stream, fields: list[header_blocks.Field], *, ends_stream: bool) -> Events:
+    def _on_answer(self, stream: _Stream, fields: header_blocks.Fields, *, ends_stream: bool) -> Events:
         status = header_blocks.status_of(fields)
         is_informational = status < header_blocks.FINAL_STATUS_MIN
         if not status or (is_informational and ends_stream):
@@ -270,7 +270,7 @@ class ClientProtocol:
         begun = AnswerBegun(stream.id, status, fields[1:])
         return (begun, self._end(stream)) if ends_stream else (begun,)
 
-    def _on_trailers(self, stream: _Stream, fields: list[header_blocks.Field], *, ends_stream: bool) -> Events:
+    def _on_trailers(self, stream: _Stream, fields: header_blocks.Fields, *, ends_stream: bool) -> Events:
         if not ends_stream or not header_blocks.are_regular(fields):
             return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # section 8.1
         return (self._end(stream),)

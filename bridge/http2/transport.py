@@ -178,7 +178,7 @@ def _headers(request: httpx.Request) -> Headers:
 def _response(answer: RawAnswer) -> httpx.Response:
     return httpx.Response(
         answer.status,
-        headers=answer.headers,
+        headers=list(answer.headers),
         stream=httpx.ByteStream(answer.body),
         extensions={"http_version": b"HTTP/2"},
     )

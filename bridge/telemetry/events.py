@@ -52,10 +52,6 @@ class CallEnded(Happening, frozen=True, tag="call ended"):
     token_fingerprint: str = ""
     """A keyed hash of the token: the same for calls about the same token, and no way back to it."""
 
-    def about(self, token_fingerprint: str) -> "CallEnded":
-        """Return the same report with this fingerprint."""
-        return msgspec.structs.replace(self, token_fingerprint=token_fingerprint)
-
 
 class AttemptEnded(Happening, frozen=True, tag="attempt ended"):
     """One POST to the wallet has ended."""

@@ -48,6 +48,7 @@ class Talk:
         self.address = ""
         """Where a bridge that serves takes calls."""
         self._said = Pulse()
+        self._is_over = False
 
     async def until(self, *words: str) -> str:
         """Wait for a line with all of these words, and return it."""
@@ -56,7 +57,7 @@ class Talk:
             return [line for line in self.command.lines if all(word in line for word in words)]
 
         async with asyncio.timeout(PATIENCE_S):
-            await self._said.until(lambda: bool(found()) or self._reading.done())
+            await self._said.until(lambda: bool(found()) or self._is_over)
         assert found(), self.command.output
         return found()[0]
 
@@ -82,6 +83,8 @@ class Talk:
         while line := await self.command.process.stdout.readline():
             self.command.lines.append(line.decode())
             self._said.beat()
+        self._is_over = True
+        self._said.beat()
 
 
 @dataclass

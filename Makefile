@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile soak mesh tools clients charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload soak mesh tools clients charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ bench-scaling: $(VENV)/bench.done  ## The scaling of `make bench` alone: workers
 
 profile: $(VENV)/bench.done  ## Where the CPU time of a call of the bridge goes, step by step
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts profile
+
+bench-telemetry: $(VENV)/bench.done  ## CPU that log lines and metrics add to a call, at most 10 % (needs nginx and h2load; QUICK=1)
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/telemetry.py $(if $(QUICK),--quick)
+
+bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (SECONDS=30): goodput, refusals, health, memory
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/overload.py --seconds $(or $(SECONDS),30)
 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)

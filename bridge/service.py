@@ -25,7 +25,7 @@ from bridge.identity import AllowList, AuthContext, identities_of
 from bridge.operation import Operation
 from bridge.outcome import GrpcCode, Outcome
 from bridge.signing import Keyring
-from bridge.telemetry.events import CallEnded, Emit, ignore
+from bridge.telemetry.events import CallEnded, CallStarted, Emit, ignore
 from bridge.telemetry.spans import CallSpan, Metadata, Tracer
 from bridge.validation import parse, validator_of
 from bridge.verdict import CodeRule, Judge, Verdict
@@ -40,6 +40,8 @@ class Route:
     def __init__(self, operation: Operation, codes: Mapping[int, CodeRule]) -> None:
         codec = codec_of(operation.request)
         self.operation = operation
+        # Made once: nothing in it is a call's own.
+        self.started = CallStarted(operation.service, operation.method)
         self.parse = partial(parse, codec.message_type)
         self.validate = validator_of(operation.request).validate
         self.encode = codec.encode
@@ -137,6 +139,7 @@ class BridgeService:
         it anyway, and somebody must learn what became of it.
         """
         call = Call(route.operation)
+        self._begun(route)
         places = ""
         try:
             if self._watchers.tracer is not None:
@@ -194,6 +197,12 @@ class BridgeService:
         self.detached += 1
         return True
 
+    def _begun(self, route: Route) -> None:
+        try:
+            self._watchers.emit(route.started)
+        except Exception as unexpected:  # noqa: BLE001 - a count that is missing does not stop a call
+            _not_reported(unexpected)
+
     def _report(self, call: Call, grpc_code: GrpcCode, facts: dict[str, Any]) -> None:
         self.detached -= call.is_detached
         try:
@@ -204,10 +213,14 @@ class BridgeService:
                 call.span.ended(event)
             self._watchers.emit(event)
         except Exception as unexpected:  # noqa: BLE001 - a log that cannot be written does not undo a call
-            LOGGER.error("an event could not be reported: %s", _places(unexpected))  # noqa: TRY400 - places, no text
+            _not_reported(unexpected)
         if call.is_detached:
             # Nobody is there to be told the end.
             raise asyncio.CancelledError
+
+
+def _not_reported(unexpected: Exception) -> None:
+    LOGGER.error("an event could not be reported: %s", _places(unexpected))
 
 
 def _attribute(name: str) -> Callable[[Message], str]:

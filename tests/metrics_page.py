@@ -12,6 +12,7 @@ from prometheus_client.samples import Sample
 from bridge.telemetry.events import (
     AttemptEnded,
     CallEnded,
+    CallStarted,
     Draining,
     Event,
     Reloaded,
@@ -116,6 +117,7 @@ def supervised(*events: Event) -> Page:
 
 EVERY_EVENT: tuple[Event, ...] = (
     Serving("127.0.0.1:50051", "https://wallet.example"),
+    CallStarted(SERVICE, RPC),
     CallEnded(
         SERVICE,
         RPC,

@@ -7,6 +7,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import bridge
+from wallet.v1 import wallet_service_pb2
+
+SOURCES = os.pathsep.join((str(Path(bridge.__file__).parents[1]), str(Path(wallet_service_pb2.__file__).parents[2])))
+"""Where the bridge is that the test imports, and its generated code: an installed one must not stand before them."""
+
 
 class Command:
     """A running `bridge` command. Its lines are read as they come; none is lost."""
@@ -44,11 +50,14 @@ def children_of(pid: int) -> str:
 
 @asynccontextmanager
 async def bridge_command(
-    *arguments: str, environ: Mapping[str, str] | None = None, within: Sequence[str] = ()
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
+    folder: Path | None = None,
 ) -> AsyncIterator[Command]:
     """Start `bridge` with these arguments, and these variables beside the test's own; kill what is left of it.
 
-    `within`: a command that runs it, like unshare(1).
+    `within`: a command that runs it, like unshare(1). `folder`: where it works; None: where the test does.
     """
     process = await asyncio.create_subprocess_exec(
         *within,
@@ -56,7 +65,8 @@ async def bridge_command(
         "-m",
         "bridge",
         *arguments,
-        env={**os.environ, **(environ or {})},
+        env={**os.environ, **({"PYTHONPATH": SOURCES} if folder else {}), **(environ or {})},
+        cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         # A line may hold a long answer; the default limit of 64 KiB is for chats.

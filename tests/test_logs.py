@@ -18,6 +18,7 @@ from bridge.errors import REASONS
 from bridge.telemetry.events import (
     AttemptEnded,
     CallEnded,
+    CallStarted,
     Draining,
     Event,
     Reloaded,
@@ -271,10 +272,17 @@ def test_an_attempt_is_for_debugging(log: Log) -> None:
     assert [line["event"] for line in log.lines()] == ["call ended"]
 
 
-def test_state_is_no_line(log: Log) -> None:
-    """What is sampled every second is for metrics; not even DEBUG writes it."""
+SILENT: tuple[Event, ...] = (
+    StateSampled(in_flight=1, queued=2, detached=3, connections=4, streams=5),
+    CallStarted("wallet.v1.WalletService", "Terminate"),
+)
+
+
+@pytest.mark.parametrize("event", SILENT, ids=lambda event: type(event).__name__)
+def test_what_is_for_metrics_alone_is_no_line(log: Log, event: Event) -> None:
+    """A sample of every second and the start of each call: not even DEBUG writes them."""
     emit = configure("DEBUG", "json")
-    emit(StateSampled(in_flight=1, queued=2, detached=3, connections=4, streams=5))
+    emit(event)
     assert log.lines() == []
 
 

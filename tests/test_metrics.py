@@ -5,6 +5,7 @@ import pytest
 from bridge import __version__
 from bridge.telemetry.events import (
     AttemptEnded,
+    CallStarted,
     Draining,
     Event,
     Reloaded,
@@ -15,11 +16,13 @@ from bridge.telemetry.events import (
     WorkerEnded,
     WorkerStarted,
 )
-from metrics_page import METHOD, RPC, call, counted, failed, supervised
+from metrics_page import METHOD, RPC, SERVICE, call, counted, failed, supervised
 
 SINGLE = {"http_request_method": "POST", "rpc_method": RPC}
 
 ADDED: dict[str, tuple[Event, str, dict[str, str], float]] = {
+    "start of a call": (CallStarted(SERVICE, RPC), "grpc_server_call_started_total", {"grpc_method": METHOD}, 1),
+    "end of a call, which is no start": (call(), "grpc_server_call_started_total", {"grpc_method": METHOD}, 0),
     "duration of a call": (
         call(),
         "grpc_server_call_duration_seconds_sum",

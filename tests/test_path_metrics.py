@@ -86,6 +86,7 @@ async def test_every_call_is_counted_once_by_how_it_ended() -> None:
     assert page.by("grpc_server_call_duration_seconds_count", "grpc_status") == {
         status: statuses.count(status) for status in statuses
     }
+    assert page.value("grpc_server_call_started_total", grpc_method=METHOD) == len(ENDS)
     ends = {
         (sample.labels["outcome"], sample.labels["reason"]): sample.value
         for sample in page.samples
@@ -125,7 +126,7 @@ async def test_a_wallet_that_is_not_there_is_counted_by_cause() -> None:
 
 
 async def test_the_end_of_a_call_whose_caller_has_left_is_counted() -> None:
-    """While it goes on, gauges tell; then its end is counted, with the status that gRPC itself gave the caller."""
+    """While it goes on, its start is counted and gauges tell; then its end is, with the status that its caller got."""
     answers = asyncio.Event()
     async with FaultServer(after(answers)) as wallet, watched_bridge(wallet.url) as bridge:
         leaving = asyncio.ensure_future(bridge.caller.terminate())
@@ -138,6 +139,8 @@ async def test_the_end_of_a_call_whose_caller_has_left_is_counted() -> None:
         answers.set()
         await bridge.until(lambda event: isinstance(event, CallEnded))
         page = await bridge.page()
+    assert before.value("grpc_server_call_started_total", grpc_method=METHOD) == 1
+    assert before.by("grpc_server_call_duration_seconds_count", "grpc_status") == {}
     gauges = ("calls_in_flight", "calls_detached", "connections", "streams", "calls_queued")
     assert [before.value(f"wallet_bridge_{name}") for name in gauges] == [1, 1, 1, 1, 0]
     assert page.by("wallet_bridge_detached_ends_total", "outcome") == {"OK": 1}

@@ -74,7 +74,8 @@ async def test_unexpected_exception(
     async with service_of(transport, events, keyring=keyring) as service:
         with pytest.raises(expected) as raised:
             await service.handle(ROUTE, REQUEST, None)
-    (event,) = events
+    started, event = events
+    assert started == ROUTE.started
     assert isinstance(event, CallEnded)
     assert event.reason == "BRIDGE_FAULT"
     assert event.fault.startswith("KeyError at service.py:")
@@ -91,7 +92,8 @@ async def test_success_is_reported_with_drift() -> None:
         service_of(Http2Transport(httpx.create_ssl_context()), events, wallet.url) as service,
     ):
         await service.handle(ROUTE, REQUEST, None)
-    (event,) = events
+    started, event = events
+    assert started == ROUTE.started
     assert isinstance(event, CallEnded)
     assert (event.grpc_code, event.provider_id, event.attempts) == ("OK", 1, 1)
     assert (event.http_status, event.wallet_code, event.unknown_count, event.missing_fields) == (200, 1, 1, ())
@@ -124,5 +126,7 @@ async def test_draining_service_refuses() -> None:
         with pytest.raises(BridgeDraining):
             await service.handle(ROUTE, b"\xff", None)
         await asyncio.wait_for(service.admission.idle(), timeout=20)
-    assert isinstance(events[0], CallEnded)
-    assert (events[0].reason, events[0].provider_id) == ("BRIDGE_DRAINING", 0)
+    started, ended = events
+    assert started == ROUTE.started
+    assert isinstance(ended, CallEnded)
+    assert (ended.reason, ended.provider_id) == ("BRIDGE_DRAINING", 0)

@@ -29,6 +29,7 @@ class Exchange:
     """What is known of one request. Its `answer` is done when the exchange is."""
 
     __slots__ = (
+        "_end",
         "answer",
         "connection",
         "headers",
@@ -57,6 +58,7 @@ class Exchange:
         """Of the answer's body."""
         self.size_bytes = 0
         """Of these parts."""
+        self._end: RawAnswer | Exception | None = None
 
     def written(self) -> None:
         """Note that the first byte leaves now."""
@@ -70,12 +72,10 @@ class Exchange:
 
     def complete(self) -> None:
         """End with the answer, or with what its content-length proves."""
-        if self.answer.done():
-            return
         if self._is_malformed():
             self.fail_with(ConnectionLostError("the body is not as long as its content-length"))
         else:
-            self.answer.set_result(RawAnswer(self.status, self.headers, b"".join(self.parts)))
+            self._end_with(RawAnswer(self.status, self.headers, b"".join(self.parts)))
 
     def fail(self, what: str) -> None:
         """End without an answer, with the error that is proven."""
@@ -95,12 +95,26 @@ class Exchange:
         """Go on although whoever waited was cancelled, and its future with it."""
         if self.answer.cancelled():
             self.answer = answer
+            # It may have ended between the cancel and this: nothing else would ever tell so.
+            self._tell()
 
     def fail_with(self, error: Exception) -> None:
         """End with this error; nothing if it has ended."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        self._end_with(error)
+
+    def _end_with(self, end: RawAnswer | Exception) -> None:
+        if self._end is None:
+            self._end = end
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.answer.done():
+            return
+        if isinstance(self._end, Exception):
+            self.answer.set_exception(self._end)
             self.answer.exception()  # seen: a caller who is cancelled just now never looks
+        elif self._end is not None:
+            self.answer.set_result(self._end)
 
     def _failure(self, cause: str, unknown: httpx.TransportError) -> httpx.TransportError:
         if self.outcome is Outcome.NOT_SENT:

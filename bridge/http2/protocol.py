@@ -37,6 +37,8 @@ CREDIT_BYTES = 2 * (frames.HEADER_BYTES + 4)
 
 NOISE_BYTES_MAX = 64 * 1024
 """How much may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
+LATE_FRAME_BYTES_MIN = 256
+"""What a frame of a stream that was given up counts at least: it is the number of frames that costs time."""
 
 OUR_SETTINGS = {
     Setting.ENABLE_PUSH: 0,
@@ -93,6 +95,8 @@ class ClientProtocol:
         self._block: _HeaderBlock | None = None
         self._incoming = b""
         self._noise_bytes = 0
+        self._late_bytes = 0
+        """What may still arrive of streams that were given up."""
         self._has_settings = False
         self._is_closed = False
         self._outgoing: list[bytes | memoryview] = [
@@ -203,6 +207,7 @@ class ClientProtocol:
         self._credit_connection(len(payload))
         data = self._unpadded(flags, payload)
         if stream is None:
+            self._came_late(frames.HEADER_BYTES + len(payload))
             return ()
         if not stream.has_answer:
             return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # section 8.1
@@ -248,6 +253,7 @@ class ClientProtocol:
             self._violate(ErrorCode.COMPRESSION_ERROR, f"header block: {error}")
         stream = self._streams.get(block.stream_id)
         if stream is None:
+            self._came_late(frames.HEADER_BYTES + block.size_bytes)
             return ()
         act = self._on_trailers if stream.has_answer else self._on_answer
         return act(stream, fields, ends_stream=block.ends_stream)
@@ -387,7 +393,8 @@ class ClientProtocol:
 
     def _drop(self, stream: _Stream, error_code: int) -> None:
         # What the server had sent by now still arrives: at most what is left of the window.
-        self._allow_noise(STREAM_WINDOW_BYTES - stream.received_bytes)
+        left_bytes = STREAM_WINDOW_BYTES - stream.received_bytes
+        self._late_bytes = min(self._late_bytes + left_bytes, CONNECTION_WINDOW_BYTES)
         del self._streams[stream.id]
         self._outgoing.append(frames.rst_stream(stream.id, error_code))
 
@@ -403,9 +410,16 @@ class ClientProtocol:
         if window_bytes > frames.WINDOW_BYTES_MAX:
             self._violate(ErrorCode.FLOW_CONTROL_ERROR, "window too large")  # sections 6.9.1 and 6.9.2
 
+    def _came_late(self, size_bytes: int) -> None:
+        """Take off the noise a frame of a stream that is over, if so much of such streams was still to come."""
+        counted_bytes = max(size_bytes, LATE_FRAME_BYTES_MIN)
+        if counted_bytes <= self._late_bytes:
+            self._late_bytes -= counted_bytes
+            self._allow_noise(size_bytes)
+
     def _allow_noise(self, size_bytes: int) -> None:
-        # Not without bound: no more than this can be on its way.
-        self._noise_bytes = max(self._noise_bytes - size_bytes, -CONNECTION_WINDOW_BYTES)
+        # Not without bound: what was allowed by thousands of calls would let a flood hold up the loop for seconds.
+        self._noise_bytes = max(self._noise_bytes - size_bytes, -NOISE_BYTES_MAX)
 
     def _violate(self, error_code: ErrorCode, what: str) -> NoReturn:
         """End the connection (section 5.4.1)."""

@@ -11,6 +11,13 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_f
     """Something that happened. Its tag names it in the log, where a field at its default is left out."""
 
 
+class CallStarted(Happening, frozen=True, tag="call started"):
+    """One call of a game service has arrived, before anything is known of it but its name. It ends in a CallEnded."""
+
+    service: str
+    method: str
+
+
 class CallEnded(Happening, frozen=True, tag="call ended"):
     """One call of a game service has ended, one way or another."""
 
@@ -128,7 +135,8 @@ class WorkerEnded(Happening, frozen=True, tag="worker ended"):
 
 
 Event = (
-    CallEnded
+    CallStarted
+    | CallEnded
     | AttemptEnded
     | StateSampled
     | Serving

@@ -64,6 +64,9 @@ def _histogram(name: str, what: str, *labels: str, buckets: tuple[float, ...]) -
 
 # --- calls ------------------------------------------------------------------------------------------------------
 
+CALLS_STARTED = _counter(
+    "grpc_server_call_started", "Calls that began, also those that have not ended (gRFC A66).", "grpc_method"
+)
 CALL_DURATION = _histogram(
     "grpc_server_call_duration_seconds",
     "How long calls took (gRFC A66).",

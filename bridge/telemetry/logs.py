@@ -19,7 +19,7 @@ import structlog
 from structlog.typing import Processor
 
 from bridge.status import TEXT_CHARACTERS_MAX, clean
-from bridge.telemetry.events import AttemptEnded, CallEnded, Event, ReloadFailed, StateSampled, WorkerEnded
+from bridge.telemetry.events import AttemptEnded, CallEnded, CallStarted, Event, ReloadFailed, StateSampled, WorkerEnded
 
 HELD_LOGGERS = {
     # At DEBUG these print headers, hence the signature, or bodies, hence the token: never, whatever the level.
@@ -43,8 +43,8 @@ LEVELS: dict[type[Event], int] = {
 }
 """For any other event INFO, but for a call that failed."""
 
-# It comes every second, and metrics tell it.
-SILENT = StateSampled
+SILENT: frozenset[type[Event]] = frozenset({CallStarted, StateSampled})
+"""Never logged: metrics tell them. The one says nothing that the call's end does not, the other comes every second."""
 
 
 def configure(level: str, log_format: Format) -> "LogEvents":
@@ -93,8 +93,10 @@ class LogEvents:
 
     def __call__(self, event: Event) -> None:
         """Write the event, if its kind is logged at this level; fields that say nothing are left out."""
+        if type(event) in SILENT:
+            return
         level = _level(event)
-        if level >= self._level and not isinstance(event, SILENT):
+        if level >= self._level:
             self._write(level, _cleaned(event))
 
 

@@ -21,6 +21,7 @@ from bridge.telemetry import families
 from bridge.telemetry.events import (
     AttemptEnded,
     CallEnded,
+    CallStarted,
     Draining,
     Event,
     Reloaded,
@@ -71,6 +72,7 @@ class Metrics:
         state, files, life = _State(registry), _Files(registry), _Life(registry)
         _tell_build(registry)
         self._listeners: dict[type, Callable[[Any], None]] = {
+            CallStarted: calls.started,
             CallEnded: calls.ended,
             AttemptEnded: attempts.ended,
             StateSampled: state.sampled,
@@ -117,6 +119,12 @@ class _Calls:
         def full_name(service: str, name: str) -> str:
             return method(f"{service}/{name}")
 
+        self._started = Series(
+            families.CALLS_STARTED,
+            registry,
+            lambda service, name: (full_name(service, name),),
+            known=[(name,) for name in methods],
+        )
         self._durations = Series(
             families.CALL_DURATION, registry, lambda service, name, grpc: (full_name(service, name), status(grpc))
         )
@@ -143,6 +151,9 @@ class _Calls:
             known=[(name,) for name in methods],
         )
         self._queue = families.ADMISSION_QUEUE.register(registry)
+
+    def started(self, event: CallStarted) -> None:
+        self._started[event.service, event.method].inc()
 
     def ended(self, event: CallEnded) -> None:
         service, method = event.service, event.method

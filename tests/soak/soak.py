@@ -54,7 +54,7 @@ async def everything(seed: int, folder: Path) -> AsyncIterator[Soak]:
     async with wallet_process(seed, ledger) as wallet, bridge_process(wallet.url, folder) as bridge:
         with closing(Starvation(bridge.process.pid)) as starvation:
             callers = Callers(bridge.address, ledger, starvation, random.Random(seed))  # noqa: S311 - reproducible
-            sampler = Sampler(bridge.process.pid, wallet.process.pid, bridge.metrics_address, callers.ends.total)
+            sampler = Sampler(bridge, wallet.process.pid, callers.ends.total)
             yield Soak(bridge, wallet, ledger, callers, sampler, folder, _say)
 
 

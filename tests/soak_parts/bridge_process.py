@@ -1,9 +1,10 @@
-"""The bridge of a soak: a real `bridge serve`, with metrics, keys in files, and its log at info in a file."""
+"""The bridge of a soak: `bridge serve` (bridge_main.py), with metrics, keys in files, its log at info in a file."""
 
 import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from collections import Counter
@@ -22,6 +23,8 @@ from whole_path import PATIENCE_S
 MAX_IN_FLIGHT, MAX_QUEUED = 20, 5
 """Fewer than there are callers: some calls wait, and now and then one is refused."""
 
+ASK_S = 0.005
+
 
 @dataclass(frozen=True)
 class BridgeProcess:
@@ -31,6 +34,16 @@ class BridgeProcess:
     address: str
     metrics_address: str
     log: Path
+    tasks_file: Path
+
+    async def tasks(self) -> int:
+        """Ask how many tasks its loop has."""
+        self.tasks_file.unlink(missing_ok=True)
+        self.process.send_signal(signal.SIGUSR1)
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.tasks_file.exists():  # noqa: ASYNC110 - a file is no event
+                await asyncio.sleep(ASK_S)
+        return int(self.tasks_file.read_text(encoding="ascii"))
 
     async def stays(self) -> None:
         """Wait for ever; raise RuntimeError when it ends."""
@@ -77,17 +90,17 @@ async def bridge_process(wallet_url: str, folder: Path) -> AsyncIterator[BridgeP
         "WALLET__DEADLINE_DEFAULT_S": str(DEADLINE_DEFAULT_S),
         "WALLET__DEADLINE_MAX_S": str(DEADLINE_MAX_S),
     }
-    log = folder / "bridge.log"
+    log, tasks_file = folder / "bridge.log", folder / "tasks"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bridge", "serve"),
+            *(sys.executable, "-m", "soak_parts.bridge_main", str(tasks_file)),
             env={**os.environ, **environment_with_files(wallet_url, folder, settings)},
             stderr=stderr,
         )
     try:
         async with asyncio.timeout(PATIENCE_S), grpc.aio.insecure_channel(address) as channel:
             await channel.channel_ready()
-        yield BridgeProcess(process, address, metrics_address, log)
+        yield BridgeProcess(process, address, metrics_address, log, tasks_file)
     finally:
         if process.returncode is None:
             process.kill()

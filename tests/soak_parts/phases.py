@@ -42,6 +42,8 @@ class Soak:
     """Tells people how it goes on."""
     samples: list[Sample] = field(default_factory=list)
     rotations: int = 0
+    _told: int = 0
+    """How many of the ledger's examples people have been told of."""
 
     async def load(self, seconds: float, interval_s: float) -> None:
         """Let the callers call and the storm blow for so long, look at the bridge at intervals, and end all calls."""
@@ -97,6 +99,9 @@ class Soak:
         sample = await self.sampler.look()
         self.samples.append(sample)
         self.say(f"{row(sample)}  {remark}")
+        for example in self.ledger.examples[self._told :]:
+            self.say(example)
+        self._told = len(self.ledger.examples)
         return sample
 
 

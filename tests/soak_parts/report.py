@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from soak_parts import callers, ledger
+from soak_parts.ledger import OK
 from soak_parts.phases import Soak
 from soak_parts.samples import GAUGES, Sample, table
 
 GROWTH_MAX = 0.05
 MEMORY_PARTS = 5
 """Of the time after the warm-up; the first of them is compared with the last."""
+
+OK_MIN = 0.5
+"""Of all calls: with fewer the soak would have tested little else than failures."""
+
+CALLS_PER_BARE_MIN = 10_000
+"""Of so many calls, one may have failed without details."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ def compared(base: Sample, end: Sample, loaded: Sequence[Sample]) -> list[Findin
     )
     memory = f"{before:.1f}, then {after:.1f} MiB: {after / before - 1:+.1%}"
     findings = [Finding(f"memory grew by less than {GROWTH_MAX:.0%}", memory, after / before - 1 < GROWTH_MAX)]
-    for name in ("descriptors", *GAUGES):
+    for name in ("descriptors", "tasks", *GAUGES):
         at_first, at_last = getattr(base, name), getattr(end, name)
         findings.append(Finding(f"{name} are back at base", f"{at_first}, then {at_last}", at_last <= at_first))
     return findings
@@ -55,10 +62,20 @@ def tally(counts: Mapping[str, int]) -> list[str]:
     return [f"{count:>9}  {name}" for name, count in sorted(counts.items(), key=lambda each: -each[1])]
 
 
+def told(bare: int, calls: int) -> Finding:
+    """Say whether nearly all failures were told with details; `bare`: how many were not."""
+    what = f"failed without details: at most 1 of {CALLS_PER_BARE_MIN:,} calls"
+    return Finding(what, f"{bare} of {calls}", bare * CALLS_PER_BARE_MIN <= calls)
+
+
 def others(run: Soak, codes: tuple[int, int], *, recovers: bool) -> list[Finding]:
     """Say what must hold beside. `codes`: the exit codes of the bridge and of the wallet."""
     troubles = run.bridge.troubles()
+    calls = run.callers.ends.total()
+    ok = run.callers.ends[f"{OK} {OK}"] / max(calls, 1)
     return [
+        told(run.ledger.broken[callers.BARE], calls),
+        Finding(f"at least {OK_MIN:.0%} of the calls were OK", f"{ok:.0%}", ok >= OK_MIN),
         Finding("no call is under way at the end", str(run.ledger.under_way), not run.ledger.under_way),
         Finding("calls succeed once the faults have ended", "yes" if recovers else "no", recovers),
         Finding("the bridge keeps to HTTP/2", ", ".join(run.wallet.violations) or "yes", not run.wallet.violations),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metrics_page import scrape
+from soak_parts.bridge_process import BridgeProcess
 
 GAUGES = {
     "in_flight": "wallet_bridge_calls_in_flight",
@@ -31,6 +32,8 @@ class Sample:
     """Resident."""
     descriptors: int
     threads: int
+    tasks: int
+    """Of its event loop."""
     cpu_s: float
     in_flight: int
     queued: int
@@ -47,7 +50,7 @@ class Sample:
         return not any(getattr(self, name) for name in GAUGES)
 
 
-COLUMNS = ("seconds", "calls", "MiB", "CPU s", "descriptors", "threads", *GAUGES)
+COLUMNS = ("seconds", "calls", "MiB", "CPU s", "descriptors", "threads", "tasks", *GAUGES)
 
 
 def heading() -> str:
@@ -57,7 +60,7 @@ def heading() -> str:
 
 def row(sample: Sample) -> str:
     """Return a sample on one line."""
-    counts = (sample.descriptors, sample.threads, *(getattr(sample, name) for name in GAUGES))
+    counts = (sample.descriptors, sample.threads, sample.tasks, *(getattr(sample, name) for name in GAUGES))
     figures = (f"{sample.at_s:.0f}", sample.calls, f"{sample.memory_kib / 1024:.1f}", f"{sample.cpu_s:.1f}", *counts)
     return "".join(f"{figure:>12}" for figure in figures)
 
@@ -71,10 +74,11 @@ def table(samples: Sequence[Sample]) -> list[str]:
 class Sampler:
     """Looks at one bridge, and beside it at the soak's own processes."""
 
-    def __init__(self, bridge_pid: int, wallet_pid: int, metrics_address: str, calls: Callable[[], int]) -> None:
-        self._bridge = Path(f"/proc/{bridge_pid}")
+    def __init__(self, bridge: BridgeProcess, wallet_pid: int, calls: Callable[[], int]) -> None:
+        self._bridge = Path(f"/proc/{bridge.process.pid}")
+        self._tasks = bridge.tasks
         self._wallet = Path(f"/proc/{wallet_pid}")
-        self._metrics_address = metrics_address
+        self._metrics_address = bridge.metrics_address
         self._calls = calls
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
@@ -91,6 +95,7 @@ class Sampler:
             memory_kib=status["VmRSS"],
             descriptors=descriptors,
             threads=status["Threads"],
+            tasks=await self._tasks(),
             cpu_s=(int(cpu[11]) + int(cpu[12])) / _CLOCK_HZ,
             callers_kib=_status(Path("/proc/self"))["VmRSS"],
             wallet_kib=_status(self._wallet)["VmRSS"],

@@ -47,7 +47,7 @@ class WalletProcess:
         await self._tell(f"keys {generation}")
 
     async def listen(self) -> None:
-        """Take its reports until it ends."""
+        """Take its reports for ever; raise RuntimeError when it ends."""
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
             report = json.loads(line)
@@ -57,6 +57,7 @@ class WalletProcess:
             self._calms = report["calms"]
             self._reports += 1
             self._reported.beat()
+        raise RuntimeError(f"the wallet has ended with {await self.process.wait()}")
 
     async def end(self) -> int:
         """Let it end and return its exit code: 0 if none of its behaviours has failed."""

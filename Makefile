@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench-cost bench-telemetry bench-overload soak tools clients charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload soak mesh tools clients charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,10 +51,19 @@ coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/
 bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microseconds
 	@$(BIN)/python tests/benchmark/pure_path.py
 
-bench-cost: $(VENV)/dev.done  ## CPU of one call: floor, textbook, bridge (needs nginx and h2load; QUICK=1 for half a minute)
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/cost.py $(if $(QUICK),--quick)
+bench: $(VENV)/bench.done  ## Bridge beside floor, textbook and Envoy, latency, scaling; writes docs/performance.md (ten minutes)
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py
 
-bench-telemetry: $(VENV)/dev.done  ## CPU that log lines and metrics add to a call, at most 10 % (needs nginx and h2load; QUICK=1)
+bench-quick: $(VENV)/bench.done  ## The table of `make bench` alone, from two short rounds, in under a minute
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --quick
+
+bench-scaling: $(VENV)/bench.done  ## The scaling of `make bench` alone: workers, calls in flight, slow wallets, added latency
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts scaling
+
+profile: $(VENV)/bench.done  ## Where the CPU time of a call of the bridge goes, step by step
+	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts profile
+
+bench-telemetry: $(VENV)/bench.done  ## CPU that log lines and metrics add to a call, at most 10 % (QUICK=1 for few short rounds)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/telemetry.py $(if $(QUICK),--quick)
 
 bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (SECONDS=30): goodput, refusals, health, memory
@@ -62,6 +71,9 @@ bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (S
 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)
+
+mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, retries, restarts and kills under load
+	@$(BIN)/python -m pytest tests/mesh
 
 tools: $(VENV)/dev.done  ## Install the pinned plugins and grpcurl into .tools (needs Go and Node.js)
 	@$(BIN)/python tools/toolchain.py

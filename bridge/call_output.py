@@ -24,7 +24,7 @@ from bridge.settings_text import MASK
 from bridge.signing import Headers
 
 DETAILS_TRAILER = "grpc-status-details-bin"
-SHOWN_TRAILERS = ("wallet-request-id", "grpc-retry-pushback-ms")
+SHOWN_TRAILERS = ("wallet-request-id", "grpc-retry-pushback-ms", "wallet-safe-to-repeat")
 TYPE_DOMAIN = "type.googleapis.com/"
 
 # The keys that protobuf's own JSON form of Any puts beside a message's fields begin with @ too: no field's name can.

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from bridge.admission import Admission
 from bridge.background import in_background, sample
 from bridge.config import Settings, Wallet
+from bridge.engine import ENGINES
 from bridge.errors import BridgeError, BridgeFault
 from bridge.file_watch import INTERVAL_S, FileWatch
 from bridge.fingerprint import Fingerprint
@@ -197,7 +198,7 @@ def _end_now(number: int, _frame: FrameType | None) -> None:
 def _server(
     settings: Settings, services: Sequence[ServiceDescriptor], service: BridgeService, health: Health, options: Options
 ) -> grpc.aio.Server:
-    server = grpc.aio.server(options=options)
+    server = ENGINES[settings.server.engine](options)
     for descriptor in services:
         _add_service(server, service, descriptor.full_name, routes(descriptor, settings))
     health.add_to(server)
@@ -241,7 +242,7 @@ async def _health_alone(settings: Settings, health: Health, options: Options) ->
     if not settings.server.health_listen:
         yield ""
         return
-    server = grpc.aio.server(options=options)
+    server = ENGINES[settings.server.engine](options)
     health.add_to(server)
     async with listening(server, "server.health_listen", settings.server.health_listen) as address:
         yield address

@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from bridge.admission import Admission
 from bridge.codec import codec_of
-from bridge.deadline import Deadline, DeadlineLimits
+from bridge.deadline import Deadline, DeadlineLimits, since_s
 from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort
 from bridge.identity import AllowList, AuthContext, identities_of
 from bridge.operation import Operation
@@ -100,7 +100,7 @@ class Call:
             method=self.operation.method,
             provider_id=self.provider_id,
             grpc_code=grpc_code.name,
-            duration_s=round(time.monotonic() - self.started, 6),
+            duration_s=since_s(self.started),
             queue_s=self.queue_s,
             is_detached=self.is_detached,
             **facts,
@@ -169,7 +169,7 @@ class BridgeService:
             try:
                 await self.admission.wait(deadline)
             finally:
-                call.queue_s = round(time.monotonic() - call.started, 6)
+                call.queue_s = since_s(call.started)
         try:
             request, post = self._prepare(call, route, serialized, deadline)
             call.fault = BridgeFault

@@ -1,6 +1,8 @@
 """The section [server]: where calls come in, who may call, how much is taken on, and how the bridge leaves."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -23,10 +25,21 @@ IDENTITIES = (
     '"*" only as the last segment of a spiffe:// URI'
 )
 
+CONNECTION_AGE_S = 300.0
+
+NATIVE = "native"
+NATIVE_PACKAGE = "pygrpc_native"
+
+
+def _default_age_s(earlier_settings: dict[str, Any]) -> float:
+    return 0.0 if earlier_settings.get("engine") == NATIVE else CONNECTION_AGE_S
+
 
 class Server(Section):
     """Where calls come in, and how the bridge leaves."""
 
+    # Before the settings that only one of the engines has.
+    engine: Literal["grpcio", "native"] = Field(default="grpcio", description='"grpcio" or "native"')
     listen: Listen = Field(
         default="127.0.0.1:50051", description='host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
     )
@@ -42,8 +55,12 @@ class Server(Section):
         default="", description='host:port, like "127.0.0.1:50052", or "" for no listener of its own'
     )
     connection_age_s: Seconds = Field(
-        default=300.0, ge=0, le=86400, description="seconds, 0 to 86400, where 0 is without limit"
+        default_factory=_default_age_s,
+        ge=0,
+        le=86400,
+        description="seconds, 0 to 86400, where 0 is without limit",
     )
+    """By default 300; 0 with the native engine, which refuses anything else."""
     max_in_flight: Count = Field(default=1000, ge=1, le=100_000, description="a whole number from 1 to 100000")
     max_queued: Count = Field(default=100, ge=0, le=100_000, description="a whole number from 0 to 100000")
     reflection: bool = Field(default=True, description="true or false")
@@ -58,6 +75,27 @@ class Server(Section):
     def port(self) -> int:
         """The port to listen on; 0 lets the system choose."""
         return split_listen(self.listen)[1]
+
+    @field_validator("engine")
+    @classmethod
+    def _is_installed(cls, engine: str) -> str:
+        if engine == NATIVE and find_spec(NATIVE_PACKAGE) is None:
+            raise refused("\"native\" is an extra that is not installed: pip install 'wallet-bridge[native]'")
+        return engine
+
+    @field_validator("tls_certificate_file")
+    @classmethod
+    def _engine_has_tls(cls, certificate_file: Path | None, info: ValidationInfo) -> Path | None:
+        if certificate_file is not None and earlier(info, "engine") == NATIVE:
+            raise refused('cannot be set with engine = "native", which has no TLS; leave it out, or use "grpcio"')
+        return certificate_file
+
+    @field_validator("connection_age_s")
+    @classmethod
+    def _engine_has_age(cls, age_s: float, info: ValidationInfo) -> float:
+        if age_s and earlier(info, "engine") == NATIVE:
+            raise refused('wants 0 or nothing with engine = "native", which cannot close connections by age')
+        return age_s
 
     @field_validator("tls_key_file")
     @classmethod

@@ -34,8 +34,13 @@ REFUSED = "refused"
 ELSEWHERE = "elsewhere"
 """The type of an error that the line of another setting reports already."""
 
+UNKNOWN_DEFAULT = "default_factory_not_called"
+"""pydantic's type for a default that follows from other settings, where one of them is wrong: likewise."""
+
 IN_KEY = "[key]"
 """Where pydantic ends the place of an error in a mapping's key."""
+
+SAID_ELSEWHERE = frozenset({ELSEWHERE, UNKNOWN_DEFAULT})
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -104,7 +109,7 @@ def unknown_variable(name: str, key: Key, known: Mapping[str, Setting]) -> str:
 def error_lines(error: ValidationError, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> list[str]:
     """Return one line for each wrong setting: its key, what it wants, and the variable that had a part in it."""
     details = error.errors(include_url=False, include_input=False)
-    return [_error_line(detail, known, variables) for detail in details if detail["type"] != ELSEWHERE]
+    return [_error_line(detail, known, variables) for detail in details if detail["type"] not in SAID_ELSEWHERE]
 
 
 def describe(settings: BaseModel) -> str:

@@ -8,6 +8,8 @@
       google.rpc.BadRequest     where fields are at fault
     wallet-request-id         the same request_id, for logs that see trailers only
     grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: nobody may repeat it blindly (gRFC A6)
+    wallet-safe-to-repeat     whenever the code is UNAVAILABLE: the bridge's own word that nothing was done. Libraries
+                              and proxies say UNAVAILABLE too, of calls that broke in the middle, but never this
 
 This is the one place where errors are translated. Everything that the wallet wrote is cleaned and cut here.
 """
@@ -22,7 +24,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Ret
 from google.rpc.status_pb2 import Status
 
 from bridge.errors import BridgeError
-from bridge.outcome import Outcome
+from bridge.outcome import GrpcCode, Outcome
 from wallet.v1.wallet_error_pb2 import Outcome as ProtoOutcome
 from wallet.v1.wallet_error_pb2 import WalletError as Facts
 
@@ -35,6 +37,9 @@ SAID_CHARACTERS_MAX = 128
 VIOLATIONS_MAX = 64
 PATH_CHARACTERS_MAX = 128
 """Of a field's path, and of a cause, which names one where an answer is at fault: nesting makes both long."""
+
+SAFE_TO_REPEAT = "wallet-safe-to-repeat"
+"""What a mesh may repeat a call on, in any topology: for Envoy's `retriable-headers` (deploy/mesh)."""
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 
@@ -55,6 +60,8 @@ def wire_status(error: BridgeError) -> WireStatus:
         trailers.append(("wallet-request-id", request_id))
     if error.outcome is Outcome.UNKNOWN:
         trailers.append(("grpc-retry-pushback-ms", "-1"))
+    elif error.grpc_code is GrpcCode.UNAVAILABLE:
+        trailers.append((SAFE_TO_REPEAT, "true"))
     return WireStatus(int(error.grpc_code), status.message, tuple(trailers))
 
 

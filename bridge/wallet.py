@@ -4,11 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import httpx
 
-from bridge.deadline import Deadline
+from bridge.deadline import Deadline, since_s
 from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
 from bridge.http2.channel import channel_to
 from bridge.http2.errors import outcome_of
@@ -112,7 +111,7 @@ class WalletClient:
 
     async def _attempt(self, post: Post, headers: Headers, number: int, deadline: Deadline, watch: Watch) -> Answer:
         started = time.monotonic()
-        ended = partial(AttemptEnded, post.operation.method, number)
+        method = post.operation.method
         if watch.span is not None:
             headers += watch.span.attempt(number)
         timeout_s = max(deadline.remaining_s(), 0.0)
@@ -120,20 +119,18 @@ class WalletClient:
             raw = await self._channel.post(post.operation.path, headers, post.body, timeout_s, watch.goes_on)
         except httpx.TransportError as error:
             failure = _failure(error)
-            self._tell(watch, ended(_since(started), reason=failure.reason, cause=failure.cause))
+            self._tell(
+                watch, AttemptEnded(method, number, since_s(started), reason=failure.reason, cause=failure.cause)
+            )
             # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
             raise failure from None
-        self._tell(watch, ended(_since(started), http_status=raw.status))
+        self._tell(watch, AttemptEnded(method, number, since_s(started), http_status=raw.status))
         return _answer(raw)
 
     def _tell(self, watch: Watch, event: AttemptEnded) -> None:
         if watch.span is not None:
             watch.span.attempt_ended(event)
         self._emit(event)
-
-
-def _since(started: float) -> float:
-    return round(time.monotonic() - started, 6)
 
 
 def _other_signer(post: Post, signers: list[Credentials], error: BridgeError) -> Credentials | None:

@@ -11,7 +11,7 @@ from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import InvalidRequest, WalletThrottled, WalletUnknownError
+from bridge.errors import BridgeDraining, InvalidRequest, WalletThrottled, WalletUnknownError
 from bridge.outcome import Violation, WalletFacts
 from bridge.status import wire_status
 from fake_channel import Terminated, failed
@@ -79,6 +79,11 @@ def test_violations_are_printed_one_by_one() -> None:
 def test_pushback_is_printed() -> None:
     """The trailer that forbids a blind repeat is shown."""
     assert failed(WalletUnknownError()).text.endswith("\ngrpc-retry-pushback-ms: -1\n")
+
+
+def test_the_word_to_a_mesh_is_printed() -> None:
+    """The trailer by which a mesh knows the bridge's own UNAVAILABLE is shown."""
+    assert failed(BridgeDraining()).text.endswith("\nwallet-safe-to-repeat: true\n")
 
 
 def test_failure_as_json() -> None:

@@ -4,6 +4,7 @@ import ast
 import math
 import operator
 import re
+import textwrap
 import tomllib
 from collections.abc import Callable
 
@@ -15,7 +16,9 @@ from bridge.http2.connection import STREAMS_MAX
 from bridge.http2.pool import TRUST
 from bridge.retry import ATTEMPTS_MAX, RetryBudget
 from bridge.settings_text import find
+from bridge.status import SAFE_TO_REPEAT
 from manifests import ROOT, Manifest, Manifests, base
+from mesh.policies import BRIDGES_WORD_AS_ISTIO
 from metrics_page import EVERY_EVENT, counted
 
 MESH = ROOT / "deploy" / "mesh"
@@ -27,7 +30,9 @@ SCALING = (ROOT / "docs" / "scaling.md").read_text()
 
 HOST = "wallet-bridge.wallet.svc.cluster.local"
 PORTS = {each["name"]: each["containerPort"] for each in base().container["ports"]}
-SAFE = {"unavailable", "refused-stream"}
+SAFE = {"connect-failure", "refused-stream", "retriable-headers"}
+POLICIES = ("istio.md", "envoy.md", "../../docs/callers.md", "../../docs/scaling.md")
+"""The pages that name the retry policy, from MESH."""
 
 
 def longest_drain_s() -> float:
@@ -46,9 +51,10 @@ def routes() -> list[Manifest]:
 
 
 def test_only_what_is_proven_is_retried() -> None:
-    """Every route replaces Istio's default by the two conditions that prove that nothing was done."""
+    """Every route replaces Istio's default by conditions that prove that nothing was done."""
     for route in routes():
         assert set(route["retries"]["retryOn"].split(",")) == SAFE
+        assert route["headers"]["request"]["set"] == {"x-envoy-retriable-header-names": SAFE_TO_REPEAT}
         assert 1 <= route["retries"]["attempts"] < ATTEMPTS_MAX
         assert "perTryTimeout" not in route["retries"]
         assert "timeout" not in route
@@ -56,11 +62,36 @@ def test_only_what_is_proven_is_retried() -> None:
 
 def test_the_notes_quote_the_policy() -> None:
     """What istio.md tells people to write is what istio.yaml has."""
-    (quoted,) = re.findall(r"^    (retries:\n(?:      .*\n)+)", ISTIO_NOTES, re.MULTILINE)
-    assert yaml.safe_load(quoted)["retries"] == routes()[0]["retries"]
+    (quoted,) = re.findall(r"^(    headers:\n(?:      .*\n)+    retries:\n(?:      .*\n)+)", ISTIO_NOTES, re.MULTILINE)
+    route = routes()[0]
+    assert yaml.safe_load(textwrap.dedent(quoted)) == {name: route[name] for name in ("headers", "retries")}
 
 
-@pytest.mark.parametrize("condition", ["cancelled", "reset", "5xx", "gateway-error", "deadline-exceeded"])
+def test_the_policy_is_the_one_that_was_tried() -> None:
+    """It is what tests/mesh runs with real Envoys, under the name of Istio."""
+    tried, retries = BRIDGES_WORD_AS_ISTIO, routes()[0]["retries"]
+    assert (tried.retry_on, tried.retriable_header) == (retries["retryOn"], SAFE_TO_REPEAT)
+    assert tried.retry_policy()["num_retries"] == retries["attempts"]
+
+
+@pytest.mark.parametrize("page", POLICIES)
+def test_every_page_names_the_same_policy(page: str) -> None:
+    """Callers, operators and the mesh's notes are told one policy, and the trailer that it looks for."""
+    text = " ".join((MESH / page).read_text().split())
+    assert BRIDGES_WORD_AS_ISTIO.retry_on in text
+    assert SAFE_TO_REPEAT in text
+
+
+@pytest.mark.parametrize("page", ["istio.md", "linkerd.md", "envoy.md"])
+def test_xds_is_out_of_scope(page: str) -> None:
+    """Every page about a mesh says so."""
+    assert "xDS" in (MESH / page).read_text()
+    assert "out of scope" in (MESH / page).read_text()
+
+
+@pytest.mark.parametrize(
+    "condition", ["unavailable", "cancelled", "reset", "5xx", "gateway-error", "deadline-exceeded"]
+)
 def test_the_notes_say_what_is_not_safe(condition: str) -> None:
     """The table has a no for each condition that repeats calls of unknown outcome."""
     (row,) = [line for line in ISTIO_NOTES.splitlines() if line.startswith("| ") and f"`{condition}`" in line]

@@ -12,7 +12,7 @@ from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 ROOT = Path(bridge.__file__).parent
 
 # Packages whose modules may know each other; seen from outside, and by this test, each is one.
-PACKAGES = ("doctor", "http2", "sandbox")
+PACKAGES = ("doctor", "http2", "native", "sandbox")
 
 # From the lowest rung up: module -> the modules of bridge/ that it may import.
 LADDER: dict[str, set[str]] = {
@@ -69,9 +69,11 @@ LADDER: dict[str, set[str]] = {
     "wallet_tls": {"config"},
     "server_health": set(),
     "server_ports": {"config", "listen"},
+    "native": {"listen"},
+    "engine": {"native", "server_ports"},
     "server_tls": {"file_watch", "listen", "settings_again", "settings_server", "settings_values"},
     "server": {
-        *("admission", "background", "config", "errors", "file_watch", "fingerprint", "http2", "identity"),
+        *("admission", "background", "config", "engine", "errors", "file_watch", "fingerprint", "http2", "identity"),
         *("listen", "operation", "outcome", "retry", "rotation", "server_health", "server_ports", "server_tls"),
         *("service", "signing", "status", "telemetry.events", "telemetry.spans", "verdict", "wallet", "wallet_tls"),
     },
@@ -112,8 +114,11 @@ LIBRARIES: dict[str, set[str]] = {
     "hyperframe": {"http2"},
     "httpcore": {"http2"},
     "httpx": {"http2", "wallet"},
-    "grpc": {"server", "server_health", "server_ports", "server_tls", "call", "call_output", "demo"},
-    "grpc.aio": {"server", "server_health", "server_ports", "demo"},
+    "grpc": {
+        *("call", "call_output", "demo", "engine", "native", "server", "server_health", "server_ports", "server_tls"),
+    },
+    "grpc.aio": {"server", "server_health", "server_ports", "demo", "engine", "native"},
+    "pygrpc_native": {"native"},
     "grpc_health": {"server_health"},
     "grpc_reflection": {"server"},
     "hypercorn": set(),

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from engines import on_both_engines
 from faults.behaviours import terminated
 from faults.server import FaultServer
 from faults.stream import Stream
 from full_bridge import FullBridge, Tap, full_bridge, until
 from whole_path import Failure, end_of
+
+pytestmark = on_both_engines
 
 ONE = {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}
 TWO = {"SERVER__MAX_IN_FLIGHT": "2", "SERVER__MAX_QUEUED": "1"}

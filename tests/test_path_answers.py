@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from engines import on_both_engines
 from faults.behaviours import answer, terminated_with
 from faults.server import FaultServer
 from faults.stream import Behaviour
 from whole_path import TOKEN, Failure, bridge_to
+
+pytestmark = on_both_engines
 
 REQUEST_ID = "4d5a42b3-62ec-40cb-b5e9-b338f194ce60"
 PAGE = b"<html><body>Bad gateway</body></html>"

@@ -12,9 +12,12 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from bridge.sandbox import serve
 from bridge.sandbox.example import TERMINATE_REQUEST
+from engines import on_both_engines
 from faults.behaviours import hang, terminated
 from faults.server import FaultServer
 from whole_path import Caller, End, Failure, bridge_to, end_of
+
+pytestmark = on_both_engines
 
 INVALID = ("INVALID_ARGUMENT", "INVALID_REQUEST", "NOT_SENT")
 REQUIRED = "is required"

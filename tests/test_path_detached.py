@@ -20,6 +20,7 @@ from bridge.server import SERVICES
 from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Credentials, Keyring
 from bridge.wallet import WalletClient
+from engines import on_both_engines
 from faults.behaviours import answer, hang, processed, refuse, reset_with, sequence, terminated, terminated_with
 from faults.server import FaultServer, Welcome
 from faults.stream import Behaviour, Stream
@@ -28,7 +29,7 @@ from random_wallet import abort, wallet_says
 from whole_path import ACCESS_KEY, PRIVATE_KEY, end_of, terminate_request
 
 pytest_plugins = ["two_loops"]
-pytestmark = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
+pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), on_both_engines]
 
 
 async def leave(bridge: FullBridge, *calls: Any) -> None:
@@ -221,12 +222,12 @@ async def test_cancel_before_a_repetition(behaviour: Behaviour, outcome: str) ->
     assert (ended.grpc_code, ended.outcome) == ("CANCELLED", outcome)
 
 
-REPETITIONS: Mapping[str, Behaviour] = {
-    "it is not sent": lose_and_take_no_more,
-    "the wallet is unavailable": sequence(processed(abort), wallet_says(503, code=9)),
-    "the wallet wants less": sequence(processed(abort), wallet_says(429, code=9)),
-    "the wallet refuses the keys": sequence(processed(abort), wallet_says(401, code=9)),
-    "the wallet says no": sequence(processed(abort), wallet_says(400, code=9)),
+REPETITIONS: Mapping[str, Callable[[], Behaviour]] = {
+    "it is not sent": lambda: lose_and_take_no_more,
+    "the wallet is unavailable": lambda: sequence(processed(abort), wallet_says(503, code=9)),
+    "the wallet wants less": lambda: sequence(processed(abort), wallet_says(429, code=9)),
+    "the wallet refuses the keys": lambda: sequence(processed(abort), wallet_says(401, code=9)),
+    "the wallet says no": lambda: sequence(processed(abort), wallet_says(400, code=9)),
 }
 
 
@@ -235,7 +236,7 @@ REPETITIONS: Mapping[str, Behaviour] = {
 async def test_failure_of_a_repetition(name: str) -> None:
     """No later no makes anything certain about a first attempt that was lost: it may have been processed."""
     settings = PATIENT | {"WALLET__RETRY_UNKNOWN": "true"}
-    async with full_bridge(FaultServer(REPETITIONS[name]), settings) as bridge:
+    async with full_bridge(FaultServer(REPETITIONS[name]()), settings) as bridge:
         # Longer than the longest delay before a repetition.
         end = await bridge.caller.terminate("lost", timeout_s=0.7)
         assert bridge.wallet.processed == ["lost"]

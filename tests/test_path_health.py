@@ -11,12 +11,15 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.listen import ListenError
+from engines import on_both_engines, on_grpcio
 from faults.behaviours import after, terminated
 from faults.certificates import write_certificates
 from faults.server import FaultServer, bound_socket
-from http2_frames import data, headers, settings
+from http2_frames import HEADERS, SETTINGS, data, headers, settings
 from secure_callers import call_once, call_over, channel_to, listening_bridge, tls_settings
 from whole_path import NO_SETTINGS, end_of
+
+pytestmark = on_both_engines
 
 Request, Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
 BOTH = {"SERVER__HEALTH_LISTEN": "127.0.0.1:0"}
@@ -39,6 +42,7 @@ async def status_at(address: str, service: str = "") -> int:
 # --- the listener for health ------------------------------------------------------------------------------------
 
 
+@on_grpcio
 async def test_health_beside_tls(tmp_path: Path) -> None:
     """The listener for health speaks plaintext and asks for no certificate while the other port speaks mutual TLS."""
     certificates = write_certificates(tmp_path)
@@ -136,6 +140,7 @@ async def test_who_watches_during_a_drain() -> None:
 # --- watchers that do not read ----------------------------------------------------------------------------------
 
 INITIAL_WINDOW_SIZE = 4
+FRAME_HEADER_BYTES = 9
 WATCH = (
     (":method", "POST"),
     (":scheme", "http"),
@@ -152,7 +157,11 @@ async def deaf_watcher(address: str) -> asyncio.StreamWriter:
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings((INITIAL_WINDOW_SIZE, 0)))
     writer.write(headers(1, fields=WATCH) + data(1, bytes(5), end=True))
-    await reader.readuntil(b"application/grpc")
+    kind = SETTINGS
+    while kind != HEADERS:
+        start = await reader.readexactly(FRAME_HEADER_BYTES)
+        kind = start[3]
+        await reader.readexactly(int.from_bytes(start[:3]))
     return writer
 
 

@@ -12,12 +12,15 @@ from bridge.telemetry.events import AttemptEnded, CallEnded, Event, StateSampled
 from bridge.telemetry.fan_out import fan_out
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import serve_metrics
+from engines import on_both_engines
 from faults.behaviours import JSON, after, refuse, success_body, terminated
 from faults.record import Pulse
 from faults.server import FaultServer
 from faults.stream import Stream
 from metrics_page import METHOD, Page, scrape
 from whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, Caller, bridge_to
+
+pytestmark = on_both_engines
 
 
 class Watched:

@@ -8,10 +8,13 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from engines import on_both_engines
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
 from proto_text import HEADER, compile_proto
 from whole_path import Failure, bridge_to, end_of
+
+pytestmark = on_both_engines
 
 PROTO = (
     HEADER

@@ -3,9 +3,12 @@
 import asyncio
 from collections import Counter
 
+from engines import on_both_engines
 from faults.behaviours import recycle_after
 from faults.server import FaultServer
 from whole_path import bridge_to
+
+pytestmark = on_both_engines
 
 CALLERS, CALLS_EACH, REQUESTS_PER_CONNECTION = 40, 30, 200
 

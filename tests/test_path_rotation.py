@@ -14,12 +14,15 @@ import structlog
 from bridge.telemetry.events import CallEnded, Reloaded, ReloadFailed
 from bridge.telemetry.fan_out import fan_out
 from bridge.telemetry.logs import HELD_LOGGERS, configure
+from engines import on_both_engines
 from faults.behaviours import answer, hang, sequence
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
 from rotating_bridge import Listener, Load, rotating_bridge
 from rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files
 from whole_path import Caller, Failure
+
+pytestmark = on_both_engines
 
 AUTH_REJECTED = ("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401, 9401, "no", "r")
 
@@ -165,22 +168,22 @@ async def test_rejected_with_all_keys(change: Change) -> None:
     assert len(change.wallet.requests) == 3
 
 
-ENDS: dict[str, tuple[Behaviour, str, int]] = {
-    "no answer to the second": (sequence(REFUSED, hang), "WALLET_TIMEOUT", 2),
-    "another no to the second": (sequence(REFUSED, answer(404, b"{}")), "WALLET_ENDPOINT", 2),
+ENDS: dict[str, tuple[Callable[[], Behaviour], str, int]] = {
+    "no answer to the second": (lambda: sequence(REFUSED, hang), "WALLET_TIMEOUT", 2),
+    "another no to the second": (lambda: sequence(REFUSED, answer(404, b"{}")), "WALLET_ENDPOINT", 2),
     # It contradicts itself, so that nobody knows whether it was carried out.
-    "401 with status true": (answer(401, b'{"status":true,"code":1}'), "WALLET_INCONSISTENT", 1),
-    "500": (answer(500), "WALLET_GATEWAY_ERROR", 1),
+    "401 with status true": (lambda: answer(401, b'{"status":true,"code":1}'), "WALLET_INCONSISTENT", 1),
+    "500": (lambda: answer(500), "WALLET_GATEWAY_ERROR", 1),
 }
 
 
 @pytest.mark.parametrize(("behaviour", "reason", "attempts"), ENDS.values(), ids=ENDS)
 async def test_only_a_proven_refusal_is_signed_again(
-    change: Change, behaviour: Behaviour, reason: str, attempts: int
+    change: Change, behaviour: Callable[[], Behaviour], reason: str, attempts: int
 ) -> None:
     """What may have been carried out is not sent with other keys; how a second try ends is how the call ends."""
     await change.write(NEW)
-    change.wallet.behaviour = behaviour
+    change.wallet.behaviour = behaviour()
     end = await change.caller.terminate(timeout_s=0.5)
     assert (end.wallet_error.reason, end.wallet_error.attempts) == (reason, attempts)
     assert len(change.wallet.requests) == attempts

@@ -6,7 +6,10 @@ import pytest
 
 from bridge.errors import REASONS
 from bridge.sandbox import ROWS, TokenRow, serve
+from engines import on_both_engines
 from whole_path import TOKEN, bridge_to
+
+pytestmark = on_both_engines
 
 EXAMPLE_BODY = (
     b'{"token":"3dc8fe01-2018-486e-9632-35aef21028a5","player_id":1,"site_id":1,"provider_id":1,'

@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind
 from bridge.sandbox import ROWS, Provider, serve
 from bridge.telemetry.events import CallEnded, Event
 from bridge.telemetry.tracing import Tracing
+from engines import on_both_engines
 from faults.behaviours import after, answer, refuse, reset_with, terminated
 from faults.record import Received
 from faults.server import FaultServer, refusing_port
@@ -25,6 +26,8 @@ from faults.stream import Behaviour
 from processes import bridge_command
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import Metadata, bridge_to, end_of, environment, terminate_request
+
+pytestmark = on_both_engines
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"

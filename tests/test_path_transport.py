@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from h2.errors import ErrorCodes
 
+from engines import on_both_engines
 from faults.behaviours import answer, drip, hang, processed, refuse, reset_with, sequence, success_body, terminated
 from faults.certificates import Certificates, Identity, write_certificates
 from faults.server import FaultServer, closing_server, refusing_port, silent_server
 from faults.stream import Behaviour, Stream
 from whole_path import Caller, Failure, bridge_to
+
+pytestmark = on_both_engines
 
 UNREACHABLE = ("UNAVAILABLE", "WALLET_UNREACHABLE", "NOT_SENT")
 LOST = Failure("UNKNOWN", "WALLET_CONNECTION_LOST", "UNKNOWN")

@@ -42,6 +42,7 @@ from h2.errors import ErrorCodes
 
 from bridge.run import END_S
 from bridge.server import REFUSE_AT_LEAST_S
+from engines import on_both_engines
 from faults.behaviours import hang, reset_with, sequence, terminated
 from faults.server import FaultServer
 from full_bridge import Tap, until
@@ -50,7 +51,10 @@ from random_wallet import abort
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import NO_SETTINGS, end_of, environment, terminate_request
 
-ROUNDS, AT_ONCE = 5, 4
+pytestmark = on_both_engines
+
+ROUNDS = [*(("grpcio", number) for number in range(5)), *(("native", number) for number in range(2))]
+AT_ONCE = 4
 CALLERS = 16
 BACKOFF_S = 0.02
 """How long a caller who was refused waits before the next call, as every client does."""
@@ -169,7 +173,7 @@ async def told_to_end_under_load() -> list[str]:
     return load.heard
 
 
-@pytest.mark.parametrize("_round", range(ROUNDS))
+@pytest.mark.parametrize(("engine", "_round"), ROUNDS, indirect=["engine"])
 async def test_told_to_end_under_load(_round: int) -> None:
     """SIGTERM at full load: health turns first, every call that was sent is OK, the others are refused, exit 0.
 

@@ -11,11 +11,14 @@ from bridge.config import load
 from bridge.listen import ListenError
 from bridge.server import running
 from bridge.server_ports import server_options
+from engines import on_both_engines, on_grpcio
 from faults.behaviours import after, by_token, terminated
 from faults.server import FaultServer
 from secure_callers import call_once, call_over, listening_bridge
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import NO_SETTINGS, end_of, environment, terminate_request
+
+pytestmark = on_both_engines
 
 WALLET = "http://127.0.0.1:1"
 AGE_MS, GRACE_MS = "grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms"
@@ -29,6 +32,7 @@ def options_with(**settings: str) -> dict[str, int]:
 # --- the age of connections -------------------------------------------------------------------------------------
 
 
+@on_grpcio
 @pytest.mark.parametrize(
     ("age_s", "age_ms"), [("300", 300_000), ("0.0001", 1)], ids=["five minutes", "less than a millisecond"]
 )
@@ -38,6 +42,7 @@ def test_age(age_s: str, age_ms: int) -> None:
     assert (options[AGE_MS], options[GRACE_MS]) == (age_ms, 46_000)
 
 
+@on_grpcio
 def test_no_age() -> None:
     """With 0 seconds, connections may become as old as they like."""
     assert not {AGE_MS, GRACE_MS} & set(options_with(SERVER__CONNECTION_AGE_S="0"))
@@ -54,6 +59,7 @@ async def connected(channel: grpc.aio.Channel, times: int) -> None:
 AGE = {"SERVER__CONNECTION_AGE_S": "0.05"}
 
 
+@on_grpcio
 async def test_recycling_is_invisible_to_callers() -> None:
     """While connections are recycled again and again, no call of ten callers fails."""
     async with (
@@ -75,6 +81,7 @@ async def test_recycling_is_invisible_to_callers() -> None:
         assert ends == {"OK": len(wallet.requests)}
 
 
+@on_grpcio
 async def test_a_call_may_be_older_than_its_connection() -> None:
     """A call in flight outlives the age of its connection, while its caller's next calls take another one."""
     may_answer = asyncio.Event()

@@ -128,7 +128,6 @@ UNKNOWN_KEYS = {
         "[wallet.codes.7]\nsuccess = true\nreson = 1",
         "wallet.codes.7.reson: is not a setting; did you mean wallet.codes.7.reason?",
     ),
-    "later": ('[server]\nengine = "grpcio"', "server.engine: is not a setting"),
     "nothing-like-it": ("[server]\nzz = 1", "server.zz: is not a setting"),
     "in-the-wrong-section": ("[server]\nurl = 1", "server.url: is not a setting; did you mean wallet.url?"),
     "far-off": ("zzz = 1", "zzz: is not a setting"),

@@ -21,6 +21,7 @@ def test_describe(tmp_path: Path) -> None:
         '[wallet.codes.70]\nsuccess = true\n[wallet.codes.8]\ngrpc = "NOT_FOUND"\nreason = "TOKEN_NOT_FOUND"'
     )
     assert describe(load(write(tmp_path, toml(rest=rest)), {})).split("\n") == [
+        'server.engine = "grpcio"',
         'server.listen = "127.0.0.1:50051"',
         "server.workers = 1",
         'server.health_listen = ""',

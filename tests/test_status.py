@@ -115,6 +115,21 @@ def test_nobody_may_repeat_what_is_unknown(leaf: type[BridgeError]) -> None:
 
 
 @each_leaf
+def test_a_mesh_may_repeat_what_is_unavailable(leaf: type[BridgeError]) -> None:
+    """The trailer for proxies is there exactly when the code is UNAVAILABLE, and then nothing is unknown."""
+    error = leaf()
+    safe = trailers_of(error).get("wallet-safe-to-repeat")
+    assert safe == ("true" if error.grpc_code is GrpcCode.UNAVAILABLE else None)
+    assert not (safe and leaf.outcome is Outcome.UNKNOWN)
+
+
+def test_an_operator_cannot_make_unknown_safe() -> None:
+    """A code of unknown outcome that is mapped to UNAVAILABLE is still not for a mesh to repeat."""
+    error = WalletFailed(wallet=FACTS, grpc_code=GrpcCode.UNAVAILABLE, reason="WALLET_BUSY")
+    assert "wallet-safe-to-repeat" not in trailers_of(error)
+
+
+@each_leaf
 def test_the_reason_is_one_that_error_info_allows(leaf: type[BridgeError]) -> None:
     """UPPER_SNAKE_CASE, at most 63 characters (google.rpc.ErrorInfo)."""
     reason = details_of(leaf())[ErrorInfo].reason

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+import engines
 from bridge.config import load
 from bridge.sandbox.example import TERMINATE_REQUEST
 from bridge.server import SERVICES, BridgeServer, running
@@ -47,6 +48,7 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
     defaults = {
         "SERVER__LISTEN": "127.0.0.1:0",
         "SERVER__DRAIN_S": "0",
+        "SERVER__ENGINE": engines.current(),
         "TELEMETRY__METRICS_LISTEN": "",
         "WALLET__URL": wallet_url,
         "WALLET__ALLOW_PLAINTEXT": "true",
@@ -174,8 +176,13 @@ class Failure:
         found = end.details.get("BadRequest", BadRequest()).field_violations
         assert tuple((violation.field, violation.description) for violation in found) == self.violations
         assert end.trailers.get("wallet-request-id", "") == self.request_id
-        assert end.trailers.get("grpc-retry-pushback-ms") == ("-1" if self.outcome == "UNKNOWN" else None)
+        assert end.trailers.get("grpc-retry-pushback-ms") == self._pushback()
+        assert ("wallet-safe-to-repeat" in end.trailers) is (self.grpc_code == "UNAVAILABLE")
         assert end.details_bytes < DETAILS_BYTES_MAX
+
+    def _pushback(self) -> str | None:
+        # The native engine cannot send it.
+        return "-1" if self.outcome == "UNKNOWN" and engines.current() == "grpcio" else None
 
     def _wallet_error(self) -> WalletError:
         return WalletError(

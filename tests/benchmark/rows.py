@@ -1,6 +1,7 @@
 """What the bridge is compared with, each a server of its own: `python tests/benchmark/rows.py ROW PORT UPSTREAM_URL`.
 
-floor     an empty grpc.aio handler with our proto on uvloop: nothing that grpc.aio hosts can be cheaper
+floor  an empty grpc.aio handler with our proto on uvloop: nothing that grpc.aio hosts can be cheaper
+native floor  the floor's handler on pygrpc_native.aio, a server whose HTTP/2 is in Rust
 textbook  what one would write: grpc.aio, json, hmac and `httpx.AsyncClient(http2=True).post`, on uvloop, too
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 import grpc.aio
 import httpx
+import pygrpc_native.aio
 import uvloop
 
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
@@ -86,8 +88,9 @@ class Textbook(WalletServiceServicer):
 
 async def serve(row: str, port: int, url: str) -> None:
     """Serve until the process is ended."""
-    server = grpc.aio.server()
-    add_WalletServiceServicer_to_server(Floor() if row == "floor" else Textbook(url), server)
+    # It has grpc.aio's interface.
+    server: grpc.aio.Server = pygrpc_native.aio.server() if row == "native floor" else grpc.aio.server()
+    add_WalletServiceServicer_to_server(Textbook(url) if row == "textbook" else Floor(), server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()

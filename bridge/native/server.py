@@ -1,0 +1,253 @@
+"""grpc.aio's server interface on the native front: its port, its calls, its end.
+
+Rust threads speak HTTP/2. One Python thread takes calls and cancels from them, many at once, and hands them to the
+event loop, where each call is a task.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+import grpc.aio
+from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
+
+from bridge.listen import ListenError
+from bridge.native.call import Details, Handler, NativeCall
+from bridge.native.fallback import Fallback
+
+EVENTS_MAX = 64
+"""How many events are handed over at once, at most."""
+
+STREAMS_MAX = 2**31 - 1
+"""Calls on one connection at once: admission is the limit, and health checks must get past calls that wait in it."""
+
+FRONT_METADATA_BYTES_MAX = 64 * 1024
+"""Up to here, metadata that is too large gets RESOURCE_EXHAUSTED; beyond, the front answers HTTP 431 by itself."""
+
+UNNEEDED = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
+"""What grpcio must be told, but not the front: it keeps every call until this process has looked at it."""
+
+METADATA_ENTRY_BYTES = 32
+"""What an entry counts beyond its key and value: RFC 9113, section 6.5.2."""
+
+CANCEL_S = 1.0
+"""How long a stop waits for calls that it has cancelled: one that was sent to the wallet may go on."""
+
+LEAVING_MAX_S = 0.5
+LEAVING_POLL_S = 0.002
+LINGER_S = 0.02
+"""For how long answers may leave before the front closes, which cuts off what its threads still hold.
+
+It tells when it has taken an answer from its queue, not when the answer is on its way: then it lingers a little more.
+"""
+
+Options = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may come in, in bytes, and who may share the port. Made from channel arguments; there are no others."""
+
+    request_bytes_max: int
+    metadata_bytes_max: int
+    reuse_port: bool
+
+    @classmethod
+    def of(cls, options: Options) -> "Limits":
+        """Return the limits that these channel arguments mean; raise ValueError for one that the engine lacks."""
+        given = {name: value for name, value in options if name not in UNNEEDED}
+        limits = cls(
+            given.pop("grpc.max_receive_message_length"),
+            min(given.pop("grpc.max_metadata_size"), given.pop("grpc.absolute_max_metadata_size")),
+            bool(given.pop("grpc.so_reuseport")),
+        )
+        if given:
+            raise ValueError(f"the native engine has no {', '.join(given)}")
+        return limits
+
+
+class NativeServer(grpc.aio.Server):
+    """A server for one port without TLS. Handlers are coroutines and async generators, and get a NativeCall.
+
+    Only handlers of add_registered_method_handlers are served.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._limits = Limits.of(options)
+        self._served: dict[str, Handler] = {}
+        self._unserved: dict[str, dict[str, Handler]] = {}
+        self._fallback: Fallback | None = None
+        self._front: NativeGrpcFront | None = None
+        self._taking: threading.Thread | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ended_at = 0.0
+        self._is_stopping = False
+        self._has_stopped = asyncio.Event()
+
+    # --- before the start ---------------------------------------------------------------------------------------
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Ignore these: whoever registers handlers registers them the other way too, as generated code does."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Serve a service. Methods whose requests are streams are left to a grpcio server."""
+        for name, handler in method_handlers.items():
+            if handler.request_streaming:
+                self._unserved.setdefault(service_name, {})[name] = handler
+            else:
+                self._served[f"/{service_name}/{name}"] = handler
+
+    def add_insecure_port(self, address: str) -> int:
+        """Bind "host:port" and return the port's number; raise RuntimeError where that cannot be."""
+        try:
+            self._front = NativeGrpcFront(
+                address,
+                [],
+                call_details=True,
+                delay_stream_headers=True,
+                metrics=True,
+                keepalive_permit_without_calls=False,
+                max_concurrent_streams=STREAMS_MAX,
+                max_metadata_size=FRONT_METADATA_BYTES_MAX,
+                reuse_port=self._limits.reuse_port,
+            )
+        except OSError as error:
+            raise RuntimeError(f"cannot listen on {address}") from error
+        return self._front.bound_port
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """Raise NotImplementedError: the settings refuse TLS with this engine before it comes to this."""
+        raise NotImplementedError("the native engine has no TLS")
+
+    # --- start and stop -----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take calls from now on, on the event loop that runs this."""
+        front = self._bound()
+        front.add_methods([(path, handler.response_streaming) for path, handler in self._served.items()])
+        if self._unserved:
+            try:
+                self._fallback = Fallback(self._unserved, self._options)
+            except ListenError:
+                front.close()
+                raise
+            await self._fallback.start()
+            front.set_fallback(self._fallback.path)
+        front.start()
+        self._taking = threading.Thread(
+            target=self._take, args=(front, asyncio.get_running_loop()), name="bridge-native", daemon=True
+        )
+        self._taking.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """Refuse new calls, end those that are open after so many seconds (None: at once), and close the port.
+
+        An answer that was given before still leaves. May be called again, also when the first stop was cancelled.
+        """
+        self._is_stopping = True
+        stops = (
+            [self._end_calls(grace)] if self._fallback is None else [self._end_calls(grace), self._fallback.stop(grace)]
+        )
+        await asyncio.gather(*stops)
+        await self._let_answers_leave()
+        await asyncio.to_thread(self._close)
+        self._has_stopped.set()
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc.aio's signature
+        """Wait for the end of a stop; say whether the time was up before."""
+        try:
+            await asyncio.wait_for(self._has_stopped.wait(), timeout)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _end_calls(self, grace: float | None) -> None:
+        tasks = tuple(self._tasks.values())
+        if tasks and grace:
+            await asyncio.wait(tasks, timeout=grace)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_S)
+
+    async def _let_answers_leave(self) -> None:
+        give_up_at = time.monotonic() + LEAVING_MAX_S
+        while self._are_answers_queued() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(LEAVING_POLL_S)
+        await asyncio.sleep(max(0.0, self._ended_at + LINGER_S - time.monotonic()))
+
+    def _are_answers_queued(self) -> bool:
+        metrics = self._bound().metrics() or {"methods": {}}
+        return any(
+            method["started"] > sum(status["count"] for status in method["status"].values())
+            for method in metrics["methods"].values()
+        )
+
+    def _close(self) -> None:
+        self._bound().close()
+        if self._taking is not None:
+            self._taking.join()
+
+    def _bound(self) -> NativeGrpcFront:
+        if self._front is None:
+            raise RuntimeError("add_insecure_port comes first")
+        return self._front
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def _take(self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop) -> None:
+        handlers = tuple(self._served.values())
+        while (events := front.recv_batch_details(EVENTS_MAX)) is not None:
+            try:
+                loop.call_soon_threadsafe(self._handle, front, handlers, events, time.monotonic())
+            except RuntimeError:  # the loop is closed, and nobody has stopped the server
+                front.close()
+
+    def _handle(
+        self, front: NativeGrpcFront, handlers: Sequence[Handler], events: Sequence[Any], arrived: float
+    ) -> None:
+        for kind, call_id, method_id, payload, _, details in events:
+            if kind == EVENT_CANCEL:
+                task = self._tasks.get(call_id)
+                if task is not None:
+                    task.cancel()
+            else:
+                self._begin(
+                    NativeCall(front, call_id, details, arrived), call_id, handlers[method_id], payload, details
+                )
+
+    def _begin(self, call: NativeCall, call_id: int, handler: Handler, payload: bytes, details: Details) -> None:
+        refusal = self._refusal(payload, details)
+        if refusal is not None:
+            call.fail(*refusal)
+            self._ended_at = time.monotonic()
+            return
+        task = asyncio.get_running_loop().create_task(call.run(handler, payload))
+        self._tasks[call_id] = task
+        # A task that is cancelled before it begins never runs: only this callback hears of its end.
+        task.add_done_callback(partial(self._ended, call, call_id))
+
+    def _refusal(self, payload: bytes, details: Details) -> tuple[grpc.StatusCode, str] | None:
+        if self._is_stopping:
+            return grpc.StatusCode.UNAVAILABLE, "the bridge stops"
+        if len(payload) > self._limits.request_bytes_max:
+            return _too_large("message", len(payload), self._limits.request_bytes_max)
+        metadata_bytes = sum(len(key) + len(value) + METADATA_ENTRY_BYTES for key, value in details[0])
+        if metadata_bytes > self._limits.metadata_bytes_max:
+            return _too_large("metadata", metadata_bytes, self._limits.metadata_bytes_max)
+        return None
+
+    def _ended(self, call: NativeCall, call_id: int, task: asyncio.Task[None]) -> None:
+        del self._tasks[call_id]
+        call.ended(task)
+        self._ended_at = time.monotonic()
+
+
+def _too_large(what: str, found_bytes: int, bytes_max: int) -> tuple[grpc.StatusCode, str]:
+    return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the {what} has {found_bytes} bytes, more than {bytes_max}"

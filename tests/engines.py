@@ -1,0 +1,40 @@
+"""Which engine carries gRPC for the bridges of a test: both, one after the other, where a test module says so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from bridge.engine import ENGINES
+
+on_both_engines = pytest.mark.usefixtures("engine")
+"""For whole modules: `pytestmark = on_both_engines`."""
+
+on_grpcio = pytest.mark.parametrize("engine", ["grpcio"], indirect=True)
+"""For a test, in such a module, of what the other engine has not."""
+
+NAMES = tuple(ENGINES)
+
+
+@dataclass
+class _Current:
+    name: str = NAMES[0]
+
+
+_CURRENT = _Current()
+
+
+def current() -> str:
+    """Return the engine that bridges are to have now."""
+    return _CURRENT.name
+
+
+@contextmanager
+def served_by(name: str) -> Iterator[None]:
+    """Give bridges this engine for a while."""
+    before, _CURRENT.name = _CURRENT.name, name
+    try:
+        yield
+    finally:
+        _CURRENT.name = before

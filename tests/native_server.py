@@ -1,0 +1,64 @@
+"""A native server with a test's own handlers, and a channel to it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from bridge.native.server import NativeServer
+
+REQUEST_BYTES_MAX, METADATA_BYTES_MAX = 1000, 2000
+OPTIONS = (
+    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.so_reuseport", 0),
+)
+SERVICE = "test.Service"
+DEADLINE_S = 10.0
+"""No test waits for it: a call that hangs ends as DEADLINE_EXCEEDED, which no test expects."""
+
+CHANNEL = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+
+
+def unary(behaviour: Any, **converters: Any) -> Any:
+    """Return the handler of a method that answers once."""
+    return grpc.unary_unary_rpc_method_handler(behaviour, **converters)
+
+
+def stream(behaviour: Any, **converters: Any) -> Any:
+    """Return the handler of a method that answers with a stream."""
+    return grpc.unary_stream_rpc_method_handler(behaviour, **converters)
+
+
+@asynccontextmanager
+async def native(handlers: Mapping[str, Any]) -> AsyncIterator[tuple[NativeServer, grpc.aio.Channel]]:
+    """Serve these handlers, method by method, and open a channel with a connection of its own."""
+    server = NativeServer(OPTIONS)
+    server.add_registered_method_handlers(SERVICE, handlers)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL) as channel:
+            yield server, channel
+    finally:
+        await server.stop(None)
+
+
+def call(channel: grpc.aio.Channel, method: str, request: bytes = b"", **arguments: Any) -> Any:
+    """Begin a call that is answered once."""
+    begin: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+    return begin(request, **{"timeout": DEADLINE_S, **arguments})
+
+
+def stream_of(channel: grpc.aio.Channel, method: str) -> Any:
+    """Begin a call that is answered with a stream."""
+    begin: Any = channel.unary_stream(f"/{SERVICE}/{method}")
+    return begin(b"", timeout=DEADLINE_S)
+
+
+async def status_of(begun: Any) -> tuple[str, str]:
+    """Wait for a call to end; return its code and its message."""
+    return (await begun.code()).name, await begun.details()

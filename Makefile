@@ -63,7 +63,7 @@ bench-scaling: $(VENV)/bench.done  ## The scaling of `make bench` alone: workers
 profile: $(VENV)/bench.done  ## Where the CPU time of a call of the bridge goes, step by step
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts profile
 
-bench-telemetry: $(VENV)/bench.done  ## CPU that log lines and metrics add to a call, at most 10 % (needs nginx and h2load; QUICK=1)
+bench-telemetry: $(VENV)/bench.done  ## CPU that log lines and metrics add to a call, at most 10 % (QUICK=1 for few short rounds)
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/telemetry.py $(if $(QUICK),--quick)
 
 bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (SECONDS=30): goodput, refusals, health, memory

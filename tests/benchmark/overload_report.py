@@ -12,8 +12,9 @@ GOODPUT_MIN = 0.9
 REFUSAL_MEDIAN_MAX_S = 0.001
 MEMORY_GROWTH_MAX = 0.05
 LATENCY_GROWTH_MAX = 1.1
-WAITED_SHARE_MAX = 0.1
-"""Of the flood: where the bridge has waited for a CPU for longer, nothing was measured but the machine."""
+WAITED_SHARE_MAX = 0.4
+"""Of the flood: where the bridge has waited for a CPU for longer, others than the flood, which takes some 0.25 on two
+cores, have had it."""
 HISTOGRAM = "grpc_server_call_duration_seconds_bucket"
 REFUSED, OK = "RESOURCE_EXHAUSTED", "OK"
 

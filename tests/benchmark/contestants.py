@@ -16,7 +16,6 @@ import grpc.aio
 from benchmark import envoy, procfs
 from benchmark.rows import ANSWER, response
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.settings_server import Server as ServerSettings
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import environment
@@ -67,7 +66,7 @@ FLOOR, TEXTBOOK, BRIDGE, NATIVE_FLOOR, NATIVE, ENVOY = (
     "Envoy",
 )
 
-_ALL = (
+ROWS = (
     Row(FLOOR, "an empty grpc.aio handler on uvloop: nothing in grpcio is cheaper", Kind.SCRIPT, asks_the_wallet=False),
     Row(TEXTBOOK, "what one would write: grpc.aio, json, hmac, `httpx.AsyncClient(http2=True)`", Kind.SCRIPT),
     Row(BRIDGE, "`bridge serve` with its log at info", Kind.BRIDGE),
@@ -86,7 +85,6 @@ _ALL = (
     ),
 )
 
-ROWS = tuple(row for row in _ALL if row.name != NATIVE or "engine" in ServerSettings.model_fields)
 BY_NAME = {row.name: row for row in ROWS}
 OURS = tuple(row for row in ROWS if row.is_ours)
 

@@ -15,10 +15,10 @@ METADATA_BYTES_MAX = 16 * 1024
 AGE_GRACE_S = 1.0
 """How much longer than any call's deadline a connection that is too old stays open: time for the status to arrive."""
 
-PENDING_CALLS_MAX = 10_000
+PENDING_CALLS_MAX = 5_000
 """How many calls gRPC's C core keeps until this process has looked at them. By default it keeps 1000 and resets those
 beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond what is too much,
-and says so. A call that waits here costs about 10 KiB."""
+and says so. One that waits here costs about 10 KiB. With more of them the last would be told too late to be of use."""
 
 Options = tuple[tuple[str, int], ...]
 

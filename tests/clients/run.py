@@ -106,6 +106,16 @@ CLIENTS = {
 }
 
 
+WALLETS = {"refusing": "refusing", "unreachable": "nobody"}
+"""What stands behind a bridge, by the bridge's name; behind any other the sandbox."""
+
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    # It gives up long before its caller does, so that its words arrive on a busy machine too.
+    "impatient": {"WALLET__DEADLINE_DEFAULT_S": "0.5", "WALLET__DEADLINE_MAX_S": "0.5"}
+}
+"""Of those bridges that are not as by default."""
+
+
 class ClientsError(Exception):
     """A sample could not be built, or did other than it must. The text says which and what."""
 
@@ -117,14 +127,14 @@ def cases() -> list[Case]:
 
 @dataclass(frozen=True, slots=True)
 class Posts:
-    """What reached the wallet's stand-ins, counted by bridge and token."""
+    """What reached the wallet's stand-ins, counted by their name and token."""
 
     count: Callable[[], Counter[tuple[str, str]]]
 
 
 @asynccontextmanager
 async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
-    """Run a bridge before the sandbox, one before a wallet that refuses every stream, and one before nothing."""
+    """Run bridges before the sandbox, one before a wallet that refuses every stream, and one before nothing."""
     async with AsyncExitStack() as stack:
         wallet = await stack.enter_async_context(sandbox.serve())
         refusing = await stack.enter_async_context(FaultServer(reset_with(ErrorCodes.REFUSED_STREAM)))
@@ -132,9 +142,10 @@ async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
         nobody = stack.enter_context(bound_socket())
         urls = {"wallet": wallet.url, "refusing": refusing.url}
         urls["unreachable"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        urls["draining"] = wallet.url
+        urls |= {"draining": wallet.url, "impatient": wallet.url}
         servers = {
-            name: await stack.enter_async_context(running(load(None, environment(url)))) for name, url in urls.items()
+            name: await stack.enter_async_context(running(load(None, environment(url, SETTINGS.get(name, {})))))
+            for name, url in urls.items()
         }
         await stack.enter_async_context(draining(servers["draining"]))
 
@@ -189,10 +200,10 @@ async def observe(client: Client, todo: Sequence[Case]) -> tuple[str, Counter[tu
 
 
 def wanted_posts(todo: Sequence[Case]) -> Counter[tuple[str, str]]:
-    """Return the POSTs that these cases cause together, by bridge and token."""
+    """Return the POSTs that these cases cause together, by the wallet's stand-in and token."""
     wanted: Counter[tuple[str, str]] = Counter()
     for case in todo:
-        wanted[case["bridge"], case["token"]] += case["posts"]
+        wanted[WALLETS.get(case["bridge"], "wallet"), case["token"]] += case["posts"]
     return +wanted
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 import http2_frames as raw
 import http2_vectors
+from bridge.http2.noise import NOISE_BYTES_MAX
 from bridge.http2.protocol import (
     CONNECTION_WINDOW_BYTES,
     CREDIT_BYTES,
     HEADERS_BYTES_MAX,
-    NOISE_BYTES_MAX,
     STREAM_WINDOW_BYTES,
     ClientProtocol,
 )

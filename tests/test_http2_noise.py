@@ -4,10 +4,9 @@ import pytest
 
 from bridge.http2 import frames
 from bridge.http2.events import ViolationError
+from bridge.http2.noise import LATE_FRAME_BYTES_MIN, NOISE_BYTES_MAX
 from bridge.http2.protocol import (
     CONNECTION_WINDOW_BYTES,
-    LATE_FRAME_BYTES_MIN,
-    NOISE_BYTES_MAX,
     STREAM_WINDOW_BYTES,
     ClientProtocol,
 )

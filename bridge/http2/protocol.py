@@ -23,6 +23,8 @@ from bridge.http2.events import (
     WindowOpened,
 )
 from bridge.http2.frames import ErrorCode, Setting
+from bridge.http2.noise import Noise
+from bridge.http2.streams import HeaderBlock, Stream
 from bridge.signing import Headers
 
 STREAMS_UNLIMITED = 2**32 - 1
@@ -35,11 +37,6 @@ HEADERS_BYTES_MAX = 16 * 1024
 CREDIT_BYTES = 2 * (frames.HEADER_BYTES + 4)
 """What may come back for a DATA frame of ours: a WINDOW_UPDATE for the stream and one for the connection."""
 
-NOISE_BYTES_MAX = 64 * 1024
-"""How much may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
-LATE_FRAME_BYTES_MIN = 256
-"""What a frame of a stream that was given up counts at least: it is the number of frames that costs time."""
-
 OUR_SETTINGS = {
     Setting.ENABLE_PUSH: 0,
     Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
@@ -49,42 +46,13 @@ OUR_SETTINGS = {
 PING_PAYLOAD = b"wallet?!"
 
 
-class _Stream:
-    """A stream that is not over."""
-
-    __slots__ = ("has_answer", "id", "is_sent", "received_bytes", "window_bytes")
-
-    def __init__(self, stream_id: int, window_bytes: int, *, is_sent: bool) -> None:
-        self.id = stream_id
-        self.window_bytes = window_bytes
-        """How much may be sent; negative after the server has made it smaller (section 6.9.2)."""
-        self.is_sent = is_sent
-        """Our END_STREAM has been sent."""
-        self.received_bytes = 0
-        """Of our window, not yet given back."""
-        self.has_answer = False
-        """Its final headers are there."""
-
-
-class _HeaderBlock:
-    """A header block that is not complete."""
-
-    __slots__ = ("ends_stream", "parts", "size_bytes", "stream_id")
-
-    def __init__(self, stream_id: int, *, ends_stream: bool) -> None:
-        self.stream_id = stream_id
-        self.ends_stream = ends_stream
-        self.parts: list[bytes] = []
-        self.size_bytes = 0
-
-
 class ClientProtocol:
     """One connection's state. What it wants to send collects until `outgoing` is called."""
 
     def __init__(self) -> None:
         self.streams_max = STREAMS_UNLIMITED
         """How many streams the server allows at once."""
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._next_id = 1
         self._window_bytes = frames.WINDOW_BYTES_DEFAULT
         self._stream_window_bytes = frames.WINDOW_BYTES_DEFAULT
@@ -92,11 +60,9 @@ class ClientProtocol:
         self._received_bytes = 0
         self._table_size = header_blocks.NO_TABLE
         self._decoder = header_blocks.HeaderDecoder(HEADERS_BYTES_MAX)
-        self._block: _HeaderBlock | None = None
+        self._block: HeaderBlock | None = None
         self._incoming = b""
-        self._noise_bytes = 0
-        self._late_bytes = 0
-        """What may still arrive of streams that were given up."""
+        self._noise = Noise(CONNECTION_WINDOW_BYTES)
         self._has_settings = False
         self._is_closed = False
         self._outgoing: list[bytes | memoryview] = [
@@ -134,7 +100,7 @@ class ClientProtocol:
         """Open a stream with these headers, pseudo-headers first, and return its id; one must be left."""
         stream_id = self._next_id
         self._next_id += 2
-        self._streams[stream_id] = _Stream(stream_id, self._stream_window_bytes, is_sent=not has_body)
+        self._streams[stream_id] = Stream(stream_id, self._stream_window_bytes, is_sent=not has_body)
         block = self._table_size + header_blocks.encode(headers)
         self._table_size = b""
         flags = 0 if has_body else frames.END_STREAM
@@ -153,7 +119,7 @@ class ClientProtocol:
             self._outgoing += (frames.frame_header(size, frames.DATA, flags, stream_id), body[:size])
             stream.window_bytes -= size
             self._window_bytes -= size
-            self._allow_noise(CREDIT_BYTES)
+            self._noise.allow(CREDIT_BYTES)
             body = body[size:]
         return body
 
@@ -186,10 +152,10 @@ class ClientProtocol:
             start, end = at + frames.HEADER_BYTES, at + frames.HEADER_BYTES + length
             if end > len(data):
                 break
-            self._noise_bytes += end - at
+            self._noise.bytes += end - at
             at = end
             yield from self._act(kind, flags, stream_id, data[start:end])
-            if self._noise_bytes > NOISE_BYTES_MAX:
+            if self._noise.is_flood:
                 self._violate(ErrorCode.ENHANCE_YOUR_CALM, "flood")
         self._incoming = data[at:]
 
@@ -207,7 +173,7 @@ class ClientProtocol:
         self._credit_connection(len(payload))
         data = self._unpadded(flags, payload)
         if stream is None:
-            self._came_late(frames.HEADER_BYTES + len(payload))
+            self._noise.came_late(frames.HEADER_BYTES + len(payload))
             return ()
         if not stream.has_answer:
             return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # section 8.1
@@ -216,7 +182,7 @@ class ClientProtocol:
             return self._fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
         events: Events = ()
         if data:
-            self._allow_noise(frames.HEADER_BYTES + len(data))
+            self._noise.allow(frames.HEADER_BYTES + len(data))
             events = (BodyReceived(stream_id, data),)
         if flags & frames.END_STREAM:
             return (*events, self._end(stream))
@@ -232,15 +198,14 @@ class ClientProtocol:
             if len(block) < frames.PRIORITY_BYTES:
                 self._violate(ErrorCode.FRAME_SIZE_ERROR, "HEADERS cut short")
             block = block[frames.PRIORITY_BYTES :]
-        self._block = _HeaderBlock(stream_id, ends_stream=bool(flags & frames.END_STREAM))
+        self._block = HeaderBlock(stream_id, ends_stream=bool(flags & frames.END_STREAM))
         return self._on_continuation(flags, stream_id, block)
 
     def _on_continuation(self, flags: int, _stream_id: int, payload: bytes) -> Events:
         block = self._block
         if block is None:
             self._violate(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
-        block.parts.append(payload)
-        block.size_bytes += len(payload)
+        block.add(payload)
         if block.size_bytes > HEADERS_BYTES_MAX:
             self._violate(ErrorCode.ENHANCE_YOUR_CALM, "header block too long")
         if not flags & frames.END_HEADERS:
@@ -253,12 +218,12 @@ class ClientProtocol:
             self._violate(ErrorCode.COMPRESSION_ERROR, f"header block: {error}")
         stream = self._streams.get(block.stream_id)
         if stream is None:
-            self._came_late(frames.HEADER_BYTES + block.size_bytes)
+            self._noise.came_late(frames.HEADER_BYTES + block.size_bytes)
             return ()
         act = self._on_trailers if stream.has_answer else self._on_answer
         return act(stream, fields, ends_stream=block.ends_stream)
 
-    def _on_answer(self, stream: _Stream, fields: header_blocks.Fields, *, ends_stream: bool) -> Events:
+    def _on_answer(self, stream: Stream, fields: header_blocks.Fields, *, ends_stream: bool) -> Events:
         status = header_blocks.status_of(fields)
         is_informational = status < header_blocks.FINAL_STATUS_MIN
         if not status or (is_informational and ends_stream):
@@ -266,11 +231,11 @@ class ClientProtocol:
         if is_informational:
             return ()
         stream.has_answer = True
-        self._noise_bytes = min(self._noise_bytes, 0)
+        self._noise.answered()
         begun = AnswerBegun(stream.id, status, fields[1:])
         return (begun, self._end(stream)) if ends_stream else (begun,)
 
-    def _on_trailers(self, stream: _Stream, fields: header_blocks.Fields, *, ends_stream: bool) -> Events:
+    def _on_trailers(self, stream: Stream, fields: header_blocks.Fields, *, ends_stream: bool) -> Events:
         if not ends_stream or not header_blocks.are_regular(fields):
             return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # section 8.1
         return (self._end(stream),)
@@ -358,7 +323,7 @@ class ClientProtocol:
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
-    def _stream(self, stream_id: int) -> _Stream | None:
+    def _stream(self, stream_id: int) -> Stream | None:
         """Return a stream that the server may speak on; None where it is over. Others are a violation (section 5.1)."""
         stream = self._streams.get(stream_id)
         if stream is None and (not stream_id % 2 or stream_id >= self._next_id):
@@ -381,20 +346,19 @@ class ClientProtocol:
             self._violate(ErrorCode.PROTOCOL_ERROR, "padding")  # section 6.1
         return payload[1 : len(payload) - payload[0]]
 
-    def _end(self, stream: _Stream) -> AnswerEnded:
+    def _end(self, stream: Stream) -> AnswerEnded:
         if stream.is_sent:
             del self._streams[stream.id]
         return AnswerEnded(stream.id)
 
-    def _fail(self, stream: _Stream, error_code: ErrorCode) -> Events:
+    def _fail(self, stream: Stream, error_code: ErrorCode) -> Events:
         """End one stream, on which the server broke the protocol (section 5.4.2)."""
         self._drop(stream, error_code)
         return (StreamReset(stream.id, error_code),)
 
-    def _drop(self, stream: _Stream, error_code: int) -> None:
+    def _drop(self, stream: Stream, error_code: int) -> None:
         # What the server had sent by now still arrives: at most what is left of the window.
-        left_bytes = STREAM_WINDOW_BYTES - stream.received_bytes
-        self._late_bytes = min(self._late_bytes + left_bytes, CONNECTION_WINDOW_BYTES)
+        self._noise.given_up(STREAM_WINDOW_BYTES - stream.received_bytes)
         del self._streams[stream.id]
         self._outgoing.append(frames.rst_stream(stream.id, error_code))
 
@@ -409,17 +373,6 @@ class ClientProtocol:
     def _require_window(self, window_bytes: int) -> None:
         if window_bytes > frames.WINDOW_BYTES_MAX:
             self._violate(ErrorCode.FLOW_CONTROL_ERROR, "window too large")  # sections 6.9.1 and 6.9.2
-
-    def _came_late(self, size_bytes: int) -> None:
-        """Take off the noise a frame of a stream that is over, if so much of such streams was still to come."""
-        counted_bytes = max(size_bytes, LATE_FRAME_BYTES_MIN)
-        if counted_bytes <= self._late_bytes:
-            self._late_bytes -= counted_bytes
-            self._allow_noise(size_bytes)
-
-    def _allow_noise(self, size_bytes: int) -> None:
-        # Not without bound: what was allowed by thousands of calls would let a flood hold up the loop for seconds.
-        self._noise_bytes = max(self._noise_bytes - size_bytes, -NOISE_BYTES_MAX)
 
     def _violate(self, error_code: ErrorCode, what: str) -> NoReturn:
         """End the connection (section 5.4.1)."""

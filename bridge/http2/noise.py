@@ -1,0 +1,48 @@
+"""How much a server may say beyond what it was asked: a flood of frames that cost it nothing must not cost us time."""
+
+NOISE_BYTES_MAX = 64 * 1024
+"""How much may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
+
+LATE_FRAME_BYTES_MIN = 256
+"""What a frame of a stream that was given up counts at least: it is the number of frames that costs time."""
+
+
+class Noise:
+    """Counts every byte that arrives, and takes off those that have a reason.
+
+    `late_bytes_max`: how much of streams that were given up can be under way at once, the connection's window.
+    """
+
+    __slots__ = ("_late_bytes", "_late_bytes_max", "bytes")
+
+    def __init__(self, late_bytes_max: int) -> None:
+        self._late_bytes_max = late_bytes_max
+        self.bytes = 0
+        """Without a reason so far; negative: so many more are allowed."""
+        self._late_bytes = 0
+        """What may still arrive of streams that were given up."""
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether it is too much."""
+        return self.bytes > NOISE_BYTES_MAX
+
+    def allow(self, size_bytes: int) -> None:
+        """Take off bytes that have a reason, arrived or still to come."""
+        # Not without bound: what was allowed by thousands of calls would let a flood hold up the loop for seconds.
+        self.bytes = max(self.bytes - size_bytes, -NOISE_BYTES_MAX)
+
+    def answered(self) -> None:
+        """Begin anew: the server does what it is for."""
+        self.bytes = min(self.bytes, 0)
+
+    def given_up(self, size_bytes: int) -> None:
+        """Expect so much of a stream that was given up: the server had sent it before it knew."""
+        self._late_bytes = min(self._late_bytes + size_bytes, self._late_bytes_max)
+
+    def came_late(self, size_bytes: int) -> None:
+        """Take off a frame of a stream that is over, if so much of such streams was still to come."""
+        counted_bytes = max(size_bytes, LATE_FRAME_BYTES_MIN)
+        if counted_bytes <= self._late_bytes:
+            self._late_bytes -= counted_bytes
+            self.allow(size_bytes)

@@ -7,17 +7,19 @@ generations of a provider's credentials and learns from the wallet's answers wit
 import base64
 from collections.abc import Iterable, Sequence
 
+from bridge import __version__
 from bridge.errors import BridgeError, ProviderNotConfigured, Rejected
 from bridge.hmac_sha256 import HmacSha256
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+USER_AGENT = (b"user-agent", f"wallet-bridge/{__version__}".encode())
+"""Product and version (RFC 9110, section 10.1.5). Firewalls refuse clients that do not name themselves."""
+
+CONTENT_TYPE = (b"content-type", b"application/json")
+
 # Every answer is wanted as it is: a compressed one would have to be unpacked before its size is known.
-CONTENT_HEADERS: Headers = (
-    (b"content-type", b"application/json"),
-    (b"accept", b"application/json"),
-    (b"accept-encoding", b"identity"),
-)
+ACCEPT_HEADERS: Headers = ((b"accept", b"application/json"), (b"accept-encoding", b"identity"), USER_AGENT)
 
 HTTP_AUTH_REJECTED = frozenset({401, 403})
 
@@ -31,7 +33,7 @@ class Credentials:
         self.provider_id = provider_id
         # RFC 7617: user-id ":" password; the wallet's page: user = provider_id, password = the access key.
         basic = base64.b64encode(f"{provider_id}:{access_key}".encode())
-        self._constant: Headers = (*CONTENT_HEADERS, (b"authorization", b"Basic " + basic))
+        self._constant: Headers = (*ACCEPT_HEADERS, (b"authorization", b"Basic " + basic))
         # The wallet's sample proves it: the key is the UUID's text with its dashes, not the 16 bytes that it means.
         self._private_key = private_key.encode()
         self._mac = HmacSha256(self._private_key)
@@ -50,8 +52,11 @@ class Credentials:
         return self._mac.hexdigest(body)
 
     def headers(self, body: bytes) -> Headers:
-        """Return every header that goes out with this body. Nothing else is sent (CONTRACT.md, "What is sent")."""
-        return (*self._constant, (b"x-request-signature", self.sign(body).encode()))
+        """Return every header that is sent with this body, in order; with tracing on, the trace context follows."""
+        # HTTP/2 can do without a length (RFC 9113, section 8.1.1), but many servers cannot: some answer 411, others
+        # hand the application behind them an empty body.
+        length = (b"content-length", b"%d" % len(body))
+        return (CONTENT_TYPE, length, *self._constant, (b"x-request-signature", self.sign(body).encode()))
 
     def _secrets(self) -> tuple[Headers, bytes]:
         return self._constant, self._private_key

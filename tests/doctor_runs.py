@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge import doctor
+from bridge import __version__, doctor
 from bridge.doctor.names import Address, LookUp, system_look_up
 from faults.server import FaultServer
 from whole_path import NO_SETTINGS, environment
@@ -70,7 +70,8 @@ async def unharmed(server: FaultServer) -> AsyncIterator[FaultServer]:
     async with server:
         yield server
         for request in server.requests:
-            assert [name for name, _ in request.headers] == [":method", ":authority", ":scheme", ":path"]
+            assert [name for name, _ in request.headers] == [":method", ":authority", ":scheme", ":path", "user-agent"]
+            assert dict(request.headers)["user-agent"] == f"wallet-bridge/{__version__}"
             assert dict(request.headers)[":method"] == "GET"
             assert not dict(request.headers)[":path"].endswith("/terminate")
             assert request.body == b""

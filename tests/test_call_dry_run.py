@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge import __version__
 from bridge.call import run
 from bridge.cli import main
 from bridge.config import SettingsError
@@ -18,14 +19,16 @@ WALLET_URL = "https://wallet.example/base"
 EXAMPLE_TEXT = """\
 POST https://wallet.example/base/api/wallet/terminate
 content-type: application/json
+content-length: 127
 accept: application/json
 accept-encoding: identity
+user-agent: wallet-bridge/VERSION
 authorization: Basic ********
 x-request-signature: 9e8526e3091242bffff60bede3e76807f44ec299e251aba7da7d43272628a135
 
 {"token":"3dc8fe01-2018-486e-9632-35aef21028a5","player_id":1,"site_id":1,"provider_id":1,"game_id":"example","currency":"EUR"}
 body: 127 bytes
-"""
+""".replace("VERSION", __version__)
 
 
 def dry_run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
@@ -51,9 +54,9 @@ async def test_dry_run_shows_what_the_bridge_sends() -> None:
     names = [name for name, _ in received.headers if name != b"host"]
     lines = text.splitlines()
     assert lines[0] == f"POST {sandbox.url}{received.path}"
-    assert [line.partition(":")[0].encode() for line in lines[1:6]] == names
-    assert lines[5].encode() == b"x-request-signature: " + dict(received.headers)[b"x-request-signature"]
-    assert lines[7].encode() == received.body
+    assert [line.partition(":")[0].encode() for line in lines[1:8]] == names
+    assert lines[7].encode() == b"x-request-signature: " + dict(received.headers)[b"x-request-signature"]
+    assert lines[9].encode() == received.body
 
 
 def test_dry_run_says_when_the_body_is_escaped() -> None:

@@ -34,7 +34,7 @@ LADDER: dict[str, set[str]] = {
     "telemetry.spans": {"operation", "signing", "telemetry.events"},
     "telemetry.fan_out": {"telemetry.events"},
     "retry": {"errors", "outcome"},
-    "signing": {"errors", "hmac_sha256"},
+    "signing": {"", "errors", "hmac_sha256"},
     "status": {"errors", "outcome"},
     "codec": {"json_text", "operation"},
     "validation": {"codec", "errors", "outcome"},

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from bridge import __version__
 from bridge.errors import REASONS
 from bridge.sandbox import ROWS, TokenRow, serve
 from engines import on_both_engines
@@ -35,7 +36,7 @@ async def test_example_of_the_wallets_page() -> None:
 
 
 async def test_headers_are_exactly_the_contract() -> None:
-    """Seven headers leave (the host as HTTP/2's authority), whatever metadata the caller sends."""
+    """Seven headers are sent (the host as HTTP/2's authority), whatever metadata the caller sends."""
     hostile = (
         ("authorization", "Basic Y2FsbGVy"),
         ("x-request-signature", "0" * 64),
@@ -49,11 +50,15 @@ async def test_headers_are_exactly_the_contract() -> None:
         b"accept",
         b"accept-encoding",
         b"authorization",
+        b"content-length",
         b"content-type",
+        b"user-agent",
         b"x-request-signature",
     ]
     assert dict(received.headers)[b"authorization"] == b"Basic MTphYmNkZTEyMzQ1"
     assert dict(received.headers)[b"accept-encoding"] == b"identity"
+    assert dict(received.headers)[b"content-length"] == b"%d" % len(received.body)
+    assert dict(received.headers)[b"user-agent"] == f"wallet-bridge/{__version__}".encode()
 
 
 async def test_credentials_follow_the_provider() -> None:

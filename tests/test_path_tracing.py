@@ -40,7 +40,7 @@ CONTEXT: Metadata = (
 CALL_NAME = "wallet.v1.WalletService/Terminate"
 HEADERS = {
     *(":method", ":scheme", ":authority", ":path", "content-type", "accept", "accept-encoding"),
-    *("authorization", "x-request-signature"),
+    *("content-length", "user-agent", "authorization", "x-request-signature"),
 }
 
 

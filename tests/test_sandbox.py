@@ -20,6 +20,7 @@ import bridge.sandbox
 from bridge.sandbox import OPERATIONS, SAMPLE_PROVIDERS, TEXT, UINT64, FieldRule, Operation, Provider, Sandbox, serve
 from bridge.sandbox.answers import json_text
 from bridge.sandbox.checks import BODY_BYTES_MAX, Request, signature_of
+from bridge.sandbox.plans import Reply
 from bridge.sandbox.wallet import Wallet
 
 # For plain HTTP/2: to load the certificates that httpx trusts by default would take longer than the test.
@@ -52,6 +53,8 @@ def headers_for(body: bytes, **changes: str | None) -> dict[str, str]:
         "x-request-signature": hmac.new(PRIVATE_KEY.encode(), body, hashlib.sha256).hexdigest(),
         "content-type": "application/json",
         "accept": "application/json",
+        "content-length": str(len(body)),
+        "user-agent": "a-client/1",
     }
     changed = {**headers, **{name.replace("_", "-"): value for name, value in changes.items()}}
     return {name: value for name, value in changed.items() if value is not None}
@@ -201,6 +204,30 @@ async def test_header_given_twice_is_refused(client: httpx.AsyncClient, name: st
     headers = headers_for(EXAMPLE_BODY)
     answer = await client.post(PATH, content=EXAMPLE_BODY, headers=[*headers.items(), (name, headers[name])])
     assert answer.status_code in {401, 403, 415}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        pytest.param({}, 200, id="as an ordinary client sends it"),
+        pytest.param({"content_length": None}, 411, id="no length"),
+        pytest.param({"content_length": "126"}, 400, id="shorter than the body"),
+        pytest.param({"content_length": "0"}, 400, id="zero"),
+        pytest.param({"content_length": "+127"}, 400, id="a sign"),
+        pytest.param({"content_length": ""}, 400, id="empty"),
+        pytest.param({"user_agent": None}, 403, id="no name"),
+    ],
+)
+def test_client_that_leaves_out_what_others_send(changes: dict[str, str | None], status: int) -> None:
+    """A page refuses a body without its exact length, as lighttpd does, and a client without a name, as firewalls do.
+
+    By hand: every library adds both, and h2 ends a stream whose length is wrong before the sandbox sees it.
+    """
+    headers = tuple((name.encode(), value.encode()) for name, value in headers_for(EXAMPLE_BODY, **changes).items())
+    _, plan = Wallet(SAMPLE_PROVIDERS, OPERATIONS).decide(Request("2", "POST", PATH, headers, EXAMPLE_BODY))
+    assert isinstance(plan, Reply)
+    assert plan.answer.status == status
+    assert dict(plan.answer.headers)[b"content-type"] == (b"application/json" if status == 200 else b"text/html")
 
 
 async def test_signature_of_another_body_is_refused(client: httpx.AsyncClient) -> None:

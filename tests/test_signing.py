@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bridge import __version__
 from bridge.errors import ProviderNotConfigured
 from bridge.operation import operations
 from bridge.signing import Credentials, Generations, Keyring
@@ -46,11 +47,13 @@ def test_signature_is_the_vector(vector: dict[str, Any]) -> None:
 
 
 def test_headers_are_exactly_those_of_the_contract() -> None:
-    """Five headers go out, in this order, and nothing else (CONTRACT.md, "What is sent")."""
+    """Seven headers are sent, in this order, and nothing else; content-length counts the bytes of exactly this body."""
     assert CREDENTIALS.headers(BODY) == (
         (b"content-type", b"application/json"),
+        (b"content-length", b"21"),
         (b"accept", b"application/json"),
         (b"accept-encoding", b"identity"),
+        (b"user-agent", f"wallet-bridge/{__version__}".encode()),
         (b"authorization", b"Basic Nzp0aGUtYWNjZXNzLWtleQ=="),
         (b"x-request-signature", CREDENTIALS.sign(BODY).encode()),
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from bridge.config import Wallet
-from bridge.signing import Headers
+from bridge.signing import USER_AGENT, Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,12 @@ class Place:
     def request_headers(self) -> Headers:
         """A request that changes nothing: a GET (RFC 9110, section 9.2.1) without credentials.
 
-        Not HEAD or OPTIONS: GET is what every front, gateway and wallet of any kind has an answer to.
+        Not HEAD or OPTIONS: GET is what every front, gateway and wallet of any kind has an answer to. It names the
+        bridge as every call does, or a firewall would refuse it for that alone; it has no body, so no content-length.
         """
         url = urlsplit(self.wallet.url)
         headers = {":method": "GET", ":authority": url.netloc, ":scheme": url.scheme, ":path": self.path}
-        return tuple((name.encode(), value.encode()) for name, value in headers.items())
+        return (*((name.encode(), value.encode()) for name, value in headers.items()), USER_AGENT)
 
 
 class Agreed(NamedTuple):

@@ -62,10 +62,22 @@ def find_operation(request: Request, operations: Mapping[str, Operation]) -> Ope
         _turn_away(HTTPStatus.METHOD_NOT_ALLOWED, "the method must be POST", ((b"allow", b"POST"),))
     if len(request.body) > BODY_BYTES_MAX:
         _turn_away(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {BODY_BYTES_MAX} bytes")
+    _check_length(request)
+    if request.header(b"user-agent") is None:
+        _turn_away(HTTPStatus.FORBIDDEN, "user-agent must name the client, once")
     for name in (b"content-type", b"accept"):
         if request.header(name) != _JSON:
             _turn_away(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{name.decode()} must be application/json, once")
     return operation
+
+
+def _check_length(request: Request) -> None:
+    """See that content-length is there and right; raise Refusal (411, 400) otherwise, as many web servers do."""
+    length = request.header(b"content-length")
+    if length is None:
+        _turn_away(HTTPStatus.LENGTH_REQUIRED, "content-length must be there, once")
+    if length != b"%d" % len(request.body):
+        _turn_away(HTTPStatus.BAD_REQUEST, "content-length is not the length of the body")
 
 
 def authorise(request: Request, providers: Mapping[bytes, Provider]) -> Provider:

@@ -1,5 +1,8 @@
 """The health of the bridge (grpc.health.v1): SERVING, and NOT_SERVING from the start of a drain to the end.
 
+The name `liveness` is for who restarts a process that hangs. It is SERVING to the very end, in a drain too, whose calls
+a restart would cut off; and as the handlers run on the event loop, an answer proves that the loop turns.
+
 Not the servicer of grpcio-health-checking: that one holds a lock while it writes to a watcher, so that a single watcher
 who reads nothing (his flow-control window is empty) would keep the bridge from draining for ever.
 """
@@ -21,12 +24,15 @@ NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 WHOLE = ""
 """The name by which the protocol asks for the server as a whole."""
 
+LIVENESS = "liveness"
+"""The name by which a liveness probe asks."""
+
 
 class Health(health_pb2_grpc.HealthServicer):
     """One state for all servers that it is added to. `services`: the full names that can be asked for."""
 
     def __init__(self, services: Iterable[str]) -> None:
-        self._services = frozenset((WHOLE, *services))
+        self._services = frozenset((WHOLE, LIVENESS, *services))
         self._is_leaving = asyncio.Event()
         self._is_closed = asyncio.Event()
 
@@ -46,11 +52,11 @@ class Health(health_pb2_grpc.HealthServicer):
         """Answer once; NOT_FOUND for a service that the bridge does not have."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
-        return self._answer()
+        return self._answer(request.service)
 
     async def List(self, _request: Any, _context: Context) -> Any:  # noqa: N802 - the name of the rpc
         """Answer for everything at once."""
-        statuses = {service: self._answer() for service in sorted(self._services)}
+        statuses = {service: self._answer(service) for service in sorted(self._services)}
         return health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined]  # the stubs are older
 
     async def Watch(self, request: Request, context: Context) -> AsyncIterator[Response]:  # noqa: N802 - likewise
@@ -58,13 +64,14 @@ class Health(health_pb2_grpc.HealthServicer):
         if request.service not in self._services:
             yield Response(status=Response.SERVICE_UNKNOWN)
         else:
-            told = self._answer()
+            told = self._answer(request.service)
             yield told
             await self._is_leaving.wait()
-            if told != self._answer():
-                yield self._answer()
+            if told != self._answer(request.service):
+                yield self._answer(request.service)
         await self._is_closed.wait()
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the bridge stops")
 
-    def _answer(self) -> Response:
-        return Response(status=Response.NOT_SERVING if self._is_leaving.is_set() else Response.SERVING)
+    def _answer(self, service: str) -> Response:
+        is_leaving = self._is_leaving.is_set() and service != LIVENESS
+        return Response(status=Response.NOT_SERVING if is_leaving else Response.SERVING)

@@ -8,6 +8,7 @@ import pytest
 from bridge.cli import main
 from bridge.config import Settings, load
 from bridge.run import END_S
+from bridge.server_health import LIVENESS
 from bridge.settings_values import split_listen
 from bridge.telemetry.metrics_server import PATH
 from manifests import ROOT, VARIANTS, Variant, each_variant, mounted
@@ -78,12 +79,12 @@ def test_ports(variant: Variant, tmp_path: Path) -> None:
 
 @each_variant
 def test_probes(variant: Variant, tmp_path: Path) -> None:
-    """All ask the plaintext health port; only who may find a drain asks for health itself."""
+    """All ask the event loop through the plaintext health port; who restarts asks by the name that no drain changes."""
     health = port(settings(variant, tmp_path).server.health_listen)
     container = variant().container
-    assert [set(container[name]) & {"grpc", "tcpSocket"} for name in PROBES] == [{"grpc"}, {"grpc"}, {"tcpSocket"}]
+    assert [set(container[name]) & {"grpc", "tcpSocket", "httpGet", "exec"} for name in PROBES] == [{"grpc"}] * 3
     assert container["startupProbe"]["grpc"] == container["readinessProbe"]["grpc"] == {"port": health}
-    assert container["livenessProbe"]["tcpSocket"] == {"port": health}
+    assert container["livenessProbe"]["grpc"] == {"port": health, "service": LIVENESS}
 
 
 @each_variant

@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.listen import ListenError
+from bridge.server_health import LIVENESS
 from engines import on_both_engines, on_grpcio
 from faults.behaviours import after, terminated
 from faults.certificates import write_certificates
@@ -26,6 +27,7 @@ BOTH = {"SERVER__HEALTH_LISTEN": "127.0.0.1:0"}
 WALLET = "http://127.0.0.1:1"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 NAMES = ["", "wallet.v1.WalletService"]
+"""Those that a drain changes."""
 
 
 def health_of(channel: grpc.aio.Channel) -> Any:
@@ -79,7 +81,9 @@ async def test_every_service_at_once() -> None:
             response_deserializer=health_pb2.HealthListResponse.FromString,  # type: ignore[attr-defined]  # old stubs
         )
         statuses = (await everything(b"")).statuses
-    assert {name: answer.status for name, answer in statuses.items()} == dict.fromkeys(NAMES, Response.SERVING)
+    assert {name: answer.status for name, answer in statuses.items()} == dict.fromkeys(
+        [*NAMES, LIVENESS], Response.SERVING
+    )
 
 
 async def test_unknown_service() -> None:
@@ -111,6 +115,33 @@ async def test_watchers_hear_of_the_drain(service: str) -> None:
         may_answer.set()
         assert (await held).code == "OK"
         await drain
+
+
+async def test_liveness_is_no_drain() -> None:
+    """Under the name `liveness` both ports say SERVING while calls are held in a drain, to Check, List and Watch."""
+    may_answer = asyncio.Event()
+    async with (
+        FaultServer(after(may_answer)) as wallet,
+        listening_bridge(wallet.url, BOTH) as bridge,
+        channel_to(bridge.address) as channel,
+        channel_to(bridge.health_address) as health_channel,
+    ):
+        whole = health_of(channel).Watch(Request())
+        liveness = [health_of(each).Watch(Request(service=LIVENESS)) for each in (channel, health_channel)]
+        assert [(await watch.read()).status for watch in (whole, *liveness)] == [Response.SERVING] * 3
+        held = asyncio.create_task(call_over(channel))
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        drain = asyncio.create_task(bridge.drain(0))
+        assert (await whole.read()).status == Response.NOT_SERVING
+        addresses = (bridge.address, bridge.health_address)
+        assert [await status_at(each, LIVENESS) for each in addresses] == [Response.SERVING] * 2
+        may_answer.set()
+        assert (await held).code == "OK"
+        await drain
+        assert await status_at(bridge.health_address, LIVENESS) == Response.SERVING
+        # Whatever else this watcher had been told would come before the end of its stream.
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            await liveness[0].read()
 
 
 async def test_health_closes_last() -> None:

@@ -176,13 +176,13 @@ REJECTED_BODY = json.dumps({"status": False, "code": 77, "message": "no", "reque
 ENDS: dict[str, tuple[Behaviour, dict[str, Any], dict[str, Any]]] = {
     "success": (
         terminated,
-        {"rpc.grpc.status_code": 0, "wallet_bridge.attempts": 1, "wallet_bridge.wallet_code": "1"},
+        {"rpc.response.status_code": "OK", "wallet_bridge.attempts": 1, "wallet_bridge.wallet_code": "1"},
         {"http.response.status_code": 200},
     ),
     "rejected": (
         answer(409, REJECTED_BODY),
         {
-            "rpc.grpc.status_code": 10,
+            "rpc.response.status_code": "ABORTED",
             "wallet_bridge.attempts": 1,
             "wallet_bridge.wallet_code": "77",
             "wallet_bridge.reason": "WALLET_REJECTED",
@@ -193,7 +193,7 @@ ENDS: dict[str, tuple[Behaviour, dict[str, Any], dict[str, Any]]] = {
     "lost": (
         reset_with(ErrorCodes.INTERNAL_ERROR),
         {
-            "rpc.grpc.status_code": 2,
+            "rpc.response.status_code": "UNKNOWN",
             "error.type": "UNKNOWN",
             "wallet_bridge.attempts": 1,
             "wallet_bridge.reason": "WALLET_CONNECTION_LOST",
@@ -214,9 +214,8 @@ async def test_spans_tell_the_end(behaviour: Behaviour, of_call: dict[str, Any],
     call, attempt = traces.spans
     assert call.name == CALL_NAME
     assert attributes_of(call) == {
-        "rpc.system": "grpc",
-        "rpc.service": "wallet.v1.WalletService",
-        "rpc.method": "Terminate",
+        "rpc.system.name": "grpc",
+        "rpc.method": "wallet.v1.WalletService/Terminate",
         **of_call,
     }
     assert attempt.name == "POST /api/wallet/terminate"

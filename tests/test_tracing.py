@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from wallet.v1.wallet_service_pb2 import DESCRIPTOR
 
 (TERMINATE,) = operations(DESCRIPTOR.services_by_name["WalletService"])
 WALLET_URL = "https://wallet.example/v2"
+HANDBOOK = Path(__file__).parents[1] / "docs" / "operations.md"
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"
@@ -234,7 +236,7 @@ def test_each_attempt_has_its_own_span(memory: Memory) -> None:
 
 # --- what a span says -------------------------------------------------------------------------------------------
 
-CALL = {"rpc.system": "grpc", "rpc.service": "wallet.v1.WalletService", "rpc.method": "Terminate"}
+CALL = {"rpc.system.name": "grpc", "rpc.method": "wallet.v1.WalletService/Terminate"}
 POST = {
     "http.request.method": "POST",
     "network.protocol.version": "2",
@@ -255,7 +257,7 @@ def test_success(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
         "UNSET",
     )
     assert call.attributes == CALL | {
-        "rpc.grpc.status_code": 0,
+        "rpc.response.status_code": "OK",
         "wallet_bridge.attempts": 1,
         "wallet_bridge.wallet_code": "1",
     }
@@ -280,7 +282,7 @@ def test_failure(memory: Memory) -> None:
     )
     (call,) = memory.call(event)
     assert call.attributes == CALL | {
-        "rpc.grpc.status_code": 15,
+        "rpc.response.status_code": "DATA_LOSS",
         "error.type": "DATA_LOSS",
         "wallet_bridge.reason": "WALLET_ECHO_MISMATCH",
         "wallet_bridge.outcome": "UNKNOWN",
@@ -289,6 +291,17 @@ def test_failure(memory: Memory) -> None:
         "wallet_bridge.wallet_code": "0",
         "wallet_bridge.is_detached": True,
     }
+
+
+def test_the_handbook_lists_what_a_span_says(memory: Memory) -> None:
+    """The table of docs/operations.md has every attribute of both kinds of span."""
+    failure = ended("UNKNOWN", reason="r", outcome="UNKNOWN", cause="c", wallet_code=2, is_detached=True)
+    refused = AttemptEnded("m", 2, 0.1, http_status=500)
+    spans = [*memory.call(failure, ANSWERED), *memory.call(failure, refused)]
+    table = HANDBOOK.read_text().partition("\n## Traces\n")[2].partition("\n## ")[0]
+    said = {name for span in spans for name in span.attributes or {} if not name.startswith("server.")}
+    assert {name for name in said if f"`{name}`" not in table} == set()
+    assert {"rpc.system.name", "rpc.response.status_code", "error.type"} <= said
 
 
 ERRORS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
@@ -301,7 +314,7 @@ def test_status_of_a_call(memory: Memory, code: str) -> None:
     attributes = call.attributes or {}
     assert (call.status.status_code.name, call.status.description) == ("ERROR" if code in ERRORS else "UNSET", None)
     assert attributes.get("error.type") == (code if code in ERRORS else None)
-    assert attributes["rpc.grpc.status_code"] == GrpcCode[code].value
+    assert attributes["rpc.response.status_code"] == code
 
 
 ATTEMPTS: dict[str, tuple[AttemptEnded, str, dict[str, Any]]] = {

@@ -3,9 +3,10 @@
     caller's span -> wallet.v1.WalletService/Terminate -> POST /api/wallet/terminate -> the wallet's spans
     (traceparent)    server, one for each call            client, one for each attempt  (traceparent)
 
-Names and statuses follow OpenTelemetry's semantic conventions for gRPC servers and HTTP clients; what only the bridge
-knows is called wallet_bridge.*. A span holds no field of a request or of an answer but the wallet's code. Sampling, the
-exporter and its address come from the standard variables, OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_ENDPOINT and so on.
+Names and statuses follow OpenTelemetry's semantic conventions for gRPC servers (1.44, where they are stable) and HTTP
+clients; what only the bridge knows is called wallet_bridge.*. A span holds no field of a request or of an answer but
+the wallet's code. Sampling, the exporter and its address come from the standard variables, OTEL_TRACES_SAMPLER,
+OTEL_EXPORTER_OTLP_ENDPOINT and so on.
 """
 
 import asyncio
@@ -20,7 +21,6 @@ from urllib.parse import urlsplit
 
 from bridge import __version__
 from bridge.operation import Operation
-from bridge.outcome import GrpcCode
 from bridge.signing import Headers
 from bridge.telemetry.events import AttemptEnded, CallEnded
 from bridge.telemetry.spans import Metadata, TracingError
@@ -150,7 +150,7 @@ def _end(span: Span, attributes: Attributes, error_type: str) -> None:
 
 def _call_attributes(event: CallEnded) -> Attributes:
     return {
-        "rpc.grpc.status_code": GrpcCode[event.grpc_code].value,
+        "rpc.response.status_code": event.grpc_code,
         "wallet_bridge.attempts": event.attempts,
         **_present(
             {
@@ -166,7 +166,7 @@ def _call_attributes(event: CallEnded) -> Attributes:
 
 
 def _rpc_attributes(operation: Operation) -> Attributes:
-    return {"rpc.system": "grpc", "rpc.service": operation.service, "rpc.method": operation.method}
+    return {"rpc.system.name": "grpc", "rpc.method": f"{operation.service}/{operation.method}"}
 
 
 def _wallet_attributes(wallet_url: str) -> Attributes:

@@ -185,11 +185,17 @@ class WalletAuthRejected(Rejected):
 
 
 class WalletEndpoint(Rejected):
-    """3xx, or 404, 405, 415 in somebody else's words: the URL does not lead to the wallet's API."""
+    """A redirect, or a page that refuses the request by its outer form; `cause` is the HTTP status.
+
+    The statuses: 3xx, and without a wallet body 404, 405, 411, 413, 414, 415, 417, 421, 431.
+    """
 
     reason = "WALLET_ENDPOINT"
     grpc_code = GrpcCode.INTERNAL
-    summary = "The wallet's API is not at the configured URL. The bridge's operator must check wallet.url."
+    summary = (
+        "What answers at the configured URL refused the request before the wallet's API saw it. The bridge's operator "
+        "must check wallet.url and what stands in front of the wallet; repeating does not help."
+    )
 
 
 class ByCode(BridgeError):

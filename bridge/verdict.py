@@ -53,6 +53,8 @@ class Answer(Value, frozen=True):
     """Names in lower case. Only HEADERS_LOOKED_AT are ever looked at."""
     is_cut: bool = False
     """The body was longer than the client was willing to read."""
+    received_at_s: float = 0.0
+    """When the answer came, in seconds since 1970 by our clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class Judge:
 
 def read(answer: Answer) -> Reading:
     """Return the answer as far as it can be read; raise nothing, whatever the bytes are."""
-    delay_s = retry_after_s(answer.headers)
+    delay_s = retry_after_s(answer.headers, answer.received_at_s)
     try:
         members = _members(answer)
         facts, status = _envelope(answer.http_status, members)
@@ -213,13 +215,18 @@ ANY = range(1000)
 WALLET_BODY, NO_WALLET_BODY, ANY_BODY = frozenset({True}), frozenset({False}), frozenset({True, False})
 HTTP_2XX, HTTP_3XX, HTTP_5XX = range(200, 300), range(300, 400), range(500, 600)
 
+# By these a server refuses a request by its outer form, before an application sees it (RFC 9110, section 15.5, and for
+# 431 RFC 6585, section 5): not found, method not allowed, length required, content too large, URI too long,
+# unsupported media type, expectation failed, misdirected request, header fields too large.
+HTTP_REFUSED_OUTSIDE = frozenset({404, 405, 411, 413, 414, 415, 417, 421, 431})
+
 UNAVAILABLE = Rule({503}, WALLET_BODY, WalletUnavailable)
 
 RULES = (
     Rule({429}, ANY_BODY, WalletThrottled),
     Rule({401, 403}, ANY_BODY, WalletAuthRejected),
     Rule(HTTP_3XX, ANY_BODY, WalletEndpoint),
-    Rule({404, 405, 415}, NO_WALLET_BODY, WalletEndpoint),
+    Rule(HTTP_REFUSED_OUTSIDE, NO_WALLET_BODY, WalletEndpoint),
     Rule(ANY, WALLET_BODY, WalletUnknownError, code=CODE_UNKNOWN_ERROR),
     Rule(HTTP_5XX, NO_WALLET_BODY, WalletGatewayError),
     Rule(ANY, NO_WALLET_BODY, WalletResponseInvalid),
@@ -256,6 +263,8 @@ def _error(kind: type[BridgeError], reading: Reading) -> BridgeError:
         delay_s = THROTTLED_DEFAULT_S
     if kind in (WalletResponseInvalid, WalletGatewayError):
         return kind(wallet=facts, cause=reading.flaw)
+    if kind is WalletEndpoint:
+        return WalletEndpoint(wallet=facts, cause=str(facts.http_status))
     return kind(wallet=facts, retry_after_s=delay_s if kind in (WalletThrottled, WalletUnavailable) else None)
 
 

@@ -139,7 +139,7 @@ def _other_signer(post: Post, signers: list[Credentials], error: BridgeError) ->
 
 def _answer(raw: RawAnswer) -> Answer:
     is_cut = len(raw.body) > ANSWER_BYTES_MAX
-    return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut)
+    return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut, time.time())
 
 
 def _looked_at(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

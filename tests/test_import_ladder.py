@@ -93,7 +93,7 @@ LADDER: dict[str, set[str]] = {
     },
     "demo": {"config", "sandbox", "server"},
     "doctor": {
-        *("call_output", "config", "http2", "sandbox", "server", "settings_again", "settings_text"),
+        *("call_output", "config", "http2", "retry_after", "sandbox", "server", "settings_again", "settings_text"),
         *("settings_values", "signing", "wallet_tls"),
     },
     "cli": {

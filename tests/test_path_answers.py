@@ -58,16 +58,30 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
         says(429, ("date", "Sun, 22 Nov 2026 10:00:00 GMT"), ("retry-after", "Sun, 22 Nov 2026 10:00:09 GMT")),
         told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=9),
     ),
+    "throttled until a date, by an answer without Date": (
+        says(429, ("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT")),
+        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=60),
+    ),
+    "throttled until a past date, by an answer without Date": (
+        says(429, ("retry-after", "Sun, 22 Nov 2015 10:00:00 GMT")),
+        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=0),
+    ),
+    "throttled, two delays named": (
+        says(429, ("retry-after", "7"), ("retry-after", "8")),
+        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
+    ),
     "throttled, no delay named": (
         says(429),
         told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
     ),
     "401": (says(401), told("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401)),
     "403 page, as for an IP": (page(403), Failure("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 403)),
-    "302": (page(302, ("location", "/elsewhere")), Failure("INTERNAL", "WALLET_ENDPOINT", "REJECTED", 302)),
     **{
-        f"{status} page": (page(status), Failure("INTERNAL", "WALLET_ENDPOINT", "REJECTED", status))
-        for status in (404, 405, 415)
+        f"{status} page": (
+            page(status, ("location", "/elsewhere")),
+            Failure("INTERNAL", "WALLET_ENDPOINT", "REJECTED", status, cause=str(status)),
+        )
+        for status in (302, 308, 404, 405, 411, 413, 414, 415, 417, 421, 431)
     },
     "code 2": (says(500, **UNKNOWN_ERROR), told("UNKNOWN", "WALLET_UNKNOWN_ERROR", "UNKNOWN", 500, **UNKNOWN_ERROR)),
     **{

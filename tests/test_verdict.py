@@ -86,14 +86,20 @@ CASES: dict[str, Case] = {
     **with_code(WalletAuthRejected, 7, 401, 403),
     **with_code(WalletAuthRejected, 2, 401, 403),
     **without_wallet_body(WalletAuthRejected, 401, 403),
-    **with_code(WalletEndpoint, 7, 300, 302, 399),
-    **without_wallet_body(WalletEndpoint, 300, 301, 302, 304, 307, 308, 399, 404, 405, 415),
+    **{
+        f"{status} code 7: WALLET_ENDPOINT": row(WalletEndpoint, status, failure(7), str(status))
+        for status in (300, 302, 399)
+    },
+    **{
+        f"{status} HTML: WALLET_ENDPOINT": row(WalletEndpoint, status, HTML, str(status))
+        for status in (300, 301, 302, 304, 307, 308, 399, 404, 405, 411, 413, 414, 415, 417, 421, 431)
+    },
     **with_code(WalletUnknownError, 2, 500, 200, 400, 404, 409, 502, 599),
     **without_wallet_body(WalletGatewayError, 500, 501, 502, 503, 504, 599, cause="not JSON"),
     **with_code(WalletRejected, 7, 400, 422, grpc_code="INVALID_ARGUMENT"),
     **with_code(WalletRejected, 7, 404, grpc_code="NOT_FOUND"),
     **with_code(WalletRejected, 7, 409, grpc_code="ABORTED"),
-    **with_code(WalletRejected, 7, 200, 402, 405, 415, 418, 451, 499),
+    **with_code(WalletRejected, 7, 200, 402, 405, 411, 413, 414, 415, 417, 418, 421, 431, 451, 499),
     **with_code(WalletRejected, 0, 200, 418),
     **with_code(WalletRejected, 2**64 - 1, 200),
     **with_code(WalletFailed, 7, 500, 501, 502, 504, 599),
@@ -112,7 +118,25 @@ CASES: dict[str, Case] = {
     **contradiction(404, 1, status=False),
     **contradiction(500, 1, status=False),
     **contradiction(503, 1, status=False),
-    **without_wallet_body(WalletResponseInvalid, 200, 201, 204, 400, 402, 409, 418, 422, 499, cause="not JSON"),
+    **without_wallet_body(
+        WalletResponseInvalid,
+        200,
+        201,
+        204,
+        400,
+        402,
+        406,
+        408,
+        409,
+        410,
+        412,
+        416,
+        418,
+        422,
+        426,
+        499,
+        cause="not JSON",
+    ),
     **{
         f"200 {name}: WALLET_RESPONSE_INVALID": row(WalletResponseInvalid, 200, body, cause)
         for name, body, cause in (
@@ -145,7 +169,8 @@ CASES: dict[str, Case] = {
     "503 without status: WALLET_GATEWAY_ERROR": row(
         WalletGatewayError, 503, success_without("status"), "status: is missing"
     ),
-    "404 without status: WALLET_ENDPOINT": row(WalletEndpoint, 404, b'{"message":"Not Found"}'),
+    "404 without status: WALLET_ENDPOINT": row(WalletEndpoint, 404, b'{"message":"Not Found"}', "404"),
+    "413 not read to its end: WALLET_ENDPOINT": row(WalletEndpoint, 413, b"x" * 100_000, "413"),
     "code as text: WALLET_REJECTED": row(WalletRejected, 200, failure("7")),
     **{
         f"without {name}: WALLET_RESPONSE_INVALID": row(

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 from bridge.doctor.finding import Finding, Level
+from bridge.retry_after import http_date
 
 WARN_ABOVE_S = 5
 FAIL_ABOVE_S = 60
@@ -21,12 +21,10 @@ def clock_finding(headers: Sequence[tuple[bytes, bytes]], sent_at: datetime, rec
     if b"age" in values:
         # RFC 9111, section 5.1: it comes from a cache, and its date is that of another answer.
         return Finding(Level.SKIP, "clock", "because the answer comes from a cache, and so its date is an older one")
-    try:
-        date = parsedate_to_datetime(values[b"date"].decode("latin-1"))
-        ahead_s = _ahead_s(date, sent_at, received_at)
-    except (TypeError, ValueError, OverflowError):
+    date = http_date(values[b"date"].decode("latin-1"))
+    if date is None:
         return Finding(Level.SKIP, "clock", "because the date of the wallet's answer cannot be read")
-    return _judged(ahead_s)
+    return _judged(_ahead_s(date, sent_at, received_at))
 
 
 def _ahead_s(date: datetime, sent_at: datetime, received_at: datetime) -> float:

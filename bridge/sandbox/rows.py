@@ -141,7 +141,13 @@ ROWS: tuple[TokenRow, ...] = (
     TokenRow("test-redirect", "302 to another place", ENDPOINT, show_page(302, ((b"location", b"/login"),))),
     TokenRow("test-not-found-page", "404, an HTML page", ENDPOINT, show_page(404)),
     TokenRow("test-method-page", "405, an HTML page", ENDPOINT, show_page(405, ((b"allow", b"GET"),))),
+    TokenRow("test-length-page", "411, an HTML page", ENDPOINT, show_page(411)),
+    TokenRow("test-too-large-page", "413, an HTML page", ENDPOINT, show_page(413)),
+    TokenRow("test-uri-page", "414, an HTML page", ENDPOINT, show_page(414)),
     TokenRow("test-media-type-page", "415, an HTML page", ENDPOINT, show_page(415)),
+    TokenRow("test-expectation-page", "417, an HTML page", ENDPOINT, show_page(417)),
+    TokenRow("test-misdirected-page", "421, an HTML page", ENDPOINT, show_page(421)),
+    TokenRow("test-headers-page", "431, an HTML page", ENDPOINT, show_page(431)),
     # The wallet says no
     TokenRow(
         "test-unavailable",

@@ -17,6 +17,7 @@ from bridge.http2.events import (
     BodyReceived,
     Event,
     GoingAway,
+    InterimAnswer,
     PongReceived,
     SettingsReceived,
     StreamReset,
@@ -80,7 +81,7 @@ class Reference:
             case h2.events.ResponseReceived():
                 yield self._answer(event)
             case h2.events.InformationalResponseReceived() | h2.events.TrailersReceived():
-                self.fields = _fields(event)
+                yield from self._beside_the_answer(event)
             case h2.events.DataReceived():
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 if event.data:
@@ -97,6 +98,11 @@ class Reference:
                 yield WindowOpened()
             case h2.events.PingAckReceived(ping_data=data) if data == PING_PAYLOAD:
                 yield PongReceived()
+
+    def _beside_the_answer(self, event: Any) -> Iterator[Event]:
+        self.fields = _fields(event)
+        if isinstance(event, h2.events.InformationalResponseReceived):
+            yield InterimAnswer(event.stream_id)
 
     def _answer(self, event: h2.events.ResponseReceived) -> AnswerBegun:
         self._h2.streams[event.stream_id]._expected_content_length = None  # there is no setting for it

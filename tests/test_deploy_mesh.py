@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bridge.config import KNOWN
-from bridge.http2.connection import STREAMS_MAX
+from bridge.http2.exchanges import STREAMS_MAX
 from bridge.http2.pool import TRUST
 from bridge.retry import ATTEMPTS_MAX, RetryBudget
 from bridge.settings_text import find

@@ -1,23 +1,20 @@
 """One HTTP/2 connection as an asyncio protocol: it drives the state machine, and wakes those who wait for it.
 
-Everything that one turn of the loop wants to send leaves in one write. A stream's outcome changes with what really
-happens to its bytes: written, refused, answered.
+Everything that one turn of the loop wants to send leaves in one write.
 """
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 from bridge.http2 import events
 from bridge.http2.events import ViolationError
 from bridge.http2.exchange import Exchange
-from bridge.http2.frames import ErrorCode
+from bridge.http2.exchanges import Exchanges
 from bridge.http2.protocol import ClientProtocol
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
-STREAMS_MAX = 1000
-"""How many streams we open at once, whatever the server allows."""
 GATHER_FROM = 4
 """With more exchanges than this under way, a write waits one turn of the loop for company."""
 CLOSE_TIMEOUT_S = 1.0
@@ -33,27 +30,17 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, body_bytes_max: int, changed: Callable[[], None]) -> None:
         self._loop = loop
-        self._body_bytes_max = body_bytes_max
         self._changed = changed
         self._protocol = ClientProtocol()
-        self._exchanges: dict[int, Exchange] = {}
-        self._unwritten: dict[Exchange, None] = {}
-        self._blocked: dict[int, Exchange] = {}
+        self._exchanges = Exchanges(self._protocol, body_bytes_max, self._slot_freed)
         self._transport: asyncio.WriteTransport | None = None
         self._flush_is_due = False
-        self._takes_streams = True
-        self._slots = 0
         self._is_over = False
         self._dropping: asyncio.TimerHandle | None = None
         self._pong: asyncio.Future[None] | None = None
         self._actions: dict[type[events.Event], Callable[[Any], None]] = {
-            events.AnswerBegun: self._on_answer_begun,
-            events.BodyReceived: self._on_body,
-            events.AnswerEnded: self._on_answer_ended,
-            events.StreamReset: self._on_reset,
-            events.GoingAway: self._on_going_away,
+            **self._exchanges.actions,
             events.SettingsReceived: self._on_settings,
-            events.WindowOpened: self._on_window,
             events.PongReceived: self._on_pong,
         }
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -67,44 +54,28 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether it may take further exchanges."""
-        return self._takes_streams and self.ready.done() and not self.closed.done()
+        return self._exchanges.takes_more and self.ready.done() and not self.closed.done()
 
     @property
     def in_use(self) -> int:
         """How many exchanges are under way."""
-        return len(self._exchanges) + len(self._unwritten)
+        return self._exchanges.in_use
 
     @property
     def has_slot(self) -> bool:
         """Whether an exchange can begin now."""
-        return (
-            self._takes_streams
-            and len(self._exchanges) + len(self._unwritten) < self._slots
-            and self.ready.done()
-            and not self.closed.done()
-        )
+        return self._exchanges.has_slot
 
     def begin(self, exchange: Exchange) -> None:
         """Begin an exchange; `has_slot` must have said so. Its request leaves with the next write, and not before."""
         exchange.connection = self
-        self._unwritten[exchange] = None
-        if self._protocol.streams_left <= len(self._unwritten):
-            self._takes_streams = False
+        self._exchanges.add(exchange)
         self._flush_soon()
 
     def abandon(self, exchange: Exchange) -> None:
-        """Give up an exchange whose caller has gone.
-
-        Nothing is sent of one that waits for the next write. Of any other the stream is reset, so that nothing of it
-        is held on either side.
-        """
-        if not exchange.stream_id:
-            self._unwritten.pop(exchange, None)
-            self._slot_freed()
-        elif self._take(exchange.stream_id) is not None:
-            self._protocol.reset(exchange.stream_id, ErrorCode.CANCEL)
+        """Give up an exchange that nobody waits for any more; nothing if it is over."""
+        if self._exchanges.abandon(exchange):
             self._flush_soon()
-            self._slot_freed()
 
     async def ping(self) -> None:
         """Wait for a sign of life; raise ConnectionError when the connection closes instead."""
@@ -116,9 +87,8 @@ class Connection(asyncio.Protocol):
 
     def retire(self) -> None:
         """Take no further exchange, and close when those under way have ended."""
-        self._takes_streams = False
-        self._close_if_idle()
-        self._changed()
+        self._exchanges.refuse_more()
+        self._slot_freed()
 
     def close(self, what: str = "the client closed the connection") -> None:
         """Close now: what is under way fails by its own outcome."""
@@ -175,65 +145,11 @@ class Connection(asyncio.Protocol):
 
     # --- events ---------------------------------------------------------------------------------------------------
 
-    def _on_answer_begun(self, event: events.AnswerBegun) -> None:
-        if exchange := self._exchanges.get(event.stream_id):
-            exchange.status, exchange.headers = event.status, event.headers
-
-    def _on_body(self, event: events.BodyReceived) -> None:
-        exchange = self._exchanges.get(event.stream_id)
-        if exchange is None:
-            return
-        exchange.parts.append(event.data)
-        exchange.size_bytes += len(event.data)
-        if exchange.size_bytes > self._body_bytes_max:
-            # Whoever reads it sees that it is over the limit; the rest of it is not wanted.
-            exchange.headers = ()
-            exchange.complete()
-            self.abandon(exchange)
-
-    def _on_answer_ended(self, event: events.AnswerEnded) -> None:
-        exchange = self._take(event.stream_id)
-        if exchange is None:
-            return
-        if exchange.unsent:
-            # Section 8.1: an answer may be complete before the request is. It counts; the rest need not be sent.
-            self._protocol.reset(event.stream_id, ErrorCode.NO_ERROR)
-        exchange.complete()
-        self._slot_freed()
-
-    def _on_reset(self, event: events.StreamReset) -> None:
-        exchange = self._take(event.stream_id)
-        if exchange is not None:
-            exchange.reset(event.error_code)
-            self._slot_freed()
-
-    def _on_going_away(self, event: events.GoingAway) -> None:
-        self._takes_streams = False
-        above = [each for each in self._exchanges.values() if each.stream_id > event.last_stream_id]
-        for exchange in (*above, *self._unwritten):
-            self._take(exchange.stream_id)
-            exchange.disowned()
-            exchange.fail("GOAWAY")
-        self._unwritten.clear()
-        self._close_if_idle()
-        self._changed()
-
     def _on_settings(self, _event: events.SettingsReceived) -> None:
-        self._slots = min(self._protocol.streams_max, STREAMS_MAX)
         if not self.ready.done():
             self.ready.set_result(None)
-        while self._unwritten and self.in_use > self._slots:
-            # The server allows fewer now. Like those above a GOAWAY: it has not seen them, and never will.
-            exchange, _ = self._unwritten.popitem()
-            exchange.disowned()
-            exchange.fail("SETTINGS")
-        self._on_window(events.WindowOpened())
+        self._exchanges.settings_received()
         self._changed()
-
-    def _on_window(self, _event: events.WindowOpened) -> None:
-        blocked, self._blocked = self._blocked, {}
-        for exchange in blocked.values():
-            self._send(exchange)
 
     def _on_pong(self, _event: events.PongReceived) -> None:
         if self._pong is not None:
@@ -242,20 +158,11 @@ class Connection(asyncio.Protocol):
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
-    def _send(self, exchange: Exchange) -> None:
-        exchange.unsent = self._protocol.send(exchange.stream_id, exchange.unsent)
-        if exchange.unsent:
-            self._blocked[exchange.stream_id] = exchange
-
-    def _take(self, stream_id: int) -> Exchange | None:
-        self._blocked.pop(stream_id, None)
-        return self._exchanges.pop(stream_id, None)
-
     def _flush_soon(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
             # Under load one turn later: requests of several calls share a write then, and a call costs 15 % less.
-            is_busy = self.in_use > GATHER_FROM
+            is_busy = self._exchanges.in_use > GATHER_FROM
             self._loop.call_soon(self._flush_next_turn if is_busy else self._flush)
 
     def _flush_next_turn(self) -> None:
@@ -265,23 +172,12 @@ class Connection(asyncio.Protocol):
         self._flush_is_due = False
         if self._transport is None or self._is_over or self._transport.is_closing():
             return
-        unwritten, self._unwritten = self._unwritten, {}
-        for exchange in unwritten:
-            # One whose time is over, or whose caller has left, has ended as NOT_SENT: so it must stay.
-            if not exchange.answer.done():
-                self._open(exchange)
+        self._exchanges.open_all()
         self._write()
 
     def _write(self) -> None:
         if self._transport is not None and (data := self._protocol.outgoing()):
             self._transport.write(data)
-
-    def _open(self, exchange: Exchange) -> None:
-        """Give an exchange its stream, in the very moment in which its first byte is written."""
-        exchange.stream_id = self._protocol.begin(exchange.request_headers, has_body=bool(exchange.unsent))
-        exchange.written()
-        self._exchanges[exchange.stream_id] = exchange
-        self._send(exchange)
 
     def _refuse(self) -> None:
         self._fail_ready(Http2RequiredError("the server does not speak HTTP/2"))
@@ -289,7 +185,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _fail_ready(self, error: Exception) -> None:
-        self._takes_streams = False
+        self._exchanges.refuse_more()
         if not self.ready.done():
             self.ready.set_exception(error)
             self.ready.exception()  # seen, whether or not somebody still waits for it
@@ -300,24 +196,17 @@ class Connection(asyncio.Protocol):
         self._fail_ready(ConnectionResetError(what))
         if self._dropping is None and self._transport is not None and not self.closed.done():
             self._dropping = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
-        for exchange in self._drained():
-            exchange.fail(what)
+        self._exchanges.fail_all(what)
         if self._pong is not None:
             self._pong.set_exception(ConnectionResetError(what))
             self._pong.exception()  # seen, whether or not somebody still waits for it
             self._pong = None
         self._changed()
 
-    def _drained(self) -> Iterator[Exchange]:
-        while self._unwritten:
-            yield self._unwritten.popitem()[0]
-        while self._exchanges:
-            yield self._exchanges.popitem()[1]
-
     def _slot_freed(self) -> None:
         self._close_if_idle()
         self._changed()
 
     def _close_if_idle(self) -> None:
-        if not self._takes_streams and not self.in_use:
+        if not self._exchanges.takes_more and not self._exchanges.in_use:
             self.close()

@@ -7,6 +7,12 @@ class ViolationError(Exception):
     """The server broke the protocol: the connection must be closed, after what `outgoing` still has to say."""
 
 
+class InterimAnswer(NamedTuple):
+    """An informational (1xx) answer: the server has begun to work on the request (RFC 9110, section 15.2)."""
+
+    stream_id: int
+
+
 class AnswerBegun(NamedTuple):
     """The final header block of an answer."""
 
@@ -55,7 +61,15 @@ class PongReceived(NamedTuple):
 
 
 Event = (
-    AnswerBegun | BodyReceived | AnswerEnded | StreamReset | GoingAway | SettingsReceived | WindowOpened | PongReceived
+    InterimAnswer
+    | AnswerBegun
+    | BodyReceived
+    | AnswerEnded
+    | StreamReset
+    | GoingAway
+    | SettingsReceived
+    | WindowOpened
+    | PongReceived
 )
 Events = tuple[Event, ...]
 """What one frame means, in order."""

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
+from bridge.http2.content_length import content_length
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError, NotProcessedError, UnreachableError
 from bridge.http2.frames import ErrorCode
+from bridge.http2.header_blocks import Fields
 from bridge.outcome import Outcome
 from bridge.signing import Headers
 
@@ -14,12 +16,15 @@ if TYPE_CHECKING:
     from bridge.http2.connection import Connection
 
 
+NOT_MODIFIED = 304
+
+
 class RawAnswer(NamedTuple):
     """What the server returned for one request, whole."""
 
     status: int
     """100 to 599, of the final answer."""
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Fields
     """Names in lower case; without pseudo-header fields."""
     body: bytes
     """No longer than a few pieces over the limit: see `Http2Transport`."""
@@ -32,6 +37,8 @@ class Exchange:
         "_end",
         "answer",
         "connection",
+        "declared_bytes",
+        "has_begun",
         "headers",
         "outcome",
         "parts",
@@ -51,9 +58,13 @@ class Exchange:
         self.connection: Connection | None = None
         """None while it waits for a stream."""
         self.stream_id = 0
+        self.has_begun = False
+        """A header of an answer has come, of the final one or of an informational (1xx) one."""
         self.status = 0
         """Of the final answer; 0 before it has begun."""
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.headers: Fields = ()
+        self.declared_bytes: int | None = None
+        """Length of the answer's body by its content-length."""
         self.parts: list[bytes] = []
         """Of the answer's body."""
         self.size_bytes = 0
@@ -66,16 +77,39 @@ class Exchange:
             self.outcome = Outcome.UNKNOWN
 
     def disowned(self) -> None:
-        """Note the server's promise that it did not process the request. One that it has begun to answer, it did."""
-        if not self.status:
+        """Note the server's promise that it did not process the request.
+
+        It contradicts itself about a request that it has begun to answer, and then it proves nothing.
+        """
+        if not self.has_begun:
             self.outcome = Outcome.NOT_PROCESSED
 
+    def begin(self, status: int, headers: Fields) -> bool:
+        """Take the head of the final answer; return whether it can be read. If not, the exchange has failed."""
+        self.has_begun = True
+        self.status, self.headers = status, headers
+        try:
+            self.declared_bytes = content_length(headers)
+        except ValueError as error:
+            self.fail_with(ConnectionLostError(str(error)))
+            return False
+        return True
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether more of the body has come than its content-length declares."""
+        return self.declared_bytes is not None and self.size_bytes > self.declared_bytes
+
     def complete(self) -> None:
-        """End with the answer, or with what its content-length proves."""
-        if self._is_malformed():
-            self.fail_with(ConnectionLostError("the body is not as long as its content-length"))
-        else:
+        """End with the answer, or with an error where its body is not as long as declared (RFC 9113, 8.1.1)."""
+        if self.declared_bytes in (None, self.size_bytes) or self._has_no_content():
             self._end_with(RawAnswer(self.status, self.headers, b"".join(self.parts)))
+        else:
+            self.fail_with(ConnectionLostError("the body is not as long as its content-length"))
+
+    def cut(self) -> None:
+        """End with what has come of an answer that is too long: its reader finds it over the limit."""
+        self._end_with(RawAnswer(self.status, (), b"".join(self.parts)))
 
     def fail(self, what: str) -> None:
         """End without an answer, with the error that is proven."""
@@ -121,9 +155,6 @@ class Exchange:
             return UnreachableError(cause)
         return NotProcessedError() if self.outcome is Outcome.NOT_PROCESSED else unknown
 
-    def _is_malformed(self) -> bool:
-        # RFC 9113, section 8.1.1: the DATA of an answer must add up to its content-length.
-        for name, value in self.headers:
-            if name == b"content-length" and not (value.isdigit() and int(value) == self.size_bytes):
-                return True
-        return False
+    def _has_no_content(self) -> bool:
+        # RFC 9110, section 15.4.5: a 304 may declare the length that a 200 would have.
+        return self.status == NOT_MODIFIED and not self.size_bytes

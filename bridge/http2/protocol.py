@@ -16,6 +16,7 @@ from bridge.http2.events import (
     Event,
     Events,
     GoingAway,
+    InterimAnswer,
     PongReceived,
     SettingsReceived,
     StreamReset,
@@ -229,7 +230,7 @@ class ClientProtocol:
         if not status or (is_informational and ends_stream):
             return self._fail(stream, ErrorCode.PROTOCOL_ERROR)  # sections 8.1 and 8.1.1
         if is_informational:
-            return ()
+            return (InterimAnswer(stream.id),)
         stream.has_answer = True
         self._noise.answered()
         begun = AnswerBegun(stream.id, status, fields[1:])

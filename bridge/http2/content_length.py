@@ -1,0 +1,31 @@
+"""Content-Length of an answer as a number. RFC 9110, section 8.6; RFC 9113, section 8.1.1."""
+
+from typing import Final
+
+from bridge.http2.header_blocks import Fields
+
+NAME: Final = b"content-length"
+DIGITS_MAX: Final = 19
+"""Enough for 2^63. No body is longer, and Python refuses to convert numbers of thousands of digits."""
+
+
+def content_length(fields: Fields) -> int | None:
+    """Length in bytes that these fields declare; None where they declare none.
+
+    Raise ValueError where it is no number, or where several differ. Equal values, as several fields or as one list,
+    count as one (RFC 9110, section 8.6).
+    """
+    values = [value for name, value in fields if name == NAME]
+    if not values:
+        return None
+    lengths = {_number(each.strip(b" \t")) for value in values for each in value.split(b",")}
+    if len(lengths) > 1:
+        raise ValueError("content-length: several that differ")
+    return lengths.pop()
+
+
+def _number(digits: bytes) -> int:
+    # bytes.isdigit knows ASCII digits only, and neither signs nor white space.
+    if not digits.isdigit() or len(significant := digits.lstrip(b"0")) > DIGITS_MAX:
+        raise ValueError("content-length: not a length")
+    return int(significant or b"0")

@@ -1,0 +1,185 @@
+"""Exchanges of one connection: those with a stream, those that wait for the next write, and room for more.
+
+A stream's outcome changes with what really happens to its bytes: written, refused, answered.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bridge.http2 import events
+from bridge.http2.exchange import Exchange
+from bridge.http2.frames import ErrorCode
+from bridge.http2.protocol import ClientProtocol
+
+STREAMS_MAX = 1000
+"""Streams that we open at once, whatever the server allows."""
+
+
+class Exchanges:
+    """Requests under way on one connection. `freed` is called whenever one of them has ended."""
+
+    def __init__(self, protocol: ClientProtocol, body_bytes_max: int, freed: Callable[[], None]) -> None:
+        self._protocol = protocol
+        self._body_bytes_max = body_bytes_max
+        self._freed = freed
+        self._open: dict[int, Exchange] = {}
+        self._unwritten: dict[Exchange, None] = {}
+        self._blocked: dict[int, Exchange] = {}
+        self._slots = 0
+        self._room = 0
+        """Exchanges that may be under way at once; 0 while none may begin."""
+        self.takes_more = True
+        """Whether further exchanges may begin, now or later."""
+        self.actions: dict[type[events.Event], Callable[[Any], None]] = {
+            events.InterimAnswer: self._on_interim_answer,
+            events.AnswerBegun: self._on_answer_begun,
+            events.BodyReceived: self._on_body,
+            events.AnswerEnded: self._on_answer_ended,
+            events.StreamReset: self._on_reset,
+            events.GoingAway: self._on_going_away,
+            events.WindowOpened: self._on_window,
+        }
+
+    @property
+    def in_use(self) -> int:
+        """Number of exchanges under way."""
+        return len(self._open) + len(self._unwritten)
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether an exchange can begin now."""
+        return len(self._open) + len(self._unwritten) < self._room
+
+    def add(self, exchange: Exchange) -> None:
+        """Take an exchange, which waits for `open_all`; `has_slot` must have said so."""
+        self._unwritten[exchange] = None
+        if self._protocol.streams_left <= len(self._unwritten):
+            self.refuse_more()
+
+    def open_all(self) -> None:
+        """Give those that wait their streams, in the very moment in which their first bytes are written."""
+        unwritten, self._unwritten = self._unwritten, {}
+        for exchange in unwritten:
+            # One that has expired, or whose caller has cancelled, has ended as NOT_SENT: so it must stay.
+            if not exchange.answer.done():
+                self._begin(exchange)
+
+    def abandon(self, exchange: Exchange) -> bool:
+        """Give up an exchange that nobody waits for; return whether there is something to send about it.
+
+        Nothing is sent of one that waits for the next write. Of any other the stream is reset, so that nothing of it
+        is held on either side.
+        """
+        if not exchange.stream_id:
+            self._unwritten.pop(exchange, None)
+            self._freed()
+            return False
+        if exchange.stream_id not in self._open:
+            return False
+        self._reset(exchange, ErrorCode.CANCEL)
+        return True
+
+    def refuse_more(self) -> None:
+        """Take no further exchange."""
+        self.takes_more = False
+        self._room = 0
+
+    def settings_received(self) -> None:
+        """Keep to the limits of the server's that hold now."""
+        self._slots = min(self._protocol.streams_max, STREAMS_MAX)
+        self._room = self._slots if self.takes_more else 0
+        while self._unwritten and self.in_use > self._slots:
+            # The server allows fewer now. Like those above a GOAWAY: it has not seen them, and never will.
+            exchange, _ = self._unwritten.popitem()
+            exchange.disowned()
+            exchange.fail("SETTINGS")
+        self._on_window(events.WindowOpened())
+
+    def fail_all(self, what: str) -> None:
+        """End every exchange by its own outcome."""
+        self.refuse_more()
+        for exchange in self._drained():
+            exchange.fail(what)
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _on_interim_answer(self, event: events.InterimAnswer) -> None:
+        if exchange := self._open.get(event.stream_id):
+            exchange.has_begun = True
+
+    def _on_answer_begun(self, event: events.AnswerBegun) -> None:
+        exchange = self._open.get(event.stream_id)
+        if exchange is not None and not exchange.begin(event.status, event.headers):
+            self._reset(exchange, ErrorCode.PROTOCOL_ERROR)
+
+    def _on_body(self, event: events.BodyReceived) -> None:
+        exchange = self._open.get(event.stream_id)
+        if exchange is None:
+            return
+        exchange.parts.append(event.data)
+        exchange.size_bytes += len(event.data)
+        if exchange.is_too_long:
+            exchange.complete()
+            self._reset(exchange, ErrorCode.PROTOCOL_ERROR)
+        elif exchange.size_bytes > self._body_bytes_max:
+            exchange.cut()
+            self._reset(exchange, ErrorCode.CANCEL)
+
+    def _on_answer_ended(self, event: events.AnswerEnded) -> None:
+        exchange = self._take(event.stream_id)
+        if exchange is None:
+            return
+        if exchange.unsent:
+            # Section 8.1: an answer may be complete before the request is. It counts; the rest need not be sent.
+            self._protocol.reset(event.stream_id, ErrorCode.NO_ERROR)
+        exchange.complete()
+        self._freed()
+
+    def _on_reset(self, event: events.StreamReset) -> None:
+        exchange = self._take(event.stream_id)
+        if exchange is not None:
+            exchange.reset(event.error_code)
+            self._freed()
+
+    def _on_going_away(self, event: events.GoingAway) -> None:
+        self.refuse_more()
+        above = [each for each in self._open.values() if each.stream_id > event.last_stream_id]
+        for exchange in (*above, *self._unwritten):
+            self._take(exchange.stream_id)
+            exchange.disowned()
+            exchange.fail("GOAWAY")
+        self._unwritten.clear()
+        self._freed()
+
+    def _on_window(self, _event: events.WindowOpened) -> None:
+        blocked, self._blocked = self._blocked, {}
+        for exchange in blocked.values():
+            self._send(exchange)
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _begin(self, exchange: Exchange) -> None:
+        exchange.stream_id = self._protocol.begin(exchange.request_headers, has_body=bool(exchange.unsent))
+        exchange.written()
+        self._open[exchange.stream_id] = exchange
+        self._send(exchange)
+
+    def _send(self, exchange: Exchange) -> None:
+        exchange.unsent = self._protocol.send(exchange.stream_id, exchange.unsent)
+        if exchange.unsent:
+            self._blocked[exchange.stream_id] = exchange
+
+    def _reset(self, exchange: Exchange, error_code: ErrorCode) -> None:
+        self._take(exchange.stream_id)
+        self._protocol.reset(exchange.stream_id, error_code)
+        self._freed()
+
+    def _take(self, stream_id: int) -> Exchange | None:
+        self._blocked.pop(stream_id, None)
+        return self._open.pop(stream_id, None)
+
+    def _drained(self) -> Iterator[Exchange]:
+        while self._unwritten:
+            yield self._unwritten.popitem()[0]
+        while self._open:
+            yield self._open.popitem()[1]

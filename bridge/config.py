@@ -241,7 +241,8 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
         problems = (*problems, *error_lines(error, KNOWN, environment.variables))
     else:
         if not problems:
-            return settings
+            server = settings.server.shared_by(len(settings.wallet.providers))
+            return settings.model_copy(update={"server": server})
     # Raised out here, so that no exception hangs on it that knows the values.
     raise SettingsError("\n".join(problems))
 

@@ -263,14 +263,14 @@ def _transport(settings: Settings) -> Http2Transport:
 
 
 def _service(settings: Settings, keyring: Keyring, wallet: WalletClient, watchers: Watchers) -> BridgeService:
-    allowed = settings.server.allowed_identities
+    server = settings.server
     return BridgeService(
         keyring,
         wallet,
         settings.wallet.deadlines,
         watchers,
-        admission=Admission(settings.server.max_in_flight, settings.server.max_queued),
-        allow_list=None if allowed is None else AllowList(allowed),
+        admission=Admission(server.max_in_flight, server.max_queued, server.max_in_flight_per_provider),
+        allow_list=None if server.allowed_identities is None else AllowList(server.allowed_identities),
     )
 
 

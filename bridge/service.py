@@ -1,7 +1,9 @@
 r"""The way of a call, on one screen. It knows no server: bytes in, a message or a BridgeError out.
 
-gRPC request -> admit -> validate -> encode -> sign -> send -> judge -> gRPC response
+gRPC request -> parse -> admit -> validate -> encode -> sign -> send -> judge -> gRPC response
 \-> any failure -> status with details
+
+Parsed first, because providers are admitted each by its own share; an unknown one is refused before it takes a place.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from google.protobuf.message import Message
 from bridge.admission import Admission
 from bridge.codec import codec_of
 from bridge.deadline import Deadline, DeadlineLimits, since_s
-from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort
+from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, ProviderNotConfigured
 from bridge.identity import AllowList, AuthContext, identities_of
 from bridge.operation import Operation
 from bridge.outcome import GrpcCode, Outcome
@@ -165,29 +167,39 @@ class BridgeService:
         deadline = Deadline.for_caller(caller_s, self._limits)
         if self._allow_list is not None:
             self._allow_list.check(identities_of(peer.auth_context()) if peer else ())
-        if not self.admission.enter():
-            try:
-                await self.admission.wait(deadline)
-            finally:
-                call.queue_s = since_s(call.started)
+        request = self._parsed(call, route, serialized)
+        await self._admitted(call, deadline)
         try:
-            request, post = self._prepare(call, route, serialized, deadline)
+            post = self._prepared(call, route, request, deadline)
             call.fault = BridgeFault
             call.watch = Watch(partial(self._goes_on, call), call.span)
             return await self._wallet.call(post, partial(route.judge, request), deadline, call.watch)
         finally:
-            self.admission.leave()
+            self.admission.leave(call.provider_id)
 
-    def _prepare(self, call: Call, route: Route, serialized: bytes, deadline: Deadline) -> tuple[Message, Post]:
+    def _parsed(self, call: Call, route: Route, serialized: bytes) -> Message:
         request = route.parse(serialized)
         # Every request message has this field: operation.py checks it when the bridge starts.
         call.provider_id = request.provider_id  # type: ignore[attr-defined]
+        if call.provider_id not in self._keyring:
+            # Whatever else is wrong with it comes first: an unset id is a violation, not an unknown provider.
+            route.validate(request)
+            raise ProviderNotConfigured
+        return request
+
+    async def _admitted(self, call: Call, deadline: Deadline) -> None:
+        if not self.admission.enter(call.provider_id):
+            try:
+                await self.admission.wait(call.provider_id, deadline)
+            finally:
+                call.queue_s = since_s(call.started)
+
+    def _prepared(self, call: Call, route: Route, request: Message, deadline: Deadline) -> Post:
         call.secret = route.secret_of(request)
         route.validate(request)
-        generations = self._keyring.generations(call.provider_id)
         if deadline.is_too_short():
             raise DeadlineTooShort
-        return request, Post(route.operation, route.encode(request), generations)
+        return Post(route.operation, route.encode(request), self._keyring.generations(call.provider_id))
 
     def _goes_on(self, call: Call) -> bool:
         """Say whether a call goes on whose caller has left after it was sent: yes, once (CONTRACT.md, "Time")."""

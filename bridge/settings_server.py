@@ -62,9 +62,20 @@ class Server(Section):
     )
     """By default 300; 0 with the native engine, which refuses anything else."""
     max_in_flight: Count = Field(default=1000, ge=1, le=100_000, description="a whole number from 1 to 100000")
+    max_in_flight_per_provider: Count | None = Field(
+        default=None, ge=1, le=100_000, description="a whole number from 1 to server.max_in_flight"
+    )
+    """None until `load` has counted the providers: half of max_in_flight where there are several, else all of it."""
     max_queued: Count = Field(default=100, ge=0, le=100_000, description="a whole number from 0 to 100000")
     reflection: bool = Field(default=True, description="true or false")
     drain_s: Seconds = Field(default=5.0, ge=0, le=600, description="seconds, 0 to 600")
+
+    def shared_by(self, providers: int) -> "Server":
+        """Return these settings for so many providers, with each one's share of the places where it was not given."""
+        if self.max_in_flight_per_provider is not None:
+            return self
+        share = self.max_in_flight if providers == 1 else max(1, self.max_in_flight // 2)
+        return self.model_copy(update={"max_in_flight_per_provider": share})
 
     @property
     def host(self) -> str:
@@ -115,6 +126,13 @@ class Server(Section):
         if identities is not None and earlier(info, "tls_client_ca_file") is None:
             raise refused("wants tls_client_ca_file too: it says whose certificates prove an identity")
         return identities
+
+    @field_validator("max_in_flight_per_provider")
+    @classmethod
+    def _is_a_share(cls, share: int | None, info: ValidationInfo) -> int | None:
+        if share is not None and share > earlier(info, "max_in_flight"):
+            raise refused("wants a whole number from 1 to server.max_in_flight")
+        return share
 
     @field_validator("health_listen")
     @classmethod

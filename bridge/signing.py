@@ -120,6 +120,10 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring(providers={sorted(self._by_provider)})"
 
+    def __contains__(self, provider_id: int) -> bool:
+        """Say whether there are credentials for a provider."""
+        return provider_id in self._by_provider
+
     def credentials(self, provider_id: int) -> Credentials:
         """Return what the provider's next call is signed with; raise ProviderNotConfigured where there is nothing."""
         return self.generations(provider_id).preferred

@@ -133,6 +133,7 @@ EVERY_EVENT: tuple[Event, ...] = (
         queue_s=0.02,
         is_detached=True,
     ),
+    failed("BRIDGE_OVERLOADED", "NOT_SENT", "RESOURCE_EXHAUSTED", cause="provider"),
     AttemptEnded(RPC, 1, 0.3, reason="WALLET_UNREACHABLE", cause="refused"),
     AttemptEnded(RPC, 2, 0.08, http_status=200),
     StateSampled(in_flight=3, queued=2, detached=1, connections=4, streams=5),

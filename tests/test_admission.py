@@ -1,11 +1,8 @@
-"""Who is admitted, who waits, who is refused: one case after the other, and then everything in any order."""
+"""Who is admitted, who waits, who is refused, with a single provider: one case after the other."""
 
 import asyncio
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bridge.admission import RETRY_AFTER_S, Admission
 from bridge.deadline import MINIMUM_S, Deadline
@@ -13,6 +10,9 @@ from bridge.errors import BridgeDraining, BridgeOverloaded
 from whole_path import PATIENCE_S
 
 AMPLE = Deadline.after(3600)
+
+ONE = 1
+"""The provider of all calls, where there is a single one."""
 
 
 def over() -> Deadline:
@@ -29,13 +29,13 @@ class Line:
 
     async def join(self, name: str, deadline: Deadline = AMPLE) -> asyncio.Task[None]:
         """Let a call join the line; return when it waits."""
-        assert not self._admission.enter()
+        assert not self._admission.enter(ONE)
         task = asyncio.create_task(self._wait(name, deadline))
         await asyncio.sleep(0)
         return task
 
     async def _wait(self, name: str, deadline: Deadline) -> None:
-        await self._admission.wait(deadline)
+        await self._admission.wait(ONE, deadline)
         self.admitted.append(name)
 
 
@@ -48,7 +48,7 @@ async def turns() -> None:
 def full(max_in_flight: int = 1, max_queued: int = 2) -> Admission:
     """Return one that has admitted all that it may."""
     admission = Admission(max_in_flight, max_queued)
-    assert all(admission.enter() for _ in range(max_in_flight))
+    assert all(admission.enter(ONE) for _ in range(max_in_flight))
     return admission
 
 
@@ -59,15 +59,12 @@ async def is_idle(admission: Admission) -> bool:
     return not waiting.cancel()
 
 
-# --- one case after the other -----------------------------------------------------------------------------------
-
-
 def test_bounds() -> None:
     """So many are admitted at once and not one more, and each that leaves makes room for one."""
     admission = full(max_in_flight=3)
-    assert (admission.count, admission.enter()) == (3, False)
-    admission.leave()
-    assert (admission.count, admission.enter()) == (2, True)
+    assert (admission.count, admission.enter(ONE)) == (3, False)
+    admission.leave(ONE)
+    assert (admission.count, admission.enter(ONE)) == (2, True)
 
 
 async def test_line_is_served_in_order() -> None:
@@ -76,10 +73,10 @@ async def test_line_is_served_in_order() -> None:
     line = Line(admission)
     await line.join("first")
     await line.join("second")
-    admission.leave()
+    admission.leave(ONE)
     await turns()
     assert (line.admitted, admission.count, admission.queued) == (["first"], 1, 1)
-    admission.leave()
+    admission.leave(ONE)
     await turns()
     assert (line.admitted, admission.count, admission.queued) == (["first", "second"], 1, 0)
 
@@ -89,8 +86,8 @@ async def test_nobody_overtakes() -> None:
     admission = full()
     line = Line(admission)
     await line.join("first")
-    admission.leave()
-    assert not admission.enter()
+    admission.leave(ONE)
+    assert not admission.enter(ONE)
 
 
 @pytest.mark.parametrize("max_queued", [0, 2])
@@ -100,7 +97,7 @@ async def test_a_full_line_refuses(max_queued: int) -> None:
     line = Line(admission)
     waiting = [await line.join(str(number)) for number in range(max_queued)]
     with pytest.raises(BridgeOverloaded) as refused:
-        admission.enter()
+        admission.enter(ONE)
     assert (refused.value.retry_after_s, refused.value.cause) == (RETRY_AFTER_S, "")
     for task in waiting:
         task.cancel()
@@ -116,7 +113,7 @@ async def test_cancel_in_line_frees_the_place() -> None:
     await turns()
     assert (cancelled.cancelled(), admission.queued, admission.count) == (True, 1, 1)
     await line.join("another")
-    admission.leave()
+    admission.leave(ONE)
     await turns()
     assert line.admitted == ["behind"]
 
@@ -128,7 +125,7 @@ async def test_a_turn_and_a_cancel_at_once(*, turn_first: bool) -> None:
     line = Line(admission)
     cancelled = await line.join("cancelled")
     await line.join("behind")
-    actions = (admission.leave, cancelled.cancel)
+    actions = (lambda: admission.leave(ONE), cancelled.cancel)
     for action in actions if turn_first else reversed(actions):
         action()
     await turns()
@@ -151,7 +148,7 @@ async def test_a_turn_and_a_deadline_at_once() -> None:
     line = Line(admission)
     late = await line.join("late", over())
     await line.join("behind")
-    admission.leave()
+    admission.leave(ONE)
     await turns()
     assert isinstance(late.exception(), BridgeOverloaded)
     assert (line.admitted, admission.count) == (["behind"], 1)
@@ -164,13 +161,13 @@ async def test_refusing() -> None:
     await line.join("in line")
     admission.refuse()
     with pytest.raises(BridgeDraining):
-        admission.enter()
-    admission.leave()
+        admission.enter(ONE)
+    admission.leave(ONE)
     await turns()
     assert (line.admitted, admission.count) == (["in line"], 1)
-    admission.leave()
+    admission.leave(ONE)
     with pytest.raises(BridgeDraining):
-        admission.enter()
+        admission.enter(ONE)
 
 
 async def test_holding() -> None:
@@ -180,8 +177,8 @@ async def test_holding() -> None:
     admission.hold()
     held = []
     for _ in range(3):
-        assert not admission.enter()
-        held.append(asyncio.create_task(admission.wait(AMPLE)))
+        assert not admission.enter(ONE)
+        held.append(asyncio.create_task(admission.wait(ONE, AMPLE)))
     await turns()
     held[0].cancel()
     await turns()
@@ -196,130 +193,13 @@ async def test_idle() -> None:
     """Idle is who has nobody admitted and nobody in line: not between a call that leaves and the one that follows."""
     admission = Admission(max_in_flight=1)
     assert await is_idle(admission)
-    assert admission.enter()
+    assert admission.enter(ONE)
     await Line(admission).join("in line")
     waiting = asyncio.create_task(admission.idle())
     await turns()
-    admission.leave()
+    admission.leave(ONE)
     await turns()
     assert not waiting.done()
-    admission.leave()
+    admission.leave(ONE)
     await asyncio.wait_for(waiting, PATIENCE_S)
     assert await is_idle(admission)
-
-
-# --- everything in any order ------------------------------------------------------------------------------------
-
-
-class AnyOrder(RuleBasedStateMachine):
-    """Calls come, leave, are cancelled and run out of time, with and without a turn of the loop in between."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.line: dict[int, asyncio.Task[None]] = {}
-        """Those that wait, or that have not run since they came or got their turn, by their number."""
-        self.holders = 0
-        """Those that were admitted and know it."""
-        self.latest = 0
-        self.latest_admitted = 0
-        self.refuses = False
-
-    @initialize(max_in_flight=st.integers(1, 3), max_queued=st.integers(0, 4))
-    def begin(self, max_in_flight: int, max_queued: int) -> None:
-        """Choose the bounds."""
-        self.max_in_flight, self.max_queued = max_in_flight, max_queued
-        self.admission = Admission(max_in_flight, max_queued)
-
-    @rule(is_late=st.booleans())
-    def come(self, *, is_late: bool) -> None:
-        """Let a call come."""
-        self.latest += 1
-        self.line[self.latest] = self.loop.create_task(self.call(over() if is_late else AMPLE))
-        self.let_run(1)
-
-    async def call(self, deadline: Deadline) -> None:
-        """Come in as a call does, which may be at once, later or never."""
-        count, queued = self.admission.count, self.admission.queued
-        try:
-            is_admitted = self.admission.enter()
-        except BridgeOverloaded:
-            assert (count, queued) == (self.max_in_flight, self.max_queued)
-            raise
-        assert not self.refuses
-        assert is_admitted == (count < self.max_in_flight)
-        if not is_admitted:
-            assert queued < self.max_queued
-            await self.admission.wait(deadline)
-
-    @precondition(lambda self: self.holders)
-    @rule()
-    def leave(self) -> None:
-        """End a call that was admitted."""
-        self.holders -= 1
-        self.admission.leave()
-
-    @precondition(lambda self: self.line)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
-        """Let a caller leave whose call waits, or has just got its turn."""
-        self.line[data.draw(st.sampled_from(sorted(self.line)))].cancel()
-
-    @rule(turns=st.integers(1, 5))
-    def let_run(self, turns: int) -> None:
-        """Let the loop turn."""
-        for _ in range(turns):
-            self.loop.run_until_complete(asyncio.sleep(0))
-        for number, task in list(self.line.items()):
-            if task.done():
-                del self.line[number]
-                self.note_end(number, task)
-
-    def note_end(self, number: int, task: asyncio.Task[None]) -> None:
-        """See whether a call came in."""
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            assert number > self.latest_admitted, "it was overtaken"
-            self.latest_admitted = number
-            self.holders += 1
-        else:
-            assert isinstance(error, BridgeOverloaded | BridgeDraining)
-
-    @precondition(lambda self: not self.refuses)
-    @rule(really=st.sampled_from((False, False, False, True)))
-    def refuse(self, *, really: bool) -> None:
-        """Refuse whoever comes from now on."""
-        if really:
-            self.admission.refuse()
-            self.refuses = True
-
-    @rule()
-    def settle(self) -> None:
-        """Let all go on that can: each is counted where it is, and idle is told rightly."""
-        self.let_run(6)
-        assert (self.admission.count, self.admission.queued) == (self.holders, len(self.line))
-        assert self.loop.run_until_complete(is_idle(self.admission)) == (not self.holders and not self.line)
-
-    @invariant()
-    def is_bounded(self) -> None:
-        """See that the bounds hold at every moment, and that nobody waits while there is room."""
-        assert self.holders <= self.admission.count <= self.max_in_flight
-        assert self.admission.queued <= self.max_queued
-        assert not self.admission.queued or self.admission.count == self.max_in_flight
-
-    def teardown(self) -> None:
-        """Let everybody leave: all who waited are served, and nothing is left."""
-        if hasattr(self, "admission"):
-            self.let_run(6)
-            while self.holders:
-                self.leave()
-                self.let_run(6)
-            assert (self.admission.count, self.admission.queued, self.line) == (0, 0, {})
-            self.settle()
-        self.loop.close()
-
-
-AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
-TestAnyOrder = AnyOrder.TestCase

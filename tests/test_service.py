@@ -47,6 +47,7 @@ class BrokenKeyring(Keyring):
 
 
 KEYRING = Keyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
+BROKEN_KEYRING = BrokenKeyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
 
 
 @asynccontextmanager
@@ -66,7 +67,7 @@ async def service_of(
     ("transport", "keyring", "expected"),
     [
         pytest.param(Broken(), KEYRING, BridgeFault, id="after the first byte, for all we know"),
-        pytest.param(Broken(), BrokenKeyring([]), BridgeFaultBeforeSend, id="before the first byte"),
+        pytest.param(Broken(), BROKEN_KEYRING, BridgeFaultBeforeSend, id="before the first byte"),
     ],
 )
 async def test_unexpected_exception(
@@ -122,17 +123,17 @@ async def test_report_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_draining_service_refuses() -> None:
-    """Once it refuses, a call is BRIDGE_DRAINING before anything of it is read; those under way are waited for."""
+    """Once it refuses, a call that could be served is BRIDGE_DRAINING; those under way are waited for."""
     events: list[Event] = []
     async with service_of(Broken(), events) as service:
         service.admission.refuse()
         with pytest.raises(BridgeDraining):
-            await service.handle(ROUTE, b"\xff", None)
+            await service.handle(ROUTE, REQUEST, None)
         await asyncio.wait_for(service.admission.idle(), timeout=20)
     started, ended = events
     assert started == ROUTE.started
     assert isinstance(ended, CallEnded)
-    assert (ended.reason, ended.provider_id) == ("BRIDGE_DRAINING", 0)
+    assert (ended.reason, ended.provider_id) == ("BRIDGE_DRAINING", 1)
 
 
 class Left:

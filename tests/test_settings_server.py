@@ -46,6 +46,18 @@ WRONG_SETTINGS = {
     "workers-auto": ('workers = "auto"', "server.workers: wants a whole number from 1 to 64"),
     "in-flight-0": ("max_in_flight = 0", "server.max_in_flight: wants a whole number from 1 to 100000"),
     "in-flight-too-many": ("max_in_flight = 100001", "server.max_in_flight: wants a whole number from 1 to 100000"),
+    "share-0": (
+        "max_in_flight_per_provider = 0",
+        "server.max_in_flight_per_provider: wants a whole number from 1 to server.max_in_flight",
+    ),
+    "share-above-all": (
+        "max_in_flight = 10\nmax_in_flight_per_provider = 11",
+        "server.max_in_flight_per_provider: wants a whole number from 1 to server.max_in_flight",
+    ),
+    "share-of-bad-all": (
+        "max_in_flight = 0\nmax_in_flight_per_provider = 11",
+        "server.max_in_flight: wants a whole number from 1 to 100000",
+    ),
     "queued-negative": ("max_queued = -1", "server.max_queued: wants a whole number from 0 to 100000"),
     "queued-too-many": ("max_queued = 100001", "server.max_queued: wants a whole number from 0 to 100000"),
     "queued-half": ("max_queued = 0.5", "server.max_queued: wants a whole number from 0 to 100000"),

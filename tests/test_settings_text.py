@@ -27,6 +27,7 @@ def test_describe(tmp_path: Path) -> None:
         'server.health_listen = ""',
         "server.connection_age_s = 300.0",
         "server.max_in_flight = 1000",
+        "server.max_in_flight_per_provider = 500",
         "server.max_queued = 100",
         "server.reflection = true",
         "server.drain_s = 5.0",

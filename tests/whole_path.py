@@ -43,12 +43,14 @@ NO_SETTINGS: Mapping[str, str] = {}
 def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, str]:
     """Return the environment of a bridge for this wallet: providers 1 and 12345, a free port, and these settings.
 
+    Either provider may have all places, unless the settings say otherwise: most tests call for a single one.
     A setting's name is its path with "__": {"WALLET__CA_FILE": "ca.pem"}.
     """
     defaults = {
         "SERVER__LISTEN": "127.0.0.1:0",
         "SERVER__DRAIN_S": "0",
         "SERVER__ENGINE": engines.current(),
+        "SERVER__MAX_IN_FLIGHT_PER_PROVIDER": settings.get("SERVER__MAX_IN_FLIGHT", "1000"),
         "TELEMETRY__METRICS_LISTEN": "",
         "WALLET__URL": wallet_url,
         "WALLET__ALLOW_PLAINTEXT": "true",

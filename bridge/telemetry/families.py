@@ -93,6 +93,9 @@ ADMISSION_QUEUE = _histogram(
     "How long calls waited for admission, of those that had to.",
     buckets=(0.001, *HTTP_BUCKETS_S),
 )
+OVERLOADED = _counter(
+    "wallet_bridge_overloaded", "Calls refused with BRIDGE_OVERLOADED, by provider and limit.", "provider_id", "limit"
+)
 
 # --- attempts ---------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, values
 
 from bridge import __version__
-from bridge.errors import REASONS, WalletUnreachable, leaves
+from bridge.errors import REASONS, BridgeOverloaded, WalletUnreachable, leaves
 from bridge.outcome import GrpcCode, Outcome
 from bridge.telemetry import families
 from bridge.telemetry.events import (
@@ -45,6 +45,9 @@ ANSWERED = "ANSWERED"
 
 CAUSES = ("refused", "timeout", "dns", "tls", "http2_required", "network", "closed")
 """Of WALLET_UNREACHABLE (errors.py)."""
+
+LIMITS = ("bridge", "provider", "queue")
+"""Of BRIDGE_OVERLOADED: its causes (admission.py), with a word where there is none."""
 
 HTTP_ERRORS = range(400, 600)
 """To a client, all of these are errors (OpenTelemetry, semantic conventions for HTTP spans, "Status")."""
@@ -151,6 +154,11 @@ class _Calls:
             known=[(name,) for name in methods],
         )
         self._queue = families.ADMISSION_QUEUE.register(registry)
+        # Only providers that are configured get as far as admission.
+        provider, limit = Vocabulary(), Vocabulary(LIMITS, more=0)
+        self._overloaded = Series(
+            families.OVERLOADED, registry, lambda id_, cause: (provider(str(id_)), limit(cause or LIMITS[0]))
+        )
 
     def started(self, event: CallStarted) -> None:
         self._started[event.service, event.method].inc()
@@ -163,6 +171,8 @@ class _Calls:
         self._ends[service, method, event.outcome, event.reason or event.grpc_code].inc()
         if event.wallet_code is not None:
             self._codes[event.wallet_code,].inc()
+        if event.reason == BridgeOverloaded.reason:
+            self._overloaded[event.provider_id, event.cause].inc()
         if event.queue_s:
             self._queue.observe(event.queue_s)
         if event.is_detached:

@@ -3,6 +3,8 @@
 import gzip
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -116,6 +118,14 @@ async def test_failure_is_told_in_every_place(behaviour: Behaviour, failure: Fai
     async with FaultServer(behaviour) as wallet, bridge_to(wallet.url) as caller:
         failure.check(await caller.terminate())
         assert len(wallet.requests) == 1
+
+
+async def test_throttled_until_a_date_of_an_answer_without_date() -> None:
+    """Retry-After as a date counts from the receipt of the answer where that has no Date, by this machine's clock."""
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)
+    async with FaultServer(page(429, ("retry-after", until))) as wallet, bridge_to(wallet.url) as caller:
+        end = await caller.terminate()
+    assert 5 < end.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() <= 50
 
 
 def success(**changes: str) -> bytes:

@@ -114,6 +114,7 @@ LIBRARIES: dict[str, set[str]] = {
     "hyperframe": {"http2"},
     "httpcore": {"http2"},
     "httpx": {"http2", "wallet"},
+    "cryptography": {"identity"},
     "grpc": {
         *("call", "call_output", "demo", "engine", "native", "server", "server_health", "server_ports", "server_tls"),
     },

@@ -85,6 +85,16 @@ LET_IN = {
 KEPT_OUT = {
     "another DNS name": ("a.example", (DNS,)),
     "no names": ("common.example", ()),
+    "DNS name with a NUL": ("slots.games.example", (x509.DNSName("slots.games.example\0.evil.example"),)),
+    "DNS name that ends in a NUL": ("slots.games.example", (x509.DNSName("slots.games.example\0"),)),
+    "wildcard": ("slots.games.example", (x509.DNSName("*.games.example"),)),
+    **{
+        f"SPIFFE ID that ends in {segment!r}": (
+            "spiffe://cluster.local/ns/games/sa/*",
+            (x509.UniformResourceIdentifier(f"spiffe://cluster.local/ns/games/sa/{segment}"),),
+        )
+        for segment in ("..", ".", "*", "%2f", "slots%2fcanary", "slots?canary", "slots#canary", "slots\0canary", "")
+    },
     "another SPIFFE ID": ("spiffe://cluster.local/ns/games/sa/*", (ANOTHER_SPIFFE,)),
     "SPIFFE ID among two URIs": ("spiffe://cluster.local/ns/games/sa/slots", (SPIFFE, URI)),
     "DNS name that looks like a SPIFFE ID": (

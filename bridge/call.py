@@ -24,7 +24,8 @@ from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge.call_output import answer_text, dry_run_text, failure_of, failure_text, fitted, unreadable_text
+from bridge.call_id import CALLER_ID_WANTED, REQUEST_ID_METADATA, TRAILER, is_caller_id
+from bridge.call_output import answer_text, call_id_in, dry_run_text, failure_of, failure_text, fitted, unreadable_text
 from bridge.codec import INTEGER_RANGES, Codec, codec_of
 from bridge.config import load
 from bridge.errors import InvalidRequest, ProviderNotConfigured
@@ -88,10 +89,14 @@ def _call(arguments: argparse.Namespace, request: Message, open_channel: OpenCha
     response_type = GetMessageClass(operation.response)
     with open_channel(arguments.address) as channel:
         # Bytes both ways: grpc would log a traceback for an answer that it cannot parse.
-        send: Callable[..., bytes] = channel.unary_unary(f"/{operation.service}/{operation.method}")
+        method: Any = channel.unary_unary(f"/{operation.service}/{operation.method}")
+        metadata = () if arguments.call_id is None else ((REQUEST_ID_METADATA, arguments.call_id),)
         try:
-            serialized = send(request.SerializeToString(), timeout=arguments.deadline_s)
-            return 0, answer_text(response_type.FromString(serialized), as_json=arguments.json)
+            serialized, ended = method.with_call(
+                request.SerializeToString(), timeout=arguments.deadline_s, metadata=metadata
+            )
+            response = response_type.FromString(serialized)
+            return 0, answer_text(response, call_id_in(ended.trailing_metadata() or ()), as_json=arguments.json)
         except grpc.RpcError as error:
             return 1, failure_text(failure_of(error), arguments.address, as_json=arguments.json)
         except DecodeError:
@@ -209,6 +214,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _call_id(text: str) -> str:
+    if not is_caller_id(text):
+        raise argparse.ArgumentTypeError(f"wants {CALLER_ID_WANTED}")
+    return text
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -231,6 +242,12 @@ OWN_FLAGS: dict[str, dict[str, Any]] = {
         "default": DEADLINE_S,
         "metavar": "SECONDS",
         "help": "how long to wait for the bridge; default: %(default)g",
+    },
+    "--call-id": {
+        "type": _call_id,
+        "metavar": "ID",
+        "help": f"your name for the call, sent as {REQUEST_ID_METADATA} and logged by the bridge: {CALLER_ID_WANTED}; "
+        f"without it the bridge makes a UUID. It is printed as {TRAILER}",
     },
     "--json": {"action": "store_true", "help": "print one JSON object"},
     "--dry-run": {"action": "store_true", "help": "send nothing; print what the bridge would send to the wallet"},

@@ -19,17 +19,19 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
 
+from bridge.call_id import TRAILER as CALL_ID_TRAILER
 from bridge.codec import DECIMAL, is_unsigned_decimal
 from bridge.settings_text import MASK
 from bridge.signing import Headers
 
 DETAILS_TRAILER = "grpc-status-details-bin"
-SHOWN_TRAILERS = ("wallet-request-id", "grpc-retry-pushback-ms", "wallet-safe-to-repeat")
+SHOWN_TRAILERS = (CALL_ID_TRAILER, "wallet-request-id", "grpc-retry-pushback-ms", "wallet-safe-to-repeat")
 TYPE_DOMAIN = "type.googleapis.com/"
 
 # The keys that protobuf's own JSON form of Any puts beside a message's fields begin with @ too: no field's name can.
 TYPE = "@type"
 PROBLEM = "@problem"
+CALL_ID = "@call_id"
 
 Plain = dict[str, Any]
 """A message as JSON can hold it."""
@@ -43,6 +45,11 @@ class Failure:
     message: str
     details: tuple[Plain, ...]
     trailers: Mapping[str, str]
+
+
+def call_id_in(trailers: Iterable[tuple[str, str | bytes]]) -> str:
+    """Return the call's id as a bridge tells it in trailers; "" where something else has answered."""
+    return str(dict(trailers).get(CALL_ID_TRAILER, ""))
 
 
 def failure_of(error: grpc.RpcError) -> Failure:
@@ -74,10 +81,12 @@ def unreadable_text(address: str, type_name: str, *, as_json: bool) -> str:
     return _json({PROBLEM: problem}) if as_json else problem
 
 
-def answer_text(response: Message, *, as_json: bool) -> str:
-    """Return a response as one `field: value` a line, or as one JSON object."""
+def answer_text(response: Message, call_id: str = "", *, as_json: bool) -> str:
+    """Return a response as one `field: value` a line, or as one JSON object, and the call's id where there is one."""
     plain = _plain(response)
-    return _json(plain) if as_json else _text(_flat("", plain))
+    if as_json:
+        return _json(plain | ({CALL_ID: call_id} if call_id else {}))
+    return _text([*_flat("", plain), *([f"{CALL_ID_TRAILER}: {call_id}"] if call_id else [])])
 
 
 def dry_run_text(url: str, headers: Headers, body: bytes) -> str:

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from bridge.admission import Admission
 from bridge.background import in_background, sample
+from bridge.call_id import call_id_of
 from bridge.config import Settings, Wallet
 from bridge.engine import ENGINES
 from bridge.errors import BridgeError, BridgeFault
@@ -35,7 +36,7 @@ from bridge.server_ports import Options, listening, server_options
 from bridge.server_tls import ServerTls
 from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Keyring
-from bridge.status import wire_status
+from bridge.status import ok_trailers, wire_status
 from bridge.telemetry.events import Draining, Emit, Serving, Stopped, ignore
 from bridge.telemetry.spans import Tracer
 from bridge.verdict import CodeRule
@@ -225,12 +226,14 @@ def _add_service(server: grpc.aio.Server, service: BridgeService, name: str, com
 def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes, Context], Awaitable[Message]]:
     # The request arrives as bytes: one that cannot be parsed is then a failure like any other, with details.
     async def behaviour(serialized: bytes, context: Context) -> Message:
+        call_id = call_id_of(context.invocation_metadata() or ())
+        context.set_trailing_metadata(ok_trailers(call_id))
         try:
-            return await service.handle(route, serialized, context.time_remaining(), context)
+            return await service.handle(route, serialized, context.time_remaining(), context, call_id=call_id)
         except BridgeError as error:
-            wire = wire_status(error)
+            wire = wire_status(error, call_id)
         except Exception:  # noqa: BLE001 - grpc.aio would send its text to the caller
-            wire = wire_status(BridgeFault())
+            wire = wire_status(BridgeFault(), call_id)
         try:
             await context.abort(STATUS_CODES[wire.code], wire.message, wire.trailers)
         except grpc.aio.InternalError:

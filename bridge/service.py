@@ -80,10 +80,14 @@ NOTHING_SENT = Watch()
 class Call:
     """What is known of one call while it lasts, for the report at its end."""
 
-    __slots__ = ("fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started", "watch")
+    __slots__ = (
+        *("call_id", "fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started"),
+        "watch",
+    )
 
-    def __init__(self, operation: Operation) -> None:
+    def __init__(self, operation: Operation, call_id: str) -> None:
         self.operation = operation
+        self.call_id = call_id
         self.provider_id = 0
         self.secret = ""
         self.queue_s = 0.0
@@ -97,9 +101,13 @@ class Call:
 
     def ended(self, grpc_code: GrpcCode, facts: Mapping[str, Any]) -> CallEnded:
         """Return the report of the call: what is known of it by now, and these facts about its end."""
+        trace_id, span_id = ("", "") if self.span is None else self.span.ids()
         return CallEnded(
             service=self.operation.service,
             method=self.operation.method,
+            call_id=self.call_id,
+            trace_id=trace_id,
+            span_id=span_id,
             provider_id=self.provider_id,
             grpc_code=grpc_code.name,
             duration_s=since_s(self.started),
@@ -132,15 +140,16 @@ class BridgeService:
         self._allow_list = allow_list
 
     async def handle(
-        self, route: Route, serialized: bytes, caller_s: float | None, peer: Peer | None = None
+        self, route: Route, serialized: bytes, caller_s: float | None, peer: Peer | None = None, *, call_id: str = ""
     ) -> Message:
         """Carry out one call and report its end; raise a BridgeError, and nothing else, when it fails.
 
-        `caller_s` is how many seconds the caller will wait, None when it did not say. A cancel frees a call that was
+        `caller_s` is how many seconds the caller will wait, None when it did not say; `call_id` names the call in the
+        report (call_id.py). A cancel frees a call that was
         not sent. One that was sent is finished and reported before the cancel takes effect: the wallet is at work on
         it anyway, and somebody must learn what became of it.
         """
-        call = Call(route.operation)
+        call = Call(route.operation, call_id)
         self._begun(route)
         places = ""
         try:

@@ -1,12 +1,13 @@
 """A BridgeError -> what goes over the wire: google.rpc.Status with details, and trailers, within a size budget.
 
     google.rpc.Status         code, message; in the trailer grpc-status-details-bin
-      wallet.v1.WalletError     outcome, reason, code, message, request_id, http_status, attempts
+      wallet.v1.WalletError     outcome, reason, code, message, request_id, http_status, attempts, call_id
       google.rpc.ErrorInfo      reason, domain, the same facts as metadata, cause
-      google.rpc.RequestInfo    where the wallet gave a request_id
+      google.rpc.RequestInfo    the wallet's request_id, or the call_id where the wallet gave none
       google.rpc.RetryInfo      where there is a delay to keep
       google.rpc.BadRequest     where fields are at fault
-    wallet-request-id         the same request_id, for logs that see trailers only
+    wallet-request-id         the wallet's request_id, for logs that see trailers only
+    wallet-call-id            the call_id, with every end, OK included (call_id.py)
     grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: nobody may repeat it blindly (gRFC A6)
     wallet-safe-to-repeat     whenever the code is UNAVAILABLE: the bridge's own word that nothing was done. Libraries
                               and proxies say UNAVAILABLE too, of calls that broke in the middle, but never this
@@ -23,6 +24,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from bridge.call_id import TRAILER as CALL_ID_TRAILER
 from bridge.errors import BridgeError
 from bridge.outcome import GrpcCode, Outcome
 from wallet.v1.wallet_error_pb2 import Outcome as ProtoOutcome
@@ -52,10 +54,16 @@ class WireStatus(NamedTuple):
     trailers: Trailers
 
 
-def wire_status(error: BridgeError) -> WireStatus:
-    """Return the code, message and trailers that this error means."""
-    status = rich_status(error)
+def ok_trailers(call_id: str) -> Trailers:
+    """Return the trailers of a call that ends with OK."""
+    return ((CALL_ID_TRAILER, call_id),)
+
+
+def wire_status(error: BridgeError, call_id: str) -> WireStatus:
+    """Return the code, message and trailers that this error of the call with this id means."""
+    status = rich_status(error, call_id)
     trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    trailers.extend(ok_trailers(call_id))
     if request_id := _ascii(error.wallet.request_id, TEXT_CHARACTERS_MAX):
         trailers.append(("wallet-request-id", request_id))
     if error.outcome is Outcome.UNKNOWN:
@@ -65,18 +73,18 @@ def wire_status(error: BridgeError) -> WireStatus:
     return WireStatus(int(error.grpc_code), status.message, tuple(trailers))
 
 
-def rich_status(error: BridgeError) -> Status:
+def rich_status(error: BridgeError, call_id: str) -> Status:
     """Return the status with all its details, shortened until it keeps within DETAILS_BYTES_MAX."""
     # 256 characters are up to 1 KiB, and a request_id stands in three places: wide characters need a second look.
     for divisor in (1, 2, 4, 8):
-        status = _status(error, TEXT_CHARACTERS_MAX // divisor, VIOLATIONS_MAX // divisor)
+        status = _status(error, call_id, TEXT_CHARACTERS_MAX // divisor, VIOLATIONS_MAX // divisor)
         if status.ByteSize() < DETAILS_BYTES_MAX:
             break
     return status
 
 
-def _status(error: BridgeError, characters_max: int, violations_max: int) -> Status:
-    facts = _facts(error, characters_max)
+def _status(error: BridgeError, call_id: str, characters_max: int, violations_max: int) -> Status:
+    facts = _facts(error, call_id, characters_max)
     status = Status(code=int(error.grpc_code), message=_message(error))
     for detail in (build(error, facts, violations_max) for build in DETAILS):
         if detail is not None:
@@ -103,7 +111,7 @@ def _message(error: BridgeError) -> str:
 # --- details ----------------------------------------------------------------------------------------------------
 
 
-def _facts(error: BridgeError, characters_max: int) -> Facts:
+def _facts(error: BridgeError, call_id: str, characters_max: int) -> Facts:
     return Facts(
         outcome=ProtoOutcome.ValueType(error.outcome),
         reason=error.reason,
@@ -112,6 +120,7 @@ def _facts(error: BridgeError, characters_max: int) -> Facts:
         request_id=clean(error.wallet.request_id, characters_max),
         http_status=error.wallet.http_status,
         attempts=error.attempts,
+        call_id=call_id,
     )
 
 
@@ -120,7 +129,7 @@ def _wallet_error(_error: BridgeError, facts: Facts, _violations_max: int) -> Me
 
 
 def _error_info(error: BridgeError, facts: Facts, _violations_max: int) -> Message:
-    metadata = {"outcome": error.outcome.name, "attempts": str(facts.attempts)}
+    metadata = {"outcome": error.outcome.name, "attempts": str(facts.attempts), "call_id": facts.call_id}
     if error.wallet.code is not None:
         metadata["code"] = str(facts.code)
     if facts.http_status:
@@ -130,8 +139,8 @@ def _error_info(error: BridgeError, facts: Facts, _violations_max: int) -> Messa
     return ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
 
 
-def _request_info(_error: BridgeError, facts: Facts, _violations_max: int) -> Message | None:
-    return RequestInfo(request_id=facts.request_id) if facts.request_id else None
+def _request_info(_error: BridgeError, facts: Facts, _violations_max: int) -> Message:
+    return RequestInfo(request_id=facts.request_id or facts.call_id)
 
 
 def _retry_info(error: BridgeError, _facts: Facts, _violations_max: int) -> Message | None:

@@ -15,6 +15,7 @@ from bridge.status import wire_status
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
 METHOD = WALLET_SERVICE.methods_by_name["Terminate"]
+CALL_ID = "call-7"
 EXAMPLE = tuple(f"--{name.replace('_', '-')}={value}" for name, value in TERMINATE_REQUEST.items())
 
 Trailers = Iterable[tuple[str, str | bytes]]
@@ -36,7 +37,7 @@ class Terminated:
         response: TerminateResponse | bytes = b"",
         code: grpc.StatusCode = grpc.StatusCode.OK,
         message: str = "",
-        trailers: Trailers = (),
+        trailers: Trailers = (("wallet-call-id", CALL_ID),),
     ) -> None:
         channel = grpc_testing.channel((WALLET_SERVICE,), grpc_testing.strict_real_time())
         serialized = response if isinstance(response, bytes) else response.SerializeToString()
@@ -58,6 +59,6 @@ class Terminated:
 
 def failed(error: BridgeError, *arguments: str) -> Terminated:
     """Call a bridge that fails with this error."""
-    wire = wire_status(error)
+    wire = wire_status(error, CALL_ID)
     codes = {code.value[0]: code for code in grpc.StatusCode}
     return Terminated(*arguments, code=codes[wire.code], message=wire.message, trailers=wire.trailers)

@@ -17,6 +17,9 @@ from proto_text import HEADER, compile_proto, message_class
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 from whole_path import TOKEN, bridge_to, terminate_request
 
+RUNTIMES = "grpc.metadata_added_by_runtime"
+"""What the fake channel adds to every call's metadata."""
+
 # --- the fake channel -------------------------------------------------------------------------------------------
 
 
@@ -25,7 +28,7 @@ def test_flags_become_the_request() -> None:
     call = Terminated(*EXAMPLE, "--address", "[::1]:7")
     assert TerminateRequest.FromString(call.request) == terminate_request()
     assert call.addresses == ["[::1]:7"]
-    assert [name for name, _ in call.metadata] == ["grpc.metadata_added_by_runtime"]
+    assert [name for name, _ in call.metadata] == [RUNTIMES]
 
 
 def test_absent_flags_are_unset_fields() -> None:
@@ -52,6 +55,7 @@ def test_answer_is_printed_by_field() -> None:
         "player_id: 18446744073709551615\n"
         "game_id: example\n"
         "balance: 123456789012345678.901234567891\n"
+        "wallet-call-id: call-7\n"
     )
 
 
@@ -64,13 +68,26 @@ def test_answer_as_json() -> None:
         "player_id": 2**64 - 1,
         "game_id": "example",
         "balance": Decimal("123456789012345678.901234567891"),
+        "@call_id": "call-7",
     }
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["text", "json"])
+def test_an_answer_without_an_id(arguments: tuple[str, ...]) -> None:
+    """What answers without the trailer, an older bridge or a stand-in, is printed without an id."""
+    assert "call" not in Terminated(*arguments, response=ANSWER, trailers=()).text
+
+
+def test_the_id_is_sent() -> None:
+    """--call-id goes out as x-request-id, and nothing else does."""
+    sent = {name: value for name, value in Terminated("--call-id", "round-7").metadata if name != RUNTIMES}
+    assert sent == {"x-request-id": "round-7"}
 
 
 def test_balance_that_is_no_number_stays_text() -> None:
     """A balance that is no JSON number, from something that is no bridge of ours, does not break the JSON."""
     call = Terminated("--json", response=TerminateResponse(balance=ProtoDecimal(value='1}"')))
-    assert json.loads(call.text) == {"balance": '1}"'}
+    assert json.loads(call.text)["balance"] == '1}"'
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["text", "json"])
@@ -135,11 +152,13 @@ def called(*arguments: str) -> tuple[int, str]:
 async def test_real_answer() -> None:
     """The wallet page's example goes through a real bridge to a wallet and comes back."""
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:
-        exit_code, text = await asyncio.to_thread(called, *EXAMPLE, "--address", caller.bridge.address)
+        arguments = (*EXAMPLE, "--call-id", "round-7", "--address", caller.bridge.address)
+        exit_code, text = await asyncio.to_thread(called, *arguments)
     assert exit_code == 0
     assert text.startswith("code: 1\nrequest_id: ")
     assert text.endswith(
         f"\ntoken: {TOKEN}\nplayer_id: 1\ngame_id: example\nsite_id: 1\nprovider_id: 1\nbalance: 22085.75\n"
+        "wallet-call-id: round-7\n"
     )
 
 
@@ -155,12 +174,13 @@ async def test_no_proxy_comes_between(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_real_failure() -> None:
     """A failure's details and trailers arrive over a real channel too."""
-    arguments = (*EXAMPLE, "--token", "test-echo-player")
+    arguments = (*EXAMPLE, "--token", "test-echo-player", "--call-id", "round-7")
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:
         exit_code, text = await asyncio.to_thread(called, *arguments, "--address", caller.bridge.address)
     assert exit_code == 1
     assert text.startswith("code: DATA_LOSS\nmessage: WALLET_ECHO_MISMATCH: ")
     assert "\nwallet.v1.WalletError:\n  outcome: OUTCOME_UNKNOWN\n" in text
+    assert "\nwallet-call-id: round-7\n" in text
     assert text.endswith("\ngrpc-retry-pushback-ms: -1\n")
 
 

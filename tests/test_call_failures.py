@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge.errors import BridgeDraining, InvalidRequest, WalletThrottled, WalletUnknownError
 from bridge.outcome import Violation, WalletFacts
 from bridge.status import wire_status
-from fake_channel import Terminated, failed
+from fake_channel import CALL_ID, Terminated, failed
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
 DETAILS = "grpc-status-details-bin"
@@ -38,7 +38,7 @@ def test_failure_is_printed_with_all_details() -> None:
     assert call.exit_code == 1
     assert call.text == (
         "code: RESOURCE_EXHAUSTED\n"
-        f"message: {wire_status(THROTTLED).message}\n"
+        f"message: {wire_status(THROTTLED, CALL_ID).message}\n"
         "wallet.v1.WalletError:\n"
         "  outcome: OUTCOME_REJECTED\n"
         "  reason: WALLET_THROTTLED\n"
@@ -46,10 +46,12 @@ def test_failure_is_printed_with_all_details() -> None:
         "  message: Too many requests.\n"
         "  request_id: 4d5a42b3\n"
         "  http_status: 429\n"
+        "  call_id: call-7\n"
         "google.rpc.ErrorInfo:\n"
         "  reason: WALLET_THROTTLED\n"
         "  domain: wallet-bridge\n"
         "  metadata.attempts: 0\n"
+        "  metadata.call_id: call-7\n"
         "  metadata.code: 9429\n"
         "  metadata.http_status: 429\n"
         "  metadata.message: Too many requests.\n"
@@ -60,6 +62,7 @@ def test_failure_is_printed_with_all_details() -> None:
         "google.rpc.RetryInfo:\n"
         "  retry_delay.seconds: 7\n"
         "  retry_delay.nanos: 500000000\n"
+        "wallet-call-id: call-7\n"
         "wallet-request-id: 4d5a42b3\n"
     )
 
@@ -73,6 +76,7 @@ def test_violations_are_printed_one_by_one() -> None:
         "  field_violations[0].description: is required\n"
         "  field_violations[1].field: player_id\n"
         "  field_violations[1].description: is required\n"
+        "wallet-call-id: call-7\n"
     )
 
 
@@ -89,7 +93,7 @@ def test_the_word_to_a_mesh_is_printed() -> None:
 def test_failure_as_json() -> None:
     """With --json a failure is one object, its details in protobuf's JSON form of Any, 64-bit numbers bare."""
     failure = json.loads(failed(THROTTLED, "--json").text)
-    assert (failure["code"], failure["message"]) == ("RESOURCE_EXHAUSTED", wire_status(THROTTLED).message)
+    assert (failure["code"], failure["message"]) == ("RESOURCE_EXHAUSTED", wire_status(THROTTLED, CALL_ID).message)
     assert failure["details"][0] == {
         "@type": "type.googleapis.com/wallet.v1.WalletError",
         "outcome": "OUTCOME_REJECTED",
@@ -98,9 +102,10 @@ def test_failure_as_json() -> None:
         "message": "Too many requests.",
         "request_id": "4d5a42b3",
         "http_status": 429,
+        "call_id": "call-7",
     }
     assert failure["details"][1]["metadata"]["outcome"] == "REJECTED"
-    assert failure["trailers"] == {"wallet-request-id": "4d5a42b3"}
+    assert failure["trailers"] == {"wallet-call-id": "call-7", "wallet-request-id": "4d5a42b3"}
 
 
 def test_detail_of_another_type_is_decoded() -> None:
@@ -135,7 +140,7 @@ def test_malformed_status() -> None:
 
 def test_status_without_details() -> None:
     """A status without details is shown as what it is: somebody else's."""
-    call = Terminated(code=grpc.StatusCode.UNIMPLEMENTED, message="unknown service")
+    call = Terminated(code=grpc.StatusCode.UNIMPLEMENTED, message="unknown service", trailers=())
     assert call.text == (
         "code: UNIMPLEMENTED\nmessage: unknown service\ndetails: none, so this status is not of the bridge's making\n"
     )
@@ -158,13 +163,15 @@ HOSTILE = "\x1b[31mred\r\nOK\x7f\x9b\u202eleft\U000e0001"
 def test_control_characters_are_escaped() -> None:
     """Escape sequences, line breaks and direction marks reach no terminal, by an answer or by a failure."""
     escaped = r"\u001b[31mred\u000d\u000aOK\u007f\u009b\u202eleft\udb40\udc01"
-    assert Terminated(response=TerminateResponse(message=HOSTILE)).text == f"message: {escaped}\n"
+    answered = Terminated(response=TerminateResponse(message=HOSTILE), trailers=(("wallet-call-id", HOSTILE),))
+    assert answered.text == f"message: {escaped}\nwallet-call-id: {escaped}\n"
     failure = failed_with_details(StringValue(value=HOSTILE))
     assert failure.text.endswith(f"\n  value: {escaped}\n")
 
 
 def test_control_characters_in_json() -> None:
     """JSON carries the same text as escapes."""
-    text = Terminated("--json", response=TerminateResponse(message=HOSTILE)).text
+    trailers = (("wallet-call-id", HOSTILE),)
+    text = Terminated("--json", response=TerminateResponse(message=HOSTILE), trailers=trailers).text
     assert text.removesuffix("\n").isprintable()
-    assert json.loads(text) == {"message": HOSTILE}
+    assert json.loads(text) == {"message": HOSTILE, "@call_id": HOSTILE}

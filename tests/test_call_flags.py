@@ -65,6 +65,11 @@ REFUSED = {
         "--token=@/no/such/file",
         "argument --token: the file cannot be read: No such file or directory",
     ),
+    "an id with a space": (
+        "--call-id=round 7",
+        "argument --call-id: wants 1 to 64 characters of A-Z a-z 0-9 . _ -",
+    ),
+    "no id": ("--call-id=", "argument --call-id: wants 1 to 64 characters of A-Z a-z 0-9 . _ -"),
     "no port": ("--address=localhost", "argument --address: wants host:port, like 127.0.0.1:50051"),
     "no seconds": ("--deadline-s=soon", "argument --deadline-s: wants seconds, more than 0, at most 3600"),
     "0 seconds": ("--deadline-s=0", "argument --deadline-s: wants seconds, more than 0, at most 3600"),

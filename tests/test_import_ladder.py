@@ -18,6 +18,7 @@ PACKAGES = ("doctor", "http2", "native", "sandbox")
 LADDER: dict[str, set[str]] = {
     "value": set(),
     "hmac_sha256": set(),
+    "call_id": set(),
     "outcome": {"value"},
     "json_text": set(),
     "operation": set(),
@@ -35,7 +36,7 @@ LADDER: dict[str, set[str]] = {
     "telemetry.fan_out": {"telemetry.events"},
     "retry": {"errors", "outcome"},
     "signing": {"", "errors", "hmac_sha256"},
-    "status": {"errors", "outcome"},
+    "status": {"call_id", "errors", "outcome"},
     "codec": {"json_text", "operation"},
     "validation": {"codec", "errors", "outcome"},
     "verdict": {"codec", "errors", "json_text", "operation", "outcome", "retry_after", "value"},
@@ -73,8 +74,9 @@ LADDER: dict[str, set[str]] = {
     "engine": {"native", "server_ports"},
     "server_tls": {"file_watch", "listen", "settings_again", "settings_server", "settings_values"},
     "server": {
-        *("admission", "background", "config", "engine", "errors", "file_watch", "fingerprint", "http2", "identity"),
-        *("listen", "operation", "outcome", "retry", "rotation", "server_health", "server_ports", "server_tls"),
+        *("admission", "background", "call_id", "config", "engine", "errors", "file_watch", "fingerprint", "http2"),
+        *("identity", "listen", "operation", "outcome", "retry", "rotation", "server_health", "server_ports"),
+        "server_tls",
         *("service", "signing", "status", "telemetry.events", "telemetry.spans", "verdict", "wallet", "wallet_tls"),
     },
     "shared_port": {"listen", "settings_values"},
@@ -86,10 +88,10 @@ LADDER: dict[str, set[str]] = {
         *("telemetry.metrics", "telemetry.metrics_server", "telemetry.spans", "telemetry.tracing"),
         *("worker", "worker_process", "workers"),
     },
-    "call_output": {"codec", "settings_text", "signing"},
+    "call_output": {"call_id", "codec", "settings_text", "signing"},
     "call": {
-        *("call_output", "codec", "config", "errors", "json_text", "operation", "settings_values", "signing"),
-        "validation",
+        *("call_id", "call_output", "codec", "config", "errors", "json_text", "operation", "settings_values"),
+        *("signing", "validation"),
     },
     "demo": {"config", "sandbox", "server"},
     "doctor": {

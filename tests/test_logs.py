@@ -44,6 +44,9 @@ OK = CallEnded(
     http_status=200,
     wallet_code=1,
     request_id="r-1",
+    call_id="call-7",
+    trace_id="0af7651916cd43dd8448eb211c80319c",
+    span_id="b7ad6b7169203331",
 )
 
 
@@ -104,6 +107,9 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
             "http_status": 200,
             "wallet_code": 1,
             "request_id": "r-1",
+            "call_id": "call-7",
+            "trace_id": "0af7651916cd43dd8448eb211c80319c",
+            "span_id": "b7ad6b7169203331",
         },
     ),
     "drift": (

@@ -210,12 +210,13 @@ async def test_spans_tell_the_end(behaviour: Behaviour, of_call: dict[str, Any],
     async with FaultServer(behaviour) as wallet:
         url, port, traces = wallet.url, wallet.port, Traces(wallet.url)
         async with bridge_to(url, tracer=traces.tracer) as caller:
-            await caller.terminate()
+            end = await caller.terminate()
     call, attempt = traces.spans
     assert call.name == CALL_NAME
     assert attributes_of(call) == {
         "rpc.system.name": "grpc",
         "rpc.method": "wallet.v1.WalletService/Terminate",
+        "wallet_bridge.call_id": end.call_id,
         **of_call,
     }
     assert attempt.name == "POST /api/wallet/terminate"
@@ -228,6 +229,27 @@ async def test_spans_tell_the_end(behaviour: Behaviour, of_call: dict[str, Any],
         "url.template": "/api/wallet/terminate",
         **of_attempt,
     }
+
+
+async def test_the_report_names_the_span() -> None:
+    """The call's report, and so its log line, has the ids under which a trace viewer shows the call's span."""
+    events: list[Event] = []
+    async with FaultServer(terminated) as wallet:
+        traces = Traces(wallet.url)
+        async with bridge_to(wallet.url, tracer=traces.tracer, emit=events.append) as caller:
+            await caller.terminate(metadata=CONTEXT)
+    (ended,) = (event for event in events if isinstance(event, CallEnded))
+    call, _ = traces.spans
+    assert (ended.trace_id, ended.span_id) == (TRACE_ID, span_id_of(call))
+
+
+async def test_without_tracing_the_report_names_no_span() -> None:
+    """A bridge that does not trace has no ids to tell, whatever the caller sends."""
+    events: list[Event] = []
+    async with FaultServer(terminated) as wallet, bridge_to(wallet.url, emit=events.append) as caller:
+        await caller.terminate(metadata=CONTEXT)
+    (ended,) = (event for event in events if isinstance(event, CallEnded))
+    assert (ended.trace_id, ended.span_id) == ("", "")
 
 
 async def test_a_wallet_that_cannot_be_reached() -> None:

@@ -139,6 +139,12 @@ async def test_draining_service_refuses() -> None:
 class Left:
     """A call as its server sees it, whose caller has left in the very moment in which it is told how it failed."""
 
+    def invocation_metadata(self) -> None:
+        """Return nothing: nothing came beside the request."""
+
+    def set_trailing_metadata(self, _trailers: object) -> None:
+        """Take trailers, which nobody is there to read."""
+
     def time_remaining(self) -> float | None:
         """Return nothing: the caller has not said."""
 

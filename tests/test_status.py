@@ -23,7 +23,7 @@ from bridge.errors import (
     leaves,
 )
 from bridge.outcome import GrpcCode, Outcome, Violation, WalletFacts
-from bridge.status import DETAILS_BYTES_MAX, clean, rich_status, wire_status
+from bridge.status import DETAILS_BYTES_MAX, WireStatus, clean, rich_status, wire_status
 from wallet.v1 import wallet_error_pb2
 from wallet.v1.wallet_error_pb2 import WalletError
 
@@ -35,22 +35,31 @@ each_leaf = pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.__na
 METADATA_BYTES_MAX = 8 * 1024
 
 
+# As long as an id may be: the budget must hold with it.
+CALL_ID = "c" * 64
+
+
+def wire(error: BridgeError) -> WireStatus:
+    """Return what ends a call with this error and CALL_ID."""
+    return wire_status(error, CALL_ID)
+
+
 def details_of(error: BridgeError) -> dict[type[Message], Any]:
     """Return the details of an error by their type, in their order."""
     found: dict[type[Message], Any] = {}
-    for detail in rich_status(error).details:
+    for detail in rich_status(error, CALL_ID).details:
         for kind in (WalletError, ErrorInfo, RequestInfo, RetryInfo, BadRequest):
             if detail.TypeName() == kind.DESCRIPTOR.full_name:
                 message = kind()
                 detail.Unpack(message)
                 found[kind] = message
-    assert len(found) == len(rich_status(error).details)
+    assert len(found) == len(rich_status(error, CALL_ID).details)
     return found
 
 
 def trailers_of(error: BridgeError) -> dict[str, Any]:
     """Return the trailers of an error by their names."""
-    trailers = wire_status(error).trailers
+    trailers = wire(error).trailers
     assert len(dict(trailers)) == len(trailers)
     return dict(trailers)
 
@@ -73,6 +82,7 @@ def test_every_failure_has_the_same_two_details_first(leaf: type[BridgeError]) -
         request_id="r-1",
         http_status=418,
         attempts=3,
+        call_id=CALL_ID,
     )
     assert details[ErrorInfo] == ErrorInfo(
         reason=leaf.reason,
@@ -84,6 +94,7 @@ def test_every_failure_has_the_same_two_details_first(leaf: type[BridgeError]) -
             "request_id": "r-1",
             "http_status": "418",
             "attempts": "3",
+            "call_id": CALL_ID,
         },
     )
 
@@ -92,19 +103,23 @@ def test_every_failure_has_the_same_two_details_first(leaf: type[BridgeError]) -
 def test_without_an_answer_the_wallets_facts_are_unset(leaf: type[BridgeError]) -> None:
     """Where nothing is known nothing is said: no code, which 0 could be, and no empty metadata."""
     details = details_of(leaf())
-    assert list(details) == [WalletError, ErrorInfo]
+    assert list(details) == [WalletError, ErrorInfo, RequestInfo]
     assert not details[WalletError].HasField("code")
-    assert dict(details[ErrorInfo].metadata) == {"outcome": leaf.outcome.name, "attempts": "0"}
+    assert dict(details[ErrorInfo].metadata) == {
+        "outcome": leaf.outcome.name,
+        "attempts": "0",
+        "call_id": CALL_ID,
+    }
 
 
 @each_leaf
 def test_the_status_is_told_three_times_alike(leaf: type[BridgeError]) -> None:
     """The gRPC code and message of the call are those inside grpc-status-details-bin."""
-    wire = wire_status(leaf(wallet=FACTS))
+    sent = wire(leaf(wallet=FACTS))
     inside = Status.FromString(trailers_of(leaf(wallet=FACTS))["grpc-status-details-bin"])
-    assert (wire.code, wire.message) == (inside.code, inside.message)
-    assert wire.code == leaf.grpc_code
-    assert wire.message == f'{leaf.reason}: {leaf.summary} Wallet: HTTP 418, code 7, "no tea".'
+    assert (sent.code, sent.message) == (inside.code, inside.message)
+    assert sent.code == leaf.grpc_code
+    assert sent.message == f'{leaf.reason}: {leaf.summary} Wallet: HTTP 418, code 7, "no tea".'
 
 
 @each_leaf
@@ -151,26 +166,42 @@ def test_an_operators_code_and_reason_go_out(kind: type[WalletRejected | WalletF
     """What the operator's table says stands everywhere; the outcome is the class's."""
     error = kind(wallet=FACTS, grpc_code=GrpcCode.NOT_FOUND, reason="TOKEN_NOT_FOUND")
     details = details_of(error)
-    assert wire_status(error).code == GrpcCode.NOT_FOUND
+    assert wire(error).code == GrpcCode.NOT_FOUND
     assert details[WalletError].reason == details[ErrorInfo].reason == "TOKEN_NOT_FOUND"
     assert details[WalletError].outcome == outcome
 
 
 def test_an_answer_without_words_is_told_by_its_numbers() -> None:
     """HTTP status and code, as far as there are any."""
-    assert wire_status(WalletTimeout(wallet=WalletFacts(500))).message.endswith(" Wallet: HTTP 500.")
-    assert wire_status(WalletTimeout(wallet=WalletFacts(500, 0))).message.endswith(" Wallet: HTTP 500, code 0.")
+    assert wire(WalletTimeout(wallet=WalletFacts(500))).message.endswith(" Wallet: HTTP 500.")
+    assert wire(WalletTimeout(wallet=WalletFacts(500, 0))).message.endswith(" Wallet: HTTP 500, code 0.")
 
 
 def test_the_cause_stands_in_metadata_and_message() -> None:
     """A cause is ours and narrows the reason down."""
     error = WalletUnreachable(cause="dns")
     assert details_of(error)[ErrorInfo].metadata["cause"] == "dns"
-    assert wire_status(error).message.endswith("Cause: dns.")
+    assert wire(error).message.endswith("Cause: dns.")
 
 
-def test_request_info_is_there_where_the_wallet_gave_an_id() -> None:
-    """The id stands in RequestInfo and, for logs that see trailers only, in wallet-request-id."""
+@each_leaf
+def test_every_failure_has_the_call_id(leaf: type[BridgeError]) -> None:
+    """The call's id stands in both details and in the trailer; in RequestInfo too where the wallet gave no id."""
+    details, trailers = details_of(leaf()), trailers_of(leaf())
+    assert details[WalletError].call_id == details[ErrorInfo].metadata["call_id"] == CALL_ID
+    assert details[RequestInfo].request_id == trailers["wallet-call-id"] == CALL_ID
+
+
+@pytest.mark.parametrize("given", ["\0\x1b", "\u200b", "  "], ids=["controls", "zero width", "white space"])
+def test_an_id_without_a_letter_is_none(given: str) -> None:
+    """A request_id of which nothing is left when it is cleaned counts as none given."""
+    error = WalletTimeout(wallet=WalletFacts(request_id=given))
+    assert details_of(error)[RequestInfo].request_id == CALL_ID
+    assert "wallet-request-id" not in trailers_of(error)
+
+
+def test_request_info_has_the_wallets_id_where_it_gave_one() -> None:
+    """The wallet's id stands in RequestInfo and, for logs that see trailers only, in wallet-request-id."""
     error = WalletTimeout(wallet=WalletFacts(request_id="r-2"))
     assert details_of(error)[RequestInfo] == RequestInfo(request_id="r-2")
     assert trailers_of(error)["wallet-request-id"] == "r-2"
@@ -191,12 +222,12 @@ def test_bad_request_lists_the_fields() -> None:
     error = InvalidRequest(violations=violations)
     listed = details_of(error)[BadRequest].field_violations
     assert [(one.field, one.description) for one in listed] == [(one.field, one.description) for one in violations]
-    assert wire_status(error).message.endswith("field0 is required. field1 is required. field2 is required.")
+    assert wire(error).message.endswith("field0 is required. field1 is required. field2 is required.")
 
 
 def test_a_violation_of_the_whole_request_has_no_path() -> None:
     """What is wrong with the request as such is told without a field."""
-    message = wire_status(InvalidRequest(violations=(Violation("", "the request is none"),))).message
+    message = wire(InvalidRequest(violations=(Violation("", "the request is none"),))).message
     assert message == f"INVALID_REQUEST: {InvalidRequest.summary} the request is none."
 
 
@@ -232,20 +263,20 @@ WIDE = "\U0001f600" * 1000
 
 def budget_is_kept(error: BridgeError) -> None:
     """Check sizes, and that nothing in texts or trailers is anything but printable."""
-    wire = wire_status(error)
-    trailers = dict(wire.trailers)
+    sent = wire(error)
+    trailers = dict(sent.trailers)
     serialized = trailers["grpc-status-details-bin"]
     assert isinstance(serialized, bytes)
     assert len(serialized) < DETAILS_BYTES_MAX == 4096
-    message_bytes = sum(3 if character == "%" or not " " <= character <= "~" else 1 for character in wire.message)
+    message_bytes = sum(3 if character == "%" or not " " <= character <= "~" else 1 for character in sent.message)
     # As HTTP/2 counts a header list: name, value and 32 bytes each (RFC 9113, section 6.5.2).
-    sizes = [len(serialized) * 4 / 3, message_bytes, *(len(value) for name, value in wire.trailers[1:])]
+    sizes = [len(serialized) * 4 / 3, message_bytes, *(len(value) for name, value in sent.trailers[1:])]
     names = ["grpc-message", "grpc-status", *trailers]
     assert sum(sizes) + sum(len(name) + 32 for name in names) < METADATA_BYTES_MAX
     request_id = trailers.get("wallet-request-id", "-")
     assert isinstance(request_id, str)
     assert request_id.isascii()
-    for text in (wire.message, request_id, details_of(error)[WalletError].message):
+    for text in (sent.message, request_id, details_of(error)[WalletError].message):
         assert text.isprintable()
 
 
@@ -261,7 +292,7 @@ def test_texts_are_cut_no_shorter_than_they_must_be() -> None:
     narrow, wide = (WalletRejected(wallet=WalletFacts(200, 7, text, text)) for text in ("x" * 1000, WIDE))
     facts = details_of(narrow)[WalletError]
     assert (len(facts.message), len(facts.request_id)) == (256, 256)
-    assert wire_status(narrow).message.endswith(f' Wallet: HTTP 200, code 7, "{"x" * 128}".')
+    assert wire(narrow).message.endswith(f' Wallet: HTTP 200, code 7, "{"x" * 128}".')
     assert len(trailers_of(narrow)["wallet-request-id"]) == 256
     facts = details_of(wide)[WalletError]
     assert (len(facts.message), len(facts.request_id)) == (128, 128)
@@ -271,10 +302,10 @@ def test_paths_are_cut() -> None:
     """A path, or a cause, has 128 characters at most."""
     violated = InvalidRequest(violations=(Violation("x" * 1000, "is required"),))
     assert details_of(violated)[BadRequest].field_violations[0].field == "x" * 128
-    assert wire_status(violated).message.endswith(f" {'x' * 128} is required.")
+    assert wire(violated).message.endswith(f" {'x' * 128} is required.")
     caused = WalletResponseInvalid(cause="x" * 1000)
     assert details_of(caused)[ErrorInfo].metadata["cause"] == "x" * 128
-    assert wire_status(caused).message.endswith(f"Cause: {'x' * 128}.")
+    assert wire(caused).message.endswith(f"Cause: {'x' * 128}.")
 
 
 def test_hostile_fields_stay_within_the_budget() -> None:

@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Ret
 from google.rpc.status_pb2 import Status
 
 import engines
+from bridge.call_id import is_caller_id
 from bridge.config import load
 from bridge.sandbox.example import TERMINATE_REQUEST
 from bridge.server import SERVICES, BridgeServer, running
@@ -105,6 +106,11 @@ class End:
         return found
 
     @property
+    def call_id(self) -> str:
+        """What caller and operator share; "" where no handler of the bridge ended the call."""
+        return str(self.trailers.get("wallet-call-id", ""))
+
+    @property
     def details_bytes(self) -> int:
         """The size of grpc-status-details-bin before base64."""
         return len(self.trailers["grpc-status-details-bin"])
@@ -133,7 +139,7 @@ def terminate_request(token: str = TOKEN, **fields: Any) -> TerminateRequest:
 async def end_of(call: Any) -> End:
     """Wait for a call to end and decode everything."""
     try:
-        return End("OK", await call)
+        return End("OK", await call, trailers=dict(await call.trailing_metadata() or ()))
     except grpc.aio.AioRpcError as error:
         trailers = dict(error.trailing_metadata() or ())
         status = Status.FromString(trailers.get("grpc-status-details-bin", b""))
@@ -168,11 +174,14 @@ class Failure:
 
     def check(self, end: End) -> None:
         """Compare code, message, WalletError, ErrorInfo, RequestInfo, RetryInfo, BadRequest and trailers, exactly."""
-        assert (end.code, end.wallet_error) == (self.grpc_code, self._wallet_error())
+        assert (end.code, end.wallet_error) == (self.grpc_code, self._wallet_error(end.call_id))
         assert end.message.startswith(f"{self.reason}: ")
-        assert end.error_info == ErrorInfo(reason=self.reason, domain="wallet-bridge", metadata=self._metadata())
-        assert set(end.details) == {"WalletError", "ErrorInfo", *self._further_details()}
-        assert end.details.get("RequestInfo", RequestInfo()).request_id == self.request_id
+        assert end.error_info == ErrorInfo(
+            reason=self.reason, domain="wallet-bridge", metadata=self._metadata(end.call_id)
+        )
+        assert set(end.details) == {"WalletError", "ErrorInfo", "RequestInfo", *self._further_details()}
+        assert is_caller_id(end.call_id)
+        assert end.details["RequestInfo"].request_id == (self.request_id or end.call_id)
         if self.retry_after_s is not None:
             assert end.details["RetryInfo"].retry_delay.ToMilliseconds() == self.retry_after_s * 1000
         found = end.details.get("BadRequest", BadRequest()).field_violations
@@ -186,7 +195,7 @@ class Failure:
         # The native engine cannot send it.
         return "-1" if self.outcome == "UNKNOWN" and engines.current() == "grpcio" else None
 
-    def _wallet_error(self) -> WalletError:
+    def _wallet_error(self, call_id: str) -> WalletError:
         return WalletError(
             outcome=Outcome.Value(f"OUTCOME_{self.outcome}"),
             reason=self.reason,
@@ -195,9 +204,10 @@ class Failure:
             request_id=self.request_id,
             http_status=self.http_status,
             attempts=self.attempts,
+            call_id=call_id,
         )
 
-    def _metadata(self) -> dict[str, str]:
+    def _metadata(self, call_id: str) -> dict[str, str]:
         facts = {
             "code": "" if self.code is None else str(self.code),
             "message": self.message,
@@ -206,11 +216,10 @@ class Failure:
             "cause": self.cause,
         }
         present = {name: text for name, text in facts.items() if text}
-        return {"outcome": self.outcome, "attempts": str(self.attempts), **present}
+        return {"outcome": self.outcome, "attempts": str(self.attempts), "call_id": call_id, **present}
 
     def _further_details(self) -> set[str]:
         present = {
-            "RequestInfo": self.request_id,
             "RetryInfo": self.retry_after_s is not None,
             "BadRequest": self.violations,
         }

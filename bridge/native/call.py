@@ -37,7 +37,7 @@ class NativeCall:
     `arrived` is when `details` were read, on the clock of `time.monotonic`.
     """
 
-    __slots__ = ("_deadline", "_front", "_id", "_is_over", "_metadata", "_peer")
+    __slots__ = ("_deadline", "_front", "_id", "_is_over", "_metadata", "_peer", "_trailers")
 
     def __init__(self, front: NativeGrpcFront, call_id: int, details: Details, arrived: float) -> None:
         self._front = front
@@ -45,6 +45,7 @@ class NativeCall:
         self._metadata, self._peer, remaining_s = details
         self._deadline = None if remaining_s is None else arrived + remaining_s
         self._is_over = False
+        self._trailers: Metadata = ()
 
     # --- what a handler sees ------------------------------------------------------------------------------------
 
@@ -64,6 +65,10 @@ class NativeCall:
     def peer(self) -> str:
         """Return the caller's address, as gRPC writes it: ipv4:127.0.0.1:50123."""
         return self._peer
+
+    def set_trailing_metadata(self, trailing_metadata: Metadata) -> None:
+        """Take the trailers that the call ends with, unless an abort brings its own."""
+        self._trailers = trailing_metadata
 
     def time_remaining(self) -> float | None:
         """Return for how many seconds the caller will still wait, at least 0; None when it did not say."""
@@ -93,10 +98,14 @@ class NativeCall:
         self.fail(grpc.StatusCode.CANCELLED, "the call was cut off")
 
     def fail(self, code: grpc.StatusCode, message: str, trailers: Metadata = ()) -> None:
-        """End the call with a status that is not OK, unless it has ended. Trailers that cannot be sent are left out."""
+        """End the call with a status that is not OK, unless it has ended. Trailers that cannot be sent are left out.
+
+        Without trailers it ends with those that were set before.
+        """
         if self._is_over:
             return
         self._is_over = True
+        trailers = trailers or self._trailers
         sendable = [(key, value) for key, value in trailers if not key.startswith(RESERVED) or key == DETAILS_TRAILER]
         for text, metadata in ((message, sendable), (message, []), ("", [])):
             try:
@@ -111,7 +120,7 @@ class NativeCall:
         answer: Any = handler.unary_unary
         response = _converted(handler.response_serializer, await answer(request, self))
         if not self._is_over:
-            self._front.respond(self._id, response)
+            self._front.respond(self._id, response, None, list(self._trailers))
             self._is_over = True
 
     async def _stream(self, handler: Handler, request: Any) -> None:
@@ -121,7 +130,7 @@ class NativeCall:
                 if not await self._send(_converted(handler.response_serializer, response)):
                     return
         if not self._is_over:
-            self._front.stream_end(self._id)
+            self._front.stream_end(self._id, list(self._trailers))
             self._is_over = True
 
     async def _send(self, message: bytes) -> bool:

@@ -28,6 +28,12 @@ class CallEnded(Happening, frozen=True, tag="call ended"):
     grpc_code: str
     """The name of the gRPC status code: OK, UNAVAILABLE and so on."""
     duration_s: float
+    call_id: str = ""
+    """The id that caller and operator share: 1 to 64 characters of A-Za-z0-9._- (call_id.py)."""
+    trace_id: str = ""
+    """Of the call's span, 32 hex digits; "" without tracing."""
+    span_id: str = ""
+    """Of the call's span, 16 hex digits; "" without tracing."""
     reason: str = ""
     """The reason of a failure; "" for OK."""
     outcome: str = ""

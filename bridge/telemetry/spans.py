@@ -30,6 +30,9 @@ class CallSpan(Protocol):
     def attempt_ended(self, event: AttemptEnded) -> None:
         """End the span of the attempt that was begun last."""
 
+    def ids(self) -> tuple[str, str]:
+        """Return the trace id and the span id of the call as hex digits (W3C Trace Context); "" where none is made."""
+
     def ended(self, event: CallEnded) -> None:
         """End the call's span, and that of an attempt which was cut off."""
 

@@ -117,6 +117,13 @@ class TracedCall:
         refused = str(event.http_status) if event.http_status >= HTTP_ERROR_MIN else ""
         self._end_attempt(answered | _present({"wallet_bridge.cause": event.cause}), event.reason or refused)
 
+    def ids(self) -> tuple[str, str]:
+        """Return the trace id and the span id of the call's span as hex digits; "" where the SDK makes none."""
+        context = self._span.get_span_context()
+        if not _is_ours(context):
+            return "", ""
+        return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
     def ended(self, event: CallEnded) -> None:
         """End the call's span, and that of an attempt which was cut off."""
         if self._attempt is not None:
@@ -154,6 +161,7 @@ def _call_attributes(event: CallEnded) -> Attributes:
         "wallet_bridge.attempts": event.attempts,
         **_present(
             {
+                "wallet_bridge.call_id": event.call_id,
                 "wallet_bridge.reason": event.reason,
                 "wallet_bridge.outcome": event.outcome,
                 "wallet_bridge.cause": event.cause,
@@ -225,9 +233,13 @@ def _trace_state(values: Sequence[str]) -> TraceState:
     return TraceState(list(pairs.items()) if is_good else None)
 
 
+def _is_ours(context: SpanContext) -> bool:
+    # With OTEL_SDK_DISABLED the SDK passes the caller's own context on, or one of zeros.
+    return context.is_valid and not context.is_remote
+
+
 def _headers(context: SpanContext) -> Headers:
-    # With OTEL_SDK_DISABLED the SDK passes the caller's own context on; what a caller sent is never forwarded.
-    if not context.is_valid or context.is_remote:
+    if not _is_ours(context):  # what a caller sent is never forwarded
         return ()
     traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
     return ((b"traceparent", traceparent.encode()),)

@@ -49,6 +49,8 @@ CASE_DEFAULTS = {
     "providerId": "1",
     "gameId": "example",
     "currency": "EUR",
+    # The caller's own id of the call; "" for none.
+    "requestId": "",
     # Below the 5 s of the shipped config; no case but those of a deadline comes near it.
     "deadlineMs": 4500,
 }

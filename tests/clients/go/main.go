@@ -25,6 +25,7 @@ type testCase struct {
 	ProviderID string `json:"providerId"`
 	GameID     string `json:"gameId"`
 	Currency   string
+	RequestID  string `json:"requestId"`
 	DeadlineMs int64
 }
 
@@ -50,22 +51,22 @@ func run(c testCase, address, config string) {
 		Token: c.Token, PlayerId: id(c.PlayerID), SiteId: id(c.SiteID), ProviderId: id(c.ProviderID),
 		GameId: c.GameID, Currency: c.Currency,
 	}
-	response, failure := Terminate(conn, request, time.Duration(c.DeadlineMs)*time.Millisecond)
+	answer, failure := Terminate(conn, request, time.Duration(c.DeadlineMs)*time.Millisecond, c.RequestID)
 	fmt.Printf("# %s\n", c.Name)
 	if failure != nil {
-		printFailure(failure)
+		printFailure(failure, c)
 		return
 	}
-	balance := "-"
+	response, balance := answer.Response, "-"
 	if response.Balance != nil {
 		balance = response.Balance.Value
 	}
-	fmt.Printf("OK code=%d token=%s player_id=%d site_id=%d provider_id=%d game_id=%s balance=%s\n-> %s\n",
+	fmt.Printf("OK code=%d token=%s player_id=%d site_id=%d provider_id=%d game_id=%s balance=%s call_id=%s\n-> %s\n",
 		response.Code, response.Token, response.PlayerId, response.SiteId, response.ProviderId, response.GameId,
-		balance, Done)
+		balance, callIDText(answer.CallID, c), Done)
 }
 
-func printFailure(f *Failure) {
+func printFailure(f *Failure, c testCase) {
 	walletCode, retryAfter := "-", "-"
 	if f.Wallet != nil && f.Wallet.Code != nil {
 		walletCode = strconv.FormatUint(*f.Wallet.Code, 10)
@@ -75,19 +76,43 @@ func printFailure(f *Failure) {
 	}
 	fmt.Printf("%s %s outcome=%s code=%s http_status=%d attempts=%d\n", code.Code_name[int32(f.Code)],
 		f.Wallet.GetReason(), f.Wallet.GetOutcome(), walletCode, f.Wallet.GetHttpStatus(), f.Wallet.GetAttempts())
-	fmt.Printf("   domain=%s cause=%s retry_after_ms=%s request_id=%s\n", text(f.Info.GetDomain()),
-		text(f.Info.GetMetadata()["cause"]), retryAfter, requestID(f))
+	fmt.Printf("   domain=%s cause=%s retry_after_ms=%s request_id=%s call_id=%s\n", text(f.Info.GetDomain()),
+		text(f.Info.GetMetadata()["cause"]), retryAfter, requestID(f), failedCallID(f, c))
 	fmt.Printf("-> %s\n", f.Next())
 }
 
+// requestID says whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run.
 func requestID(f *Failure) string {
+	told := f.Request.GetRequestId()
 	switch {
-	case f.Request.GetRequestId() != f.Wallet.GetRequestId():
+	case f.Wallet.GetRequestId() != "" && told == f.Wallet.GetRequestId():
+		return "given"
+	case f.Wallet.GetRequestId() != "" || told != f.Wallet.GetCallId():
 		return "differs"
-	case f.Request.GetRequestId() == "":
+	case told == "":
 		return "-"
 	default:
-		return "given"
+		return "call_id"
+	}
+}
+
+// failedCallID says whose id the call has, the same in the trailer and in both details that carry it.
+func failedCallID(f *Failure, c testCase) string {
+	if f.CallID != f.Wallet.GetCallId() || f.CallID != f.Info.GetMetadata()["call_id"] {
+		return "differs"
+	}
+	return callIDText(f.CallID, c)
+}
+
+// callIDText says whose id it is: sent with the case, made by the bridge, or none.
+func callIDText(told string, c testCase) string {
+	switch told {
+	case "":
+		return "-"
+	case c.RequestID:
+		return "sent"
+	default:
+		return "made"
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // without it healthCheckConfig is ignored without a word
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	walletv1 "wallet-bridge/wallet/v1"
@@ -21,9 +22,16 @@ func Connect(address, serviceConfig string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultServiceConfig(serviceConfig))
 }
 
+// Answer is a call that the wallet has confirmed.
+type Answer struct {
+	Response *walletv1.TerminateResponse
+	CallID   string // by which the bridge's operator finds the call: log it
+}
+
 // Failure is everything that a failed call tells. What the bridge did not send is nil.
 type Failure struct {
 	Code    codes.Code
+	CallID  string // as in Answer; "" where a library or a proxy ended the call, not the bridge
 	Wallet  *walletv1.WalletError
 	Info    *errdetails.ErrorInfo
 	Request *errdetails.RequestInfo
@@ -40,20 +48,33 @@ const (
 	Check  Next = "CHECK"  // the token may be alive or dead: find out, or repeat Terminate deliberately
 )
 
-// Terminate ends a session. Ids are uint64 as in the proto.
-func Terminate(conn *grpc.ClientConn, request *walletv1.TerminateRequest, deadline time.Duration) (*walletv1.TerminateResponse, *Failure) {
+// Terminate ends a session. Ids are uint64 as in the proto. requestID is your own id of the call, for logs; without one
+// the bridge makes it.
+func Terminate(conn *grpc.ClientConn, request *walletv1.TerminateRequest, deadline time.Duration, requestID string) (*Answer, *Failure) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	response, err := walletv1.NewWalletServiceClient(conn).Terminate(ctx, request)
-	if err != nil {
-		return nil, failureOf(err)
+	if requestID != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", requestID)
 	}
-	return response, nil
+	var trailer metadata.MD
+	response, err := walletv1.NewWalletServiceClient(conn).Terminate(ctx, request, grpc.Trailer(&trailer))
+	if err != nil {
+		return nil, failureOf(err, callID(trailer))
+	}
+	return &Answer{response, callID(trailer)}, nil
 }
 
-func failureOf(err error) *Failure {
+// callID returns the id with which the bridge ends every call.
+func callID(trailer metadata.MD) string {
+	for _, id := range trailer.Get("wallet-call-id") {
+		return id
+	}
+	return ""
+}
+
+func failureOf(err error, callID string) *Failure {
 	failed := status.Convert(err)
-	failure := &Failure{Code: failed.Code()}
+	failure := &Failure{Code: failed.Code(), CallID: callID}
 	for _, detail := range failed.Details() {
 		switch detail := detail.(type) {
 		case *walletv1.WalletError:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from terminate import Failure, Next, connect, terminate
+from terminate import Answer, Failure, Next, connect, terminate
 
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
-from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
+from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 
 def main() -> None:
@@ -37,21 +37,23 @@ def run(case: Mapping[str, str], address: str, config: str) -> None:
         currency=case["currency"],
     )
     with connect(address, config) as channel:
-        end = terminate(channel, request, int(case["deadlineMs"]) / 1000)
+        end = terminate(channel, request, int(case["deadlineMs"]) / 1000, case["requestId"])
     print(f"# {case['name']}")
-    print(failure_text(end) if isinstance(end, Failure) else success_text(end))
+    print(failure_text(end, case) if isinstance(end, Failure) else success_text(end, case))
 
 
-def success_text(response: TerminateResponse) -> str:
+def success_text(answer: Answer, case: Mapping[str, str]) -> str:
     """Return what a typed answer says."""
+    response = answer.response
     balance = response.balance.value if response.HasField("balance") else "-"
     return (
         f"OK code={response.code} token={response.token} player_id={response.player_id} site_id={response.site_id} "
-        f"provider_id={response.provider_id} game_id={response.game_id} balance={balance}\n-> {Next.DONE.name}"
+        f"provider_id={response.provider_id} game_id={response.game_id} balance={balance} "
+        f"call_id={call_id(answer.call_id, case)}\n-> {Next.DONE.name}"
     )
 
 
-def failure_text(failure: Failure) -> str:
+def failure_text(failure: Failure, case: Mapping[str, str]) -> str:
     """Return what a failure says."""
     wallet = failure.wallet or WalletError()
     code = wallet.code if wallet.HasField("code") else "-"
@@ -62,17 +64,32 @@ def failure_text(failure: Failure) -> str:
         f"{failure.code.name} {wallet.reason} outcome={Outcome.Name(wallet.outcome)} code={code} "
         f"http_status={wallet.http_status} attempts={wallet.attempts}\n"
         f"   domain={domain or '-'} cause={cause or '-'} retry_after_ms={retry_after_ms} "
-        f"request_id={request_id(failure, wallet)}\n"
+        f"request_id={request_id(failure, wallet)} call_id={failed_call_id(failure, wallet, case)}\n"
         f"-> {failure.next.name}"
     )
 
 
 def request_id(failure: Failure, wallet: WalletError) -> str:
-    """Say whether there is an id, the same in both details that carry it; its value is another in every run."""
+    """Say whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run."""
     told = failure.request.request_id if failure.request else ""
-    if told != wallet.request_id:
+    if told != (wallet.request_id or wallet.call_id):
         return "differs"
-    return "given" if told else "-"
+    if not told:
+        return "-"
+    return "given" if wallet.request_id else "call_id"
+
+
+def failed_call_id(failure: Failure, wallet: WalletError, case: Mapping[str, str]) -> str:
+    """Say whose id the call has, the same in the trailer and in both details that carry it."""
+    in_info = failure.info.metadata.get("call_id", "") if failure.info else ""
+    return call_id(failure.call_id, case) if failure.call_id == wallet.call_id == in_info else "differs"
+
+
+def call_id(told: str, case: Mapping[str, str]) -> str:
+    """Say whose id it is: sent with the case, made by the bridge, or none."""
+    if not told:
+        return "-"
+    return "sent" if told == case["requestId"] else "made"
 
 
 if __name__ == "__main__":

@@ -33,10 +33,21 @@ class Next(Enum):
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A call that the wallet has confirmed."""
+
+    response: TerminateResponse
+    call_id: str
+    """By which the bridge's operator finds the call: log it."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """Everything that a failed call tells. What the bridge did not send is None."""
 
     code: grpc.StatusCode
+    call_id: str
+    """As in Answer; "" where a library or a proxy ended the call, not the bridge."""
     wallet: WalletError | None = None
     info: ErrorInfo | None = None
     request: RequestInfo | None = None
@@ -55,12 +66,19 @@ class Failure:
                 return Next.CHECK
 
 
-def terminate(channel: grpc.Channel, request: TerminateRequest, deadline_s: float) -> TerminateResponse | Failure:
-    """End a session. Ids are int, 0 to 2^64-1; anything else raises ValueError."""
+def terminate(
+    channel: grpc.Channel, request: TerminateRequest, deadline_s: float, request_id: str = ""
+) -> Answer | Failure:
+    """End a session. Ids are int, 0 to 2^64-1; anything else raises ValueError.
+
+    `request_id` is your own id of the call, for logs; without one the bridge makes it.
+    """
+    metadata = (("x-request-id", request_id),) if request_id else ()
     try:
-        return WalletServiceStub(channel).Terminate(request, timeout=deadline_s)
+        response, call = WalletServiceStub(channel).Terminate.with_call(request, timeout=deadline_s, metadata=metadata)
     except grpc.RpcError as error:
         return failure_of(error)
+    return Answer(response, call_id_of(call))
 
 
 def failure_of(error: grpc.RpcError) -> Failure:
@@ -71,11 +89,17 @@ def failure_of(error: grpc.RpcError) -> Failure:
     packed = list(status.details) if status else []
     return Failure(
         code=call.code(),
+        call_id=call_id_of(call),
         wallet=detail(packed, WalletError()),
         info=detail(packed, ErrorInfo()),
         request=detail(packed, RequestInfo()),
         retry=detail(packed, RetryInfo()),
     )
+
+
+def call_id_of(call: grpc.Call) -> str:
+    """Return the id with which the bridge ends every call."""
+    return str(dict(call.trailing_metadata() or ()).get("wallet-call-id", ""))
 
 
 def detail(packed: list[Any], empty: Detail) -> Detail | None:

@@ -102,7 +102,11 @@ type WalletError struct {
 	// The HTTP status of the wallet's answer, 100 to 599. 0 when there was no answer.
 	HttpStatus uint32 `protobuf:"varint,6,opt,name=http_status,json=httpStatus,proto3" json:"http_status,omitempty"`
 	// How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has repeated it already.
-	Attempts      uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// The id of this call, always set, 1 to 64 characters of A-Za-z0-9._-: the caller's own where its metadata had one
+	// `x-request-id` of that form, else a UUID made by the bridge. The bridge's log has it: quote it to its operator. The
+	// wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
+	CallId        string `protobuf:"bytes,8,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -186,11 +190,18 @@ func (x *WalletError) GetAttempts() uint32 {
 	return 0
 }
 
+func (x *WalletError) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
 var File_wallet_v1_wallet_error_proto protoreflect.FileDescriptor
 
 const file_wallet_v1_wallet_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1cwallet/v1/wallet_error.proto\x12\twallet.v1\"\xeb\x01\n" +
+	"\x1cwallet/v1/wallet_error.proto\x12\twallet.v1\"\x84\x02\n" +
 	"\vWalletError\x12,\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x12.wallet.v1.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x17\n" +
@@ -200,7 +211,8 @@ const file_wallet_v1_wallet_error_proto_rawDesc = "" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12\x1f\n" +
 	"\vhttp_status\x18\x06 \x01(\rR\n" +
 	"httpStatus\x12\x1a\n" +
-	"\battempts\x18\a \x01(\rR\battemptsB\a\n" +
+	"\battempts\x18\a \x01(\rR\battempts\x12\x17\n" +
+	"\acall_id\x18\b \x01(\tR\x06callIdB\a\n" +
 	"\x05_code*~\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +

@@ -66,6 +66,7 @@ class WalletError(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """What is certain about the wallet's state."""
     reason: _builtins.str
@@ -82,6 +83,11 @@ class WalletError(_message.Message):
     """The HTTP status of the wallet's answer, 100 to 599. 0 when there was no answer."""
     attempts: _builtins.int
     """How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has repeated it already."""
+    call_id: _builtins.str
+    """The id of this call, always set, 1 to 64 characters of A-Za-z0-9._-: the caller's own where its metadata had one
+    `x-request-id` of that form, else a UUID made by the bridge. The bridge's log has it: quote it to its operator. The
+    wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
+    """
     def __init__(
         self,
         *,
@@ -92,10 +98,11 @@ class WalletError(_message.Message):
         request_id: _builtins.str = ...,
         http_status: _builtins.int = ...,
         attempts: _builtins.int = ...,
+        call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "attempts", b"attempts", "code", b"code", "http_status", b"http_status", "message", b"message", "outcome", b"outcome", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "attempts", b"attempts", "call_id", b"call_id", "code", b"code", "http_status", b"http_status", "message", b"message", "outcome", b"outcome", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
     _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015

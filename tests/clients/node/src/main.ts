@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { status } from "@grpc/grpc-js";
-import { Outcome, type RetryInfo, type TerminateResponse } from "wallet-bridge";
+import { Outcome, type RetryInfo } from "wallet-bridge";
 
-import { connect, Failure, Next, terminate } from "./terminate";
+import { type Answer, connect, Failure, Next, terminate } from "./terminate";
 
 interface Case {
   name: string;
@@ -17,6 +17,7 @@ interface Case {
   providerId: string;
   gameId: string;
   currency: string;
+  requestId: string;
   deadlineMs: number;
 }
 
@@ -41,33 +42,34 @@ async function run(one: Case, address: string, config: string): Promise<void> {
   };
   console.log(`# ${one.name}`);
   try {
-    console.log(successText(await terminate(client, request, one.deadlineMs)));
+    console.log(successText(await terminate(client, request, one.deadlineMs, one.requestId), one));
   } catch (error) {
     if (!(error instanceof Failure)) {
       throw error;
     }
-    console.log(failureText(error));
+    console.log(failureText(error, one));
   } finally {
     client.close();
   }
 }
 
-function successText(response: TerminateResponse): string {
+function successText({ response, callId }: Answer, one: Case): string {
   const { code, token, playerId, siteId, providerId, gameId, balance } = response;
   return (
     `OK code=${code} token=${token} player_id=${playerId} site_id=${siteId} provider_id=${providerId} ` +
-    `game_id=${gameId} balance=${balance?.value ?? "-"}\n-> ${Next.DONE}`
+    `game_id=${gameId} balance=${balance?.value ?? "-"} call_id=${callIdText(callId, one)}\n-> ${Next.DONE}`
   );
 }
 
-function failureText(failure: Failure): string {
+function failureText(failure: Failure, one: Case): string {
   const { wallet, info } = failure;
   const outcome = Outcome[wallet?.outcome ?? Outcome.OUTCOME_UNSPECIFIED];
   return (
     `${status[failure.code]} ${wallet?.reason ?? ""} outcome=${outcome} code=${wallet?.code ?? "-"} ` +
     `http_status=${wallet?.httpStatus ?? 0} attempts=${wallet?.attempts ?? 0}\n` +
     `   domain=${info?.domain || "-"} cause=${info?.metadata["cause"] || "-"} ` +
-    `retry_after_ms=${retryAfterMs(failure.retry)} request_id=${requestId(failure)}\n` +
+    `retry_after_ms=${retryAfterMs(failure.retry)} request_id=${requestId(failure)} ` +
+    `call_id=${failedCallId(failure, one)}\n` +
     `-> ${failure.next()}`
   );
 }
@@ -77,12 +79,30 @@ function retryAfterMs(retry: RetryInfo | undefined): string {
   return delay ? `${delay.seconds * 1000n + BigInt(Math.trunc(delay.nanos / 1_000_000))}` : "-";
 }
 
-function requestId(failure: Failure): string {
-  const told = failure.request?.requestId ?? "";
-  if (told !== (failure.wallet?.requestId ?? "")) {
+/** Whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run. */
+function requestId({ request, wallet }: Failure): string {
+  const told = request?.requestId ?? "";
+  if (told !== (wallet?.requestId || (wallet?.callId ?? ""))) {
     return "differs";
   }
-  return told ? "given" : "-";
+  if (!told) {
+    return "-";
+  }
+  return wallet?.requestId ? "given" : "call_id";
+}
+
+/** Whose id the call has, the same in the trailer and in both details that carry it. */
+function failedCallId({ callId, info, wallet }: Failure, one: Case): string {
+  const isTheSame = callId === (wallet?.callId ?? "") && callId === (info?.metadata["call_id"] ?? "");
+  return isTheSame ? callIdText(callId, one) : "differs";
+}
+
+/** Whose id it is: sent with the case, made by the bridge, or none. */
+function callIdText(told: string, one: Case): string {
+  if (!told) {
+    return "-";
+  }
+  return told === one.requestId ? "sent" : "made";
 }
 
 main(process.argv[2]!).catch((error: unknown) => {

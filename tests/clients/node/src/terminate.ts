@@ -30,9 +30,18 @@ export enum Next {
   CHECK = "CHECK",
 }
 
+/** A call that the wallet has confirmed. */
+export interface Answer {
+  response: TerminateResponse;
+  /** By which the bridge's operator finds the call: log it. */
+  callId: string;
+}
+
 /** Everything that a failed call tells. What the bridge did not send is undefined. */
 export class Failure extends Error {
   readonly code: status;
+  /** As in Answer; "" where a library or a proxy ended the call, not the bridge. */
+  readonly callId: string;
   readonly wallet: WalletError | undefined;
   readonly info: ErrorInfo | undefined;
   readonly request: RequestInfo | undefined;
@@ -41,6 +50,7 @@ export class Failure extends Error {
   constructor(error: ServiceError) {
     super(error.message, { cause: error });
     this.code = error.code;
+    this.callId = callIdIn(error.metadata);
     const [packed] = error.metadata.get("grpc-status-details-bin");
     for (const { typeUrl, value } of packed instanceof Buffer ? Status.decode(packed).details : []) {
       switch (typeUrl.slice(typeUrl.lastIndexOf("/") + 1)) {
@@ -75,16 +85,33 @@ export class Failure extends Error {
   }
 }
 
-/** Ends a session. Ids are bigint: a number would be wrong above 2^53. */
+/**
+ * Ends a session. Ids are bigint: a number would be wrong above 2^53. `requestId` is your own id of the call, for logs;
+ * without one the bridge makes it.
+ */
 export function terminate(
   client: WalletServiceClient,
   request: TerminateRequest,
   deadlineMs: number,
-): Promise<TerminateResponse> {
+  requestId = "",
+): Promise<Answer> {
+  const metadata = new Metadata();
+  if (requestId) {
+    metadata.set("x-request-id", requestId);
+  }
   return new Promise((resolve, reject) => {
     const options = { deadline: Date.now() + deadlineMs };
-    client.terminate(request, new Metadata(), options, (error, response) =>
-      error ? reject(new Failure(error)) : resolve(response),
-    );
+    let answered: TerminateResponse;
+    client
+      .terminate(request, metadata, options, (error, response) =>
+        error ? reject(new Failure(error)) : (answered = response),
+      )
+      // The trailers come last; after a failure there is nothing left to resolve.
+      .on("status", ({ metadata: trailers }) => resolve({ response: answered, callId: callIdIn(trailers) }));
   });
+}
+
+/** The id with which the bridge ends every call. */
+function callIdIn(trailers: Metadata): string {
+  return String(trailers.get("wallet-call-id")[0] ?? "");
 }

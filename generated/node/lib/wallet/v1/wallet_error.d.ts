@@ -39,6 +39,12 @@ export interface WalletError {
     httpStatus: number;
     /** How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has repeated it already. */
     attempts: number;
+    /**
+     * The id of this call, always set, 1 to 64 characters of A-Za-z0-9._-: the caller's own where its metadata had one
+     * `x-request-id` of that form, else a UUID made by the bridge. The bridge's log has it: quote it to its operator. The
+     * wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
+     */
+    callId: string;
 }
 export declare const WalletError: MessageFns<WalletError>;
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;

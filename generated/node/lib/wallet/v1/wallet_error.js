@@ -68,7 +68,16 @@ function outcomeToJSON(object) {
     }
 }
 function createBaseWalletError() {
-    return { outcome: 0, reason: "", code: undefined, message: "", requestId: "", httpStatus: 0, attempts: 0 };
+    return {
+        outcome: 0,
+        reason: "",
+        code: undefined,
+        message: "",
+        requestId: "",
+        httpStatus: 0,
+        attempts: 0,
+        callId: "",
+    };
 }
 exports.WalletError = {
     encode(message, writer = new wire_1.BinaryWriter()) {
@@ -95,6 +104,9 @@ exports.WalletError = {
         }
         if (message.attempts !== 0) {
             writer.uint32(56).uint32(message.attempts);
+        }
+        if (message.callId !== "") {
+            writer.uint32(66).string(message.callId);
         }
         return writer;
     },
@@ -160,6 +172,13 @@ exports.WalletError = {
                         message.attempts = reader.uint32();
                         continue;
                     }
+                    case 8: {
+                        if (tag !== 66) {
+                            break;
+                        }
+                        message.callId = reader.string();
+                        continue;
+                    }
                 }
                 if ((tag & 7) === 4 || tag === 0) {
                     break;
@@ -189,6 +208,11 @@ exports.WalletError = {
                     ? globalThis.Number(object.http_status)
                     : 0,
             attempts: isSet(object.attempts) ? globalThis.Number(object.attempts) : 0,
+            callId: isSet(object.callId)
+                ? globalThis.String(object.callId)
+                : isSet(object.call_id)
+                    ? globalThis.String(object.call_id)
+                    : "",
         };
     },
     toJSON(message) {
@@ -214,6 +238,9 @@ exports.WalletError = {
         if (message.attempts !== 0) {
             obj.attempts = Math.round(message.attempts);
         }
+        if (message.callId !== "") {
+            obj.callId = message.callId;
+        }
         return obj;
     },
     create(base) {
@@ -228,6 +255,7 @@ exports.WalletError = {
         message.requestId = object.requestId ?? "";
         message.httpStatus = object.httpStatus ?? 0;
         message.attempts = object.attempts ?? 0;
+        message.callId = object.callId ?? "";
         return message;
     },
 };

@@ -31,6 +31,7 @@ public final class Main {
     String providerId;
     String gameId;
     String currency;
+    String requestId;
     long deadlineMs;
   }
 
@@ -55,15 +56,17 @@ public final class Main {
             .build();
     OUT.printf("# %s\n", one.name);
     try (WalletCaller caller = new WalletCaller(address, config)) {
-      print(caller.terminate(request, Duration.ofMillis(one.deadlineMs)));
+      print(caller.terminate(request, Duration.ofMillis(one.deadlineMs), one.requestId), one);
     } catch (WalletCaller.Failure failure) {
-      print(failure);
+      print(failure, one);
     }
   }
 
-  private static void print(TerminateResponse response) {
+  private static void print(WalletCaller.Answer answer, Case one) {
+    TerminateResponse response = answer.response;
     OUT.printf(
-        "OK code=%s token=%s player_id=%s site_id=%s provider_id=%s game_id=%s balance=%s\n-> %s\n",
+        "OK code=%s token=%s player_id=%s site_id=%s provider_id=%s game_id=%s balance=%s"
+            + " call_id=%s\n-> %s\n",
         Long.toUnsignedString(response.getCode()),
         response.getToken(),
         Long.toUnsignedString(response.getPlayerId()),
@@ -71,10 +74,11 @@ public final class Main {
         Long.toUnsignedString(response.getProviderId()),
         response.getGameId(),
         response.hasBalance() ? response.getBalance().getValue() : "-",
+        callId(answer.callId, one),
         WalletCaller.Next.DONE);
   }
 
-  private static void print(WalletCaller.Failure failure) {
+  private static void print(WalletCaller.Failure failure, Case one) {
     WalletError wallet = failure.wallet.orElse(WalletError.getDefaultInstance());
     ErrorInfo info = failure.info.orElse(ErrorInfo.getDefaultInstance());
     OUT.printf(
@@ -86,11 +90,12 @@ public final class Main {
         wallet.getHttpStatus(),
         wallet.getAttempts());
     OUT.printf(
-        "   domain=%s cause=%s retry_after_ms=%s request_id=%s\n",
+        "   domain=%s cause=%s retry_after_ms=%s request_id=%s call_id=%s\n",
         text(info.getDomain()),
         text(info.getMetadataOrDefault("cause", "")),
         failure.retry.map(Main::millis).orElse("-"),
-        requestId(failure, wallet));
+        requestId(failure, wallet),
+        callId(failure, wallet, info, one));
     OUT.printf("-> %s\n", failure.next());
   }
 
@@ -99,12 +104,32 @@ public final class Main {
     return String.valueOf(delay.toMillis());
   }
 
+  /** Whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run. */
   private static String requestId(WalletCaller.Failure failure, WalletError wallet) {
     String told = failure.request.map(RequestInfo::getRequestId).orElse("");
-    if (!told.equals(wallet.getRequestId())) {
+    boolean isWallets = !wallet.getRequestId().isEmpty();
+    if (!told.equals(isWallets ? wallet.getRequestId() : wallet.getCallId())) {
       return "differs";
     }
-    return told.isEmpty() ? "-" : "given";
+    if (told.isEmpty()) {
+      return "-";
+    }
+    return isWallets ? "given" : "call_id";
+  }
+
+  /** Whose id the call has, the same in the trailer and in both details that carry it. */
+  private static String callId(WalletCaller.Failure failure, WalletError wallet, ErrorInfo info, Case one) {
+    String told = failure.callId;
+    boolean isTheSame = told.equals(wallet.getCallId()) && told.equals(info.getMetadataOrDefault("call_id", ""));
+    return isTheSame ? callId(told, one) : "differs";
+  }
+
+  /** Whose id it is: sent with the case, made by the bridge, or none. */
+  private static String callId(String told, Case one) {
+    if (told.isEmpty()) {
+      return "-";
+    }
+    return told.equals(one.requestId) ? "sent" : "made";
   }
 
   private static String text(String value) {

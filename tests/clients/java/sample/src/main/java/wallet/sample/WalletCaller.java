@@ -10,13 +10,16 @@ import com.google.rpc.RetryInfo;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
+import io.grpc.stub.MetadataUtils;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import wallet.v1.Outcome;
 import wallet.v1.TerminateRequest;
 import wallet.v1.TerminateResponse;
@@ -25,6 +28,9 @@ import wallet.v1.WalletServiceGrpc;
 
 /** How a game service in Java calls Terminate: one channel, a deadline, and a decision by the outcome. */
 final class WalletCaller implements AutoCloseable {
+  private static final Metadata.Key<String> REQUEST_ID = key("x-request-id");
+  private static final Metadata.Key<String> CALL_ID = key("wallet-call-id");
+
   private final ManagedChannel channel;
 
   /** Opens one channel, to be kept and shared by the whole service. In production: TlsChannelCredentials. */
@@ -48,9 +54,26 @@ final class WalletCaller implements AutoCloseable {
     CHECK
   }
 
+  /** A call that the wallet has confirmed. */
+  static final class Answer {
+    final TerminateResponse response;
+
+    /** By which the bridge's operator finds the call: log it. */
+    final String callId;
+
+    private Answer(TerminateResponse response, String callId) {
+      this.response = response;
+      this.callId = callId;
+    }
+  }
+
   /** Everything that a failed call tells. What the bridge did not send is empty. */
   static final class Failure extends Exception {
     final Status.Code code;
+
+    /** As in Answer; "" where a library or a proxy ended the call, not the bridge. */
+    final String callId;
+
     final Optional<WalletError> wallet;
     final Optional<ErrorInfo> info;
     final Optional<RequestInfo> request;
@@ -59,6 +82,7 @@ final class WalletCaller implements AutoCloseable {
     private Failure(StatusRuntimeException error) {
       super(error);
       code = error.getStatus().getCode();
+      callId = callIdIn(error.getTrailers());
       // Empty of details where there is no grpc-status-details-bin.
       com.google.rpc.Status status = StatusProto.fromThrowable(error);
       wallet = detail(status, WalletError.class);
@@ -95,15 +119,37 @@ final class WalletCaller implements AutoCloseable {
     }
   }
 
-  /** Ends a session. Ids are long with the bits of a uint64: Long.parseUnsignedLong, Long.toUnsignedString. */
-  TerminateResponse terminate(TerminateRequest request, Duration deadline) throws Failure {
+  /**
+   * Ends a session. Ids are long with the bits of a uint64: Long.parseUnsignedLong, Long.toUnsignedString. `requestId` is
+   * your own id of the call, for logs; where it is empty the bridge makes one.
+   */
+  Answer terminate(TerminateRequest request, Duration deadline, String requestId) throws Failure {
+    Metadata headers = new Metadata();
+    if (!requestId.isEmpty()) {
+      headers.put(REQUEST_ID, requestId);
+    }
+    AtomicReference<Metadata> trailers = new AtomicReference<>();
     try {
-      return WalletServiceGrpc.newBlockingStub(channel)
-          .withDeadlineAfter(deadline.toMillis(), TimeUnit.MILLISECONDS)
-          .terminate(request);
+      TerminateResponse response =
+          WalletServiceGrpc.newBlockingStub(channel)
+              .withDeadlineAfter(deadline.toMillis(), TimeUnit.MILLISECONDS)
+              .withInterceptors(
+                  MetadataUtils.newAttachHeadersInterceptor(headers),
+                  MetadataUtils.newCaptureMetadataInterceptor(new AtomicReference<>(), trailers))
+              .terminate(request);
+      return new Answer(response, callIdIn(trailers.get()));
     } catch (StatusRuntimeException error) {
       throw new Failure(error);
     }
+  }
+
+  /** The id with which the bridge ends every call. */
+  private static String callIdIn(Metadata trailers) {
+    return Optional.ofNullable(trailers).map(all -> all.get(CALL_ID)).orElse("");
+  }
+
+  private static Metadata.Key<String> key(String name) {
+    return Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER);
   }
 
   @Override

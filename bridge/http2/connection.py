@@ -4,14 +4,16 @@ Everything that one turn of the loop wants to send leaves in one write.
 """
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Concatenate, ParamSpec, cast
 
 from bridge.http2 import events
 from bridge.http2.events import ViolationError
 from bridge.http2.exchange import Exchange
 from bridge.http2.exchanges import Exchanges
+from bridge.http2.faults import FAULT, report
 from bridge.http2.protocol import ClientProtocol
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
@@ -23,6 +25,24 @@ CLOSE_TIMEOUT_S = 1.0
 
 class Http2RequiredError(ConnectionError):
     """The server does not speak HTTP/2. No byte of a request has left."""
+
+
+Arguments = ParamSpec("Arguments")
+
+
+def _guarded(
+    callback: Callable[Concatenate["Connection", Arguments], None],
+) -> Callable[Concatenate["Connection", Arguments], None]:
+    """Turn what a callback raises into a fault of its connection."""
+
+    @functools.wraps(callback)
+    def guarded(connection: "Connection", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        try:
+            callback(connection, *arguments, **named)
+        except Exception as error:  # noqa: BLE001 - see `faults`
+            connection.fault(error)
+
+    return guarded
 
 
 class Connection(asyncio.Protocol):
@@ -85,6 +105,7 @@ class Connection(asyncio.Protocol):
             self._flush_soon()
         await asyncio.shield(self._pong)
 
+    @_guarded
     def retire(self) -> None:
         """Take no further exchange, and close when those under way have ended."""
         self._exchanges.refuse_more()
@@ -104,8 +125,16 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def fault(self, error: Exception) -> None:
+        """End the connection because the code failed: what is under way fails by its own outcome."""
+        report("a connection", error)
+        self._end(FAULT)
+        if self._transport is not None:
+            self._transport.abort()
+
     # --- asyncio.Protocol -----------------------------------------------------------------------------------------
 
+    @_guarded
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin HTTP/2, if TLS has agreed to it."""
         self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one in all but its bases
@@ -115,12 +144,17 @@ class Connection(asyncio.Protocol):
         else:
             self._flush()
 
+    @_guarded
     def data_received(self, data: bytes) -> None:
         """Act on every event in these bytes; a violation closes the connection after what came before it."""
         self.heard_at = self._loop.time()
         try:
             for event in self._protocol.receive(data):
-                self._actions[type(event)](event)
+                try:
+                    self._actions[type(event)](event)
+                except Exception as error:
+                    if not self._exchanges.fault(getattr(event, "stream_id", 0), error):
+                        raise
         except ViolationError as violation:
             if not self.ready.done():
                 self._refuse()
@@ -128,20 +162,23 @@ class Connection(asyncio.Protocol):
         else:
             self._flush_soon()
 
+    @_guarded
     def eof_received(self) -> None:
         """End everything at once: nothing more is sent, and asyncio closes the transport after this."""
         self._end("the server closed the connection")
 
+    @_guarded
     def connection_lost(self, error: Exception | None) -> None:
         """End everything that is under way by its own outcome."""
+        # First, whatever fails below: who closes the pool waits for it.
+        if not self.closed.done():
+            self.closed.set_result(None)
+        if self._dropping is not None:
+            self._dropping.cancel()
         if error is not None:
             # With TLS 1.3 a refused client certificate shows only now, as an alert.
             self._fail_ready(error)
-        if not self.closed.done():
-            self.closed.set_result(None)
         self._end("the connection was closed")
-        if self._dropping is not None:
-            self._dropping.cancel()
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +186,7 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_result(None)
         self._exchanges.settings_received()
-        self._changed()
+        self._tell_pool()
 
     def _on_pong(self, _event: events.PongReceived) -> None:
         if self._pong is not None:
@@ -165,9 +202,11 @@ class Connection(asyncio.Protocol):
             is_busy = self._exchanges.in_use > GATHER_FROM
             self._loop.call_soon(self._flush_next_turn if is_busy else self._flush)
 
+    @_guarded
     def _flush_next_turn(self) -> None:
         self._loop.call_soon(self._flush)
 
+    @_guarded
     def _flush(self) -> None:
         self._flush_is_due = False
         if self._transport is None or self._is_over or self._transport.is_closing():
@@ -201,11 +240,17 @@ class Connection(asyncio.Protocol):
             self._pong.set_exception(ConnectionResetError(what))
             self._pong.exception()  # seen, whether or not somebody still waits for it
             self._pong = None
-        self._changed()
+        self._tell_pool()
 
     def _slot_freed(self) -> None:
         self._close_if_idle()
-        self._changed()
+        self._tell_pool()
+
+    def _tell_pool(self) -> None:
+        try:
+            self._changed()
+        except Exception as error:  # noqa: BLE001 - not this connection's fault
+            report("the pool", error)
 
     def _close_if_idle(self) -> None:
         if not self._exchanges.takes_more and not self._exchanges.in_use:

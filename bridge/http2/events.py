@@ -41,6 +41,13 @@ class StreamReset(NamedTuple):
     error_code: int
 
 
+class StreamFaulted(NamedTuple):
+    """The state machine itself failed at a frame of this stream: the stream is reset."""
+
+    stream_id: int
+    error: Exception
+
+
 class GoingAway(NamedTuple):
     """The server takes no more streams, and has not processed those above this one."""
 
@@ -66,6 +73,7 @@ Event = (
     | BodyReceived
     | AnswerEnded
     | StreamReset
+    | StreamFaulted
     | GoingAway
     | SettingsReceived
     | WindowOpened

@@ -8,6 +8,7 @@ from typing import Any
 
 from bridge.http2 import events
 from bridge.http2.exchange import Exchange
+from bridge.http2.faults import FAULT, report
 from bridge.http2.frames import ErrorCode
 from bridge.http2.protocol import ClientProtocol
 
@@ -36,6 +37,7 @@ class Exchanges:
             events.BodyReceived: self._on_body,
             events.AnswerEnded: self._on_answer_ended,
             events.StreamReset: self._on_reset,
+            events.StreamFaulted: self._on_fault,
             events.GoingAway: self._on_going_away,
             events.WindowOpened: self._on_window,
         }
@@ -62,7 +64,7 @@ class Exchanges:
         for exchange in unwritten:
             # One that has expired, or whose caller has cancelled, has ended as NOT_SENT: so it must stay.
             if not exchange.answer.done():
-                self._begin(exchange)
+                self._try(self._begin, exchange)
 
     def abandon(self, exchange: Exchange) -> bool:
         """Give up an exchange that nobody waits for; return whether there is something to send about it.
@@ -99,7 +101,18 @@ class Exchanges:
         """End every exchange by its own outcome."""
         self.refuse_more()
         for exchange in self._drained():
-            exchange.fail(what)
+            try:
+                exchange.fail(what)
+            except Exception as error:  # noqa: BLE001 - the others must end all the same
+                report("an exchange", error)
+
+    def fault(self, stream_id: int, error: Exception) -> bool:
+        """End the exchange in whose handling the code failed, by its own outcome; return whether it is known."""
+        exchange = self._open.get(stream_id)
+        if exchange is None:
+            return False
+        self._fault(exchange, error)
+        return True
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -126,35 +139,40 @@ class Exchanges:
             self._reset(exchange, ErrorCode.CANCEL)
 
     def _on_answer_ended(self, event: events.AnswerEnded) -> None:
-        exchange = self._take(event.stream_id)
+        exchange = self._open.get(event.stream_id)
         if exchange is None:
             return
+        exchange.complete()
+        self._take(event.stream_id)
         if exchange.unsent:
             # Section 8.1: an answer may be complete before the request is. It counts; the rest need not be sent.
             self._protocol.reset(event.stream_id, ErrorCode.NO_ERROR)
-        exchange.complete()
         self._freed()
 
     def _on_reset(self, event: events.StreamReset) -> None:
-        exchange = self._take(event.stream_id)
+        exchange = self._open.get(event.stream_id)
         if exchange is not None:
             exchange.reset(event.error_code)
+            self._take(event.stream_id)
             self._freed()
+
+    def _on_fault(self, event: events.StreamFaulted) -> None:
+        self.fault(event.stream_id, event.error)
 
     def _on_going_away(self, event: events.GoingAway) -> None:
         self.refuse_more()
         above = [each for each in self._open.values() if each.stream_id > event.last_stream_id]
         for exchange in (*above, *self._unwritten):
-            self._take(exchange.stream_id)
             exchange.disowned()
             exchange.fail("GOAWAY")
+            self._take(exchange.stream_id)
         self._unwritten.clear()
         self._freed()
 
     def _on_window(self, _event: events.WindowOpened) -> None:
         blocked, self._blocked = self._blocked, {}
         for exchange in blocked.values():
-            self._send(exchange)
+            self._try(self._send, exchange)
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
@@ -168,6 +186,17 @@ class Exchanges:
         exchange.unsent = self._protocol.send(exchange.stream_id, exchange.unsent)
         if exchange.unsent:
             self._blocked[exchange.stream_id] = exchange
+
+    def _try(self, step: Callable[[Exchange], None], exchange: Exchange) -> None:
+        try:
+            step(exchange)
+        except Exception as error:  # noqa: BLE001 - a fault of this exchange; the others go on
+            self._fault(exchange, error)
+
+    def _fault(self, exchange: Exchange, error: Exception) -> None:
+        report("an exchange", error)
+        exchange.fail(FAULT)
+        self._reset(exchange, ErrorCode.INTERNAL_ERROR)
 
     def _reset(self, exchange: Exchange, error_code: ErrorCode) -> None:
         self._take(exchange.stream_id)

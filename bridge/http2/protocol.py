@@ -19,6 +19,7 @@ from bridge.http2.events import (
     InterimAnswer,
     PongReceived,
     SettingsReceived,
+    StreamFaulted,
     StreamReset,
     ViolationError,
     WindowOpened,
@@ -62,6 +63,7 @@ class ClientProtocol:
         self._table_size = header_blocks.NO_TABLE
         self._decoder = header_blocks.HeaderDecoder(HEADERS_BYTES_MAX)
         self._block: HeaderBlock | None = None
+        self._is_decoding = False
         self._incoming = b""
         self._noise = Noise(CONNECTION_WINDOW_BYTES)
         self._has_settings = False
@@ -100,9 +102,10 @@ class ClientProtocol:
     def begin(self, headers: Headers, *, has_body: bool) -> int:
         """Open a stream with these headers, pseudo-headers first, and return its id; one must be left."""
         stream_id = self._next_id
+        # First of all: headers that cannot be encoded change nothing.
+        block = self._table_size + header_blocks.encode(headers)
         self._next_id += 2
         self._streams[stream_id] = Stream(stream_id, self._stream_window_bytes, is_sent=not has_body)
-        block = self._table_size + header_blocks.encode(headers)
         self._table_size = b""
         flags = 0 if has_body else frames.END_STREAM
         self._outgoing.append(frames.headers(stream_id, block, flags, self._payload_bytes_max))
@@ -155,7 +158,13 @@ class ClientProtocol:
                 break
             self._noise.bytes += end - at
             at = end
-            yield from self._act(kind, flags, stream_id, data[start:end])
+            try:
+                events = self._act(kind, flags, stream_id, data[start:end])
+            except ViolationError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, neighbours must not pay for it
+                events = self._fault(stream_id, error)
+            yield from events
             if self._noise.is_flood:
                 self._violate(ErrorCode.ENHANCE_YOUR_CALM, "flood")
         self._incoming = data[at:]
@@ -212,17 +221,23 @@ class ClientProtocol:
         if not flags & frames.END_HEADERS:
             return ()
         self._block = None
-        try:
-            # Also of a stream that is over: the server has changed its table with it (section 4.3).
-            fields = self._decoder.decode(b"".join(block.parts))
-        except header_blocks.HeaderBlockError as error:
-            self._violate(ErrorCode.COMPRESSION_ERROR, f"header block: {error}")
+        fields = self._decoded(block)
         stream = self._streams.get(block.stream_id)
         if stream is None:
             self._noise.came_late(frames.HEADER_BYTES + block.size_bytes)
             return ()
         act = self._on_trailers if stream.has_answer else self._on_answer
         return act(stream, fields, ends_stream=block.ends_stream)
+
+    def _decoded(self, block: HeaderBlock) -> header_blocks.Fields:
+        """Return a block's fields, also of a stream that is over: the server has changed its table (section 4.3)."""
+        self._is_decoding = True
+        try:
+            fields = self._decoder.decode(b"".join(block.parts))
+        except header_blocks.HeaderBlockError as error:
+            self._violate(ErrorCode.COMPRESSION_ERROR, f"header block: {error}")
+        self._is_decoding = False
+        return fields
 
     def _on_answer(self, stream: Stream, fields: header_blocks.Fields, *, ends_stream: bool) -> Events:
         status = header_blocks.status_of(fields)
@@ -356,6 +371,14 @@ class ClientProtocol:
         """End one stream, on which the server broke the protocol (section 5.4.2)."""
         self._drop(stream, error_code)
         return (StreamReset(stream.id, error_code),)
+
+    def _fault(self, stream_id: int, error: Exception) -> Events:
+        """End the stream at whose frame the code failed; raise the error if its neighbours' state is in doubt, too."""
+        stream = self._streams.get(stream_id)
+        if stream is None or self._is_decoding:
+            raise error
+        self._drop(stream, ErrorCode.INTERNAL_ERROR)
+        return (StreamFaulted(stream_id, error),)
 
     def _drop(self, stream: Stream, error_code: int) -> None:
         # What the server had sent by now still arrives: at most what is left of the window.

@@ -1,13 +1,12 @@
 """The wallet's name and its addresses, as the bridge would try them."""
 
-import contextlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
+from dead_addresses import unanswered
 from doctor_runs import WALLET_NAME, Examined, examined, looked_up, resolver, unharmed
 from faults.behaviours import answer
 from faults.server import FaultServer, refusing_port
@@ -19,24 +18,6 @@ def assert_skipped(run: Examined, checks: list[str], because: str) -> None:
     """Each of these checks was left out, because of this one."""
     assert [run[check] for check in checks] == [[f"skip because {because} failed"]] * len(checks)
     assert (run.exit_code, run.failed) == (1, [because])
-
-
-@contextlib.contextmanager
-def silent_port(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
-    """Hold a port where connecting is neither refused nor accepted: its line of waiting clients is full."""
-    with contextlib.ExitStack() as held:
-        listener = held.enter_context(socket.create_server((host, port), backlog=0))
-        address = listener.getsockname()
-        waiting = 0
-        # A connect that succeeds has taken a place in the line; the first that does not has found it full.
-        while waiting == 0:
-            client = held.enter_context(socket.socket())
-            client.settimeout(0.1)
-            try:
-                client.connect(address)
-            except TimeoutError:
-                waiting += 1
-        yield int(address[1])
 
 
 # --- the name ---------------------------------------------------------------------------------------------------
@@ -125,7 +106,7 @@ async def test_refused() -> None:
 
 async def test_silent() -> None:
     """An address that does not say yes or no fails after the connect time-out."""
-    with silent_port() as port:
+    with unanswered() as port:
         run = await examined(f"https://127.0.0.1:{port}", {"WALLET__CONNECT_TIMEOUT_S": "0.05"})
     text = "silent for wallet.connect_timeout_s = 0.05 s: a firewall, or an allow-list of the wallet?"
     assert run["tcp"] == [f"FAIL 127.0.0.1:{port}: {text}"]
@@ -165,7 +146,7 @@ async def test_one_address_refuses() -> None:
 async def test_one_address_is_silent(order: tuple[str, ...], level: str) -> None:
     """A silent address fails where it stands before those that work: there the bridge's time is over."""
     async with unharmed(FaultServer(answer())) as wallet:
-        with silent_port("127.0.0.2", wallet.port):
+        with unanswered("127.0.0.2", wallet.port):
             url = f"http://wallet.example:{wallet.port}"
             run = await examined(url, {"WALLET__CONNECT_TIMEOUT_S": "0.4"}, look_up=looked_up(*order))
         assert [line.split()[:2] for line in run["tcp"]] == [

@@ -77,6 +77,11 @@ class Connection(asyncio.Protocol):
         return self._exchanges.takes_more and self.ready.done() and not self.closed.done()
 
     @property
+    def is_closing(self) -> bool:
+        """Whether it has said goodbye: nothing is under way on it, but its socket is still open."""
+        return self._is_over and not self.closed.done()
+
+    @property
     def in_use(self) -> int:
         """How many exchanges are under way."""
         return self._exchanges.in_use

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from bridge.http2.connect import Sockets
 from bridge.http2.connection import Connection
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import Exchange
@@ -34,8 +35,11 @@ class Trust:
 
 TRUST = Trust()
 
-Connect = Callable[[Callable[[], None]], Awaitable[Connection]]
+Connect = Callable[[Callable[[], None], Sockets], Awaitable[Connection]]
 """Makes one connection that is ready for use and calls back on changes; raises UnreachableError."""
+
+TOTAL_FACTOR = 2
+"""How many times `connections_max` there may be connections in all: retiring, closing and connecting ones included."""
 
 
 class Pool:
@@ -49,6 +53,7 @@ class Pool:
         self._connections: list[Connection] = []
         self._line: OrderedDict[Exchange, None] = OrderedDict()
         self._connecting: asyncio.Task[None] | None = None
+        self._sockets = Sockets(limit=0)
         self._checking: dict[Connection, asyncio.Task[None]] = {}
         self._failures = 0
         self._is_closed = False
@@ -75,8 +80,8 @@ class Pool:
 
     @property
     def connections(self) -> int:
-        """How many connections are open, retiring ones too."""
-        return len(self._connections)
+        """How many connections there are, with those that retire, close, or are just being made."""
+        return len(self._connections) + self._sockets.open
 
     @property
     def streams(self) -> int:
@@ -143,13 +148,32 @@ class Pool:
 
     def _grow(self) -> None:
         is_busy = self._connecting is not None or self._checking or self._is_closed
-        if self._line and not is_busy and sum(each.is_open for each in self._connections) < self._connections_max:
+        if not self._line or is_busy or sum(each.is_open for each in self._connections) >= self._connections_max:
+            return
+        if self._room() > 0:
             self._connecting = self.loop.create_task(self._add_connection())
+        else:
+            self._make_room()
+
+    def _room(self) -> int:
+        """Return how many sockets more there may be."""
+        return TOTAL_FACTOR * self._connections_max - len(self._connections)
+
+    def _make_room(self) -> None:
+        """Drop a connection on which nothing is under way any more. `_serve` is called when it is gone.
+
+        One with calls under way is left alone: its calls would end as UNKNOWN, while those in line are NOT_SENT at
+        worst, which is certain. They end by their own deadlines, so that room comes in bounded time.
+        """
+        closing = next((each for each in self._connections if each.is_closing), None)
+        if closing is not None:
+            closing.abort()
 
     async def _add_connection(self) -> None:
         try:
             await asyncio.sleep(self._delay_s())
-            connection = await self._connect(self._serve)
+            self._sockets = Sockets(self._room())
+            connection = await self._connect(self._serve, self._sockets)
         except Exception as error:  # noqa: BLE001 - whatever it was, those in line must learn it
             self._failures += 1
             # Those who can still hope for a slot on another connection stay.
@@ -178,6 +202,7 @@ class Pool:
             retirement.cancel()
             if connection in self._connections:
                 self._connections.remove(connection)
+            self._serve()  # there is room for another one
 
         self._connections.append(connection)
         connection.closed.add_done_callback(forget)

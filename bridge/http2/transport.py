@@ -8,10 +8,13 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterable, Callable
+from functools import partial
 from typing import Any, cast
 
 import httpx
 
+from bridge.http2.addresses import Addresses
+from bridge.http2.connect import Race, Sockets
 from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import RawAnswer
@@ -50,6 +53,7 @@ class Http2Transport(httpx.AsyncBaseTransport):
         self._body_bytes_max = body_bytes_max
         self._trust = trust
         self._pools: dict[Origin, Pool] = {}
+        self._addresses: dict[Origin, Addresses] = {}
         self.use_tls(ssl_context)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -79,44 +83,40 @@ class Http2Transport(httpx.AsyncBaseTransport):
         """Close every connection; further requests fail with UnreachableError, cause closed."""
         for pool in self._pools.values():
             await pool.aclose()
+        for addresses in self._addresses.values():
+            await addresses.aclose()
 
     def pool(self, url: httpx.URL) -> Pool:
         """Return the connections to a URL's origin; call it in the loop that is to use them."""
         origin = url.scheme, url.host, url.port or {"https": 443, "http": 80}[url.scheme]
         if origin not in self._pools:
+            addresses = self._addresses[origin] = Addresses(origin[1], origin[2])
             self._pools[origin] = Pool(
-                lambda changed: self._connect(origin, changed),
+                partial(self._connect, origin, addresses),
                 connections_max=self._connections_max,
                 trust=self._trust,
             )
         return self._pools[origin]
 
-    async def _connect(self, origin: Origin, changed: Callable[[], None]) -> Connection:
+    async def _connect(
+        self, origin: Origin, addresses: Addresses, changed: Callable[[], None], sockets: Sockets
+    ) -> Connection:
+        scheme, host, _ = origin
+        deadline = asyncio.get_running_loop().time() + self._connect_timeout_s
+        handshake = partial(self._handshake, host if scheme == "https" else None, changed)
         try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                return await self._connect_to_any_address(origin, changed)
+            async with asyncio.timeout_at(deadline):
+                return await Race(addresses, handshake, deadline, sockets).run()
         except (OSError, ssl.SSLError, UnicodeError) as error:
             raise UnreachableError(_cause(error)) from None
 
-    async def _connect_to_any_address(self, origin: Origin, changed: Callable[[], None]) -> Connection:
-        scheme, host, port = origin
-        loop = asyncio.get_running_loop()
-        first_error: OSError | None = None
-        for *_, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            try:
-                return await self._connect_to(str(address[0]), port, host if scheme == "https" else None, changed)
-            except OSError as error:
-                first_error = first_error or error
-        raise first_error or socket.gaierror(host)
-
-    async def _connect_to(
-        self, address: str, port: int, server_name: str | None, changed: Callable[[], None]
+    async def _handshake(
+        self, server_name: str | None, changed: Callable[[], None], connected: socket.socket
     ) -> Connection:
         loop, ssl_context = asyncio.get_running_loop(), self._ssl_context
         transport, connection = await loop.create_connection(
             lambda: Connection(loop, self._body_bytes_max, changed),
-            address,
-            port,
+            sock=connected,
             ssl=ssl_context if server_name else None,
             server_hostname=server_name,
         )

@@ -1,0 +1,69 @@
+"""Addresses that do not work, on loopback, and a resolver that gives them."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+
+def _listener(host: str, port: int, backlog: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=backlog)
+
+
+@contextlib.contextmanager
+def unanswered(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Hold a port where connecting is neither refused nor accepted: its line of waiting clients is full."""
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(_listener(host, port, 0))
+        waiting = 0
+        # A connect that succeeds has taken a place in the line; the first that does not has found it full.
+        while waiting == 0:
+            client = held.enter_context(socket.socket(listener.family))
+            client.settimeout(0.1)
+            try:
+                client.connect(listener.getsockname())
+            except TimeoutError:
+                waiting += 1
+        yield int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def mute(host: str, port: int) -> Iterator[socket.socket]:
+    """Hold a port where the kernel accepts every connection and nobody ever says a word."""
+    with _listener(host, port, 128) as listener:
+        yield listener
+
+
+Answers = Callable[[int], Awaitable[list[str]]]
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> list[int]:
+    """Let the running loop resolve every name by `answers`, called with the family; return the families asked for."""
+    asked: list[int] = []
+    really = asyncio.get_running_loop().getaddrinfo
+
+    async def getaddrinfo(host: str, port: int, *, family: int = 0, **options: Any) -> list[tuple[Any, ...]]:
+        if host.replace(".", "").isdigit() or ":" in host:  # uvloop looks up addresses too, when it connects to them
+            return await really(host, port, family=family, **options)
+        asked.append(family)
+        addresses = await answers(family)
+        return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port)) for host in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    return asked
+
+
+def given(*hosts: str) -> Answers:
+    """Answer at once with these, each in its own family; with none, that the name has no address in it."""
+
+    async def answers(family: int) -> list[str]:
+        found = [host for host in hosts if (":" in host) == (family == socket.AF_INET6)]
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "no address of this family")
+        return found
+
+    return answers

@@ -7,7 +7,8 @@ from typing import Any
 
 from bridge.http2.transport import Http2Transport
 from bridge.service import BridgeService
-from bridge.telemetry.events import Emit, StateSampled
+from bridge.telemetry.events import Emit, LogLinesDropped, StateSampled
+from bridge.telemetry.log_writer import LogWriter
 
 SAMPLE_S = 1.0
 
@@ -37,3 +38,13 @@ async def sample(service: BridgeService, transport: Http2Transport, emit: Emit) 
                 streams=transport.streams,
             )
         )
+
+
+async def tell_dropped(writer: LogWriter, emit: Emit) -> None:
+    """Tell about once a second how many log lines were dropped, if any."""
+    told = 0
+    while True:
+        await asyncio.sleep(SAMPLE_S)
+        if writer.dropped > told:
+            told, before = writer.dropped, told
+            emit(LogLinesDropped(told - before))

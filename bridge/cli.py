@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from bridge import __version__, call, demo, doctor, sandbox
 from bridge.config import SettingsError, describe, load
 from bridge.listen import ListenError
 from bridge.operation import ContractError
-from bridge.run import run_alone, run_supervisor, run_worker
+from bridge.run import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE, run_alone, run_supervisor, run_worker
 from bridge.server import SERVICES, routes, stop_signal
 from bridge.settings_values import split_listen
-from bridge.telemetry.logs import configure
+from bridge.telemetry.events import CannotStart
+from bridge.telemetry.logs import Format
 from bridge.telemetry.spans import TracingError
+from bridge.telemetry.standard_error import StandardError
 from bridge.workers import WorkersError
 
 CANNOT_START = (SettingsError, ContractError, ListenError, WorkersError, TracingError, OSError)
+CANNOT_START_CODE = 2
 SANDBOX_LISTEN = "127.0.0.1:8080"
 
 
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CANNOT_START as error:
         for line in str(error).splitlines():
             print(f"bridge: {line}", file=sys.stderr)
-        return 2
+        return CANNOT_START_CODE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,19 +88,35 @@ def _loop_factory() -> Any:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
+    if parsed.worker is not None:
+        # Its supervisor says in the environment which log is in force: also for what keeps the worker from starting.
+        log = StandardError.take(os.environ[LOG_LEVEL_VARIABLE], _log_format(os.environ[LOG_FORMAT_VARIABLE]))
+        return _logged(log, lambda: _run(run_worker(load(parsed.config, os.environ), parsed.worker, log)))
     settings = load(parsed.config, os.environ)
     if parsed.check:
         for service in SERVICES:
             routes(service, settings)
         print(describe(settings))
         return 0
-    configure(settings.telemetry.log_level, settings.telemetry.log_format)
-    if parsed.worker is not None:
-        return _run(run_worker(settings, parsed.worker))
+    log = StandardError.take(settings.telemetry.log_level, settings.telemetry.log_format)
     if settings.server.workers == 1:
-        return _run(run_alone(settings))
+        return _logged(log, lambda: _run(run_alone(settings, log)))
     # uvloop would hand descriptors of this process down to the workers.
-    return 0 if asyncio.run(run_supervisor(settings, parsed.config)) else 1
+    return _logged(log, lambda: 0 if asyncio.run(run_supervisor(settings, parsed.config, log)) else 1)
+
+
+def _log_format(name: str) -> Format:
+    return "console" if name == "console" else "json"
+
+
+def _logged(log: StandardError, run: Callable[[], int]) -> int:
+    """Run what serves; what keeps it from starting is told in the log, one line for each thing that is wrong."""
+    try:
+        return run()
+    except CANNOT_START as error:
+        for line in str(error).splitlines():
+            log.events(CannotStart(line))
+        return CANNOT_START_CODE
 
 
 def _sandbox(parsed: argparse.Namespace) -> int:

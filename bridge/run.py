@@ -9,15 +9,16 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bridge.background import in_background, tell_dropped
 from bridge.config import Settings
 from bridge.server import SERVICES, serve
 from bridge.shared_port import reserved
 from bridge.telemetry.events import Emit, Serving
 from bridge.telemetry.fan_out import fan_out
-from bridge.telemetry.logs import LogEvents
 from bridge.telemetry.metrics import DIRECTORY_VARIABLE, Metrics, SupervisorMetrics
 from bridge.telemetry.metrics_server import serve_metrics, worker_gone
 from bridge.telemetry.spans import Tracer
+from bridge.telemetry.standard_error import StandardError
 from bridge.worker import work
 from bridge.worker_process import WorkerProcess
 from bridge.workers import Workers, supervise
@@ -25,23 +26,27 @@ from bridge.workers import Workers, supervise
 END_S = 5.0
 """How long a worker may take to end, beyond its drain and the calls that are then in flight."""
 
+LOG_LEVEL_VARIABLE, LOG_FORMAT_VARIABLE = "BRIDGE_TELEMETRY__LOG_LEVEL", "BRIDGE_TELEMETRY__LOG_FORMAT"
+
 Environ = Mapping[str, str]
 
 
-async def run_alone(settings: Settings) -> None:
+async def run_alone(settings: Settings, log: StandardError) -> None:
     """Serve in this process until SIGTERM or SIGINT. Raise TracingError where tracing is wanted and cannot be had."""
-    async with _traced(settings) as tracer:
+    emit = _emit(settings, _metrics, log)
+    async with _traced(settings) as tracer, in_background(tell_dropped(log.writer, emit)):
         with _metrics_served(settings):
-            await serve(settings, _emit(settings, _metrics), tracer)
+            await serve(settings, emit, tracer)
 
 
-async def run_worker(settings: Settings, line_descriptor: int) -> None:
+async def run_worker(settings: Settings, line_descriptor: int, log: StandardError) -> None:
     """Serve as one of several workers, until its line closes. `line_descriptor`: see worker.py."""
-    async with _traced(settings) as tracer:
-        await work(settings, line_descriptor, _emit(settings, _metrics), tracer)
+    emit = _emit(settings, _metrics, log)
+    async with _traced(settings) as tracer, in_background(tell_dropped(log.writer, emit)):
+        await work(settings, line_descriptor, emit, tracer)
 
 
-async def run_supervisor(settings: Settings, config: Path | None) -> bool:
+async def run_supervisor(settings: Settings, config: Path | None, log: StandardError) -> bool:
     """Run `server.workers` workers until SIGTERM or SIGINT; say whether all have ended well.
 
     `config` is the file that the settings come from. Raise ListenError, WorkersError or OSError where it cannot start.
@@ -49,20 +54,22 @@ async def run_supervisor(settings: Settings, config: Path | None) -> bool:
     async with _traced(settings):
         pass  # who cannot trace is told so here, once, and not by workers that end in a loop
     longest_s = settings.server.drain_s + settings.wallet.deadline_max_s + END_S
-    emit = _emit(settings, SupervisorMetrics)
+    emit = _emit(settings, SupervisorMetrics, log)
     with _metrics_of_workers(settings) as (counts, gone), _ports_reserved(settings) as (address, ports):
-        start = partial(
-            WorkerProcess.start, _command(config), {**os.environ, **_shared_secrets(settings), **ports, **counts}
-        )
+        environ = {**os.environ, **_shared_settings(settings), **ports, **counts}
+        start = partial(WorkerProcess.start, _command(config), environ, log.descriptor)
         workers = Workers(settings.server.workers, start, emit, gone)
-        return await supervise(workers, Serving(address, settings.wallet.url), emit, longest_s)
+        async with in_background(tell_dropped(log.writer, emit)):
+            return await supervise(workers, Serving(address, settings.wallet.url), emit, longest_s)
 
 
-def _shared_secrets(settings: Settings) -> Environ:
-    """Return one fingerprint key for all workers where none is set: the same token must look the same in each."""
-    if settings.telemetry.fingerprint_key is not None:
-        return {}
-    return {"BRIDGE_TELEMETRY__FINGERPRINT_KEY": secrets.token_hex(32)}
+def _shared_settings(settings: Settings) -> Environ:
+    """Return what all workers share: the log, and one fingerprint key, as a token must look the same in each."""
+    telemetry = settings.telemetry
+    log = {LOG_LEVEL_VARIABLE: telemetry.log_level, LOG_FORMAT_VARIABLE: telemetry.log_format}
+    if telemetry.fingerprint_key is not None:
+        return log
+    return {**log, "BRIDGE_TELEMETRY__FINGERPRINT_KEY": secrets.token_hex(32)}
 
 
 def _command(config: Path | None) -> list[str]:
@@ -87,9 +94,9 @@ def _ports_reserved(settings: Settings) -> Iterator[tuple[str, Environ]]:
 # --- telemetry --------------------------------------------------------------------------------------------------
 
 
-def _emit(settings: Settings, metrics: Callable[[], Emit]) -> Emit:
+def _emit(settings: Settings, metrics: Callable[[], Emit], log: StandardError) -> Emit:
     listeners = [metrics()] if settings.telemetry.metrics_listen else []
-    return fan_out(*listeners, LogEvents(settings.telemetry.log_level, settings.telemetry.log_format))
+    return fan_out(*listeners, log.events)
 
 
 def _metrics() -> Metrics:

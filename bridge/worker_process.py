@@ -19,8 +19,11 @@ class WorkerProcess:
         self._started = time.monotonic()
 
     @classmethod
-    async def start(cls, command: Sequence[str], environ: Mapping[str, str]) -> Self:
-        """Start a process; the number of its end of the line is added to the command. Raise OSError."""
+    async def start(cls, command: Sequence[str], environ: Mapping[str, str], stderr: int | None = None) -> Self:
+        """Start a process; the number of its end of the line is added to the command. Raise OSError.
+
+        `stderr`: the descriptor of its standard error; None: that of this process.
+        """
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
         try:
@@ -30,6 +33,7 @@ class WorkerProcess:
                     str(theirs.fileno()),
                     env=environ,
                     stdin=DEVNULL,
+                    stderr=stderr,
                     pass_fds=[theirs.fileno()],
                     # A terminal's Ctrl-C signals every process of its session; it is for the supervisor alone.
                     start_new_session=True,

@@ -5,7 +5,7 @@
       bridge serve --worker 8
 
 A worker reads its settings from the same file and environment, so no secret is in a process's arguments. Its log goes
-to the standard error that it inherits.
+to the supervisor's standard error.
 """
 
 import asyncio

@@ -15,6 +15,7 @@ from bridge.telemetry.events import (
     CallStarted,
     Draining,
     Event,
+    LogLinesDropped,
     Reloaded,
     ReloadFailed,
     Serving,
@@ -139,6 +140,7 @@ EVERY_EVENT: tuple[Event, ...] = (
     StateSampled(in_flight=3, queued=2, detached=1, connections=4, streams=5),
     Reloaded("wallet.ca_file"),
     ReloadFailed("wallet.providers.1.private_key_file", "wants the text of a UUID"),
+    LogLinesDropped(7),
     Draining(5.0),
 )
 """Each kind of event that a process which serves counts, such that every metric of it has a series."""

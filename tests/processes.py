@@ -1,6 +1,7 @@
 """Real processes for tests: start `python -m bridge ...`, read what it says line by line, send signals, see the end."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,6 +37,12 @@ class Command:
         assert self.process.stdout is not None
         self.lines.append((await self.process.stdout.read()).decode())
         return await self.process.wait()
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps a bridge from starting, by the lines of its log: those that were read so far."""
+        lines = [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+        return [line["problem"] for line in lines if line["event"] == "cannot start"]
 
     @property
     def output(self) -> str:

@@ -2,25 +2,24 @@
 
 import asyncio
 import gc
-import io
-import json
 import logging
-import os
 import re
-import sys
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from bridge.errors import REASONS
 from bridge.telemetry.events import (
     AttemptEnded,
     CallEnded,
     CallStarted,
+    CannotStart,
     Draining,
     Event,
+    LogLinesDropped,
     Reloaded,
     ReloadFailed,
     Serving,
@@ -30,7 +29,8 @@ from bridge.telemetry.events import (
     WorkerStarted,
     ignore,
 )
-from bridge.telemetry.logs import HELD_LOGGERS, configure
+from bridge.telemetry.logs import HELD_LOGGERS, LIBRARY_LINE
+from log_file import Log
 
 SECRET = "a text that nobody may read"
 
@@ -66,28 +66,13 @@ def loggers_are_put_back() -> Iterator[None]:
     root.setLevel(level)
     for name, held in levels.items():
         logging.getLogger(name).setLevel(held)
-    structlog.reset_defaults()
-
-
-class Log:
-    """Standard error, read as log lines."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def text(self) -> str:
-        """Return what was written since the last look."""
-        return self._capsys.readouterr().err
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the lines since the last look."""
-        return [json.loads(line) for line in self.text().splitlines()]
 
 
 @pytest.fixture
-def log(capsys: pytest.CaptureFixture[str]) -> Log:
-    """Return what was logged. Nothing is before the test calls `configure`: pytest changes the stream until then."""
-    return Log(capsys)
+def log(tmp_path: Path) -> Iterator[Log]:
+    """Return a log; what was logged before the test calls its `configure` went elsewhere."""
+    with closing(Log(tmp_path / "log")) as log:
+        yield log
 
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -219,6 +204,10 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
             "problem": "wants a PEM certificate",
         },
     ),
+    "cannot start": (
+        CannotStart("server.listen: cannot listen"),
+        {"event": "cannot start", "level": "critical", "problem": "server.listen: cannot listen"},
+    ),
     "worker started": (WorkerStarted(1, 4711), {"event": "worker started", "level": "info", "worker": 1, "pid": 4711}),
     "worker ended": (
         WorkerEnded(1, 4711, exit_code=0, restart_s=0.1),
@@ -230,7 +219,7 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
 @pytest.mark.parametrize(("event", "fields"), EVENTS.values(), ids=EVENTS)
 def test_an_event_is_one_line_of_json(log: Log, event: Event, fields: dict[str, Any]) -> None:
     """Fields that say nothing are left out; a code of 0, an exit with 0 or a drain of 0 s says something."""
-    emit = configure("DEBUG", "json")
+    emit = log.configure("DEBUG", "json")
     emit(event)
     (line,) = log.lines()
     assert line.pop("timestamp").endswith("Z")
@@ -243,7 +232,7 @@ ERRORS = {"BRIDGE_FAULT", "WALLET_AUTH_REJECTED", "WALLET_ECHO_MISMATCH", "WALLE
 @pytest.mark.parametrize("reason", [*sorted(REASONS), "TOKEN_NOT_FOUND"])
 def test_the_reason_sets_the_level(log: Log, reason: str) -> None:
     """What needs somebody's eyes is an error, any other failure a warning, also one that the operator named."""
-    emit = configure("DEBUG", "json")
+    emit = log.configure("DEBUG", "json")
     emit(failed(reason))
     assert [line["level"] for line in log.lines()] == ["error" if reason in ERRORS else "warning"]
 
@@ -255,7 +244,7 @@ def test_every_reason_that_is_an_error_exists() -> None:
 
 def test_the_wallets_request_id_is_cleaned(log: Log) -> None:
     """A request_id can neither forge a line, nor colour a terminal, nor fill the disk."""
-    emit = configure("DEBUG", "json")
+    emit = log.configure("DEBUG", "json")
     emit(failed("WALLET_REJECTED", request_id='r\n{"level":"error"}\x1b[31m\u202e' + "x" * 10_000))
     (line,) = log.lines()
     assert line["request_id"].startswith('r {"level":"error"}[31mx')
@@ -264,7 +253,7 @@ def test_the_wallets_request_id_is_cleaned(log: Log) -> None:
 
 def test_a_level_silences_what_is_below(log: Log) -> None:
     """At WARNING a good call is no line."""
-    emit = configure("WARNING", "json")
+    emit = log.configure("WARNING", "json")
     emit(OK)
     emit(failed("WALLET_TIMEOUT"))
     assert [line["reason"] for line in log.lines()] == ["WALLET_TIMEOUT"]
@@ -272,7 +261,7 @@ def test_a_level_silences_what_is_below(log: Log) -> None:
 
 def test_an_attempt_is_for_debugging(log: Log) -> None:
     """At INFO a call is one line, however many attempts it took."""
-    emit = configure("INFO", "json")
+    emit = log.configure("INFO", "json")
     emit(AttemptEnded("Terminate", 1, 0.5, http_status=200))
     emit(OK)
     assert [line["event"] for line in log.lines()] == ["call ended"]
@@ -281,54 +270,26 @@ def test_an_attempt_is_for_debugging(log: Log) -> None:
 SILENT: tuple[Event, ...] = (
     StateSampled(in_flight=1, queued=2, detached=3, connections=4, streams=5),
     CallStarted("wallet.v1.WalletService", "Terminate"),
+    LogLinesDropped(3),
 )
 
 
 @pytest.mark.parametrize("event", SILENT, ids=lambda event: type(event).__name__)
 def test_what_is_for_metrics_alone_is_no_line(log: Log, event: Event) -> None:
     """A sample of every second and the start of each call: not even DEBUG writes them."""
-    emit = configure("DEBUG", "json")
+    emit = log.configure("DEBUG", "json")
     emit(event)
     assert log.lines() == []
 
 
 def test_the_console_format_is_for_people(log: Log) -> None:
     """One line with the same fields, without colours, not in JSON."""
-    emit = configure("INFO", "console")
+    emit = log.configure("INFO", "console")
     emit(failed("WALLET_REJECTED", request_id="r\n\x1b[31m"))
     written = log.text()
     assert written.count("\n") == 1
     assert "WALLET_REJECTED" in written
     assert "\x1b" not in written
-
-
-async def test_lines_of_one_turn_leave_together(log: Log) -> None:
-    """In an event loop a line is written when the loop's turn ends, with all others of that turn, in order."""
-    emit = configure("INFO", "json")
-    for number in range(3):
-        emit(Draining(drain_s=number + 1.0))
-    assert log.lines() == []
-    await asyncio.sleep(0)
-    assert [line["drain_s"] for line in log.lines()] == [1.0, 2.0, 3.0]
-    emit(Draining(drain_s=4.0))
-    await asyncio.sleep(0)
-    assert [line["drain_s"] for line in log.lines()] == [4.0]
-
-
-async def test_nobody_reads_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader who has gone makes nobody fail: not the event, and not the loop, which would tell of it for ever."""
-    faults: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
-    reading, writing = os.pipe()
-    os.close(reading)
-    emit = configure("INFO", "json")
-    with os.fdopen(writing, "wb", buffering=0) as raw, io.TextIOWrapper(raw, write_through=True) as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        for _ in range(2):
-            emit(OK)
-            await asyncio.sleep(0)
-        monkeypatch.undo()
-    assert faults == []
 
 
 def test_nobody_need_listen() -> None:
@@ -340,12 +301,48 @@ def test_nobody_need_listen() -> None:
 
 
 def test_a_line_of_a_library_has_the_same_form(log: Log) -> None:
+    """A fixed text, level, logger, time and the place in the library's code; neither its text nor its arguments."""
+    log.configure("DEBUG", "json")
+    logging.getLogger("some.library").warning("%d things of %s", 3, SECRET)
+    logging.getLogger("some.library").warning(f"of {SECRET}")  # noqa: G004 - a library's habit is the case
+    lines = log.lines()
+    assert [line.pop("timestamp") for line in lines if line["place"].startswith("test_logs.py:")]
+    assert {re.sub(r"\d+", "1", line.pop("place")) for line in lines} == {
+        "test_logs.py:1 test_a_line_of_a_library_has_the_same_form"
+    }
+    assert lines == [{"event": LIBRARY_LINE, "level": "warning", "logger": "some.library"}] * 2
+
+
+def test_a_line_of_the_bridge_keeps_its_text(log: Log) -> None:
     """Message, level, logger and time, its arguments filled in."""
-    configure("DEBUG", "json")
-    logging.getLogger("some.library").warning("%d things", 3)
+    log.configure("DEBUG", "json")
+    logging.getLogger("bridge.some.module").warning("%d things", 3)
     (line,) = log.lines()
     assert line.pop("timestamp")
-    assert line == {"event": "3 things", "level": "warning", "logger": "some.library"}
+    assert line == {"event": "3 things", "level": "warning", "logger": "bridge.some.module"}
+
+
+BAD_RECORDS: dict[str, tuple[Any, ...]] = {
+    "too few arguments": ("%s %s", SECRET),
+    "an argument that cannot be shown": ("%d", SECRET),
+    "no text": (object(),),
+    "a lone surrogate": ("\udc80",),
+    "an unknown level": ("a",),
+}
+
+
+@pytest.mark.parametrize("arguments", BAD_RECORDS.values(), ids=BAD_RECORDS)
+@pytest.mark.parametrize("name", ["bridge.some.module", "some.library", "asyncio"])
+def test_a_record_that_cannot_be_made_is_a_line_all_the_same(
+    log: Log, name: str, arguments: tuple[Any, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever logs nonsense gets no exception, standard error gets no traceback, and no argument is shown."""
+    log.configure("DEBUG", "json")
+    logging.getLogger(name).log(33, *arguments)
+    (line,) = log.lines()
+    assert line["level"] in {"warning", "error"}
+    assert SECRET not in str(line)
+    assert capfd.readouterr() == ("", "")
 
 
 def fail_inside() -> None:
@@ -356,7 +353,7 @@ def fail_inside() -> None:
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_an_exception_is_told_by_its_places(log: Log, log_format: Any) -> None:
     """Type, file, line and function; no text of it or of its cause, whoever logs it."""
-    configure("DEBUG", log_format)
+    log.configure("DEBUG", log_format)
     try:
         fail_inside()
     except ValueError:
@@ -370,7 +367,7 @@ def test_an_exception_is_told_by_its_places(log: Log, log_format: Any) -> None:
 
 async def test_a_task_that_nobody_awaited_is_told_by_its_places(log: Log) -> None:
     """Asyncio puts the repr of the task, hence the exception's text, into its message: only the first line stays."""
-    configure("DEBUG", "json")
+    log.configure("DEBUG", "json")
 
     async def fail() -> None:
         fail_inside()
@@ -387,7 +384,7 @@ async def test_a_task_that_nobody_awaited_is_told_by_its_places(log: Log) -> Non
 
 def test_a_record_without_an_exception_has_none(log: Log) -> None:
     """exc_info without an exception under way is no field."""
-    configure("DEBUG", "json")
+    log.configure("DEBUG", "json")
     logging.getLogger("some.library").error("nothing", exc_info=True)  # noqa: LOG014 - a library's slip is the case
     (line,) = log.lines()
     assert "exception" not in line
@@ -399,20 +396,20 @@ HELD = ("h2", "hpack.hpack", "hyperframe", "httpcore.http2", "httpx", "hypercorn
 @pytest.mark.parametrize("name", HELD)
 def test_talkative_libraries_are_held(log: Log, name: str) -> None:
     """At DEBUG they would print headers, hence the signature, or bodies: never; their warnings come through."""
-    configure("DEBUG", "json")
+    log.configure("DEBUG", "json")
     logger = logging.getLogger(name)
     logger.debug(SECRET)
     logger.info(SECRET)
     assert log.lines() == []
     logger.warning("a warning")
-    assert [line["event"] for line in log.lines()] == ["a warning"]
+    assert [(line["event"], line["logger"]) for line in log.lines()] == [(LIBRARY_LINE, name)]
 
 
 def test_the_collectors_key_is_no_line(log: Log) -> None:
     """OpenTelemetry warns of a malformed header variable with its whole text: that warning is not heard."""
-    configure("DEBUG", "json")
+    log.configure("DEBUG", "json")
     logger = logging.getLogger("opentelemetry.util.re")
     logger.warning(SECRET)
     assert log.lines() == []
     logger.error("an error")
-    assert [line["event"] for line in log.lines()] == ["an error"]
+    assert [(line["event"], line["level"]) for line in log.lines()] == [(LIBRARY_LINE, "error")]

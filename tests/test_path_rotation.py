@@ -13,11 +13,12 @@ import structlog
 
 from bridge.telemetry.events import CallEnded, Reloaded, ReloadFailed
 from bridge.telemetry.fan_out import fan_out
-from bridge.telemetry.logs import HELD_LOGGERS, configure
+from bridge.telemetry.logs import HELD_LOGGERS
 from engines import on_both_engines
 from faults.behaviours import answer, hang, sequence
 from faults.server import FaultServer
 from faults.stream import Behaviour, Stream
+from log_file import Log
 from rotating_bridge import Listener, Load, rotating_bridge
 from rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files
 from whole_path import Caller, Failure
@@ -226,11 +227,12 @@ def put(file: Path, text: str | None) -> None:
 @pytest.mark.usefixtures("loggers_are_put_back")
 @pytest.mark.parametrize(("name", "text", "problem"), BAD_FILES.values(), ids=BAD_FILES)
 async def test_a_bad_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, problem: str
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str, text: str | None, problem: str
 ) -> None:
     """A bad file is told of in an event and in the log, without its content; calls go on with the keys as they were."""
     OLD.write(tmp_path)
-    listener, log = Listener(), configure("debug", "json")
+    log_file = Log(tmp_path_factory.mktemp("log") / "log")
+    listener, log = Listener(), log_file.configure("debug", "json")
     key = f"wallet.providers.1.{name}_file"
     async with (
         FaultServer(RotatingWallet(OLD)) as wallet,
@@ -243,7 +245,8 @@ async def test_a_bad_file(
         assert await listener.reports(1) == [Reloaded(key)]
     assert [end.code for end in ends] == ["OK"] * 3
     assert len(wallet.requests) == 3
-    logged = capsys.readouterr().err
+    logged = log_file.text()
+    log_file.close()
     reports = [line for line in map(json.loads, logged.splitlines()) if line["event"].startswith("reload")]
     assert [(line["event"], line["level"], line["key"], line.get("problem")) for line in reports] == [
         ("reload failed", "error", key, problem),

@@ -175,15 +175,15 @@ async def test_missing_config_file() -> None:
 
 @pytest.mark.parametrize("command", ["serve", "sandbox"])
 async def test_port_in_use(command: str) -> None:
-    """A port that is taken is one line that names the address, and exit code 2."""
+    """A port that is taken is one line that names the address, in the bridge's log or plain, and exit code 2."""
     with bound_socket() as taken:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         arguments = ["--listen", address] if command == "sandbox" else []
-        code, output = await run(
-            command, *arguments, environ=environment("http://127.0.0.1:1", {"SERVER__LISTEN": address})
-        )
-    lines = [line for line in output.splitlines() if line.startswith("bridge: ")]
+        environ = environment("http://127.0.0.1:1", {"SERVER__LISTEN": address})
+        async with bridge_command(command, *arguments, environ=environ) as ran:
+            code = await ran.end()
+    lines = [line for line in ran.output.splitlines() if line.startswith("bridge: ")] + ran.problems
     assert (code, len(lines)) == (2, 1)
     assert address in lines[0]
 

@@ -145,7 +145,7 @@ async def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
         assert [end["exit_code"] for end in ends] == [-signal.SIGKILL, 2]
         assert ends[0]["restart_s"] == 0 < ends[1]["restart_s"]
         assert (await bridge.call()).code == "OK"
-        assert "bridge: wallet.providers.777.private_key" in bridge.command.output
+        assert bridge.command.problems[0].startswith("wallet.providers.777.private_key")
         key.write_text(PRIVATE_KEY)
         await bridge.event("worker started")
         await bridge.meet_all()

@@ -24,9 +24,8 @@ async def test_a_worker_that_cannot_start() -> None:
         stdin.write(PRIVATE_KEY.encode())
         stdin.close()
         assert await command.end() == 2
-    said = [line for line in command.output.splitlines() if line.startswith("bridge: ")]
-    assert said[0].startswith("bridge: wallet.providers.777.private_key: wants ")
-    assert said[1:] == ["bridge: worker 1 has ended with exit code 2 before it served"]
+    assert command.problems[0].startswith("wallet.providers.777.private_key: wants ")
+    assert command.problems[1:] == ["worker 1 has ended with exit code 2 before it served"]
 
 
 @pytest.mark.parametrize("setting", ["listen", "health_listen"])
@@ -38,8 +37,8 @@ async def test_a_port_in_use(setting: str) -> None:
         environ = environment(NOWHERE, {**TWO, f"SERVER__{setting.upper()}": address})
         async with bridge_command("serve", environ=environ) as command:
             assert await command.end() == 2
-    assert len(command.output.splitlines()) == 1
-    assert command.output.startswith(f"bridge: server.{setting}: cannot listen on {address}; ")
+    assert len(command.output.splitlines()) == len(command.problems) == 1
+    assert command.problems[0].startswith(f"server.{setting}: cannot listen on {address}; ")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -49,7 +48,7 @@ async def test_a_port_of_other_workers(workers: str) -> None:
         settings = {"SERVER__WORKERS": workers, "SERVER__LISTEN": bridge.address}
         async with bridge_command("serve", environ=environment(NOWHERE, settings)) as command:
             assert await command.end() == 2
-        assert f"bridge: server.listen: cannot listen on {bridge.address}" in command.output
+        assert command.problems[0].startswith(f"server.listen: cannot listen on {bridge.address}")
 
 
 async def test_modules_of_the_working_directory(tmp_path: Path) -> None:

@@ -140,6 +140,19 @@ class WorkerEnded(Happening, frozen=True, tag="worker ended"):
     """In how many seconds its successor starts."""
 
 
+class CannotStart(Happening, frozen=True, tag="cannot start"):
+    """The bridge, or one of its workers, ends before it has served."""
+
+    problem: str
+    """One line that names the thing, what is wrong with it and what to do."""
+
+
+class LogLinesDropped(Happening, frozen=True, tag="log lines dropped"):
+    """Log lines were dropped since the event of before, because nobody reads them fast enough."""
+
+    count: int
+
+
 Event = (
     CallStarted
     | CallEnded
@@ -152,6 +165,8 @@ Event = (
     | ReloadFailed
     | WorkerStarted
     | WorkerEnded
+    | CannotStart
+    | LogLinesDropped
 )
 Emit = Callable[[Event], None]
 

@@ -132,6 +132,12 @@ RELOAD_FAILING = _gauge(
     mode="livemax",
 )
 
+# --- the log ----------------------------------------------------------------------------------------------------
+
+LOG_LINES_DROPPED = _counter(
+    "wallet_bridge_log_lines_dropped", "Log lines that were dropped: nobody read them in time."
+)
+
 # --- processes --------------------------------------------------------------------------------------------------
 
 BUILD_INFO = _gauge(

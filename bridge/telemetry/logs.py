@@ -1,25 +1,35 @@
 """Logs: one structured line for each event, and every line of the libraries in the same form.
 
-No line holds the text of an exception, which may hold anything: a traceback is told by its places.
+    events, the bridge's loggers, libraries' loggers -> one line each -> LogWriter (log_writer.py) -> standard error
+
+No line holds the text of an exception, which may hold anything: a traceback is told by its places. A library's own text
+may hold anything too, a caller's metadata for instance: its line tells its place in that library's code instead.
 """
 
-import asyncio
-import contextlib
 import logging
-import logging.config
-import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from pathlib import PurePath
+from types import TracebackType
 from typing import Any, Literal
 
 import msgspec
 import structlog
-from structlog.typing import Processor
 
 from bridge.status import TEXT_CHARACTERS_MAX, clean
-from bridge.telemetry.events import AttemptEnded, CallEnded, CallStarted, Event, ReloadFailed, StateSampled, WorkerEnded
+from bridge.telemetry.events import (
+    AttemptEnded,
+    CallEnded,
+    CallStarted,
+    CannotStart,
+    Event,
+    LogLinesDropped,
+    ReloadFailed,
+    StateSampled,
+    WorkerEnded,
+)
+from bridge.telemetry.log_writer import LogWriter
 
 HELD_LOGGERS = {
     # At DEBUG these print headers, hence the signature, or bodies, hence the token: never, whatever the level.
@@ -34,62 +44,65 @@ Format = Literal["json", "console"]
 # What needs somebody's eyes: our side is broken, or somebody else's session is at stake.
 ERROR_REASONS = frozenset({"BRIDGE_FAULT", "WALLET_AUTH_REJECTED", "WALLET_ECHO_MISMATCH", "WALLET_ENDPOINT"})
 
-LEVEL_NAMES = {level: name.lower() for name, level in logging.getLevelNamesMapping().items()}
+LEVEL_NAMES = {
+    level: logging.getLevelName(level).lower()
+    for level in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+}
+"""From the highest to the lowest. A library's level between two of them has the name of the lower one."""
 
 LEVELS: dict[type[Event], int] = {
     AttemptEnded: logging.DEBUG,
     ReloadFailed: logging.ERROR,
     WorkerEnded: logging.ERROR,
+    CannotStart: logging.CRITICAL,
 }
 """For any other event INFO, but for a call that failed."""
 
-SILENT: frozenset[type[Event]] = frozenset({CallStarted, StateSampled})
-"""Never logged: metrics tell them. The one says nothing that the call's end does not, the other comes every second."""
+SILENT: frozenset[type[Event]] = frozenset({CallStarted, StateSampled, LogLinesDropped})
+"""Never logged: metrics tell them. A call's start says nothing that its end does not; the others come every second."""
 
+LIBRARY_LINE = "a library has logged a line; its text is left out"
+"""In the place of a text that others wrote."""
 
-def configure(level: str, log_format: Format) -> "LogEvents":
-    """Send every log line of this process to standard error, from this level up, in this format; return the events'."""
-    renderers: dict[str, Processor] = {
-        "json": structlog.processors.JSONRenderer(serializer=_json),
-        "console": structlog.dev.ConsoleRenderer(colors=False),
+ASYNCIO_LINES = frozenset(
+    {
+        "Task exception was never retrieved",
+        "Future exception was never retrieved",
+        "Task was destroyed but it is pending!",
+        "Fatal error on transport",
+        "Fatal read error on socket transport",
+        "Fatal write error on socket transport",
+        "Unhandled exception in client_connected_cb",
+        "socket.send() raised exception.",
     }
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _places_only,
-    ]
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {
-                "structured": {
-                    "()": structlog.stdlib.ProcessorFormatter,
-                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderers[log_format]],
-                    "foreign_pre_chain": [structlog.stdlib.add_logger_name, _first_line_of_asyncio, *shared],
-                }
-            },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
-            "root": {"handlers": ["stderr"], "level": level.upper()},
-            "loggers": {name: {"level": held} for name, held in HELD_LOGGERS.items()},
-        }
-    )
-    # For events in the console's format, which go to standard error directly.
-    structlog.configure(
-        processors=[*shared, renderers[log_format]],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=False,
-    )
-    return LogEvents(level, log_format)
+)
+"""First lines of asyncio's that hold no value. Below them it adds reprs of tasks, with the text of an exception."""
+
+
+def configure(level: str, log_format: Format, writer: LogWriter) -> "LogEvents":
+    """Send every log line of this process to the writer, from this level up, in this format; return the events'."""
+    events = LogEvents(level, log_format, writer)
+    root = logging.getLogger()
+    root.handlers[:] = [_Records(events)]
+    root.setLevel(level.upper())
+    for name, held in HELD_LOGGERS.items():
+        logging.getLogger(name).setLevel(held)
+    return events
+
+
+def dropped_line(log_format: Format, count: int) -> str:
+    """Return the line that tells of dropped lines, which is written when lines flow again."""
+    fields = {"event": "log lines dropped", "lines": count}
+    return Lines(log_format).line(logging.ERROR, fields)
 
 
 class LogEvents:
-    """Writes each event as one line to standard error, from this level up, in this format."""
+    """Writes each event as one line, from this level up, in this format."""
 
-    def __init__(self, level: str, log_format: Format) -> None:
+    def __init__(self, level: str, log_format: Format, writer: LogWriter) -> None:
         self._level = logging.getLevelNamesMapping()[level.upper()]
-        self._write: Callable[[int, Event], None] = JsonLines() if log_format == "json" else _write_console
+        self._lines = Lines(log_format)
+        self._writer = writer
 
     def __call__(self, event: Event) -> None:
         """Write the event, if its kind is logged at this level; fields that say nothing are left out."""
@@ -97,48 +110,78 @@ class LogEvents:
             return
         level = _level(event)
         if level >= self._level:
-            self._write(level, _cleaned(event))
+            self.write(level, _cleaned(event), is_urgent=_is_unknown(event))
+
+    def write(self, level: int, fields: Event | Mapping[str, Any], *, is_urgent: bool = False) -> None:
+        """Write a line, whatever the level. Warnings and worse are urgent: they have a buffer of their own."""
+        self._writer.put(self._lines.line(level, fields), is_urgent=is_urgent or level >= logging.WARNING)
 
 
-class JsonLines:
-    """Writes events as JSON, one to a line, all of one turn of the event loop together."""
+class Lines:
+    """Makes lines in one format: JSON for machines, or one without colours for people."""
 
-    def __init__(self) -> None:
-        self._lines: list[str] = []
+    def __init__(self, log_format: Format) -> None:
+        self._console = structlog.dev.ConsoleRenderer(colors=False) if log_format == "console" else None
         self._second, self._date = 0, ""
 
-    def __call__(self, level: int, event: Event) -> None:
-        """Write the event when the loop's turn ends; without a loop, now."""
-        # Not through structlog: its processors cost a tenth of a whole call, and would add just these two.
+    def line(self, level: int, fields: Event | Mapping[str, Any]) -> str:
+        """Return one line with its line feed."""
+        # Not through structlog's processors: they cost a tenth of a whole call, and would add just these two.
         second, fraction = divmod(time.time_ns(), 10**9)
         if second != self._second:
             self._second, self._date = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        line = msgspec.json.encode(event).decode()
-        self._lines.append(
-            f'{{"timestamp":"{self._date}.{fraction // 1000:06}Z","level":"{LEVEL_NAMES[level]}",{line[1:]}\n'
-        )
-        if len(self._lines) > 1:
-            return
+        now, name = f"{self._date}.{fraction // 1000:06}Z", LEVEL_NAMES.get(level) or _name_between(level)
+        if self._console is None:
+            rest = msgspec.json.encode(fields).decode()
+            return f'{{"timestamp":"{now}","level":"{name}",{rest[1:]}\n'
+        entry = {"timestamp": now, "level": name, **msgspec.to_builtins(fields)}
+        return f"{self._console(None, name, entry)}\n"
+
+
+def _name_between(level: int) -> str:
+    return next((name for known, name in LEVEL_NAMES.items() if known <= level), "debug")
+
+
+class _Records(logging.Handler):
+    """Writes records of the logging module, the bridge's own and those of libraries."""
+
+    def __init__(self, events: LogEvents) -> None:
+        super().__init__()
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record. Whatever it holds, nothing is raised: who logs is not to blame."""
         try:
-            asyncio.get_running_loop().call_soon(self._flush)
-        except RuntimeError:
-            self._flush()
-
-    def _flush(self) -> None:
-        # The system call costs as much as all the rest of a line.
-        text = "".join(self._lines)
-        self._lines.clear()
-        # To whom should it be told that nobody can be told?
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+            self._events.write(record.levelno, _fields(record))
+        except Exception as unexpected:  # noqa: BLE001 - its text may hold anything
+            self._events.write(
+                logging.ERROR, {"event": "a log line could not be made", "exception": type(unexpected).__name__}
+            )
 
 
-def _write_console(level: int, event: Event) -> None:
-    structlog.get_logger().log(level, **msgspec.to_builtins(event))
+def _fields(record: logging.LogRecord) -> dict[str, str]:
+    fields = {"event": LIBRARY_LINE, "logger": record.name}
+    if record.name.partition(".")[0] == "bridge":
+        fields["event"] = record.getMessage()
+        fields |= {"place": record.__dict__["place"]} if record.__dict__.get("place") else {}
+    elif record.name == "asyncio" and (first := str(record.msg).partition("\n")[0]) in ASYNCIO_LINES:
+        fields["event"] = first
+    else:
+        fields["place"] = f"{PurePath(record.pathname).name}:{record.lineno} {record.funcName}"
+    if record.exc_info and record.exc_info[0] is not None:
+        fields["exception"] = places(record.exc_info[0], record.exc_info[2])
+    return fields
 
 
-def _json(entry: Mapping[str, Any], **_options: object) -> str:
-    return msgspec.json.encode(entry).decode()
+def places(kind: type[BaseException], trace: TracebackType | None) -> str:
+    """Return an exception as its type and its places in the code, without its text."""
+    frames = traceback.extract_tb(trace)
+    where = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{kind.__name__} at {where}" if where else kind.__name__
+
+
+def _is_unknown(event: Event) -> bool:
+    return isinstance(event, CallEnded) and event.outcome == "UNKNOWN"
 
 
 def _level(event: Event) -> int:
@@ -153,20 +196,3 @@ def _cleaned(event: Event) -> Event:
         return event
     cleaned = clean(event.request_id, TEXT_CHARACTERS_MAX)
     return event if cleaned == event.request_id else msgspec.structs.replace(event, request_id=cleaned)
-
-
-def _first_line_of_asyncio(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Leave out what asyncio adds below its message: reprs of tasks and handles, with the text of an exception."""
-    if entry["logger"] == "asyncio":
-        entry["event"] = entry["event"].partition("\n")[0]
-    return entry
-
-
-def _places_only(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace an exception by its type and places. ProcessorFormatter lays that of a foreign record here, too."""
-    error = entry.pop("exc_info", None)
-    if isinstance(error, tuple) and error[0] is not None:
-        frames = traceback.extract_tb(error[2])
-        places = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-        entry["exception"] = f"{error[0].__name__} at {places}"
-    return entry

@@ -24,6 +24,7 @@ from bridge.telemetry.events import (
     CallStarted,
     Draining,
     Event,
+    LogLinesDropped,
     Reloaded,
     ReloadFailed,
     Serving,
@@ -83,6 +84,7 @@ class Metrics:
             ReloadFailed: files.failed,
             Serving: life.serving,
             Draining: life.draining,
+            LogLinesDropped: _Log(registry).dropped,
         }
 
     def __call__(self, event: Event) -> None:
@@ -101,6 +103,7 @@ class SupervisorMetrics:
         self._listeners: dict[type, Callable[[Any], None]] = {
             WorkerStarted: workers.started,
             WorkerEnded: workers.ended,
+            LogLinesDropped: _Log(registry).dropped,
         }
 
     def __call__(self, event: Event) -> None:
@@ -281,6 +284,14 @@ class _Life:
 
     def draining(self, _event: Draining) -> None:
         self._draining.set(1)
+
+
+class _Log:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._dropped = families.LOG_LINES_DROPPED.register(registry)
+
+    def dropped(self, event: LogLinesDropped) -> None:
+        self._dropped.inc(event.count)
 
 
 def _tell_build(registry: CollectorRegistry) -> None:

@@ -8,6 +8,11 @@ from bridge.value import Value
 DETAILS_MARGIN_S = 0.05
 """The bridge gives up this much earlier than its caller, so that the details of a failure still arrive."""
 
+EXACT_BELOW_S, ROUNDED_UP = 1.0, 0.01
+"""gRPC's C core (callers in Python, C++, Ruby, PHP) sends a timeout with two or three digits, rounded up: exact to the
+millisecond below a second, from there on up to 1 % longer than its caller waits (100 ms from 10 s on, 1 s from 100 s
+on). Without allowing for that, the details of a time-out of 10 s would arrive too late."""
+
 MINIMUM_S = 0.02
 """With less than this left after the margin, no answer can be expected: the call is refused before anything is sent."""
 
@@ -33,8 +38,8 @@ class Deadline(Value, frozen=True):
 
     @classmethod
     def for_caller(cls, caller_s: float | None, limits: DeadlineLimits) -> "Deadline":
-        """Return when to give up on a call whose caller waits this long (None: it did not say)."""
-        granted_s = limits.default_s if caller_s is None else min(caller_s, limits.max_s)
+        """Return when to give up on a call whose caller says that it waits this long (None: it did not say)."""
+        granted_s = limits.default_s if caller_s is None else min(_waits_at_least_s(caller_s), limits.max_s)
         return cls.after(granted_s - DETAILS_MARGIN_S)
 
     def remaining_s(self) -> float:
@@ -44,6 +49,10 @@ class Deadline(Value, frozen=True):
     def is_too_short(self) -> bool:
         """Say whether less than the minimum is left."""
         return self.remaining_s() < MINIMUM_S
+
+
+def _waits_at_least_s(caller_s: float) -> float:
+    return caller_s if caller_s < EXACT_BELOW_S else caller_s * (1 - ROUNDED_UP)
 
 
 def since_s(started: float) -> float:

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from bridge.config import load
 from bridge.server import SERVICES
 from clients import docs, run
 from wallet.v1.wallet_error_pb2 import Outcome
-from whole_path import environment
 
 SERVICE_CONFIG = json.loads(run.CONFIGS["shipped"].read_text())
 METHOD_CONFIGS: list[dict[str, Any]] = SERVICE_CONFIG["methodConfig"]
@@ -80,10 +78,9 @@ def test_service_config_names_a_service_with_health() -> None:
     assert SERVICE_CONFIG["healthCheckConfig"]["serviceName"] in {service.full_name for service in SERVICES}
 
 
-def test_service_config_timeout() -> None:
-    """A caller that sets no deadline gets the one that the bridge would give."""
-    settings = load(None, {**environment("http://127.0.0.1:1"), "BRIDGE_WALLET__DEADLINE_DEFAULT_S": "5"})
-    assert {config["timeout"] for config in METHOD_CONFIGS} == {f"{settings.wallet.deadline_default_s:g}s"}
+def test_service_config_sets_no_deadline() -> None:
+    """A deadline is the caller's own: a timeout here would cut it short, and C core ends calls before it has passed."""
+    assert [config for config in METHOD_CONFIGS if "timeout" in config] == []
 
 
 def test_document_includes_the_tested_files() -> None:

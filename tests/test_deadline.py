@@ -1,7 +1,12 @@
 """How long a call may take. The clock is read before and after, so that no test depends on how fast it runs."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 from bridge.deadline import DETAILS_MARGIN_S, MINIMUM_S, Deadline, DeadlineLimits
@@ -12,11 +17,20 @@ LONG_S = 3600.0
 
 @pytest.mark.parametrize(
     ("caller_s", "granted_s"),
-    [(None, 5.0), (3.0, 3.0), (30.0, 30.0), (31.0, 30.0), (LONG_S, 30.0), (0.001, 0.001), (-1.0, -1.0)],
-    ids=["none: the default", "its own", "the longest", "too long", "an hour", "a millisecond", "already over"],
+    [(None, 5.0), (0.9, 0.9), (3.0, 2.97), (30.0, 29.7), (31.0, 30.0), (LONG_S, 30.0), (0.001, 0.001), (-1.0, -1.0)],
+    ids=[
+        "none: the default",
+        "exact",
+        "its own",
+        "the longest",
+        "too long",
+        "an hour",
+        "a millisecond",
+        "already over",
+    ],
 )
 def test_the_callers_deadline_is_bounded(caller_s: float | None, granted_s: float) -> None:
-    """The caller's, at most 30 s, 5 s where none is given; and 50 ms earlier (CONTRACT.md, "Time")."""
+    """The caller's, from 1 s on less the 1 % of rounding, at most 30 s, 5 s where none is given; and 50 ms earlier."""
     before = time.monotonic()
     deadline = Deadline.for_caller(caller_s, LIMITS)
     after = time.monotonic()
@@ -52,3 +66,40 @@ def test_less_than_the_minimum_is_too_short(seconds: float, *, is_too_short: boo
     """With less than 20 ms left nothing is sent."""
     assert MINIMUM_S == 0.02
     assert Deadline.after(seconds).is_too_short() is is_too_short
+
+
+WAITS_S = (0.1, 0.987, 1.001, 1.234, 4.987, 9.981, 9.999, 10.0, 10.01, 12.34, 29.91, 30.0, 99.91, 100.01, 199.1)
+"""Among them those that C core rounds up most: just above a step of 10 ms, of 100 ms and of 1 s."""
+
+
+@pytest.mark.parametrize("waits_s", WAITS_S)
+async def test_the_bridge_gives_up_before_a_client_on_c_core(waits_s: float) -> None:
+    """Whatever Python's library makes of a timeout on its way, the bridge gives up 50 ms before that caller does."""
+    granted_s: list[float] = []
+
+    async def behaviour(_request: bytes, context: Any) -> bytes:
+        # A slow machine makes this less, never more.
+        granted_s.append(Deadline.for_caller(context.time_remaining(), DeadlineLimits(max_s=LONG_S)).remaining_s())
+        return b""
+
+    async with calls_to(behaviour) as call:
+        await call(b"")  # connected, so that the next call is sent at once
+        await call(b"", timeout=waits_s)
+    assert granted_s[1] <= waits_s - DETAILS_MARGIN_S + C_CORE_ROUNDS_S
+
+
+C_CORE_ROUNDS_S = 0.002
+"""C core counts a deadline in whole milliseconds, and up."""
+
+
+@asynccontextmanager
+async def calls_to(behaviour: Any) -> AsyncIterator[Any]:
+    """Serve one method with this behaviour; yield what calls it."""
+    server = grpc.aio.server()
+    handler: Any = grpc.unary_unary_rpc_method_handler(behaviour)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("S", {"M": handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel.unary_unary("/S/M")
+    await server.stop(None)

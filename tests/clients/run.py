@@ -51,7 +51,7 @@ CASE_DEFAULTS = {
     "currency": "EUR",
     # The caller's own id of the call; "" for none.
     "requestId": "",
-    # Below the 5 s of the shipped config; no case but those of a deadline comes near it.
+    # No case but those of a deadline comes near it.
     "deadlineMs": 4500,
 }
 # A bridge whose health says NOT_SERVING still serves: a call arrives exactly if the library does not ask for health.

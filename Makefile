@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload soak mesh tools clients charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload soak mesh interop tools clients charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,11 @@ soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, d
 
 mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, retries, restarts and kills under load
 	@$(BIN)/python -m pytest tests/mesh
+
+interop: export INTEROP := $(if $(QUICK),quick,$(or $(SERVERS),all))
+interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVERS="nginx Jetty"); all of them write docs/interop.md
+	@$(BIN)/python tests/interop/install.py
+	@$(BIN)/python -m pytest tests/interop
 
 tools: $(VENV)/dev.done  ## Install the pinned plugins and grpcurl into .tools (needs Go and Node.js)
 	@$(BIN)/python tools/toolchain.py

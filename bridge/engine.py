@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import grpc.aio
 
+from bridge.first_message import GrpcioServer
 from bridge.server_ports import Options
 
 Engine = Callable[[Options], grpc.aio.Server]
@@ -12,7 +13,7 @@ Engine = Callable[[Options], grpc.aio.Server]
 
 
 def _grpcio(options: Options) -> grpc.aio.Server:
-    return grpc.aio.server(options=options)
+    return GrpcioServer(options)
 
 
 def _native(options: Options) -> grpc.aio.Server:

@@ -32,7 +32,7 @@ from bridge.retry import RetryPolicy
 from bridge.rotation import Pace, Rotation
 from bridge.server_health import NAME as HEALTH_NAME
 from bridge.server_health import Health
-from bridge.server_ports import Options, listening, server_options
+from bridge.server_ports import Options, health_options, listening, server_options
 from bridge.server_tls import ServerTls
 from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Keyring
@@ -130,7 +130,7 @@ async def running(  # noqa: PLR0913 - the composition root
         credentials = None if tls is None else tls.credentials
         # The listener for health opens first and closes last: who asks there is answered all the time.
         async with (
-            _health_alone(settings, health, options) as health_address,
+            _health_alone(settings, health, health_options(settings, reuse_port=reuse_port)) as health_address,
             listening(server, "server.listen", settings.server.listen, credentials) as address,
             in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
         ):
@@ -223,9 +223,10 @@ def _add_service(server: grpc.aio.Server, service: BridgeService, name: str, com
     server.add_registered_method_handlers(name, handlers)
 
 
-def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes, Context], Awaitable[Message]]:
-    # The request arrives as bytes: one that cannot be parsed is then a failure like any other, with details.
-    async def behaviour(serialized: bytes, context: Context) -> Message:
+def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes | None, Context], Awaitable[Message]]:
+    # The request arrives as bytes, None where there is no message: what cannot be parsed is then a failure like any
+    # other, with details.
+    async def behaviour(serialized: bytes | None, context: Context) -> Message:
         call_id = call_id_of(context.invocation_metadata() or ())
         context.set_trailing_metadata(ok_trailers(call_id))
         try:

@@ -140,7 +140,13 @@ class BridgeService:
         self._allow_list = allow_list
 
     async def handle(
-        self, route: Route, serialized: bytes, caller_s: float | None, peer: Peer | None = None, *, call_id: str = ""
+        self,
+        route: Route,
+        serialized: bytes | None,
+        caller_s: float | None,
+        peer: Peer | None = None,
+        *,
+        call_id: str = "",
     ) -> Message:
         """Carry out one call and report its end; raise a BridgeError, and nothing else, when it fails.
 
@@ -171,7 +177,7 @@ class BridgeService:
         raise failure from None
 
     async def _carry_out(
-        self, call: Call, route: Route, serialized: bytes, caller_s: float | None, peer: Peer | None
+        self, call: Call, route: Route, serialized: bytes | None, caller_s: float | None, peer: Peer | None
     ) -> tuple[Verdict, int]:
         deadline = Deadline.for_caller(caller_s, self._limits)
         if self._allow_list is not None:
@@ -186,7 +192,7 @@ class BridgeService:
         finally:
             self.admission.leave(call.provider_id)
 
-    def _parsed(self, call: Call, route: Route, serialized: bytes) -> Message:
+    def _parsed(self, call: Call, route: Route, serialized: bytes | None) -> Message:
         request = route.parse(serialized)
         # Every request message has this field: operation.py checks it when the bridge starts.
         call.provider_id = request.provider_id  # type: ignore[attr-defined]

@@ -29,6 +29,10 @@ CONNECTION_AGE_S = 300.0
 
 NATIVE = "native"
 NATIVE_PACKAGE = "pygrpc_native"
+NOT_TRUSTED = (
+    'must be true with engine = "native", which inflates a compressed message before it knows its size: set it where '
+    'all callers are trusted, or a proxy refuses compressed requests (docs/operations.md, "Engines"); or use "grpcio"'
+)
 
 
 def _default_age_s(earlier_settings: dict[str, Any]) -> float:
@@ -40,6 +44,8 @@ class Server(Section):
 
     # Before the settings that only one of the engines has.
     engine: Literal["grpcio", "native"] = Field(default="grpcio", description='"grpcio" or "native"')
+    native_trusts_callers: bool = Field(default=False, validate_default=True, description="true or false")
+    """The operator's word that callers, or a proxy before the bridge, keep the limits that the native engine cannot."""
     listen: Listen = Field(
         default="127.0.0.1:50051", description='host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
     )
@@ -93,6 +99,13 @@ class Server(Section):
         if engine == NATIVE and find_spec(NATIVE_PACKAGE) is None:
             raise refused("\"native\" is an extra that is not installed: pip install 'wallet-bridge[native]'")
         return engine
+
+    @field_validator("native_trusts_callers")
+    @classmethod
+    def _engine_is_safe(cls, trusts: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's signature
+        if not trusts and earlier(info, "engine") == NATIVE:
+            raise refused(NOT_TRUSTED)
+        return trusts
 
     @field_validator("tls_certificate_file")
     @classmethod

@@ -20,6 +20,7 @@ FIELD_BEHAVIOR: Any = field_behavior  # its stub calls the extension a plain fie
 FIELD_BYTES_MAX = 4096
 """The longest string or bytes field, in bytes of UTF-8: room for a signed token, far below a message's 64 KiB."""
 
+NO_MESSAGE = "the call has no message, or it did not arrive in time"
 UNSET = "is required"
 TOO_LONG = f"is longer than {FIELD_BYTES_MAX} bytes"
 NO_DECIMAL = "wants the decimal text of a number of 0 or more, like 12.50"
@@ -28,8 +29,10 @@ NO_DECIMAL = "wants the decimal text of a number of 0 or more, like 12.50"
 Check = Callable[[Any], Iterable[tuple[str, str]]]
 
 
-def parse(message_type: type[Message], serialized: bytes) -> Message:
-    """Return the message that a caller sent; raise InvalidRequest when the bytes are no such message."""
+def parse(message_type: type[Message], serialized: bytes | None) -> Message:
+    """Return the message that a caller sent; raise InvalidRequest when the bytes are no such message, or None."""
+    if serialized is None:
+        raise InvalidRequest(violations=(Violation("", NO_MESSAGE),), cause="no_message")
     try:
         return message_type.FromString(serialized)
     except DecodeError:

@@ -9,11 +9,15 @@ import grpc.aio
 
 from bridge.native.server import NativeServer
 
-REQUEST_BYTES_MAX, METADATA_BYTES_MAX = 1000, 2000
+REQUEST_BYTES_MAX, METADATA_BYTES_MAX, STREAMS_MAX = 1000, 2000, 1200
 OPTIONS = (
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.max_concurrent_streams", STREAMS_MAX),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
 )
 SERVICE = "test.Service"

@@ -10,11 +10,13 @@ import trustme
 from bridge.cli import main
 from bridge.config import describe, load
 from bridge.engine import ENGINES
-from bridge.settings_server import Server
+from bridge.settings_server import NOT_TRUSTED, Server
 from settings_files import refusal, toml, write
 
-NATIVE = 'engine = "native"'
+NATIVE = 'engine = "native"\nnative_trusts_callers = true'
+UNTRUSTING = 'engine = "native"'
 EXTRA_WANTED = "server.engine: \"native\" is an extra that is not installed: pip install 'wallet-bridge[native]'"
+NOT_TRUSTED_LINE = f"server.native_trusts_callers: {NOT_TRUSTED}"
 NO_TLS = (
     'server.tls_certificate_file: cannot be set with engine = "native", which has no TLS; leave it out, or use "grpcio"'
 )
@@ -32,6 +34,12 @@ WRONG = {
     "unknown": ('engine = "rust"', 'server.engine: wants "grpcio" or "native"'),
     # The age's default follows from the engine, but its own line would help nobody.
     "unknown-with-an-age": ('engine = "rust"\nconnection_age_s = 5', 'server.engine: wants "grpcio" or "native"'),
+    "callers that are not trusted": (UNTRUSTING, NOT_TRUSTED_LINE),
+    "callers that are said to be not trusted": (f"{UNTRUSTING}\nnative_trusts_callers = false", NOT_TRUSTED_LINE),
+    "trust that is no yes or no": (
+        f'{UNTRUSTING}\nnative_trusts_callers = "perhaps"',
+        "server.native_trusts_callers: wants true or false",
+    ),
     "connection-age": (f"{NATIVE}\nconnection_age_s = 300", NO_AGE),
 }
 

@@ -73,7 +73,8 @@ LADDER: dict[str, set[str]] = {
     "server_health": set(),
     "server_ports": {"config", "listen"},
     "native": {"listen"},
-    "engine": {"native", "server_ports"},
+    "first_message": {"call_id", "errors", "status"},
+    "engine": {"first_message", "native", "server_ports"},
     "server_tls": {"file_watch", "listen", "settings_again", "settings_server", "settings_values"},
     "server": {
         *("admission", "background", "call_id", "config", "engine", "errors", "file_watch", "fingerprint", "http2"),
@@ -122,9 +123,10 @@ LIBRARIES: dict[str, set[str]] = {
     "httpx": {"http2", "wallet"},
     "cryptography": {"identity"},
     "grpc": {
-        *("call", "call_output", "demo", "engine", "native", "server", "server_health", "server_ports", "server_tls"),
+        *("call", "call_output", "demo", "engine", "first_message", "native", "server", "server_health"),
+        *("server_ports", "server_tls"),
     },
-    "grpc.aio": {"server", "server_health", "server_ports", "demo", "engine", "native"},
+    "grpc.aio": {"server", "server_health", "server_ports", "demo", "engine", "first_message", "native"},
     "pygrpc_native": {"native"},
     "grpc_health": {"server_health"},
     "grpc_reflection": {"server"},

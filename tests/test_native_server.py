@@ -94,7 +94,7 @@ async def test_nothing_is_left_of_a_call_that_never_began() -> None:
     server = NativeServer(OPTIONS)
     front = NativeGrpcFront("127.0.0.1:0", [])
     details = ((), "ipv4:127.0.0.1:1", None)
-    events = [(EVENT_CALL, 1, 0, b"", "", details), (EVENT_CANCEL, 1, 0, None, None, None)]
+    events = [(EVENT_CALL, 1, 0, b"", b"application/grpc", details), (EVENT_CANCEL, 1, 0, None, None, None)]
     server._handle(front, (unary(echo),), events, 0.0)
     (task,) = server._tasks.values()
     await asyncio.wait([task])

@@ -52,6 +52,7 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
         "SERVER__DRAIN_S": "0",
         "SERVER__ENGINE": engines.current(),
         "SERVER__MAX_IN_FLIGHT_PER_PROVIDER": settings.get("SERVER__MAX_IN_FLIGHT", "1000"),
+        "SERVER__NATIVE_TRUSTS_CALLERS": "true",
         "TELEMETRY__METRICS_LISTEN": "",
         "WALLET__URL": wallet_url,
         "WALLET__ALLOW_PLAINTEXT": "true",

@@ -23,14 +23,23 @@ from bridge.native.fallback import Fallback
 EVENTS_MAX = 64
 """How many events are handed over at once, at most."""
 
-STREAMS_MAX = 2**31 - 1
-"""Calls on one connection at once: admission is the limit, and health checks must get past calls that wait in it."""
-
 FRONT_METADATA_BYTES_MAX = 64 * 1024
 """Up to here, metadata that is too large gets RESOURCE_EXHAUSTED; beyond, the front answers HTTP 431 by itself."""
 
-UNNEEDED = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
-"""What grpcio must be told, but not the front: it keeps every call until this process has looked at it."""
+NOT_NEEDED = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
+"""Limits of gRPC's C core on calls that this process has not looked at. The front has no such queue of its own."""
+
+NOT_MET = (
+    "grpc.max_allowed_incoming_connections",
+    "grpc.http2.min_ping_interval_without_data_ms",
+    "grpc.http.overload_protection",
+    "grpc.http2.bdp_probe",
+    "grpc.http2.lookahead_bytes",
+)
+"""Limits that the front cannot keep; `server.native_trusts_callers` says that they are somebody else's to keep."""
+
+CONTENT_TYPE = b"application/grpc"
+"""How the content-type of a call begins (gRPC over HTTP/2, "Requests")."""
 
 METADATA_ENTRY_BYTES = 32
 """What an entry counts beyond its key and value: RFC 9113, section 6.5.2."""
@@ -51,19 +60,27 @@ Options = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may come in, in bytes, and who may share the port. Made from channel arguments; there are no others."""
+    """How much may come in, how silence is noticed, and who may share the port. Made from channel arguments."""
 
     request_bytes_max: int
     metadata_bytes_max: int
+    streams_max: int
+    keepalive_ms: int
+    keepalive_timeout_ms: int
+    pings_when_idle: bool
     reuse_port: bool
 
     @classmethod
     def of(cls, options: Options) -> "Limits":
         """Return the limits that these channel arguments mean; raise ValueError for one that the engine lacks."""
-        given = {name: value for name, value in options if name not in UNNEEDED}
+        given = {name: value for name, value in options if name not in {*NOT_NEEDED, *NOT_MET}}
         limits = cls(
             given.pop("grpc.max_receive_message_length"),
             min(given.pop("grpc.max_metadata_size"), given.pop("grpc.absolute_max_metadata_size")),
+            given.pop("grpc.max_concurrent_streams"),
+            given.pop("grpc.keepalive_time_ms"),
+            given.pop("grpc.keepalive_timeout_ms"),
+            bool(given.pop("grpc.keepalive_permit_without_calls")),
             bool(given.pop("grpc.so_reuseport")),
         )
         if given:
@@ -112,8 +129,12 @@ class NativeServer(grpc.aio.Server):
                 call_details=True,
                 delay_stream_headers=True,
                 metrics=True,
-                keepalive_permit_without_calls=False,
-                max_concurrent_streams=STREAMS_MAX,
+                # The one field of a call's own that the front shows beside its metadata.
+                client_key_metadata="content-type",
+                keepalive_time_ms=self._limits.keepalive_ms,
+                keepalive_timeout_ms=self._limits.keepalive_timeout_ms,
+                keepalive_permit_without_calls=self._limits.pings_when_idle,
+                max_concurrent_streams=self._limits.streams_max,
                 max_metadata_size=FRONT_METADATA_BYTES_MAX,
                 reuse_port=self._limits.reuse_port,
             )
@@ -212,30 +233,34 @@ class NativeServer(grpc.aio.Server):
     def _handle(
         self, front: NativeGrpcFront, handlers: Sequence[Handler], events: Sequence[Any], arrived: float
     ) -> None:
-        for kind, call_id, method_id, payload, _, details in events:
+        for kind, call_id, method_id, payload, content_type, details in events:
             if kind == EVENT_CANCEL:
                 task = self._tasks.get(call_id)
                 if task is not None:
                     task.cancel()
             else:
-                self._begin(
-                    NativeCall(front, call_id, details, arrived), call_id, handlers[method_id], payload, details
-                )
+                call = NativeCall(front, call_id, details, arrived)
+                refusal = self._refusal(payload, content_type, details)
+                if refusal is None:
+                    self._begin(call, call_id, handlers[method_id], payload)
+                else:
+                    call.fail(*refusal)
+                    self._ended_at = time.monotonic()
 
-    def _begin(self, call: NativeCall, call_id: int, handler: Handler, payload: bytes, details: Details) -> None:
-        refusal = self._refusal(payload, details)
-        if refusal is not None:
-            call.fail(*refusal)
-            self._ended_at = time.monotonic()
-            return
+    def _begin(self, call: NativeCall, call_id: int, handler: Handler, payload: bytes) -> None:
         task = asyncio.get_running_loop().create_task(call.run(handler, payload))
         self._tasks[call_id] = task
         # A task that is cancelled before it begins never runs: only this callback hears of its end.
         task.add_done_callback(partial(self._ended, call, call_id))
 
-    def _refusal(self, payload: bytes, details: Details) -> tuple[grpc.StatusCode, str] | None:
+    def _refusal(
+        self, payload: bytes, content_type: bytes | str | None, details: Details
+    ) -> tuple[grpc.StatusCode, str] | None:
         if self._is_stopping:
             return grpc.StatusCode.UNAVAILABLE, "the bridge stops"
+        # In place of a content-type that is missing the front shows the caller's address, as text.
+        if not isinstance(content_type, bytes) or not content_type.startswith(CONTENT_TYPE):
+            return grpc.StatusCode.INVALID_ARGUMENT, f"content-type must be {CONTENT_TYPE.decode()}"
         if len(payload) > self._limits.request_bytes_max:
             return _too_large("message", len(payload), self._limits.request_bytes_max)
         metadata_bytes = sum(len(key) + len(value) + METADATA_ENTRY_BYTES for key, value in details[0])

@@ -66,6 +66,8 @@ FLOOR, TEXTBOOK, BRIDGE, NATIVE_FLOOR, NATIVE, ENVOY = (
     "Envoy",
 )
 
+NATIVE_SETTINGS = {"SERVER__ENGINE": "native", "SERVER__NATIVE_TRUSTS_CALLERS": "true"}
+
 ROWS = (
     Row(FLOOR, "an empty grpc.aio handler on uvloop: nothing in grpcio is cheaper", Kind.SCRIPT, asks_the_wallet=False),
     Row(TEXTBOOK, "what one would write: grpc.aio, json, hmac, `httpx.AsyncClient(http2=True)`", Kind.SCRIPT),
@@ -76,7 +78,7 @@ ROWS = (
         Kind.SCRIPT,
         asks_the_wallet=False,
     ),
-    Row(NATIVE, 'the bridge with `server.engine = "native"`', Kind.BRIDGE, {"SERVER__ENGINE": "native"}),
+    Row(NATIVE, 'the bridge with `server.engine = "native"`', Kind.BRIDGE, NATIVE_SETTINGS),
     Row(
         ENVOY,
         "`grpc_json_reverse_transcoder` in C++: no validation, no signature, no verdict",

@@ -13,7 +13,7 @@ import yaml
 
 from bridge.config import KNOWN
 from bridge.http2.exchanges import STREAMS_MAX
-from bridge.http2.pool import TRUST
+from bridge.http2.liveness import TRUST
 from bridge.retry import ATTEMPTS_MAX, RetryBudget
 from bridge.settings_text import find
 from bridge.status import SAFE_TO_REPEAT

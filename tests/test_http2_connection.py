@@ -8,7 +8,7 @@ import pytest
 from h2.settings import SettingCodes
 from hyperframe.frame import SettingsFrame
 
-from bridge.http2.pool import Trust
+from bridge.http2.liveness import Trust
 from faults.behaviours import after, by_token, hang, recycle_after, sequence, terminated
 from faults.certificates import write_certificates
 from faults.connection import Connection

@@ -14,6 +14,8 @@ from bridge.http2.events import ViolationError
 from bridge.http2.exchange import Exchange
 from bridge.http2.exchanges import Exchanges
 from bridge.http2.faults import FAULT, report
+from bridge.http2.frames import ErrorCode
+from bridge.http2.liveness import Caution, Liveness, Trust
 from bridge.http2.protocol import ClientProtocol
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
@@ -62,12 +64,12 @@ class Connection(asyncio.Protocol):
             **self._exchanges.actions,
             events.SettingsReceived: self._on_settings,
             events.PongReceived: self._on_pong,
+            events.GoingAway: self._on_going_away,
         }
         self.ready: asyncio.Future[None] = loop.create_future()
         """Done once the server's SETTINGS are there: nothing is sent to one that has not shown HTTP/2."""
         self.closed: asyncio.Future[None] = loop.create_future()
-        self.heard_at = loop.time()
-        """When the server was last heard, on the loop's clock, in seconds."""
+        self._liveness: Liveness | None = None
 
     # --- for the pool ---------------------------------------------------------------------------------------------
 
@@ -91,6 +93,29 @@ class Connection(asyncio.Protocol):
         """Whether an exchange can begin now."""
         return self._exchanges.has_slot
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the answer to a PING decides if exchanges can begin."""
+        return self._liveness is not None and self._liveness.is_asking
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it was given up because the server is silent; exchanges of before may still be under way."""
+        return self._liveness is not None and self._liveness.is_given_up
+
+    def watch(self, trust: Trust, caution: Caution) -> None:
+        """Judge from now on by its silence whether it is alive."""
+        self._liveness = Liveness(self._loop, self, trust, caution)
+
+    def is_trusted(self) -> bool:
+        """Say whether it is believed to be alive; ask the server where that is in doubt."""
+        return self._liveness is None or self._liveness.is_trusted()
+
+    def expired(self, exchange: Exchange) -> None:
+        """Note that one of its exchanges has expired."""
+        if self._liveness is not None and exchange.stream_id:
+            self._liveness.expired(exchange.stream_id)
+
     def begin(self, exchange: Exchange) -> None:
         """Begin an exchange; `has_slot` must have said so. Its request leaves with the next write, and not before."""
         exchange.connection = self
@@ -106,8 +131,7 @@ class Connection(asyncio.Protocol):
         """Wait for a sign of life; raise ConnectionError when the connection closes instead."""
         if self._pong is None:
             self._pong = self._loop.create_future()
-            self._protocol.ping()
-            self._flush_soon()
+            self.send_ping()
         await asyncio.shield(self._pong)
 
     @_guarded
@@ -152,7 +176,6 @@ class Connection(asyncio.Protocol):
     @_guarded
     def data_received(self, data: bytes) -> None:
         """Act on every event in these bytes; a violation closes the connection after what came before it."""
-        self.heard_at = self._loop.time()
         try:
             for event in self._protocol.receive(data):
                 try:
@@ -165,6 +188,8 @@ class Connection(asyncio.Protocol):
                 self._refuse()
             self.close(f"protocol violation: {violation}")
         else:
+            if self._liveness is not None:
+                self._liveness.heard()
             self._flush_soon()
 
     @_guarded
@@ -198,6 +223,30 @@ class Connection(asyncio.Protocol):
             self._pong.set_result(None)
             self._pong = None
 
+    def _on_going_away(self, event: events.GoingAway) -> None:
+        if self._liveness is not None and event.error_code == ErrorCode.ENHANCE_YOUR_CALM:
+            self._liveness.calm_down()
+        self._exchanges.actions[events.GoingAway](event)
+
+    # --- for its liveness -----------------------------------------------------------------------------------------
+
+    def send_ping(self) -> None:
+        """Send a PING; any byte is an answer to it."""
+        self._protocol.ping()
+        self._flush_soon()
+
+    @_guarded
+    def give_up(self) -> None:
+        """Take no further exchange. Those under way end by their own deadlines, or by answers that come after all."""
+        if self.in_use:
+            self.retire()
+        else:
+            self.abort()
+
+    def trusted_again(self) -> None:
+        """Tell the pool that exchanges can begin."""
+        self._tell_pool()
+
     # --- the rest -------------------------------------------------------------------------------------------------
 
     def _flush_soon(self) -> None:
@@ -216,7 +265,10 @@ class Connection(asyncio.Protocol):
         self._flush_is_due = False
         if self._transport is None or self._is_over or self._transport.is_closing():
             return
+        first_id = self._protocol.next_stream_id
         self._exchanges.open_all()
+        if self._liveness is not None and self._protocol.next_stream_id != first_id:
+            self._liveness.sent(first_id)
         self._write()
 
     def _write(self) -> None:
@@ -237,6 +289,8 @@ class Connection(asyncio.Protocol):
     def _end(self, what: str) -> None:
         # From here on nothing is written: what is told to be NOT_SENT must stay so.
         self._is_over = True
+        if self._liveness is not None:
+            self._liveness.stop()
         self._fail_ready(ConnectionResetError(what))
         if self._dropping is None and self._transport is not None and not self.closed.done():
             self._dropping = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)

@@ -2,38 +2,28 @@
 
 request   begins at once on an open connection with a free slot, else it waits in line
 growth    while somebody waits, one more connection (never two at a time) is made, up to the maximum
-idle      a connection that was silent for `idle_ping_s` must answer a PING before it is used again
+doubt     a connection that is silent is asked by a PING, and given up without an answer: see `liveness`
 age       after `age_max_s`, jittered, a connection retires; the next one resolves the name anew
 failure   everybody in line learns why; the next attempt to connect waits for a jittered, growing delay, and so it does
           after a connection that took nobody off the line
 """
 
 import asyncio
+import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from bridge.http2.connect import Sockets
 from bridge.http2.connection import Connection
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import Exchange
+from bridge.http2.liveness import TRUST, Caution, Trust
 from bridge.signing import Headers
 
 AGE_JITTER = 0.1
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.02, 1.0
 
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """How long a connection is believed to be good. All in seconds."""
-
-    idle_ping_s: float = 10.0  # CONTRACT.md, "Time"
-    ping_timeout_s: float = 1.0
-    age_max_s: float = 300.0  # FAULTS.md, "the wallet's address changes"; jittered by AGE_JITTER
-
-
-TRUST = Trust()
 
 Connect = Callable[[Callable[[], None], Sockets], Awaitable[Connection]]
 """Makes one connection that is ready for use and calls back on changes; raises UnreachableError."""
@@ -54,7 +44,7 @@ class Pool:
         self._line: OrderedDict[Exchange, None] = OrderedDict()
         self._connecting: asyncio.Task[None] | None = None
         self._sockets = Sockets(limit=0)
-        self._checking: dict[Connection, asyncio.Task[None]] = {}
+        self._caution = Caution()
         self._failures = 0
         self._is_closed = False
 
@@ -78,6 +68,12 @@ class Pool:
         else:
             exchange.connection.abandon(exchange)
 
+    def expire(self, exchange: Exchange) -> None:
+        """End a request because its time is over."""
+        exchange.expire()
+        if exchange.connection is not None:
+            exchange.connection.expired(exchange)
+
     @property
     def connections(self) -> int:
         """How many connections there are, with those that retire, close, or are just being made."""
@@ -96,7 +92,7 @@ class Pool:
     async def aclose(self) -> None:
         """Close every connection; what is under way fails by its own outcome."""
         self._is_closed = True
-        tasks = [task for task in (self._connecting, *self._checking.values()) if task is not None]
+        tasks = [] if self._connecting is None else [self._connecting]
         for task in tasks:
             task.cancel()
         self._fail_line(UnreachableError("closed"))
@@ -109,27 +105,10 @@ class Pool:
 
     def _begin(self, exchange: Exchange) -> bool:
         for connection in self._connections:
-            if connection.has_slot and self._is_fresh(connection):
+            if connection.has_slot and connection.is_trusted():
                 connection.begin(exchange)
                 return True
         return False
-
-    def _is_fresh(self, connection: Connection) -> bool:
-        if self.loop.time() - connection.heard_at < self._trust.idle_ping_s:
-            return True
-        if connection not in self._checking:
-            self._checking[connection] = self.loop.create_task(self._check(connection))
-        return False
-
-    async def _check(self, connection: Connection) -> None:
-        try:
-            async with asyncio.timeout(self._trust.ping_timeout_s):
-                await connection.ping()
-        except (TimeoutError, ConnectionError):
-            connection.abort()
-        finally:
-            del self._checking[connection]
-        self._serve()
 
     def _serve(self) -> None:
         if self._line:
@@ -147,8 +126,12 @@ class Pool:
     # --- connections ----------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
-        is_busy = self._connecting is not None or self._checking or self._is_closed
-        if not self._line or is_busy or sum(each.is_open for each in self._connections) >= self._connections_max:
+        if not self._line or self._connecting is not None or self._is_closed:
+            return
+        # The answer to a PING is nearer than another connection, and if it does not come, that is made.
+        if any(each.is_asked and each.has_slot for each in self._connections):
+            return
+        if sum(each.is_open for each in self._connections) >= self._connections_max:
             return
         if self._room() > 0:
             self._connecting = self.loop.create_task(self._add_connection())
@@ -160,14 +143,16 @@ class Pool:
         return TOTAL_FACTOR * self._connections_max - len(self._connections)
 
     def _make_room(self) -> None:
-        """Drop a connection on which nothing is under way any more. `_serve` is called when it is gone.
+        """Drop a connection that is of no use: one that is closing, else a silent one. `_serve` is called at its end.
 
-        One with calls under way is left alone: its calls would end as UNKNOWN, while those in line are NOT_SENT at
-        worst, which is certain. They end by their own deadlines, so that room comes in bounded time.
+        One that is heard and has calls under way is left alone: they would end as UNKNOWN, while those in the queue
+        are NOT_SENT at worst, which is certain. They end by their own deadlines, so that room comes in bounded time.
         """
-        closing = next((each for each in self._connections if each.is_closing), None)
-        if closing is not None:
-            closing.abort()
+        closing = (each for each in self._connections if each.is_closing)
+        silent = (each for each in self._connections if each.is_silent)
+        useless = next(itertools.chain(closing, silent), None)
+        if useless is not None:
+            useless.abort()
 
     async def _add_connection(self) -> None:
         try:
@@ -204,6 +189,7 @@ class Pool:
                 self._connections.remove(connection)
             self._serve()  # there is room for another one
 
+        connection.watch(self._trust, self._caution)
         self._connections.append(connection)
         connection.closed.add_done_callback(forget)
 

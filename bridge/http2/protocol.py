@@ -95,6 +95,11 @@ class ClientProtocol:
         return data
 
     @property
+    def next_stream_id(self) -> int:
+        """The id of the stream that `begin` opens next."""
+        return self._next_id
+
+    @property
     def streams_left(self) -> int:
         """How many streams can still be opened before the ids are used up (section 5.1.1)."""
         return (frames.STREAM_ID_MAX - self._next_id) // 2 + 1

@@ -18,7 +18,8 @@ from bridge.http2.connect import Race, Sockets
 from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import RawAnswer
-from bridge.http2.pool import TRUST, Pool, Trust
+from bridge.http2.liveness import TRUST, Trust
+from bridge.http2.pool import Pool
 from bridge.outcome import Outcome
 from bridge.signing import Headers
 
@@ -143,7 +144,7 @@ async def exchange(
     """
     under_way = pool.submit(headers, body)
     # One timer for the whole, and not `asyncio.timeout`: that costs a tenth of a call.
-    timer = None if timeout_s is None else pool.loop.call_later(timeout_s, under_way.expire)
+    timer = None if timeout_s is None else pool.loop.call_later(timeout_s, pool.expire, under_way)
     try:
         while True:
             try:

@@ -23,6 +23,7 @@ from bridge.telemetry.events import CannotStart
 from bridge.telemetry.logs import Format
 from bridge.telemetry.spans import TracingError
 from bridge.telemetry.standard_error import StandardError
+from bridge.wallet_tls import tls_context
 from bridge.workers import WorkersError
 
 CANNOT_START = (SettingsError, ContractError, ListenError, WorkersError, TracingError, OSError)
@@ -96,6 +97,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     if parsed.check:
         for service in SERVICES:
             routes(service, settings)
+        tls_context(settings.wallet)
         print(describe(settings))
         return 0
     log = StandardError.take(settings.telemetry.log_level, settings.telemetry.log_format)

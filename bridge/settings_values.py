@@ -150,9 +150,12 @@ def _ca_file(path: Path) -> Path:
 
 def _certificate_count(path: Path) -> int:
     try:
-        return ssl.create_default_context(cafile=path).cert_store_stats()["x509"]
+        # Not `create_default_context`: that would open the file that SSLKEYLOGFILE names.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cafile=path)
     except ssl.SSLError:
         return 0
+    return context.cert_store_stats()["x509"]
 
 
 def is_key_pair(certificate_file: Path, key_file: Path) -> bool:

@@ -105,7 +105,7 @@ LADDER: dict[str, set[str]] = {
     "cli": {
         *("", "call", "config", "demo", "doctor", "listen", "operation", "run", "sandbox", "server"),
         *("settings_values", "telemetry.events", "telemetry.logs", "telemetry.spans", "telemetry.standard_error"),
-        "workers",
+        *("wallet_tls", "workers"),
     },
     "__main__": {"cli"},
     "telemetry": set(),

@@ -9,7 +9,7 @@ from bridge.doctor.place import Agreed, Place, knock
 from bridge.doctor.tls_words import handshake_problem, is_no_common_protocol
 from bridge.http2.connection import ALPN_HTTP2
 from bridge.settings_text import one_line
-from bridge.wallet_tls import tls_context
+from bridge.wallet_tls import hardened_context, tls_context
 
 EXPIRY_WARN_DAYS = 14
 ALPN_HTTP1 = "http/1.1"
@@ -54,7 +54,7 @@ async def _failed(place: Place, address: str, error: OSError) -> Finding:
 
 async def _shown(place: Place, address: str) -> Certificate | None:
     """Return the certificate that is not trusted: ssl shows it only to somebody who trusts all of them."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = hardened_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:

@@ -1,0 +1,131 @@
+"""Authorities with peculiarities, and handshakes in memory with servers that have certificates from them."""
+
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+Extension = tuple[x509.ExtensionType, bool]
+"""An extension, and whether it is critical."""
+
+USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+HOST = "127.0.0.1"
+SAN: Extension = (x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), False)
+
+
+def usage(*names: str, critical: bool = True) -> Extension:
+    """Return a keyUsage extension with these usages."""
+    return x509.KeyUsage(**dict.fromkeys(USAGES, False) | dict.fromkeys(names, True)), critical
+
+
+def constraints(*, ca: bool, critical: bool = True, path_length: int | None = None) -> Extension:
+    """Return a basicConstraints extension."""
+    return x509.BasicConstraints(ca=ca, path_length=path_length), critical
+
+
+AUTHORITY: Sequence[Extension] = (constraints(ca=True), usage("key_cert_sign", "crl_sign"))
+WORKLOAD: Sequence[Extension] = (SAN, constraints(ca=False))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A server's certificate and the authorities above it, the root last."""
+
+    keys: Sequence[ec.EllipticCurvePrivateKey]
+    certificates: Sequence[x509.Certificate]
+
+    def ca_file(self, folder: Path) -> Path:
+        """Write the root and return its file."""
+        path = folder / "ca.pem"
+        path.write_bytes(self.certificates[-1].public_bytes(Encoding.PEM))
+        return path
+
+    def server_context(self, folder: Path) -> ssl.SSLContext:
+        """Return the context of a server that shows everything below the root."""
+        shown = self.certificates[: max(1, len(self.certificates) - 1)]
+        own, key = folder / "own.pem", folder / "own.key"
+        own.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in shown))
+        key.write_bytes(self.keys[0].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own, key)
+        context.set_alpn_protocols(["h2"])
+        return context
+
+
+def chain(*levels: Sequence[Extension], common_name: str = "own", begun_days: float = 1, left_days: float = 1) -> Chain:
+    """Make a chain of certificates with these extensions: the server's first, the root last, which signs itself.
+
+    The server's is valid since so many days and for so many days.
+    """
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in levels]
+    names = [common_name, *(f"authority {level}" for level in range(1, len(levels)))]
+    made = []
+    for level, extensions in enumerate(levels):
+        above = min(level + 1, len(levels) - 1)
+        days = (begun_days, left_days) if level == 0 else (2, 2)
+        made.append(_signed(keys[level], keys[above], names[level], names[above], extensions, days))
+    return Chain(keys, made)
+
+
+def _signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
+    key: ec.EllipticCurvePrivateKey,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    name: str,
+    issuer: str,
+    extensions: Sequence[Extension],
+    days: tuple[float, float],
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str = HOST) -> ssl.SSLObject:
+    """Shake hands without a network; return the client's side, or raise what it raises."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    theirs = server.wrap_bio(to_server, to_client, server_side=True)
+    ours = client.wrap_bio(to_client, to_server, server_hostname=host)
+    for _ in range(4):
+        done = _step(ours)
+        try:
+            _step(theirs)
+        except ssl.SSLError:
+            # Its alert is on its way; the client says what it makes of it.
+            _step(ours)
+        if done:
+            return ours
+    raise AssertionError("a handshake without end")
+
+
+def _step(side: ssl.SSLObject) -> bool:
+    try:
+        side.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True

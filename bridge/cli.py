@@ -16,8 +16,9 @@ from bridge import __version__, call, demo, doctor, sandbox
 from bridge.config import SettingsError, describe, load
 from bridge.listen import ListenError
 from bridge.operation import ContractError
+from bridge.process_signals import ignore_until_ready, stop_signal
 from bridge.run import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE, run_alone, run_supervisor, run_worker
-from bridge.server import SERVICES, routes, stop_signal
+from bridge.server import SERVICES, routes
 from bridge.settings_values import split_listen
 from bridge.telemetry.events import CannotStart
 from bridge.telemetry.logs import Format
@@ -89,6 +90,7 @@ def _loop_factory() -> Any:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
+    ignore_until_ready()
     if parsed.worker is not None:
         # Its supervisor says in the environment which log is in force: also for what keeps the worker from starting.
         log = StandardError.take(os.environ[LOG_LEVEL_VARIABLE], _log_format(os.environ[LOG_FORMAT_VARIABLE]))

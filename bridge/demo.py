@@ -11,8 +11,9 @@ from google.protobuf import text_format
 
 from bridge import sandbox
 from bridge.config import Settings, load
+from bridge.process_signals import stop_signal
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.server import running, stop_signal
+from bridge.server import running
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 

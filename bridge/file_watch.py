@@ -8,9 +8,11 @@ or reported as bad, once.
 import asyncio
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from bridge.settings_values import read_file
 from bridge.telemetry.events import Emit, Reloaded, ReloadFailed
@@ -51,21 +53,37 @@ class FileWatch:
         alone = [(key,) for key in files if not any(key in group for group in together)]
         self._groups = [_Group({key: files[key] for key in group}, apply, emit) for group in (*together, *alone)]
         self._interval_s = interval_s
+        self._is_wanted = asyncio.Event()
 
     async def run(self) -> None:
         """Look at once and then at every interval, until cancelled: whatever goes wrong at a look, there is a next."""
         while True:
+            is_now = self._is_wanted.is_set()
+            self._is_wanted.clear()
             try:
-                self.check()
+                # Not in the event loop: a file system that hangs would hold up every call.
+                found = await in_daemon_thread(self._read)
+                self._handle(found, is_now=is_now)
             except Exception as unexpected:  # noqa: BLE001 - a watch that ends would do so unnoticed
                 LOGGER.error("a reload could not be reported: %s", type(unexpected).__name__)  # noqa: TRY400 - no text
-            await asyncio.sleep(self._interval_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval_s):
+                    await self._is_wanted.wait()
 
     def check(self) -> None:
         """Look at all files once. The second look that finds the same new content applies or reports it."""
-        # In the event loop: a few small local files are read in less time than it takes to hand them to a thread.
-        for group in self._groups:
-            group.check()
+        self._handle(self._read(), is_now=False)
+
+    def look_now(self) -> None:
+        """Have `run` look at all files now. What has changed is applied at once, or reported, also a second time."""
+        self._is_wanted.set()
+
+    def _read(self) -> list["Contents"]:
+        return [group.read() for group in self._groups]
+
+    def _handle(self, found: list["Contents"], *, is_now: bool) -> None:
+        for group, contents in zip(self._groups, found, strict=True):
+            group.handle(contents, is_now=is_now)
 
 
 class _Content(NamedTuple):
@@ -74,6 +92,10 @@ class _Content(NamedTuple):
     digest: str
     problem: str
     """Why it cannot be read; "" where it can."""
+
+
+Contents = dict[str, _Content]
+"""Setting -> what its file holds."""
 
 
 class _Group:
@@ -89,12 +111,14 @@ class _Group:
         """What was last applied, or reported as bad."""
         self._in_use: dict[str, _Content] = {}
 
-    def check(self) -> None:
-        found = {key: _content(path) for key, path in self._files.items()}
+    def read(self) -> Contents:
+        return {key: _content(path) for key, path in self._files.items()}
+
+    def handle(self, found: Contents, *, is_now: bool) -> None:
         before, self._seen = self._seen, found
         if not before and not self._problems(found):
             self._handled = self._in_use = found
-        elif found == before and found != self._handled:
+        elif (is_now and found != self._in_use) or (found == before and found != self._handled):
             self._take_up(found)
 
     def _take_up(self, found: dict[str, _Content]) -> None:
@@ -125,6 +149,38 @@ class _Group:
         else:
             return {}
         return dict.fromkeys(found, problem)
+
+
+ResultT = TypeVar("ResultT")
+
+
+async def in_daemon_thread(function: Callable[[], ResultT]) -> ResultT:
+    """Return what a function returns in a thread of its own, or raise what it raises.
+
+    Where it hangs for ever, the process can end all the same, which it could not with a thread of an executor.
+    """
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[ResultT] = loop.create_future()
+
+    def done(made: ResultT | None, error: Exception | None) -> None:
+        if result.cancelled():
+            return
+        if error is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(cast("ResultT", made))
+
+    def run() -> None:
+        made, failed = None, None
+        try:
+            made = function()
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is waited for
+            failed = error
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(done, made, failed)
+
+    threading.Thread(target=run, name="files", daemon=True).start()
+    return await result
 
 
 def _content(path: Path) -> _Content:

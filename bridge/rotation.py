@@ -70,6 +70,10 @@ class Rotation:
         """Look at all files once, as `run` does at every interval."""
         self._watch.check()
 
+    def look_now(self) -> None:
+        """Have `run` look at all files now, and take up at once what has changed."""
+        self._watch.look_now()
+
     async def _settle(self) -> None:
         while True:
             await asyncio.sleep(self._pace.rotation_s)

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from prometheus_client import CollectorRegistry
 
 from bridge.background import in_background, tell_dropped
 from bridge.config import Settings
@@ -15,10 +16,11 @@ from bridge.server import SERVICES, serve
 from bridge.shared_port import reserved
 from bridge.telemetry.events import Emit, Serving
 from bridge.telemetry.fan_out import fan_out
-from bridge.telemetry.metrics import DIRECTORY_VARIABLE, Metrics, SupervisorMetrics
-from bridge.telemetry.metrics_server import serve_metrics, worker_gone
+from bridge.telemetry.metrics import REGISTRY, Metrics, SupervisorMetrics
+from bridge.telemetry.metrics_server import registry_of, serve_metrics
 from bridge.telemetry.spans import Tracer
 from bridge.telemetry.standard_error import StandardError
+from bridge.telemetry.worker_counts import WorkerCounts, snapshot
 from bridge.worker import work
 from bridge.worker_process import WorkerProcess
 from bridge.workers import Workers, supervise
@@ -32,10 +34,10 @@ Environ = Mapping[str, str]
 
 
 async def run_alone(settings: Settings, log: StandardError) -> None:
-    """Serve in this process until SIGTERM or SIGINT. Raise TracingError where tracing is wanted and cannot be had."""
+    """Serve in this process until a signal to stop. Raise TracingError where tracing is wanted and cannot be had."""
     emit = _emit(settings, _metrics, log)
     async with _traced(settings) as tracer, in_background(tell_dropped(log.writer, emit)):
-        with _metrics_served(settings):
+        with _metrics_served(settings, REGISTRY):
             await serve(settings, emit, tracer)
 
 
@@ -43,11 +45,12 @@ async def run_worker(settings: Settings, line_descriptor: int, log: StandardErro
     """Serve as one of several workers, until its line closes. `line_descriptor`: see worker.py."""
     emit = _emit(settings, _metrics, log)
     async with _traced(settings) as tracer, in_background(tell_dropped(log.writer, emit)):
-        await work(settings, line_descriptor, emit, tracer)
+        counts = {"counts": snapshot} if settings.telemetry.metrics_listen else {}
+        await work(settings, line_descriptor, emit, tracer, **counts)
 
 
 async def run_supervisor(settings: Settings, config: Path | None, log: StandardError) -> bool:
-    """Run `server.workers` workers until SIGTERM or SIGINT; say whether all have ended well.
+    """Run `server.workers` workers until a signal to stop; say whether all have ended well.
 
     `config` is the file that the settings come from. Raise ListenError, WorkersError or OSError where it cannot start.
     """
@@ -55,10 +58,11 @@ async def run_supervisor(settings: Settings, config: Path | None, log: StandardE
         pass  # who cannot trace is told so here, once, and not by workers that end in a loop
     longest_s = settings.server.drain_s + settings.wallet.deadline_max_s + END_S
     emit = _emit(settings, SupervisorMetrics, log)
-    with _metrics_of_workers(settings) as (counts, gone), _ports_reserved(settings) as (address, ports):
-        environ = {**os.environ, **_shared_settings(settings), **ports, **counts}
-        start = partial(WorkerProcess.start, _command(config), environ, log.descriptor)
-        workers = Workers(settings.server.workers, start, emit, gone)
+    counts = WorkerCounts()
+    with _metrics_served(settings, registry_of(counts)), _ports_reserved(settings) as (address, ports):
+        environ = {**os.environ, **_shared_settings(settings), **ports}
+        start = partial(WorkerProcess.start, _command(config), environ, log.descriptor, counts.heard)
+        workers = Workers(settings.server.workers, start, emit, counts.gone)
         async with in_background(tell_dropped(log.writer, emit)):
             return await supervise(workers, Serving(address, settings.wallet.url), emit, longest_s)
 
@@ -119,27 +123,14 @@ async def _traced(settings: Settings) -> AsyncIterator[Tracer | None]:
 
 
 @contextmanager
-def _metrics_served(settings: Settings, directory: Path | None = None) -> Iterator[None]:
-    """Serve metrics if they are wanted: those of this process, or of the workers that count in a directory."""
+def _metrics_served(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    """Serve these metrics if any are wanted."""
     listen = settings.telemetry.metrics_listen
     if not listen:
         yield
         return
-    endpoint = serve_metrics(listen, directory)
+    endpoint = serve_metrics(listen, registry)
     try:
         yield
     finally:
         endpoint.close()
-
-
-@contextmanager
-def _metrics_of_workers(settings: Settings) -> Iterator[tuple[Environ, Callable[[int], None]]]:
-    """Serve the workers' metrics if they are wanted; yield the variable by which they count, and who hears of ends."""
-    if not settings.telemetry.metrics_listen:
-        yield {}, lambda _pid: None
-        return
-    with (
-        TemporaryDirectory(prefix="bridge-metrics-", ignore_cleanup_errors=True) as directory,
-        _metrics_served(settings, Path(directory)),
-    ):
-        yield {DIRECTORY_VARIABLE: directory}, partial(worker_gone, Path(directory))

@@ -2,11 +2,8 @@
 
 import asyncio
 import gc
-import os
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import FrameType
 from typing import Any
 
 import grpc
@@ -28,6 +25,7 @@ from bridge.http2.transport import Http2Transport
 from bridge.identity import AllowList
 from bridge.operation import operations
 from bridge.outcome import GrpcCode
+from bridge.process_signals import on_reload, stop_signal
 from bridge.retry import RetryPolicy
 from bridge.rotation import Pace, Rotation
 from bridge.server_health import NAME as HEALTH_NAME
@@ -62,14 +60,18 @@ STOP_GRACE_S = 2.0
 Context = grpc.aio.ServicerContext[Any, Any]
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 
 class BridgeServer:
     """A running bridge: its addresses, and the way to end it."""
 
-    def __init__(
-        self, server: grpc.aio.Server, service: BridgeService, health: Health, address: str, health_address: str
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place only
+        self,
+        server: grpc.aio.Server,
+        service: BridgeService,
+        health: Health,
+        watches: Sequence[Rotation | FileWatch],
+        address: str,
+        health_address: str,
     ) -> None:
         self.address = address
         self.health_address = health_address
@@ -77,6 +79,12 @@ class BridgeServer:
         self._server = server
         self._service = service
         self._health = health
+        self._watches = watches
+
+    def look_at_files(self) -> None:
+        """Look at all key and certificate files now, and take up at once what has changed."""
+        for watch in self._watches:
+            watch.look_now()
 
     async def drain(self, drain_s: float) -> None:
         """End in two steps, so that nobody sees a failed call (CONTRACT.md, "Time"), then close the port.
@@ -134,7 +142,7 @@ async def running(  # noqa: PLR0913 - the composition root
             listening(server, "server.listen", settings.server.listen, credentials) as address,
             in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
         ):
-            yield BridgeServer(server, service, health, address, health_address)
+            yield BridgeServer(server, service, health, watches, address, health_address)
     finally:
         await wallet.aclose()
 
@@ -148,10 +156,11 @@ def routes(descriptor: ServiceDescriptor, settings: Settings) -> tuple[Route, ..
 
 
 async def serve(settings: Settings, emit: Emit = ignore, tracer: Tracer | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+    """Serve until a signal to stop, then drain. At SIGHUP all files are looked at."""
     stop = stop_signal()
     spare_the_collector()
     async with running(settings, emit=emit, tracer=tracer) as bridge:
+        on_reload(bridge.look_at_files)
         emit(Serving(address=bridge.address, wallet_url=settings.wallet.url))
         await stop
         emit(Draining(drain_s=settings.server.drain_s))
@@ -168,29 +177,6 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_OBJECTS)
-
-
-def stop_signal() -> asyncio.Future[None]:
-    """Return what is done at the first SIGTERM or SIGINT. A second one ends the process at once, as it would anyway."""
-    loop = asyncio.get_running_loop()
-    stop = loop.create_future()
-
-    def ask() -> None:
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, _end_now)
-        stop.set_result(None)
-
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, ask)
-    return stop
-
-
-def _end_now(number: int, _frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
-    # Only the first process of a container comes here: to that one the default of a signal is nothing (signal(7)).
-    os._exit(128 + number)
 
 
 # --- gRPC -------------------------------------------------------------------------------------------------------

@@ -1,52 +1,103 @@
 """One of several worker processes: it serves on the shared port, and drains when the line to its supervisor closes.
 
-The line is one end of a socket pair, inherited. The worker says once that it serves; the supervisor says nothing, and
-closes its end when the worker is to leave. The kernel closes it too, when the supervisor is killed.
+The line is one end of a socket pair, inherited. Each side says lines of text:
+
+    worker: serving                once, when it serves
+            [[...], ...]           then once a second and at its end: what it has counted (worker_counts.py)
+    supervisor: reload             look at all files now
+                (end of file)      drain and end; the kernel says so too, when the supervisor is killed
+
+The worker speaks from its event loop. So a supervisor that hears nothing knows that the loop does not turn.
 """
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from bridge.config import Settings
-from bridge.server import STOP_SIGNALS, running, spare_the_collector
+from bridge.process_signals import on_reload, on_stop
+from bridge.server import running, spare_the_collector
 from bridge.telemetry.events import Draining, Emit
 from bridge.telemetry.spans import Tracer
+from bridge.worker_process import BEAT_S, NO_COUNTS, RELOAD, SERVING
 
-SERVING = b"serving\n"
+LAST_WORD_S = 1.0
+"""How long the last counts may take to leave."""
+
+COMMANDS_BYTES = 4096
+
+Counts = Callable[[], bytes]
 
 
-async def work(settings: Settings, line_descriptor: int, emit: Emit, tracer: Tracer | None = None) -> None:
-    """Serve until the line closes, or until SIGTERM or SIGINT, then drain.
+def no_counts() -> bytes:
+    """Return what a worker says that counts nothing."""
+    return NO_COUNTS
+
+
+async def work(
+    settings: Settings, line_descriptor: int, emit: Emit, tracer: Tracer | None = None, counts: Counts = no_counts
+) -> None:
+    """Serve until the line closes, or until a signal to stop, then drain. `counts` makes what the supervisor adds up.
 
     Told twice it still drains once: a service manager that signals all processes of the bridge also makes the
     supervisor close the line. Who is in a hurry tells the supervisor twice: it kills.
     """
     spare_the_collector()
-    with socket.socket(fileno=line_descriptor) as line, _told_to_leave(line) as told:
+    with socket.socket(fileno=line_descriptor) as connection:
+        line = _Line(connection, counts)
+        on_stop(line.leave.set)
         async with running(settings, emit=emit, tracer=tracer, reuse_port=True) as bridge:
-            # A supervisor that is gone has closed the line.
-            with suppress(BrokenPipeError):
-                line.send(SERVING)
-            await told.wait()
+            on_reload(bridge.look_at_files)
+            line.listen(bridge.look_at_files)
+            speaking = asyncio.create_task(line.speak())
+            await line.leave.wait()
             emit(Draining(drain_s=settings.server.drain_s))
             await bridge.drain(settings.server.drain_s)
+        line.is_over.set()
+        await asyncio.wait([speaking], timeout=LAST_WORD_S)
+        line.close()
 
 
-@contextmanager
-def _told_to_leave(line: socket.socket) -> Iterator[asyncio.Event]:
-    loop = asyncio.get_running_loop()
-    told = asyncio.Event()
+class _Line:
+    """The worker's end of the line."""
 
-    def hung_up() -> None:
-        loop.remove_reader(line)
-        told.set()
+    def __init__(self, connection: socket.socket, counts: Counts) -> None:
+        connection.settimeout(0)
+        self.leave = asyncio.Event()
+        self.is_over = asyncio.Event()
+        self._connection = connection
+        self._counts = counts
+        self._loop = asyncio.get_running_loop()
 
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, told.set)
-    loop.add_reader(line, hung_up)
-    try:
-        yield told
-    finally:
-        loop.remove_reader(line)
+    def listen(self, look: Callable[[], object]) -> None:
+        """Set `leave` at the end of file, and call `look` when the supervisor says so."""
+        self._loop.add_reader(self._connection, self._read, look)
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._loop.remove_reader(self._connection)
+
+    async def speak(self) -> None:
+        """Say that it serves, then what is counted, again and again, and for a last time when it is over."""
+        # A supervisor that is gone has closed the line.
+        with suppress(ConnectionError):
+            await self._loop.sock_sendall(self._connection, SERVING)
+            while not self.is_over.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT_S):
+                        await self.is_over.wait()
+                await self._loop.sock_sendall(self._connection, self._counts() + b"\n")
+
+    def _read(self, look: Callable[[], object]) -> None:
+        try:
+            said = self._connection.recv(COMMANDS_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            said = b""
+        if RELOAD in said:
+            look()
+        if not said:
+            self.close()
+            self.leave.set()

@@ -1,28 +1,63 @@
-"""A worker process, seen from its supervisor: how it is started, told to leave and waited for."""
+"""A worker process, seen from its supervisor: how it is started, heard, told to leave and waited for.
+
+What is said on the line between them: worker.py.
+"""
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
+
+LOGGER = logging.getLogger(__name__)
+
+SERVING = b"serving\n"
+RELOAD = b"reload\n"
+NO_COUNTS = b"[]"
+
+BEAT_S = 1.0
+"""How often a worker speaks."""
+
+SILENT_BEATS_MAX = 10
+"""A worker that misses so many beats in a row hangs: its event loop does not turn."""
+
+LINE_BYTES_MAX = 16 * 1024 * 1024
+
+Heard = Callable[[int, bytes], object]
+"""Gets a worker's process id and what it has counted."""
+
+
+def ignore_counts(_pid: int, _counts: bytes) -> None:
+    """Hear nothing."""
 
 
 class WorkerProcess:
     """A worker process and the supervisor's end of the line to it. What is said on the line: worker.py."""
 
-    def __init__(self, process: Process, line: socket.socket) -> None:
+    def __init__(self, process: Process, line: asyncio.StreamReader, say: asyncio.StreamWriter, heard: Heard) -> None:
         self.pid = process.pid
         self._process = process
         self._line = line
+        self._say = say
+        self._heard = heard
         self._started = time.monotonic()
+        self._serves = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, command: Sequence[str], environ: Mapping[str, str], stderr: int | None = None) -> Self:
+    async def start(
+        cls,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        stderr: int | None = None,
+        heard: Heard = ignore_counts,
+    ) -> Self:
         """Start a process; the number of its end of the line is added to the command. Raise OSError.
 
-        `stderr`: the descriptor of its standard error; None: that of this process.
+        `stderr`: the descriptor of its standard error; None: that of this process. `heard` is told what it counts.
         """
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
@@ -41,7 +76,8 @@ class WorkerProcess:
         except BaseException:
             ours.close()
             raise
-        return cls(process, ours)
+        line, say = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
+        return cls(process, line, say, heard)
 
     @property
     def lived_s(self) -> float:
@@ -50,11 +86,16 @@ class WorkerProcess:
 
     async def serves(self) -> bool:
         """Wait until it serves; return False when it hung up instead."""
-        return bool(await asyncio.get_running_loop().sock_recv(self._line, 1))
+        return bool(await asyncio.shield(self._serves))
+
+    def reload(self) -> None:
+        """Tell it to look at all files now."""
+        self._say.write(RELOAD)
 
     def drain(self) -> None:
         """Tell it to drain and end."""
-        self._line.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            self._say.write_eof()
 
     def kill(self) -> None:
         """End it at once, if it has not ended."""
@@ -62,7 +103,31 @@ class WorkerProcess:
             self._process.kill()
 
     async def end(self) -> int:
-        """Wait until it has ended; return its exit code, or the negative number of the signal that ended it."""
+        """Wait until it has ended and is heard out; return its exit code, or minus the signal that ended it."""
         exit_code = await self._process.wait()
-        self._line.close()
+        await asyncio.wait([self._listening])
+        self._say.close()
         return exit_code
+
+    async def _listen(self) -> None:
+        """Hear what it says until it hangs up; kill it when it says nothing for too long."""
+        try:
+            self._serves.set_result(bool(await self._line.readline()))
+            silent_beats = 0
+            while silent_beats < SILENT_BEATS_MAX:
+                try:
+                    # Beats are counted, not seconds: a supervisor that was itself held up has heard nobody.
+                    async with asyncio.timeout(BEAT_S):
+                        counts = await self._line.readline()
+                except TimeoutError:
+                    silent_beats += 1
+                    continue
+                if not counts:
+                    return
+                silent_beats = 0
+                self._heard(self.pid, counts)
+            LOGGER.error("worker process %d hangs: it is killed, and its calls have an unknown outcome", self.pid)
+            self.kill()
+        except (ConnectionError, ValueError) as error:  # a line beyond the limit is a ValueError
+            LOGGER.error("the line to worker process %d is broken: %s", self.pid, type(error).__name__)  # noqa: TRY400 - no text
+            self.kill()

@@ -14,7 +14,7 @@ import random
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 
-from bridge.server import STOP_SIGNALS
+from bridge.process_signals import on_reload, on_stop
 from bridge.telemetry.events import Emit, Serving, Stopped, WorkerEnded, WorkerStarted
 from bridge.worker_process import WorkerProcess
 
@@ -89,6 +89,11 @@ class Workers:
             self.kill()
         return ENDED_WELL.issuperset(await _ended(left))
 
+    def reload(self) -> None:
+        """Have every worker look at all files now."""
+        for worker in self._workers.values():
+            worker.reload()
+
     def kill(self) -> None:
         """End every worker at once."""
         for worker in self._workers.values():
@@ -135,13 +140,14 @@ class Workers:
 
 
 async def supervise(workers: Workers, serving: Serving, emit: Emit, longest_s: float) -> bool:
-    """Run workers until SIGTERM or SIGINT, then let them drain; say whether all ended well. A second signal kills.
+    """Run workers until a signal to stop, then let them drain; say whether all ended well. A second signal kills.
 
     `serving` is emitted when all workers serve; `longest_s` is how long a drain may take. Raise WorkersError or OSError
     where the first start fails.
     """
     work = asyncio.create_task(_work(workers, serving, emit))
     _on_signals(work.cancel, then=workers.kill)
+    on_reload(workers.reload)
     await asyncio.wait([work])
     all_well = await workers.drain(longest_s)
     if not work.cancelled():
@@ -157,15 +163,12 @@ async def _work(workers: Workers, serving: Serving, emit: Emit) -> None:
 
 
 def _on_signals(first: Callable[[], object], then: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
+    waiting = [first]
 
-    def on_first() -> None:
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, then)
-        first()
+    def told() -> None:
+        (waiting.pop() if waiting else then)()
 
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, on_first)
+    on_stop(told)
 
 
 async def _ended(workers: Sequence[WorkerProcess]) -> list[int]:

@@ -83,7 +83,6 @@ async def workers(record: Record, folder: Path) -> None:
             os.kill(children[0], signal.SIGKILL)
             await talk.until("worker ended")
             record.say("metrics of workers", (await asyncio.to_thread(get, metrics))[1].encode())
-            record.take_files("files of workers", *_places_of_work(folder))
             supervisor.terminate()
             await talk.end()
         record.say("spans", *record.collector.bodies)

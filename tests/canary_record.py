@@ -22,7 +22,6 @@ PLACES = (
     "statuses",
     "health",
     "command lines",
-    "files of workers",
     "files left behind",
     "doctor",
     "doctor, as JSON",

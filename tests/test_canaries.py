@@ -41,7 +41,6 @@ EVIDENCE = {
     "spans": ("wallet.v1.WalletService/Terminate", "POST /api/wallet/terminate", "WALLET_CONNECTION_LOST"),
     "statuses": ("WALLET_REJECTED", "wallet.v1.WalletError", "request_id"),
     "health": ("SERVING",),
-    "files of workers": ("counter_", "histogram_", "wallet_bridge_calls_total"),
     "files left behind": (),
     "command lines": ("serve\0--check", "doctor", "serve\0--worker"),
     "doctor": ("ok ",),

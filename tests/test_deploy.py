@@ -105,7 +105,7 @@ def test_cores(variant: Variant, tmp_path: Path) -> None:
 
 @each_variant
 def test_nothing_but_tmp_is_written(variant: Variant) -> None:
-    """The root is read-only, and the folder for metrics of several workers is memory."""
+    """The root is read-only, and the folder for the native engine's socket is memory."""
     manifests = variant()
     assert manifests.container["securityContext"]["readOnlyRootFilesystem"] is True
     writable = [each for each in manifests.container["volumeMounts"] if not each.get("readOnly")]

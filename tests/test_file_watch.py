@@ -363,3 +363,54 @@ def test_any_course_of_changes(course: list[tuple[str | None, int]]) -> None:
                 assert events == [ReloadFailed(KEY, WANTS if text else MISSING)] * is_new
             handled, seen = (text if is_new else handled), text
             assert watched.in_use == [expected]
+
+
+# --- now --------------------------------------------------------------------------------------------------------
+
+
+class Patient(Watched):
+    """A watch that would look again in an hour."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        super().__init__(files)
+        self.watch = FileWatch(files, self.apply, self.emit, interval_s=3600)
+
+    async def told(self) -> Event:
+        """Wait for the next event."""
+        self.heard.clear()
+        async with asyncio.timeout(PATIENCE_S):
+            await self.heard.wait()
+        return self.events[-1]
+
+
+async def test_asked_to_look_it_looks_at_once(file: Path) -> None:
+    """What has changed is taken up by that one look, and what is still bad is reported again."""
+    watched = Patient({KEY: file})
+    watched.watch.check()
+    running = asyncio.create_task(watched.watch.run())
+    for text, event in (
+        ("new", Reloaded(KEY)),
+        ("bad", ReloadFailed(KEY, WANTS)),
+        ("bad", ReloadFailed(KEY, WANTS)),
+        ("good", Reloaded(KEY)),
+    ):
+        put(file, text)
+        watched.watch.look_now()
+        assert await watched.told() == event
+    running.cancel()
+    assert watched.in_use == ["good"]
+
+
+async def test_a_file_system_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
+    """Reading happens outside the event loop, and a read that never ends does not keep the process from ending."""
+    hanging = tmp_path / "pipe"
+    os.mkfifo(hanging)  # opening it waits for a writer
+    watched = Patient({KEY: hanging})
+    running = asyncio.create_task(watched.watch.run())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert watched.events == []
+    running.cancel()
+    await asyncio.wait([running])
+    with hanging.open("wb"):  # lets the thread go
+        pass

@@ -4,18 +4,25 @@ import contextlib
 import gzip
 import http.client
 import logging
+import os
 import socket
 import struct
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from logging.handlers import QueueHandler
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+import bridge
 from bridge.listen import ListenError
 from bridge.telemetry.metrics import Metrics
-from bridge.telemetry.metrics_server import MetricsEndpoint, serve_metrics
+from bridge.telemetry.metrics_server import CONNECTIONS_MAX, REQUEST_S, MetricsEndpoint, serve_metrics
 from metrics_page import EVERY_EVENT, METHOD, PATIENCE_S, call, get, scrape
 
 
@@ -163,3 +170,104 @@ def test_after_close_nobody_listens(registry: CollectorRegistry) -> None:
     with pytest.raises(ConnectionRefusedError):
         get(endpoint.address)
     serve_metrics(endpoint.address, registry=registry).close()
+
+
+# --- who takes more than there is -------------------------------------------------------------------------------
+
+
+def connected(endpoint: MetricsEndpoint) -> socket.socket:
+    """Connect, and say nothing."""
+    host, port = endpoint.address.split(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+
+
+def threads() -> int:
+    """Return how many threads serve connections."""
+    return sum("process_request" in thread.name for thread in threading.enumerate())
+
+
+def test_few_connections_are_served_at_once(endpoint: MetricsEndpoint) -> None:
+    """However many connect and say nothing, they take few threads; a scrape has its turn when theirs are over."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(connected(endpoint))
+        most = 0
+        scraping = threading.Thread(target=scrape, args=(endpoint.address,))
+        scraping.start()
+        while scraping.is_alive():
+            most = max(most, threads())
+            scraping.join(0.01)
+    assert 1 < most <= CONNECTIONS_MAX == 8
+
+
+DRIPS = {
+    "a request line": b"GET /metrics?" + b"a" * 10_000,
+    "headers": b"GET /metrics HTTP/1.1\r\n" + b"a: b\r\n" * 90,
+}
+
+
+@pytest.mark.parametrize("text", DRIPS.values(), ids=DRIPS)
+def test_a_request_has_its_time_as_a_whole(endpoint: MetricsEndpoint, text: bytes) -> None:
+    """Who sends a byte now and then, so that no single read takes long, is cut off after 5 seconds all the same."""
+    began = time.monotonic()
+    with connected(endpoint) as client:
+        client.settimeout(0.05)
+        for byte in text:
+            try:
+                client.sendall(bytes([byte]))
+                if not client.recv(1):
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("it was never cut off")
+    assert REQUEST_S == 5 <= time.monotonic() - began < 3 * REQUEST_S
+
+
+def test_an_answer_that_nobody_takes_has_its_time_too(endpoint: MetricsEndpoint) -> None:
+    """Who asks and does not read holds its place no longer than others."""
+    with connected(endpoint) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        while threads():  # ended by the time limit of a test if nothing else ends it
+            time.sleep(0.05)
+
+
+NO_DESCRIPTORS = """
+import os, resource, socket, sys, time
+from prometheus_client import CollectorRegistry, Gauge
+from bridge.telemetry.metrics_server import serve_metrics
+registry = CollectorRegistry()
+Gauge("a", "b", registry=registry).set(1)
+endpoint = serve_metrics("127.0.0.1:0", registry)
+client = socket.socket()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+taken = []
+try:
+    while True:
+        taken.append(os.dup(0))
+except OSError:
+    pass
+host, port = endpoint.address.split(":")
+client.connect((host, int(port)))
+began = time.process_time()
+time.sleep(2)
+print(time.process_time() - began)
+for descriptor in taken:
+    os.close(descriptor)
+client.sendall(b"GET /metrics HTTP/1.0\\r\\n\\r\\n")
+client.settimeout(20)
+print(client.recv(20))
+"""
+
+
+def test_no_descriptors_are_no_reason_to_spin() -> None:
+    """While no connection can be accepted the CPU rests; when one can, whoever waits is served."""
+    environ = {**os.environ, "PYTHONPATH": str(Path(bridge.__file__).parents[1])}
+    command = [sys.executable, "-c", NO_DESCRIPTORS]
+    said = subprocess.run(command, env=environ, capture_output=True, check=True, timeout=PATIENCE_S * 2)  # noqa: S603 - ours
+    cpu_s, answer = said.stdout.decode().splitlines()
+    assert float(cpu_s) < 0.2
+    assert "200 OK" in answer

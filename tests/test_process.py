@@ -13,14 +13,13 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bridge.process_signals import STOP_SIGNALS
 from bridge.sandbox import ROWS, Provider, serve
 from faults.behaviours import after, terminated
 from faults.server import FaultServer, bound_socket
 from processes import Command, bridge_command, children_of
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, end_of, environment, terminate_request
-
-STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
 @asynccontextmanager
@@ -36,7 +35,7 @@ async def serving(
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 async def test_drain_finishes_what_is_in_flight(number: signal.Signals) -> None:
-    """On SIGTERM or SIGINT a call in flight still gets its answer, then the process ends with 0."""
+    """On SIGTERM, SIGINT or SIGQUIT a call in flight still gets its answer, then the process ends with 0."""
     may_answer = asyncio.Event()
     async with FaultServer(after(may_answer, terminated)) as wallet, serving(wallet.url) as (command, channel):
         call = asyncio.create_task(end_of(WalletServiceStub(channel).Terminate(terminate_request())))

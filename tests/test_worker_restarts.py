@@ -17,7 +17,7 @@ from bridge.telemetry.events import Event, WorkerEnded, WorkerStarted
 from bridge.worker_process import WorkerProcess
 from bridge.workers import RESTART_FIRST_S, RESTART_MAX_S, SETTLED_S, RestartDelay, Workers, WorkersError
 
-SERVE = "import signal, socket, sys; line = socket.socket(fileno=int(sys.argv[1])); line.send(b'serving'); "
+SERVE = "import signal, socket, sys; line = socket.socket(fileno=int(sys.argv[1])); line.send(b'serving\\n'); "
 OBEDIENT = SERVE + "line.recv(1)"
 FAILING_AT_THE_END = SERVE + "line.recv(1); sys.exit(3)"
 SIGNALLED = SERVE + "line.recv(1); signal.raise_signal(signal.SIGTERM)"

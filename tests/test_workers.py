@@ -1,6 +1,7 @@
 """Several workers on one port, as an operator runs them: real processes, signals and calls."""
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import Any
 
 import grpc.aio
 import httpx
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from faults.behaviours import after, terminated
 from faults.server import FaultServer, refusing_port
 from processes import bridge_command, children_of
 from supervised import NOWHERE, key_in, supervised
-from whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, environment
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+from whole_path import ACCESS_KEY, NO_SETTINGS, PATIENCE_S, PRIVATE_KEY, end_of, environment, terminate_request
 
 CALLS_OK = 'wallet_bridge_calls_total{grpc_method="wallet.v1.WalletService/Terminate",outcome="OK",reason="OK"}'
 
@@ -71,12 +74,14 @@ async def test_workers_share_the_health_port() -> None:
 
 
 async def test_metrics_are_those_of_all_workers(tmp_path: Path) -> None:
-    """One endpoint tells the sum over all workers, also of those that are gone, and leaves no file behind."""
+    """One endpoint tells the sum over all workers, also of those that are gone, and no file is written for it."""
     with refusing_port() as port:
         address = f"127.0.0.1:{port}"
         settings = {"TELEMETRY__METRICS_LISTEN": address}
         async with FaultServer(terminated) as wallet, supervised(wallet, settings, TMPDIR=str(tmp_path)) as bridge:
             await bridge.meet_all()
+            # A worker tells once a second what it has counted; what it has not told is lost when it is killed.
+            await until_counted(address, len(wallet.requests))
             os.kill(bridge.pids[1], signal.SIGKILL)
             await bridge.event("worker ended")
             await bridge.event("worker started")
@@ -84,9 +89,69 @@ async def test_metrics_are_those_of_all_workers(tmp_path: Path) -> None:
             assert metrics["wallet_bridge_workers"] == 2
             assert metrics["wallet_bridge_worker_restarts_total"] == 1
             assert metrics[CALLS_OK] == len(wallet.requests)
+            assert files_in(tmp_path) == []
             bridge.command.process.terminate()
             assert await bridge.command.end() == 0
     assert files_in(tmp_path) == []
+
+
+async def test_a_worker_that_leaves_tells_all_it_has_counted() -> None:
+    """The last counts of a worker that drains are not lost, however soon after its last call it ends."""
+    with refusing_port() as port:
+        address = f"127.0.0.1:{port}"
+        async with (
+            FaultServer(terminated) as wallet,
+            supervised(wallet, {"TELEMETRY__METRICS_LISTEN": address}) as bridge,
+        ):
+            await bridge.meet_all()
+            for pid in bridge.pids.values():
+                os.kill(pid, signal.SIGTERM)
+            for _ in bridge.pids:
+                await bridge.event("worker ended")
+            assert (await metrics_at(address))[CALLS_OK] == len(wallet.requests)
+
+
+FULL = """
+mount -t tmpfs -o size=64k tmpfs "$0" && dd if=/dev/zero of="$0/all" bs=4k status=none 2>/dev/null; exec "$@"
+"""
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+
+
+@pytest.mark.parametrize("temporary", ["full", "missing", "read-only"])
+async def test_telemetry_needs_no_disk(tmp_path: Path, temporary: str) -> None:
+    """Whatever the folder for temporary files is like, workers serve, and their metrics are on the page."""
+    within: tuple[str, ...] = ()
+    folder = tmp_path / "tmp"
+    if temporary != "missing":
+        folder.mkdir()
+    if temporary == "full":
+        tried = await asyncio.create_subprocess_exec(*NAMESPACE, "true", stderr=asyncio.subprocess.DEVNULL)
+        if await tried.wait():
+            pytest.skip("this machine gives no namespace of mounts to unshare(1)")
+        within = (*NAMESPACE, "sh", "-c", FULL, str(folder))
+    elif temporary == "read-only":
+        # Root may write anywhere, but not into /proc.
+        folder = Path("/proc/self")
+    with refusing_port() as port:
+        address = f"127.0.0.1:{port}"
+        settings = {"SERVER__WORKERS": "2", "TELEMETRY__METRICS_LISTEN": address}
+        async with FaultServer(terminated) as wallet:
+            environ = {**environment(wallet.url, settings), "TMPDIR": str(folder)}
+            async with bridge_command("serve", environ=environ, within=within) as command:
+                serving = json.loads(await command.line(lambda line: '"serving"' in line))
+                async with grpc.aio.insecure_channel(serving["address"]) as channel:
+                    for _ in range(20):
+                        assert (await end_of(WalletServiceStub(channel).Terminate(terminate_request()))).code == "OK"
+                await until_counted(address, 20)
+                command.process.terminate()
+                assert await command.end() == 0
+
+
+async def until_counted(address: str, calls: int) -> None:
+    """Wait until so many calls are on the page."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await metrics_at(address)).get(CALLS_OK, 0) < calls:  # noqa: ASYNC110 - it is told once a second
+            await asyncio.sleep(0.1)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -147,5 +212,17 @@ async def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
         assert (await bridge.call()).code == "OK"
         assert bridge.command.problems[0].startswith("wallet.providers.777.private_key")
         key.write_text(PRIVATE_KEY)
+        await bridge.event("worker started")
+        await bridge.meet_all()
+
+
+async def test_a_worker_that_hangs_is_replaced() -> None:
+    """One whose event loop does not turn is killed and replaced; the other worker and the supervisor serve on."""
+    async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
+        hanging = bridge.pids[1]
+        os.kill(hanging, signal.SIGSTOP)
+        ended = await bridge.event("worker ended")
+        assert (ended["worker"], ended["pid"], ended["exit_code"]) == (1, hanging, -signal.SIGKILL)
+        assert f"worker process {hanging} hangs" in bridge.command.output
         await bridge.event("worker started")
         await bridge.meet_all()

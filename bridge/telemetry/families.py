@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 # The moment in which each series began would be as many series again.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation there
 
+Mode = Literal["sum", "max", "min"]
 MetricT = TypeVar("MetricT", Counter, Gauge, Histogram)
 Labels = tuple[str, ...]
 
@@ -42,6 +43,8 @@ class Family(Generic[MetricT]):
     what: str
     labels: Labels
     options: Mapping[str, Any]
+    mode: Mode = "sum"
+    """What a supervisor makes of the values of several workers."""
 
     def register(self, registry: CollectorRegistry) -> MetricT:
         """Return the metric itself, in this registry; ValueError where it is there already."""
@@ -52,10 +55,8 @@ def _counter(name: str, what: str, *labels: str) -> Family[Counter]:
     return Family(Counter, name, what, labels, {})
 
 
-def _gauge(
-    name: str, what: str, *labels: str, mode: Literal["livesum", "livemax", "livemin"] = "livesum"
-) -> Family[Gauge]:
-    return Family(Gauge, name, what, labels, {"multiprocess_mode": mode})
+def _gauge(name: str, what: str, *labels: str, mode: Mode = "sum") -> Family[Gauge]:
+    return Family(Gauge, name, what, labels, {}, mode)
 
 
 def _histogram(name: str, what: str, *labels: str, buckets: tuple[float, ...]) -> Family[Histogram]:
@@ -118,7 +119,7 @@ CALLS_DETACHED = _gauge("wallet_bridge_calls_detached", "Calls that go on althou
 CONNECTIONS = _gauge("wallet_bridge_connections", "Open connections to the wallet.")
 STREAMS = _gauge("wallet_bridge_streams", "Requests under way on these connections.")
 DRAINING = _gauge(
-    "wallet_bridge_draining", "1 from the moment in which the bridge is told to stop, else 0.", mode="livemax"
+    "wallet_bridge_draining", "1 from the moment in which the bridge is told to stop, else 0.", mode="max"
 )
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ RELOAD_FAILING = _gauge(
     "wallet_bridge_reload_failing",
     "1 while a file cannot be used and its former content is in use, else 0.",
     "key",
-    mode="livemax",
+    mode="max",
 )
 
 # --- the log ----------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ LOG_LINES_DROPPED = _counter(
 # --- processes --------------------------------------------------------------------------------------------------
 
 BUILD_INFO = _gauge(
-    "wallet_bridge_build_info", "Always 1; the labels say what runs.", "version", "python_version", mode="livemax"
+    "wallet_bridge_build_info", "Always 1; the labels say what runs.", "version", "python_version", mode="max"
 )
 WORKERS = _gauge("wallet_bridge_workers", "Worker processes that were started and have not ended.")
 WORKER_RESTARTS = _counter("wallet_bridge_worker_restarts", "Workers that ended without having been told to.")
@@ -150,5 +151,10 @@ PROCESS_MEMORY = _gauge("process_resident_memory_bytes", "Resident memory.")
 PROCESS_OPEN_FILES = _gauge("process_open_fds", "Open file descriptors.")
 PROCESS_MAX_FILES = _gauge("process_max_fds", "How many file descriptors may be open.")
 PROCESS_START = _gauge(
-    "process_start_time_seconds", "When the oldest process started, in seconds since 1970.", mode="livemin"
+    "process_start_time_seconds", "When the oldest process started, in seconds since 1970.", mode="min"
 )
+
+MODES: Mapping[str, Mode] = {
+    family.name: family.mode for family in tuple(globals().values()) if isinstance(family, Family)
+}
+"""Metric -> its mode."""

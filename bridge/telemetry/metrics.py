@@ -3,16 +3,14 @@
 No label holds what a caller or the wallet wrote. Its values are words of the bridge, the protos or the settings, or
 numbers, and of each only so many (series.py).
 
-One process counts in memory. Of several workers, each counts in files of one directory, and one endpoint adds them up
-(metrics_server.py). prometheus_client chooses between the two when it is imported: by DIRECTORY_VARIABLE.
+A process counts in memory. What several workers count, their supervisor adds up (worker_counts.py).
 """
 
-import os
 import platform
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, values
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from bridge import __version__
 from bridge.errors import REASONS, BridgeOverloaded, WalletUnreachable, leaves
@@ -37,8 +35,6 @@ from bridge.telemetry.series import Series, Vocabulary
 
 REGISTRY = CollectorRegistry()
 """The metrics of this process. The library's own registry holds some that are true of a single process only."""
-
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 OK, CANCELLED = GrpcCode.OK.name, GrpcCode.CANCELLED.name
 ANSWERED = "ANSWERED"
@@ -70,8 +66,6 @@ class Metrics:
     """
 
     def __init__(self, methods: Iterable[str] = (), registry: CollectorRegistry = REGISTRY) -> None:
-        if os.environ.get(DIRECTORY_VARIABLE) and values.ValueClass is values.MutexValue:
-            raise RuntimeError(f"{DIRECTORY_VARIABLE} must be set before prometheus_client is imported")
         calls, attempts = _Calls(tuple(methods), registry), _Attempts(registry)
         state, files, life = _State(registry), _Files(registry), _Life(registry)
         _tell_build(registry)

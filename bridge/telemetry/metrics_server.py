@@ -1,21 +1,19 @@
-"""GET /metrics: what Prometheus scrapes, from a thread of its own. Of several workers, the sums.
+"""GET /metrics: what Prometheus scrapes, from threads of its own.
 
-Workers count in files of one directory, named after their process ids. While a worker lives, its files are read; when
-it has ended, its gauges go and its counts stay, in files that all ended workers share.
+The port is open to whoever can reach it. So it holds little: few connections at once, each for a short time as a whole,
+however slowly it sends; who comes beyond that waits in the kernel's queue.
 """
 
 import logging
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from contextlib import suppress
 from socketserver import ThreadingTCPServer
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Metric, MetricsHandler
-from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.registry import Collector
 
 from bridge.listen import cannot_listen
@@ -25,19 +23,15 @@ from bridge.telemetry.metrics import REGISTRY
 LOGGER = logging.getLogger(__name__)
 
 PATH = "/metrics"
-REQUEST_TIMEOUT_S = 10.0
-"""How long a client may take to say what it wants, or to take what it gets."""
+
+CONNECTIONS_MAX = 8
+"""At once."""
+
+REQUEST_S = 5.0
+"""How long a request and its answer may take as a whole."""
 
 _POLL_S = 0.1
-"""How long `close` may have to wait."""
-
-_FILES = threading.Lock()
-"""No scrape sees the counts of an ended worker twice, or not at all."""
-
-# The library has no annotations there.
-_Counts: Any = MmapedDict
-_merge: Any = MultiProcessCollector.merge
-_drop_gauges: Any = mark_process_dead
+"""How long `close` may have to wait, and how late a connection is ended whose time is up."""
 
 
 class MetricsEndpoint:
@@ -57,94 +51,78 @@ class MetricsEndpoint:
         self._server.server_close()
 
 
-def serve_metrics(
-    listen: str, directory: Path | None = None, registry: CollectorRegistry = REGISTRY
-) -> MetricsEndpoint:
-    """Serve the metrics of this process on "host:port"; raise ListenError.
-
-    With a directory: those of the workers that count in it, and what this process, their supervisor, knows itself.
-    """
+def serve_metrics(listen: str, registry: CollectorRegistry = REGISTRY) -> MetricsEndpoint:
+    """Serve these metrics on "host:port"; raise ListenError."""
     host, port = split_listen(listen)
     try:
-        server = _server(host)((host, port), _handler(registry if directory is None else _all(directory, registry)))
+        server = _server(host)((host, port), _handler(registry))
     except OSError:
         raise cannot_listen("telemetry.metrics_listen", listen) from None
     return MetricsEndpoint(server, f"{listen.rpartition(':')[0]}:{server.server_address[1]}")
 
 
-def worker_gone(directory: Path, pid: int) -> None:
-    """Drop the gauges of a worker that has ended, and add its counts to those of the workers that ended before.
-
-    So there are never more files than live workers need, however many come and go. What goes wrong is logged: the
-    bridge goes on without the counts.
-    """
-    try:
-        with _FILES:
-            _drop_gauges(pid, directory)
-            for kind in ("counter", "histogram"):
-                file = directory / f"{kind}_{pid}.db"
-                if file.exists():
-                    _add(file, directory / f"{kind}_ended.db")
-                    file.unlink()
-    except (OSError, RuntimeError) as error:
-        LOGGER.error("counts of worker %d are lost: %s", pid, type(error).__name__)  # noqa: TRY400 - no text
-
-
-def _add(file: Path, to: Path) -> None:
-    # Killed in the moment of making it, the worker has left an empty file.
-    if not file.stat().st_size:
-        return
-    sums = _Counts(str(to))
-    try:
-        for key, value, _timestamp, _position in _Counts.read_all_values_from_file(str(file)):
-            before, _ = sums.read_value(key)
-            sums.write_value(key, before + value, 0.0)
-    finally:
-        sums.close()
-
-
-# --- what is served ---------------------------------------------------------------------------------------------
-
-
-def _all(directory: Path, own: CollectorRegistry) -> CollectorRegistry:
+def registry_of(collector: Collector) -> CollectorRegistry:
+    """Return a registry of what a collector yields, whatever that is at each scrape."""
     registry = CollectorRegistry(support_collectors_without_names=True)
-    registry.register(_Directory(directory, own))
+    registry.register(collector)
     return registry
 
 
-class _Directory(Collector):
-    """The metrics of a directory, and before those of the same name the supervisor's own."""
+class _Server(ThreadingTCPServer):
+    """A thread for each connection, of which there are few; each is ended when its time is up.
 
-    def __init__(self, directory: Path, own: CollectorRegistry) -> None:
-        self._directory = directory
-        self._own = own
+    Not http.server's class: it looks up the host's name in the DNS, which may take long.
+    """
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield every metric once."""
-        own = {metric.name: metric for metric in self._own.collect()}
-        yield from own.values()
-        yield from (metric for metric in self._counted() if metric.name not in own)
+    allow_reuse_address = True
+    daemon_threads = True
 
-    def _counted(self) -> list[Metric]:
-        with _FILES:
-            # A file is empty for the moment in which its worker makes it.
-            files = [str(file) for file in sorted(self._directory.glob("*.db")) if file.stat().st_size]
-            return list(_merge(files))
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.Semaphore(CONNECTIONS_MAX)
+        self._ends: dict[socket.socket, float] = {}
+        """Connection -> when its time is up, on the clock of `time.monotonic`."""
+        super().__init__(*arguments)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection. OSError, after a moment, where there is room for none: it is asked for again."""
+        if not self._free.acquire(timeout=_POLL_S):
+            raise OSError("as many connections as may be")
+        try:
+            connection, address = super().get_request()
+        except OSError:
+            self._free.release()
+            # No descriptors, or no memory: the next try is not at once.
+            time.sleep(_POLL_S)
+            raise
+        self._ends[connection] = time.monotonic() + REQUEST_S
+        return connection, address
+
+    def service_actions(self) -> None:
+        """End the connections whose time is up: whoever waits for their bytes gets an end of file or an error."""
+        now = time.monotonic()
+        for connection, end in list(self._ends.items()):
+            if end < now:
+                _shut_down(connection)
+
+    def close_request(self, request: Any) -> None:
+        """Close a connection, which makes room for another."""
+        super().close_request(request)
+        if self._ends.pop(request, None) is not None:
+            self._free.release()
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """Log what went wrong, in place of a traceback on standard error."""
+        LOGGER.warning("a scrape was not answered: %s", type(sys.exception()).__name__)
 
 
-# --- HTTP -------------------------------------------------------------------------------------------------------
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):  # its thread has just closed it, or its peer has
+        connection.shutdown(socket.SHUT_RDWR)
 
 
-def _server(host: str) -> type[ThreadingTCPServer]:
-    # Not http.server's class: it looks up the host's name in the DNS, which may take long.
-    class Server(ThreadingTCPServer):
+def _server(host: str) -> type[_Server]:
+    class Server(_Server):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        allow_reuse_address = True
-        daemon_threads = True
-
-        def handle_error(self, _request: Any, _client_address: Any) -> None:
-            """Log what went wrong, in place of a traceback on standard error."""
-            LOGGER.warning("a scrape was not answered: %s", type(sys.exception()).__name__)
 
     return Server
 
@@ -152,7 +130,7 @@ def _server(host: str) -> type[ThreadingTCPServer]:
 def _handler(metrics: CollectorRegistry) -> type[MetricsHandler]:
     class Handler(MetricsHandler):
         registry = metrics
-        timeout = REQUEST_TIMEOUT_S
+        timeout = REQUEST_S
         server_version = "wallet-bridge"
         sys_version = ""
 

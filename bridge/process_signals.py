@@ -1,0 +1,86 @@
+"""Signals: what each one means to a process that serves (signal(7)).
+
+SIGTERM, SIGINT, SIGQUIT    drain, then end; a second one ends at once
+SIGHUP                      look at all files now
+faults, like SIGSEGV        as ever: they end the process
+all others                  logged and ignored, where by default they would end it
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+LOGGER = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+_KEPT = {
+    # What ends a process by its own fault or limit, and what nobody can handle.
+    *("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGXCPU", "SIGKILL", "SIGSTOP"),
+    # What ends nobody; Python itself ignores SIGPIPE and SIGXFSZ.
+    *("SIGCHLD", "SIGCLD", "SIGCONT", "SIGPIPE", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH", "SIGXFSZ"),
+}
+IGNORED_SIGNALS = tuple(
+    number
+    for number in sorted(signal.valid_signals() - {*STOP_SIGNALS, signal.SIGHUP})
+    if not isinstance(number, signal.Signals) or number.name not in _KEPT
+)
+"""SIGUSR1, SIGUSR2, timers, real-time signals: by default they would end the process, and calls in flight with it."""
+
+
+def ignore_until_ready() -> None:
+    """Ignore everything but the signals that stop, until the event loop runs and handles them."""
+    for number in (signal.SIGHUP, *IGNORED_SIGNALS):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def stop_signal() -> asyncio.Future[None]:
+    """Return what is done at the first signal that stops. A second one ends the process at once.
+
+    All other signals are logged and ignored, SIGHUP until `on_reload`.
+    """
+    stop = asyncio.get_running_loop().create_future()
+
+    def ask() -> None:
+        for number in STOP_SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, _end_now)
+        stop.set_result(None)
+
+    on_stop(ask)
+    return stop
+
+
+def on_stop(told: Callable[[], object]) -> None:
+    """Call this at every signal that stops, and log and ignore all others."""
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, told)
+    for number in (signal.SIGHUP, *IGNORED_SIGNALS):
+        loop.add_signal_handler(number, partial(_ignored, number))
+
+
+def on_reload(look: Callable[[], object]) -> None:
+    """Call this at every SIGHUP."""
+
+    def told() -> None:
+        LOGGER.info("SIGHUP: all files are looked at now")
+        look()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told)
+
+
+def _ignored(number: int) -> None:
+    name = number.name if isinstance(number, signal.Signals) else f"signal {number}"
+    LOGGER.warning("%s is ignored", name)
+
+
+def _end_now(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    # Only the first process of a container comes here: to that one the default of a signal is nothing (signal(7)).
+    os._exit(128 + number)

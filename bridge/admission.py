@@ -64,6 +64,11 @@ class Admission:
         self.queued = 0
         """How many calls wait."""
 
+    @property
+    def under_way(self) -> int:
+        """How many calls are admitted or wait."""
+        return self.count + self.queued
+
     def enter(self, provider_id: int) -> bool:
         """Admit a call at once, which must `leave` then; return False if it has to `wait` first.
 

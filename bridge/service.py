@@ -179,7 +179,7 @@ class BridgeService:
     async def _carry_out(
         self, call: Call, route: Route, serialized: bytes | None, caller_s: float | None, peer: Peer | None
     ) -> tuple[Verdict, int]:
-        deadline = Deadline.for_caller(caller_s, self._limits)
+        deadline = Deadline.for_caller(caller_s, self._limits, self.admission.under_way)
         if self._allow_list is not None:
             self._allow_list.check(identities_of(peer.auth_context()) if peer else ())
         request = self._parsed(call, route, serialized)

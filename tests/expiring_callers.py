@@ -1,0 +1,51 @@
+"""Callers of a bridge as a process, whose deadlines all end in one moment: ADDRESS COUNT SECONDS are the arguments.
+
+Calls are begun one after the other, each with what is left of the same time. Prints one line of JSON, by the code of
+the ends: how many came with details, and how many without. Ends when its standard input does.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import grpc.aio
+
+from bridge.sandbox.example import TERMINATE_REQUEST
+from wallet.v1.wallet_service_pb2 import TerminateRequest
+
+METHOD = "/wallet.v1.WalletService/Terminate"
+DETAILS = "grpc-status-details-bin"
+
+
+async def end_of(call: Any) -> tuple[str, bool]:
+    """Return a call's code, and whether its details have arrived."""
+    code = await call.code()
+    trailers = await call.trailing_metadata()
+    return code.name, any(key == DETAILS for key, _ in trailers or ())
+
+
+async def main(address: str, count: int, seconds: float) -> None:
+    """Call, and print what came of it."""
+    request = TerminateRequest(**TERMINATE_REQUEST).SerializeToString()
+    async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
+        await channel.channel_ready()
+        send: Any = channel.unary_unary(METHOD)
+        end_at = time.monotonic() + seconds
+        calls = []
+        for number in range(count):
+            calls.append(send(request, timeout=end_at - time.monotonic()))
+            if number % 20 == 0:
+                await asyncio.sleep(0)
+        ends = Counter(await asyncio.gather(*map(end_of, calls)))
+    told = {code: number for (code, is_told), number in ends.items() if is_told}
+    untold = {code: number for (code, is_told), number in ends.items() if not is_told}
+    sys.stdout.write(f"{json.dumps({'with details': told, 'without': untold})}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -11,7 +11,7 @@ from hyperframe.frame import GoAwayFrame, RstStreamFrame
 from hypothesis import strategies as st
 
 from bridge.http2.frames import PREFACE
-from bridge.http2.protocol import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
+from bridge.http2.limits import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
 from http2_conversation import REQUEST, frames_of
 from http2_pair import NOISE, ClientEnd, Fields, Message, ServerEnd, Style
 

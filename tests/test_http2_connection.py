@@ -129,7 +129,7 @@ async def test_stream_ids_are_used_up() -> None:
         gate.clear()
         (pool,) = calls.transport._pools.values()
         (connection,) = pool._connections
-        connection._protocol._next_id = 2**31 - 3  # to use them up would take days
+        connection._protocol._streams.next_id = 2**31 - 3  # to use them up would take days
         tasks = [calls.start(token) for token in "abc"]
         await server.until(lambda: len(server.requests) == 4)
         gate.set()

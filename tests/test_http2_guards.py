@@ -8,6 +8,7 @@ import httpx
 import pytest
 from h2.settings import SettingCodes
 
+from bridge.http2.answers import Answers
 from bridge.http2.connection import Connection
 from bridge.http2.exchange import Exchange
 from bridge.http2.exchanges import Exchanges
@@ -53,10 +54,10 @@ def failing(real: Callable[..., Any], stream_id: int | None = None) -> Callable[
 # --- faults of one stream -----------------------------------------------------------------------------------------
 
 STREAM_STEPS: dict[str, tuple[type, str]] = {
-    "headers arrive": (ClientProtocol, "_on_answer"),
+    "headers arrive": (Answers, "_on_answer"),
     "headers are taken": (Exchange, "begin"),
     "body is taken": (Exchange, "is_too_long"),
-    "the stream ends": (ClientProtocol, "_end"),
+    "the stream ends": (Answers, "_end"),
     "the answer is complete": (Exchange, "complete"),
 }
 

@@ -1,5 +1,6 @@
 """bridge.http2.header_blocks against hpack, both ways and block after block, against RFC 7541, and by tables."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 import hpack
@@ -15,6 +16,7 @@ from bridge.http2.header_blocks import (
     Field,
     HeaderBlockError,
     HeaderDecoder,
+    HeaderListTooLongError,
     are_regular,
     encode,
     status_of,
@@ -23,6 +25,7 @@ from http2_conversation import REQUEST, conversation, listen
 from http2_hpack import ANY_BLOCKS, BLOCKS, LISTS, SECRETS, Block, encoded, index
 
 LIST_BYTES_MAX = 16 * 1024
+LIST_BYTES_LIMIT = 64 * 1024
 
 
 def table_of(decoder: HeaderDecoder, size: int) -> list[Field]:
@@ -138,7 +141,7 @@ RFC_BLOCKS = {
 @pytest.mark.parametrize("blocks", RFC_BLOCKS.values(), ids=RFC_BLOCKS)
 def test_rfc_7541_appendix_c(blocks: tuple[str, ...]) -> None:
     """The answers of RFC 7541, appendix C: three blocks that share a table, with evictions."""
-    decoder = HeaderDecoder(LIST_BYTES_MAX)
+    decoder = HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT)
     assert [decoder.decode(bytes.fromhex(block)) for block in blocks] == [tuple(answer) for answer in RFC_ANSWERS]
     newest = [(b"set-cookie", RFC_ANSWERS[2][5][1]), (b"content-encoding", b"gzip"), (b"date", DATES[1])]
     assert table_of(decoder, 3) == newest
@@ -148,7 +151,7 @@ def test_rfc_7541_appendix_c(blocks: tuple[str, ...]) -> None:
 @given(blocks=st.lists(BLOCKS, max_size=8))
 def test_we_read_what_hpack_encodes(blocks: list[Block]) -> None:
     """Blocks of hpack's are decoded to the same fields, one after another, and both tables hold the same."""
-    encoder, decoder = hpack.Encoder(), HeaderDecoder(2**20)
+    encoder, decoder = hpack.Encoder(), HeaderDecoder(2**20, 2**20)
     for block in blocks:
         assert decoder.decode(encoded(encoder, block)) == tuple(field for field, _ in block.fields)
         entries = [tuple(entry) for entry in encoder.header_table.dynamic_entries]
@@ -161,7 +164,7 @@ def test_we_read_what_hpack_encodes(blocks: list[Block]) -> None:
 @example(blocks=[b"\x20", b"\x3f\xe2\x1f"])
 def test_any_blocks(blocks: list[bytes]) -> None:
     """Any bytes mean the same to hpack and to us, fields or an error, but for integers that are longer than we read."""
-    ours, theirs = HeaderDecoder(LIST_BYTES_MAX), hpack.Decoder(max_header_list_size=LIST_BYTES_MAX)
+    ours, theirs = HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT), hpack.Decoder(max_header_list_size=LIST_BYTES_MAX)
     for block in blocks:
         got, wanted = attempt(ours.decode, block), attempt(lambda data: theirs.decode(data, raw=True), block)
         if got == "an integer without end":
@@ -180,7 +183,7 @@ def test_any_blocks(blocks: list[bytes]) -> None:
 @example(blocks=[b"\x20\x82", b"\x3f\x45\x88", b"\x40\x01x\x01y", b"\xbe"], picks=[0, 1, 0, 2, 3])
 def test_a_block_that_comes_again(blocks: list[bytes], picks: list[int]) -> None:
     """A block means what the table makes of it at that moment, also when the very same bytes came before."""
-    ours, theirs = HeaderDecoder(LIST_BYTES_MAX), hpack.Decoder(max_header_list_size=LIST_BYTES_MAX)
+    ours, theirs = HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT), hpack.Decoder(max_header_list_size=LIST_BYTES_MAX)
     for pick in picks:
         block = blocks[pick % len(blocks)]
         got, wanted = attempt(ours.decode, block), attempt(lambda data: theirs.decode(data, raw=True), block)
@@ -196,7 +199,7 @@ def attempt(decode: Callable[[bytes], Iterable[Field]], block: bytes) -> list[Fi
     """Return the fields, or what the decoder says against them."""
     try:
         return list(decode(block))
-    except (HeaderBlockError, hpack.HPACKError) as error:
+    except (HeaderBlockError, HeaderListTooLongError, hpack.HPACKError) as error:
         return str(error)
 
 
@@ -213,7 +216,7 @@ INTEGERS = {
 def test_integer_limit(length: bytes, *, for_us: bool, for_hpack: bool) -> None:
     """An integer of five bytes is read, a longer one is an error: the one difference between hpack and us."""
     block = b"\x00\x01x" + length + b"v" * 127
-    ours = attempt(HeaderDecoder(LIST_BYTES_MAX).decode, block)
+    ours = attempt(HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT).decode, block)
     theirs = attempt(lambda data: hpack.Decoder().decode(data, raw=True), block)
     assert [fields == [(b"x", b"v" * 127)] for fields in (ours, theirs)] == [for_us, for_hpack]
 
@@ -223,7 +226,7 @@ def test_integer_limit(length: bytes, *, for_us: bool, for_hpack: bool) -> None:
 def test_lengths(prefix: bytes, size: int) -> None:
     """A value has every byte of its length, also at the edges of the integer that says it."""
     block = prefix + b"\x01x" + encode_integer(size, 7) + b"v" * size
-    assert HeaderDecoder(2**20).decode(block) == ((b"x", b"v" * size),)
+    assert HeaderDecoder(2**20, 2**20).decode(block) == ((b"x", b"v" * size),)
 
 
 @pytest.mark.parametrize("representation", [b"\x00\x01x", b"\x40\x01x"], ids=["not stored", "stored"])
@@ -233,17 +236,47 @@ def test_list_limit(representation: bytes) -> None:
     for extra, is_read in ((0, True), (1, False)):
         value = encode_integer(size + extra, 7) + b"v" * (size + extra)
         block = representation + b"\x00" + representation + value
-        got = attempt(HeaderDecoder(LIST_BYTES_MAX).decode, block)
+        got = attempt(HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT).decode, block)
         assert (got == [(b"x", b""), (b"x", b"v" * (size + extra))]) is is_read
 
 
 def test_list_limit_of_indexed_fields() -> None:
     """A long entry that is named again and again counts each time."""
     stored = b"\x40\x01x" + encode_integer(3967, 7) + b"v" * 3967  # 4000 bytes with its name and 32
-    decoder = HeaderDecoder(LIST_BYTES_MAX)
+    decoder = HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT)
     assert len(decoder.decode(stored + index(62) * 3)) == 4
-    with pytest.raises(HeaderBlockError):
+    with pytest.raises(HeaderListTooLongError):
         decoder.decode(index(62) * 5)
+
+
+@pytest.mark.parametrize("count", [6, 16])
+def test_list_that_is_dropped(count: int) -> None:
+    """What a list over the limit has stored is in the table, also what came behind the limit."""
+    stored = b"\x40\x01x" + encode_integer(3967, 7) + b"v" * 3967
+    decoder = HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT)
+    with pytest.raises(HeaderListTooLongError):
+        decoder.decode(stored * (count - 1) + b"\x40\x01y\x01z")
+    assert decoder.decode(index(62)) == ((b"y", b"z"),)
+
+
+def test_list_that_is_not_decoded_to_its_end() -> None:
+    """A bomb, a long entry that is named thousands of times, costs the work of its first 64 KiB at most."""
+    decoder = HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT)
+    decoder.decode(b"\x40\x01x" + encode_integer(3967, 7) + b"v" * 3967)  # 4000 bytes with its name and 32
+    with pytest.raises(HeaderListTooLongError):
+        decoder.decode(index(62) * 16)
+    with pytest.raises(HeaderBlockError, match="far too long"):
+        decoder.decode(index(62) * 18)
+
+
+@pytest.mark.parametrize(
+    ("count", "error"), [(512, None), (513, HeaderListTooLongError), (2050, HeaderBlockError)], ids=str
+)
+def test_table_sizes_without_end(count: int, error: type[Exception] | None) -> None:
+    """Another size of the table counts as a field does, or else a block of them would be work without a bound."""
+    decoder = HeaderDecoder(LIST_BYTES_MAX, LIST_BYTES_LIMIT)
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        assert decoder.decode(b"\x20" * count) == ()
 
 
 # --- what an answer may have ------------------------------------------------------------------------------------

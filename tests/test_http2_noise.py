@@ -4,12 +4,9 @@ import pytest
 
 from bridge.http2 import frames
 from bridge.http2.events import ViolationError
-from bridge.http2.noise import LATE_FRAME_BYTES_MIN, NOISE_BYTES_MAX
-from bridge.http2.protocol import (
-    CONNECTION_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES,
-    ClientProtocol,
-)
+from bridge.http2.limits import CONNECTION_WINDOW_BYTES, FRAME_BYTES_MIN, STREAM_WINDOW_BYTES
+from bridge.http2.noise import NOISE_BYTES_MAX
+from bridge.http2.protocol import ClientProtocol
 
 GIVEN_UP = 100
 """More than fill the connection's window."""
@@ -64,7 +61,7 @@ def test_requests_excuse_no_flood() -> None:
 def test_empty_frames_of_streams_that_were_given_up_are_a_flood() -> None:
     """Each counts as a larger one: it is their number that costs time."""
     frame = frames.frame(frames.DATA, 0, 1)
-    late = CONNECTION_WINDOW_BYTES // LATE_FRAME_BYTES_MIN
+    late = CONNECTION_WINDOW_BYTES // FRAME_BYTES_MIN
     assert taken(connection(given_up=GIVEN_UP), frame) == late + LEFT_BYTES // len(frame)
 
 

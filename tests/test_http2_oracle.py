@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import http2_frames as raw
 from bridge.http2.events import Event
-from bridge.http2.protocol import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
+from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
 from faults.wire import take_frames
 from http2_conversation import OPEN_STREAMS, conversation, listen
 from http2_dialogue import STEPS, Dialogue, Step

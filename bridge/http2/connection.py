@@ -4,19 +4,19 @@ Everything that one turn of the loop wants to send leaves in one write.
 """
 
 import asyncio
-import functools
 import ssl
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, cast
 
 from bridge.http2 import events
 from bridge.http2.events import ViolationError
 from bridge.http2.exchange import Exchange
 from bridge.http2.exchanges import Exchanges
-from bridge.http2.faults import FAULT, report
+from bridge.http2.faults import FAULT, guarded, report
 from bridge.http2.frames import ErrorCode
 from bridge.http2.liveness import Caution, Liveness, Trust
 from bridge.http2.protocol import ClientProtocol
+from bridge.http2.reset_budget import ResetBudget
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
 GATHER_FROM = 4
@@ -29,31 +29,13 @@ class Http2RequiredError(ConnectionError):
     """The server does not speak HTTP/2. No byte of a request has left."""
 
 
-Arguments = ParamSpec("Arguments")
-
-
-def _guarded(
-    callback: Callable[Concatenate["Connection", Arguments], None],
-) -> Callable[Concatenate["Connection", Arguments], None]:
-    """Turn what a callback raises into a fault of its connection."""
-
-    @functools.wraps(callback)
-    def guarded(connection: "Connection", /, *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
-        try:
-            callback(connection, *arguments, **named)
-        except Exception as error:  # noqa: BLE001 - see `faults`
-            connection.fault(error)
-
-    return guarded
-
-
 class Connection(asyncio.Protocol):
     """A connection for many exchanges at once. `changed` is called whenever its free slots may have changed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, body_bytes_max: int, changed: Callable[[], None]) -> None:
         self._loop = loop
         self._changed = changed
-        self._protocol = ClientProtocol()
+        self._protocol = ClientProtocol(ResetBudget(loop.time))
         self._exchanges = Exchanges(self._protocol, body_bytes_max, self._slot_freed)
         self._transport: asyncio.WriteTransport | None = None
         self._flush_is_due = False
@@ -127,6 +109,16 @@ class Connection(asyncio.Protocol):
         if self._exchanges.abandon(exchange):
             self._flush_soon()
 
+    @property
+    def given_up(self) -> int:
+        """Number of slots that streams hold which nobody waits for."""
+        return self._exchanges.given_up
+
+    def reset_given_up(self) -> None:
+        """Free these slots, beyond the budget of resets: for when no connection has another one."""
+        self._exchanges.reset_given_up()
+        self._flush_soon()
+
     async def ping(self) -> None:
         """Wait for a sign of life; raise ConnectionError when the connection closes instead."""
         if self._pong is None:
@@ -134,7 +126,7 @@ class Connection(asyncio.Protocol):
             self.send_ping()
         await asyncio.shield(self._pong)
 
-    @_guarded
+    @guarded
     def retire(self) -> None:
         """Take no further exchange, and close when those under way have ended."""
         self._exchanges.refuse_more()
@@ -163,7 +155,7 @@ class Connection(asyncio.Protocol):
 
     # --- asyncio.Protocol -----------------------------------------------------------------------------------------
 
-    @_guarded
+    @guarded
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin HTTP/2, if TLS has agreed to it."""
         self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one in all but its bases
@@ -173,7 +165,7 @@ class Connection(asyncio.Protocol):
         else:
             self._flush()
 
-    @_guarded
+    @guarded
     def data_received(self, data: bytes) -> None:
         """Act on every event in these bytes; a violation closes the connection after what came before it."""
         try:
@@ -192,12 +184,12 @@ class Connection(asyncio.Protocol):
                 self._liveness.heard()
             self._flush_soon()
 
-    @_guarded
+    @guarded
     def eof_received(self) -> None:
         """End everything at once: nothing more is sent, and asyncio closes the transport after this."""
         self._end("the server closed the connection")
 
-    @_guarded
+    @guarded
     def connection_lost(self, error: Exception | None) -> None:
         """End everything that is under way by its own outcome."""
         # First, whatever fails below: who closes the pool waits for it.
@@ -235,7 +227,7 @@ class Connection(asyncio.Protocol):
         self._protocol.ping()
         self._flush_soon()
 
-    @_guarded
+    @guarded
     def give_up(self) -> None:
         """Take no further exchange. Those under way end by their own deadlines, or by answers that come after all."""
         if self.in_use:
@@ -256,11 +248,11 @@ class Connection(asyncio.Protocol):
             is_busy = self._exchanges.in_use > GATHER_FROM
             self._loop.call_soon(self._flush_next_turn if is_busy else self._flush)
 
-    @_guarded
+    @guarded
     def _flush_next_turn(self) -> None:
         self._loop.call_soon(self._flush)
 
-    @_guarded
+    @guarded
     def _flush(self) -> None:
         self._flush_is_due = False
         if self._transport is None or self._is_over or self._transport.is_closing():
@@ -312,5 +304,6 @@ class Connection(asyncio.Protocol):
             report("the pool", error)
 
     def _close_if_idle(self) -> None:
-        if not self._exchanges.takes_more and not self._exchanges.in_use:
+        # Also one on which only given-up streams are left: to close it frees them without a reset.
+        if (not self._exchanges.takes_more or self._exchanges.given_up) and not self._exchanges.in_use:
             self.close()

@@ -4,7 +4,14 @@ from typing import NamedTuple
 
 
 class ViolationError(Exception):
-    """The server broke the protocol: the connection must be closed, after what `outgoing` still has to say."""
+    """The server broke the protocol: the connection must be closed, after what `outgoing` still has to say.
+
+    `error_code`: as in GOAWAY (RFC 9113, section 7).
+    """
+
+    def __init__(self, error_code: int, what: str) -> None:
+        super().__init__(what)
+        self.error_code = error_code
 
 
 class InterimAnswer(NamedTuple):
@@ -41,6 +48,12 @@ class StreamReset(NamedTuple):
     error_code: int
 
 
+class GivenUpEnded(NamedTuple):
+    """A stream that was left to end by itself is over: the server holds nothing of it any more."""
+
+    stream_id: int
+
+
 class StreamFaulted(NamedTuple):
     """The state machine itself failed at a frame of this stream: the stream is reset."""
 
@@ -74,6 +87,7 @@ Event = (
     | AnswerEnded
     | StreamReset
     | StreamFaulted
+    | GivenUpEnded
     | GoingAway
     | SettingsReceived
     | WindowOpened

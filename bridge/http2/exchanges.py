@@ -38,6 +38,7 @@ class Exchanges:
             events.AnswerEnded: self._on_answer_ended,
             events.StreamReset: self._on_reset,
             events.StreamFaulted: self._on_fault,
+            events.GivenUpEnded: self._on_given_up_ended,
             events.GoingAway: self._on_going_away,
             events.WindowOpened: self._on_window,
         }
@@ -51,6 +52,11 @@ class Exchanges:
     def has_slot(self) -> bool:
         """Whether an exchange can begin now."""
         return len(self._open) + len(self._unwritten) < self._room
+
+    @property
+    def given_up(self) -> int:
+        """Number of slots that streams hold which nobody waits for."""
+        return self._protocol.given_up
 
     def add(self, exchange: Exchange) -> None:
         """Take an exchange, which waits for `open_all`; `has_slot` must have said so."""
@@ -69,8 +75,8 @@ class Exchanges:
     def abandon(self, exchange: Exchange) -> bool:
         """Give up an exchange that nobody waits for; return whether there is something to send about it.
 
-        Nothing is sent of one that waits for the next write. Of any other the stream is reset, so that nothing of it
-        is held on either side.
+        Nothing is sent of one that waits for the next write. Of any other the stream is reset, or left to end by
+        itself beyond the budget of resets.
         """
         if not exchange.stream_id:
             self._unwritten.pop(exchange, None)
@@ -81,6 +87,11 @@ class Exchanges:
         self._reset(exchange, ErrorCode.CANCEL)
         return True
 
+    def reset_given_up(self) -> None:
+        """Free the slots that given-up streams hold, beyond the budget of resets."""
+        self._protocol.reset_given_up()
+        self._count_room()
+
     def refuse_more(self) -> None:
         """Take no further exchange."""
         self.takes_more = False
@@ -89,8 +100,8 @@ class Exchanges:
     def settings_received(self) -> None:
         """Keep to the limits of the server's that hold now."""
         self._slots = min(self._protocol.streams_max, STREAMS_MAX)
-        self._room = self._slots if self.takes_more else 0
-        while self._unwritten and self.in_use > self._slots:
+        self._count_room()
+        while self._unwritten and self.in_use + self.given_up > self._slots:
             # The server allows fewer now. Like those above a GOAWAY: it has not seen them, and never will.
             exchange, _ = self._unwritten.popitem()
             exchange.disowned()
@@ -146,7 +157,7 @@ class Exchanges:
         self._take(event.stream_id)
         if exchange.unsent:
             # Section 8.1: an answer may be complete before the request is. It counts; the rest need not be sent.
-            self._protocol.reset(event.stream_id, ErrorCode.NO_ERROR)
+            self._protocol.give_up(event.stream_id, ErrorCode.NO_ERROR)
         self._freed()
 
     def _on_reset(self, event: events.StreamReset) -> None:
@@ -154,10 +165,15 @@ class Exchanges:
         if exchange is not None:
             exchange.reset(event.error_code)
             self._take(event.stream_id)
+            self._count_room()  # it was reset by us, perhaps, or left to end by itself
             self._freed()
 
     def _on_fault(self, event: events.StreamFaulted) -> None:
         self.fault(event.stream_id, event.error)
+
+    def _on_given_up_ended(self, _event: events.GivenUpEnded) -> None:
+        self._count_room()
+        self._freed()
 
     def _on_going_away(self, event: events.GoingAway) -> None:
         self.refuse_more()
@@ -200,8 +216,14 @@ class Exchanges:
 
     def _reset(self, exchange: Exchange, error_code: ErrorCode) -> None:
         self._take(exchange.stream_id)
-        self._protocol.reset(exchange.stream_id, error_code)
+        self._protocol.give_up(exchange.stream_id, error_code)
+        self._count_room()
         self._freed()
+
+    def _count_room(self) -> None:
+        """Count the slots for exchanges: none where half of them hang, for whatever the server's reason is."""
+        given_up = self._protocol.given_up
+        self._room = self._slots - given_up if self.takes_more and given_up * 2 < self._slots else 0
 
     def _take(self, stream_id: int) -> Exchange | None:
         self._blocked.pop(stream_id, None)

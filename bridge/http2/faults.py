@@ -4,14 +4,27 @@ The event loop ends a connection whose callback raises, and every call on it, or
 So no callback lets an exception out: it becomes a fault of one stream, or of the connection where none is known.
 """
 
+import functools
 import logging
 import traceback
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import Final
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 LOGGER = logging.getLogger(__name__)
 
 FAULT: Final = "a fault of the bridge"
+
+
+class Faulty(Protocol):
+    """Something whose callbacks may fail."""
+
+    def fault(self, error: Exception, /) -> None:
+        """End because the code failed."""
+
+
+Subject = TypeVar("Subject", bound=Faulty)
+Arguments = ParamSpec("Arguments")
 
 
 def report(what: str, error: BaseException) -> None:
@@ -19,3 +32,18 @@ def report(what: str, error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)
     places = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     LOGGER.error("a fault in %s: %s at %s", what, type(error).__name__, places)
+
+
+def guarded(
+    callback: Callable[Concatenate[Subject, Arguments], None],
+) -> Callable[Concatenate[Subject, Arguments], None]:
+    """Turn what a callback raises into a fault of its object."""
+
+    @functools.wraps(callback)
+    def guard(subject: Subject, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        try:
+            callback(subject, *arguments, **named)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the loop must not see it
+            subject.fault(error)
+
+    return guard

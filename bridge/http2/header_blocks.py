@@ -13,6 +13,7 @@ from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
+from bridge.http2.frames import ErrorCode
 from bridge.signing import Headers
 
 Field = tuple[bytes, bytes]
@@ -55,6 +56,14 @@ ANY_TABLE: Final = -1
 
 class HeaderBlockError(Exception):
     """A header block cannot be decoded: by RFC 9113, section 4.3, the connection is lost, as its tables are."""
+
+    def __init__(self, what: str, error_code: ErrorCode = ErrorCode.COMPRESSION_ERROR) -> None:
+        super().__init__(what)
+        self.error_code = error_code
+
+
+class HeaderListTooLongError(Exception):
+    """A header block was decoded whole, so that the tables are as they should be, but has more fields than are read."""
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------
@@ -109,10 +118,15 @@ class _Decoded(NamedTuple):
 
 
 class HeaderDecoder:
-    """Decodes the header blocks of one connection, each of them and in order: they share a table."""
+    """Decodes the header blocks of one connection, each of them and in order: they share a table.
 
-    def __init__(self, list_bytes_max: int) -> None:
+    A list of more than `list_bytes_max` bytes, each field with ENTRY_BYTES more, is decoded and dropped. One of more
+    than `list_bytes_limit` is not decoded to its end: a block of a few bytes can name a long entry thousands of times.
+    """
+
+    def __init__(self, list_bytes_max: int, list_bytes_limit: int) -> None:
         self._list_bytes_max = list_bytes_max
+        self._list_bytes_limit = list_bytes_limit
         self._known: dict[bytes, _Decoded] = {}
         self._changes = 0
         """How often the table has changed."""
@@ -123,7 +137,7 @@ class HeaderDecoder:
         self._table_bytes_max = TABLE_BYTES_MAX
 
     def decode(self, block: bytes) -> Fields:
-        """Return the fields of a header block; raise HeaderBlockError."""
+        """Return the fields of a header block; raise HeaderBlockError or HeaderListTooLongError."""
         # Many answers of one second have the very same block, and to know one again is a sixth of the work.
         known = self._known.get(block)
         if known is not None and known.changes in (ANY_TABLE, self._changes):
@@ -139,29 +153,34 @@ class HeaderDecoder:
         fields: list[Field] = []
         stored: list[Field] = []
         self._reads_table, changes = False, self._changes
-        at, list_bytes = 0, 0
+        at, list_bytes, is_begin = 0, 0, True
         while at < len(block):
+            if list_bytes > self._list_bytes_limit:
+                raise HeaderBlockError("far too long", ErrorCode.ENHANCE_YOUR_CALM)
             first = block[at]
             if first & INDEXED:
                 index, at = _read_integer(block, at, 0x7F)
                 field = self._entry(index)
             elif first & RESIZED and not first & STORED:
-                at = self._resize(block, at, is_first=not fields)
+                at = self._resize(block, at, is_first=is_begin)
+                list_bytes += ENTRY_BYTES  # it has no field, but costs time likewise
                 continue
             else:
                 field, at = self._literal(block, at, 0x3F if first & STORED else 0x0F)
                 if first & STORED:
                     self._add(field)
                     stored.append(field)
+            is_begin = False
             list_bytes += len(field[0]) + len(field[1]) + ENTRY_BYTES
-            if list_bytes > self._list_bytes_max:
-                raise HeaderBlockError("too long")
-            fields.append(field)
+            if list_bytes <= self._list_bytes_max:
+                fields.append(field)
+        if list_bytes > self._list_bytes_max:
+            raise HeaderListTooLongError
         decoded = _Decoded(tuple(fields), tuple(stored), changes if self._reads_table else ANY_TABLE)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         # Not one that begins with another size of the table: that is more than fields.
-        if fields and changes == self._changes - len(stored):
+        if fields and changes == self._changes - len(stored) and len(block) <= self._list_bytes_max:
             self._known[block] = decoded
         return decoded.fields
 

@@ -1,10 +1,9 @@
 """How much a server may say beyond what it was asked: a flood of frames that cost it nothing must not cost us time."""
 
+from bridge.http2.limits import FRAME_BYTES_MIN
+
 NOISE_BYTES_MAX = 64 * 1024
 """How much may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
-
-LATE_FRAME_BYTES_MIN = 256
-"""What a frame of a stream that was given up counts at least: it is the number of frames that costs time."""
 
 
 class Noise:
@@ -42,7 +41,7 @@ class Noise:
 
     def came_late(self, size_bytes: int) -> None:
         """Take off a frame of a stream that is over, if so much of such streams was still to come."""
-        counted_bytes = max(size_bytes, LATE_FRAME_BYTES_MIN)
+        counted_bytes = max(size_bytes, FRAME_BYTES_MIN)
         if counted_bytes <= self._late_bytes:
             self._late_bytes -= counted_bytes
             self.allow(size_bytes)

@@ -3,6 +3,8 @@
 request   begins at once on an open connection with a free slot, else it waits in line
 growth    while somebody waits, one more connection (never two at a time) is made, up to the maximum
 doubt     a connection that is silent is asked by a PING, and given up without an answer: see `liveness`
+given up  streams that nobody waits for hold slots until they end: see `given_up`. Where they leave none on any
+          connection, and there may be no further one, those of one connection are reset
 age       after `age_max_s`, jittered, a connection retires; the next one resolves the name anew
 failure   everybody in line learns why; the next attempt to connect waits for a jittered, growing delay, and so it does
           after a connection that took nobody off the line
@@ -132,11 +134,19 @@ class Pool:
         if any(each.is_asked and each.has_slot for each in self._connections):
             return
         if sum(each.is_open for each in self._connections) >= self._connections_max:
+            self._free_slots()
             return
         if self._room() > 0:
             self._connecting = self.loop.create_task(self._add_connection())
         else:
             self._make_room()
+
+    def _free_slots(self) -> None:
+        """Reset given-up streams where no other slot is in sight, on the connection with the fewest calls at stake."""
+        burdened = [each for each in self._connections if each.is_open and each.given_up]
+        if burdened:
+            min(burdened, key=lambda each: each.in_use).reset_given_up()
+            self._advance()
 
     def _room(self) -> int:
         """Return how many sockets more there may be."""

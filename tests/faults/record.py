@@ -76,6 +76,8 @@ class Record:
     """GOAWAY frames that the client sent."""
     client_errors: list[Exception] = field(default_factory=list, init=False)
     """Violations of HTTP/2 by the client, as h2 judges; each closed its connection."""
+    calmed: int = field(default=0, init=False)
+    """Connections that the server has closed because the client reset too many streams."""
     handshake_errors: list[OSError] = field(default_factory=list, init=False)
     """TLS handshakes that failed."""
     connections: int = field(default=0, init=False)

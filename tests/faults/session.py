@@ -6,6 +6,7 @@ up to its last id finish.
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from socket import socket
@@ -14,6 +15,7 @@ from typing import Any
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.exceptions import HyperframeError
@@ -23,6 +25,7 @@ from faults.record import Goaway, Pulse, Received, Record, Reset
 from faults.wire import FRAME_HEADER_BYTES, PREFACE, GoneError, Wire, take_frames
 
 STREAM_ID_MAX = 2**31 - 1
+RESETS_WINDOW_S = 5.0
 _SETTINGS: Mapping[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100}
 _RECORDED_FRAMES = (RstStreamFrame.type, GoAwayFrame.type)
 
@@ -37,6 +40,9 @@ class Manners:
     """Call the behaviour as soon as a request's headers are there, before its body."""
     checked: bool = True
     """Let h2 refuse illegal headers of ours. False: send them."""
+    resets_max: int | None = None
+    """Say GOAWAY(ENHANCE_YOUR_CALM) and close at more resets than this within RESETS_WINDOW_S, as Tomcat, Jetty and
+    Envoy do since the rapid reset attack. None: bear any number."""
 
 
 @dataclass(eq=False)
@@ -73,6 +79,7 @@ class Session(Wire, ABC):
         self._last_stream_id = STREAM_ID_MAX
         self._pongs: set[bytes] = set()
         self._settings_unacknowledged = 0
+        self._reset_at_s: deque[float] = deque()
         self._h2 = _new_h2(manners)
         self._reactions: dict[type[events.Event], Callable[[Any], None]] = {
             events.RequestReceived: self._request_received,
@@ -142,10 +149,28 @@ class Session(Wire, ABC):
             frame.parse_body(memoryview(data)[FRAME_HEADER_BYTES:])
             if isinstance(frame, RstStreamFrame):
                 self._record.resets.append(Reset(self.number, frame.stream_id, frame.error_code))
+                if self._is_rapid_reset():
+                    return []
             if isinstance(frame, GoAwayFrame):
                 self._record.goaways.append(Goaway(self.number, frame.last_stream_id, frame.error_code))
                 return []
         return self._h2.receive_data(data)
+
+    def _is_rapid_reset(self) -> bool:
+        """Count a reset; say whether it was one too many, for which the connection has been closed."""
+        if self._manners.resets_max is None:
+            return False
+        now_s = asyncio.get_running_loop().time()
+        self._reset_at_s.append(now_s)
+        while self._reset_at_s[0] < now_s - RESETS_WINDOW_S:
+            self._reset_at_s.popleft()
+        if len(self._reset_at_s) <= self._manners.resets_max:
+            return False
+        self._record.calmed += 1
+        calm = GoAwayFrame(last_stream_id=self._newest_stream_id, error_code=ErrorCodes.ENHANCE_YOUR_CALM)
+        self.frame(calm)
+        self.close()
+        return True
 
     def _request_received(self, event: events.RequestReceived) -> None:
         if event.stream_id > self._last_stream_id:

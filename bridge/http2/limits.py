@@ -1,0 +1,28 @@
+"""How much is read of a server: of one stream, and of the connection that its streams share."""
+
+from typing import Final
+
+STREAM_WINDOW_BYTES: Final = 256 * 1024
+"""Above the longest answer that is read, so that no stream waits for credit of its own."""
+CONNECTION_WINDOW_BYTES: Final = 8 * 1024 * 1024
+
+HEADERS_BYTES_MAX: Final = 16 * 1024
+"""Longest header list that is read, each field with 32 bytes more (SETTINGS_MAX_HEADER_LIST_SIZE).
+
+An advisory limit (RFC 9113, section 10.5.1): a longer list is decoded and dropped, and its call alone fails.
+"""
+HEADERS_BYTES_LIMIT: Final = 64 * 1024
+"""Longest header block, and longest list that is decoded at all: beyond it the connection is closed."""
+
+INTERIM_BYTES_MAX: Final = 16 * 1024
+"""Informational answers of one stream together; each counts as at least FRAME_BYTES_MIN. Beyond it its call fails."""
+
+FRAME_BYTES_MIN: Final = 256
+"""What a frame counts at least that answers nothing: it is the number of frames that costs time."""
+
+GIVEN_UP_BYTES_MAX: Final = STREAM_WINDOW_BYTES // 2
+"""What is read and dropped of a stream that was left to end by itself, before it is reset after all.
+
+There an answer needs credit to go on, so the server is told something in any case. A reset that is sent earlier saves
+no more than that: a whole window may be on its way by then.
+"""

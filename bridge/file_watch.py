@@ -26,7 +26,14 @@ Apply = Callable[[str], None]
 
 
 class ReloadError(Exception):
-    """A file's new content cannot be used. The text is what the file should be, and nothing of its content."""
+    """A file's new content cannot be used. The text is what the file should be, and nothing of its content.
+
+    `passes_with_time`: the same content will be right later; so it is tried at every look, and reported only once.
+    """
+
+    def __init__(self, text: str, *, passes_with_time: bool = False) -> None:
+        super().__init__(text)
+        self.passes_with_time = passes_with_time
 
 
 class FileWatch:
@@ -110,6 +117,7 @@ class _Group:
         self._handled: dict[str, _Content] = {}
         """What was last applied, or reported as bad."""
         self._in_use: dict[str, _Content] = {}
+        self._passes_with_time = False
 
     def read(self) -> Contents:
         return {key: _content(path) for key, path in self._files.items()}
@@ -120,6 +128,8 @@ class _Group:
             self._handled = self._in_use = found
         elif (is_now and found != self._in_use) or (found == before and found != self._handled):
             self._take_up(found)
+        elif self._passes_with_time and found == self._handled and not self._problems(found):
+            self._used(found, [key for key in found if self._in_use.get(key) != found[key]])
 
     def _take_up(self, found: dict[str, _Content]) -> None:
         # Also what was bad when it was last handled and is again as it was: who heard the one wants to hear the other.
@@ -132,18 +142,22 @@ class _Group:
                 if problem := problems.get(key):
                     self._emit(ReloadFailed(key, problem))
             return
+        self._used(found, changed)
+
+    def _used(self, found: Contents, changed: Iterable[str]) -> None:
         self._in_use = found
         for key in changed:
             self._emit(Reloaded(key))
 
     def _problems(self, found: dict[str, _Content]) -> dict[str, str]:
         """Apply what was found; return why that cannot be done, for each file to which it applies."""
+        self._passes_with_time = False
         if unreadable := {key: content.problem for key, content in found.items() if content.problem}:
             return unreadable
         try:
             self._apply(next(iter(self._files)))
         except ReloadError as error:
-            problem = str(error)
+            problem, self._passes_with_time = str(error), error.passes_with_time
         except Exception as unexpected:  # noqa: BLE001 - a security control: its text may hold anything
             problem = f"cannot be used, by a fault of the bridge: {type(unexpected).__name__}"
         else:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from bridge.certificate_dates import check_dates
 from bridge.config import ProviderSetting, Wallet
 from bridge.file_watch import INTERVAL_S, FileWatch
 from bridge.settings_again import files_of, read_again
+from bridge.settings_values import read_file
 from bridge.signing import Credentials, Keyring
 from bridge.telemetry.events import Emit
 
@@ -47,7 +49,8 @@ class Rotation:
         self._keyring = keyring
         self._use_tls = use_tls
         self._pace = pace
-        groups = [(files_of(("wallet",), wallet), self._renew_tls)]
+        self._tls_files = files_of(("wallet",), wallet)
+        groups = [(self._tls_files, self._renew_tls)]
         for provider_id, provider in wallet.providers.items():
             files = files_of(("wallet", "providers", str(provider_id)), provider)
             groups.append((files, partial(self._renew_keys, provider_id, provider)))
@@ -85,4 +88,6 @@ class Rotation:
         self._keyring.replace(Credentials(provider_id, *keys))
 
     def _renew_tls(self) -> None:
-        self._use_tls(read_again(self._wallet))
+        again = read_again(self._wallet)
+        check_dates({key: read_file(path)[0] for key, path in self._tls_files.items()})
+        self._use_tls(again)

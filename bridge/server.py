@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from bridge.admission import Admission
 from bridge.background import in_background, sample
 from bridge.call_id import call_id_of
+from bridge.certificate_dates import tell_dates, telling_dates
 from bridge.config import Settings, Wallet
 from bridge.engine import ENGINES
 from bridge.errors import BridgeError, BridgeFault
@@ -33,6 +34,7 @@ from bridge.server_health import Health
 from bridge.server_ports import Options, health_options, listening, server_options
 from bridge.server_tls import ServerTls
 from bridge.service import BridgeService, Route, Watchers
+from bridge.settings_again import files_of
 from bridge.signing import Keyring
 from bridge.status import ok_trailers, wire_status
 from bridge.telemetry.events import Draining, Emit, Serving, Stopped, ignore
@@ -130,11 +132,14 @@ async def running(  # noqa: PLR0913 - the composition root
         options = server_options(settings, reuse_port=reuse_port)
         server = _server(settings, services, service, health, options)
         tls = None if settings.server.tls_certificate_file is None else ServerTls(settings.server)
-        watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, emit, watch_interval_s)]
+        tls_files = files_of(("wallet",), settings.wallet) | ({} if tls is None else tls.files)
+        tell = telling_dates(emit, tls_files)
+        watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, tell, watch_interval_s)]
         if tls is not None:
-            watches.append(FileWatch(tls.files, tls.reload, emit, watch_interval_s, [tls.files]))
+            watches.append(FileWatch(tls.files, tls.reload, tell, watch_interval_s, [tls.files]))
         for watch in watches:
             watch.check()  # what was loaded is what later changes are compared with
+        tell_dates(emit, tls_files)
         credentials = None if tls is None else tls.credentials
         # The listener for health opens first and closes last: who asks there is answered all the time.
         async with (

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import grpc
 
+from bridge.certificate_dates import check_dates
 from bridge.file_watch import ReloadError
 from bridge.listen import ListenError
 from bridge.settings_again import files_of, read_again
@@ -51,6 +52,7 @@ class ServerTls:
         For FileWatch, with all of `files` as one group.
         """
         contents = self._usable()
+        check_dates(contents)
         if contents != self._in_use:
             with self._lock:
                 self._unfetched = _configuration(contents)

@@ -13,6 +13,7 @@ from bridge.telemetry.events import (
     AttemptEnded,
     CallEnded,
     CallStarted,
+    CertificateInUse,
     Draining,
     Event,
     LogLinesDropped,
@@ -140,6 +141,7 @@ EVERY_EVENT: tuple[Event, ...] = (
     StateSampled(in_flight=3, queued=2, detached=1, connections=4, streams=5),
     Reloaded("wallet.ca_file"),
     ReloadFailed("wallet.providers.1.private_key_file", "wants the text of a UUID"),
+    CertificateInUse("server.tls_certificate_file", "2030-01-01T00:00:00Z", 1_893_456_000.0),
     LogLinesDropped(7),
     Draining(5.0),
 )

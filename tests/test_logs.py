@@ -17,6 +17,7 @@ from bridge.telemetry.events import (
     CallEnded,
     CallStarted,
     CannotStart,
+    CertificateInUse,
     Draining,
     Event,
     LogLinesDropped,
@@ -202,6 +203,27 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
             "level": "error",
             "key": "wallet.ca_file",
             "problem": "wants a PEM certificate",
+        },
+    ),
+    "certificate in use": (
+        CertificateInUse("wallet.ca_file", "2030-01-01T00:00:00Z", 1_893_456_000.0),
+        {
+            "event": "certificate in use",
+            "level": "info",
+            "key": "wallet.ca_file",
+            "not_after": "2030-01-01T00:00:00Z",
+            "not_after_s": 1_893_456_000.0,
+        },
+    ),
+    "certificate that has expired": (
+        CertificateInUse("wallet.ca_file", "2020-01-01T00:00:00Z", 1_577_836_800.0, "has expired"),
+        {
+            "event": "certificate in use",
+            "level": "warning",
+            "key": "wallet.ca_file",
+            "not_after": "2020-01-01T00:00:00Z",
+            "not_after_s": 1_577_836_800.0,
+            "problem": "has expired",
         },
     ),
     "cannot start": (

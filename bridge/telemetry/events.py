@@ -121,6 +121,19 @@ class ReloadFailed(Happening, frozen=True, tag="reload failed"):
     """What the file should be; nothing of its content."""
 
 
+class CertificateInUse(Happening, frozen=True, tag="certificate in use"):
+    """A certificate or an authority has come into use, at the start or by a changed file."""
+
+    key: str
+    """The setting that names its file."""
+    not_after: str
+    """Its end, as ISO 8601 in UTC."""
+    not_after_s: float
+    """Its end, in seconds since 1970."""
+    problem: str = ""
+    """That it is not valid now, or not for long; "" where all is well."""
+
+
 class WorkerStarted(Happening, frozen=True, tag="worker started"):
     """The supervisor has started a worker process."""
 
@@ -163,6 +176,7 @@ Event = (
     | Stopped
     | Reloaded
     | ReloadFailed
+    | CertificateInUse
     | WorkerStarted
     | WorkerEnded
     | CannotStart

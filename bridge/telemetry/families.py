@@ -133,6 +133,13 @@ RELOAD_FAILING = _gauge(
     mode="max",
 )
 
+CERTIFICATE_END = _gauge(
+    "wallet_bridge_certificate_not_after_timestamp_seconds",
+    "When the certificate ends that is in use of this file, in seconds since 1970.",
+    "key",
+    mode="min",
+)
+
 # --- the log ----------------------------------------------------------------------------------------------------
 
 LOG_LINES_DROPPED = _counter(

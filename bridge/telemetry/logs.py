@@ -23,6 +23,7 @@ from bridge.telemetry.events import (
     CallEnded,
     CallStarted,
     CannotStart,
+    CertificateInUse,
     Event,
     LogLinesDropped,
     ReloadFailed,
@@ -185,6 +186,8 @@ def _is_unknown(event: Event) -> bool:
 
 
 def _level(event: Event) -> int:
+    if isinstance(event, CertificateInUse) and event.problem:
+        return logging.WARNING
     if not isinstance(event, CallEnded) or not event.reason:
         return LEVELS.get(type(event), logging.INFO)
     return logging.ERROR if event.reason in ERROR_REASONS else logging.WARNING

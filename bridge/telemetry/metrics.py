@@ -20,6 +20,7 @@ from bridge.telemetry.events import (
     AttemptEnded,
     CallEnded,
     CallStarted,
+    CertificateInUse,
     Draining,
     Event,
     LogLinesDropped,
@@ -76,6 +77,7 @@ class Metrics:
             StateSampled: state.sampled,
             Reloaded: files.reloaded,
             ReloadFailed: files.failed,
+            CertificateInUse: files.certificate,
             Serving: life.serving,
             Draining: life.draining,
             LogLinesDropped: _Log(registry).dropped,
@@ -259,10 +261,14 @@ class _Files:
         self._reloads = series(families.RELOADS)
         self._failures = series(families.RELOAD_FAILURES)
         self._failing = series(families.RELOAD_FAILING)
+        self._ends = series(families.CERTIFICATE_END)
 
     def reloaded(self, event: Reloaded) -> None:
         self._reloads[event.key,].inc()
         self._failing[event.key,].set(0)
+
+    def certificate(self, event: CertificateInUse) -> None:
+        self._ends[event.key,].set(event.not_after_s)
 
     def failed(self, event: ReloadFailed) -> None:
         self._failures[event.key,].inc()

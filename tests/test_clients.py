@@ -25,6 +25,12 @@ async def test_python_sample() -> None:
     assert run.objections(*await run.observe(run.CLIENTS["python"], run.cases())) == ""
 
 
+async def test_python_sample_at_its_edges() -> None:
+    """Details arrive before Python's own deadline, no setting cuts one short, no call dies with an old connection."""
+    todo = [case for case in run.edges() if not case["isLong"]]
+    assert run.objections(*await run.observe_edges(run.CLIENTS["python"], todo), run.expected_edges(todo), todo) == ""
+
+
 async def test_python_sample_asks_health() -> None:
     """With the shipped config no call reaches a bridge whose health says NOT_SERVING."""
     _, posts = await run.observe(run.CLIENTS["python"], [run.DRAINING_CASE])

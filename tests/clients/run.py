@@ -6,6 +6,9 @@
 
 What each must print is expected.txt, byte for byte, so that all are equal. How many POSTs a case may cause stands in
 cases.json and is counted at the wallet's stand-ins: that is how a repeat that nobody asked for would be seen.
+
+edges.json has what takes time, with expected_edges.txt: the libraries at the limits of their settings. Each of these
+cases runs in a process of its own, all at once, and those of all languages together.
 """
 
 import asyncio
@@ -15,8 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "generated" / "python"), str(ROOT)]
 
-from h2.errors import ErrorCodes  # noqa: E402 -- after the path is set: a script brings only its own folder
-
-from bridge import sandbox  # noqa: E402 -- likewise
-from bridge.config import load  # noqa: E402 -- likewise
-from bridge.server import BridgeServer, running  # noqa: E402 -- likewise
-from faults.behaviours import reset_with  # noqa: E402 -- likewise
-from faults.server import FaultServer, bound_socket  # noqa: E402 -- likewise
-from whole_path import environment  # noqa: E402 -- likewise
+from clients.stand_ins import WALLETS, bridges  # noqa: E402 -- after the path is set: a script brings only its own folder
 
 CONFIGS = {
     "shipped": ROOT / "generated" / "service_config.json",
@@ -40,6 +35,7 @@ CONFIGS = {
     "none": HERE / "no_service_config.json",
 }
 EXPECTED = HERE / "expected.txt"
+EXPECTED_EDGES = HERE / "expected_edges.txt"
 CASE_DEFAULTS = {
     "bridge": "wallet",
     "config": "shipped",
@@ -53,7 +49,16 @@ CASE_DEFAULTS = {
     "requestId": "",
     # No case but those of a deadline comes near it.
     "deadlineMs": 4500,
+    # Go and Java make at least 10 s of it.
+    "keepaliveMs": 10_000,
+    # A call before, whose end is not printed, with this token; then this long nothing; then the case's calls in turn.
+    "warm": False,
+    "idleMs": 0,
+    "calls": 1,
+    # Over ten seconds: not in `make test`.
+    "isLong": False,
 }
+WARM_TOKEN = "warm"
 # A bridge whose health says NOT_SERVING still serves: a call arrives exactly if the library does not ask for health.
 DRAINING_CASE = CASE_DEFAULTS | {"name": "health", "bridge": "draining", "token": "while-draining"}
 # A build downloads what it needs at its first time.
@@ -108,65 +113,22 @@ CLIENTS = {
 }
 
 
-WALLETS = {"refusing": "refusing", "unreachable": "nobody"}
-"""What stands behind a bridge, by the bridge's name; behind any other the sandbox."""
-
-SETTINGS: Mapping[str, Mapping[str, str]] = {
-    # It gives up long before its caller does, so that its words arrive on a busy machine too.
-    "impatient": {"WALLET__DEADLINE_DEFAULT_S": "0.5", "WALLET__DEADLINE_MAX_S": "0.5"}
-}
-"""Of those bridges that are not as by default."""
-
-
 class ClientsError(Exception):
     """A sample could not be built, or did other than it must. The text says which and what."""
 
 
 def cases() -> list[Case]:
     """Return the cases with what they leave out filled in."""
-    return [CASE_DEFAULTS | case for case in json.loads((HERE / "cases.json").read_text())]
+    return _cases("cases.json")
 
 
-@dataclass(frozen=True, slots=True)
-class Posts:
-    """What reached the wallet's stand-ins, counted by their name and token."""
-
-    count: Callable[[], Counter[tuple[str, str]]]
+def edges() -> list[Case]:
+    """Return the cases at the libraries' limits, likewise."""
+    return _cases("edges.json")
 
 
-@asynccontextmanager
-async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
-    """Run bridges before the sandbox, one before a wallet that refuses every stream, and one before nothing."""
-    async with AsyncExitStack() as stack:
-        wallet = await stack.enter_async_context(sandbox.serve())
-        refusing = await stack.enter_async_context(FaultServer(reset_with(ErrorCodes.REFUSED_STREAM)))
-        # Bound and not listening: connecting is refused, and nobody else can take the port.
-        nobody = stack.enter_context(bound_socket())
-        urls = {"wallet": wallet.url, "refusing": refusing.url}
-        urls["unreachable"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        urls |= {"draining": wallet.url, "impatient": wallet.url}
-        servers = {
-            name: await stack.enter_async_context(running(load(None, environment(url, SETTINGS.get(name, {})))))
-            for name, url in urls.items()
-        }
-        await stack.enter_async_context(draining(servers["draining"]))
-
-        def count() -> Counter[tuple[str, str]]:
-            seen = Counter(("wallet", received.token or "") for received in wallet.received)
-            return seen + Counter(("refusing", request.token) for request in refusing.requests)
-
-        yield {name: server.address for name, server in servers.items()}, Posts(count)
-
-
-@asynccontextmanager
-async def draining(bridge: BridgeServer) -> AsyncIterator[None]:
-    """Hold a bridge in the first step of its drain: health says NOT_SERVING, calls are still served."""
-    drain = asyncio.create_task(bridge.drain(BUILD_TIMEOUT_S))
-    try:
-        yield
-    finally:
-        drain.cancel()
-        await asyncio.gather(drain, return_exceptions=True)
+def _cases(name: str) -> list[Case]:
+    return [CASE_DEFAULTS | case for case in json.loads((HERE / name).read_text())]
 
 
 def write_inputs(folder: Path, addresses: Mapping[str, str], todo: Sequence[Case]) -> None:
@@ -194,11 +156,22 @@ async def execute(command: Command, timeout_s: float) -> str:
 
 async def observe(client: Client, todo: Sequence[Case]) -> tuple[str, Counter[tuple[str, str]]]:
     """Run a sample on its own bridges; return what it printed and the POSTs that it caused."""
+    async with bridges() as (addresses, posts):
+        return await printed_by(client, addresses, todo), posts.count()
+
+
+async def observe_edges(client: Client, todo: Sequence[Case]) -> tuple[str, Counter[tuple[str, str]]]:
+    """Do the same with a process for each case, all at once."""
+    async with bridges() as (addresses, posts):
+        printed = await asyncio.gather(*(printed_by(client, addresses, [case]) for case in todo))
+        return "".join(printed), posts.count()
+
+
+async def printed_by(client: Client, addresses: Mapping[str, str], todo: Sequence[Case]) -> str:
+    """Run a sample with these cases before these bridges and return what it prints."""
     with tempfile.TemporaryDirectory() as scratch:
-        async with bridges() as (addresses, posts):
-            write_inputs(Path(scratch), addresses, todo)
-            printed = await execute((*client.run, scratch), RUN_TIMEOUT_S)
-            return printed, posts.count()
+        write_inputs(Path(scratch), addresses, todo)
+        return await execute((*client.run, scratch), RUN_TIMEOUT_S)
 
 
 def wanted_posts(todo: Sequence[Case]) -> Counter[tuple[str, str]]:
@@ -206,18 +179,25 @@ def wanted_posts(todo: Sequence[Case]) -> Counter[tuple[str, str]]:
     wanted: Counter[tuple[str, str]] = Counter()
     for case in todo:
         wanted[WALLETS.get(case["bridge"], "wallet"), case["token"]] += case["posts"]
+        wanted["wallet", WARM_TOKEN] += case["warm"]
     return +wanted
 
 
-def objections(printed: str, posts: Counter[tuple[str, str]]) -> str:
-    """Say in what a run differs from what it must be; "" when in nothing."""
-    wanted = EXPECTED.read_text()
-    lines = list(
-        difflib.unified_diff(wanted.splitlines(), printed.splitlines(), "expected.txt", "printed", lineterm="")
-    )
+def expected_edges(todo: Sequence[Case]) -> str:
+    """Return what a sample must print of these edges."""
+    blocks = {block.partition("\n")[0]: f"# {block}" for block in EXPECTED_EDGES.read_text().split("# ")[1:]}
+    return "".join(blocks[case["name"]] for case in todo)
+
+
+def objections(
+    printed: str, posts: Counter[tuple[str, str]], wanted: str | None = None, todo: Sequence[Case] | None = None
+) -> str:
+    """Say in what a run of these cases (None: those of cases.json) differs from what it must be; "" when in nothing."""
+    wanted = EXPECTED.read_text() if wanted is None else wanted
+    lines = list(difflib.unified_diff(wanted.splitlines(), printed.splitlines(), "expected", "printed", lineterm=""))
     if printed != wanted and not lines:
-        lines = ["the ends of lines differ from expected.txt"]
-    must = wanted_posts(cases())
+        lines = ["the ends of lines differ from what is expected"]
+    must = wanted_posts(cases() if todo is None else todo)
     lines += [
         f"POSTs of {token} at {bridge}: {posts[bridge, token]}, wanted {must[bridge, token]}"
         for bridge, token in sorted(must.keys() | posts.keys())
@@ -238,24 +218,42 @@ async def check(name: str) -> None:
         raise ClientsError(f"healthCheckConfig: {posts.total()} calls reached a bridge that says NOT_SERVING")
 
 
+async def check_edges(name: str) -> None:
+    """Run a sample that is built at the edges; ClientsError when it is not as it must be."""
+    todo = edges()
+    if why := objections(*await observe_edges(CLIENTS[name], todo), expected_edges(todo), todo):
+        raise ClientsError(why)
+
+
+async def is_as_it_must_be(name: str, check: Callable[[str], Awaitable[None]], what: str) -> bool:
+    """Make one check of one sample and print how it ended."""
+    try:
+        await check(name)
+    except ClientsError as error:
+        print(f"{name:<8}FAILED\n{error}", flush=True)
+        return False
+    print(f"{name:<8}ok: {what}", flush=True)
+    return True
+
+
+def what_was_checked(client: Client) -> str:
+    """Return what a sample has done when its cases are as they must be."""
+    health = "health asked" if client.asks_health else "its library does not ask for health"
+    return f"{len(cases())} cases as in expected.txt, no POST too many, {health}"
+
+
 async def main(arguments: Sequence[str]) -> int:
     """Check the samples that are asked for; return the exit code."""
     names = [name for name in arguments if name != "--all"] or list(CLIENTS)
-    failed = False
-    for name in names:
-        if missing := CLIENTS[name].absent:
-            print(f"{name:<8}left out: {missing} not found on PATH", flush=True)
-            failed |= "--all" in arguments
-            continue
-        try:
-            await check(name)
-        except ClientsError as error:
-            print(f"{name:<8}FAILED\n{error}", flush=True)
-            failed = True
-        else:
-            health = "health asked" if CLIENTS[name].asks_health else "its library does not ask for health"
-            print(f"{name:<8}ok: {len(cases())} cases as in expected.txt, no POST too many, {health}", flush=True)
-    return int(failed)
+    missing = {name: CLIENTS[name].absent for name in names if CLIENTS[name].absent}
+    for name, programs in missing.items():
+        print(f"{name:<8}left out: {programs} not found on PATH", flush=True)
+    present = [name for name in names if name not in missing]
+    good = [name for name in present if await is_as_it_must_be(name, check, what_was_checked(CLIENTS[name]))]
+    # Mostly waiting: together they take no longer than one.
+    at_edges = f"{len(edges())} edges as in expected_edges.txt: deadlines, keepalive, connections that grow old"
+    ends = await asyncio.gather(*(is_as_it_must_be(name, check_edges, at_edges) for name in good))
+    return int(good != present or not all(ends) or (bool(missing) and "--all" in arguments))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/grpc"
 
 	walletv1 "wallet-bridge/wallet/v1"
 )
@@ -27,6 +28,10 @@ type testCase struct {
 	Currency   string
 	RequestID  string `json:"requestId"`
 	DeadlineMs int64
+	Keepalive  int64 `json:"keepaliveMs"`
+	Warm       bool
+	IdleMs     int64
+	Calls      int
 }
 
 // Usage: terminate FOLDER, where run.py has written cases.json, bridges.json and the service configs.
@@ -43,30 +48,56 @@ func main() {
 	}
 }
 
+// run makes a case's calls, one after the other on a channel of its own, and prints how they end.
 func run(c testCase, address, config string) {
-	conn, err := Connect(address, config)
+	conn, err := Connect(address, config, ms(c.Keepalive))
 	check(err)
 	defer conn.Close()
-	request := &walletv1.TerminateRequest{
-		Token: c.Token, PlayerId: id(c.PlayerID), SiteId: id(c.SiteID), ProviderId: id(c.ProviderID),
+	if c.Warm { // connects and loads everything, so that the case's own calls are timed alone
+		Terminate(conn, request(c, "warm"), 20*time.Second, "")
+	}
+	time.Sleep(ms(c.IdleMs))
+	var texts []string
+	counts := map[string]int{}
+	for range c.Calls {
+		text := endText(c, conn)
+		if counts[text] == 0 {
+			texts = append(texts, text)
+		}
+		counts[text]++
+	}
+	fmt.Printf("# %s\n", c.Name)
+	for _, text := range texts {
+		if c.Calls > 1 {
+			fmt.Printf("%d x ", counts[text])
+		}
+		fmt.Println(text)
+	}
+}
+
+func request(c testCase, token string) *walletv1.TerminateRequest {
+	return &walletv1.TerminateRequest{
+		Token: token, PlayerId: id(c.PlayerID), SiteId: id(c.SiteID), ProviderId: id(c.ProviderID),
 		GameId: c.GameID, Currency: c.Currency,
 	}
-	answer, failure := Terminate(conn, request, time.Duration(c.DeadlineMs)*time.Millisecond, c.RequestID)
-	fmt.Printf("# %s\n", c.Name)
+}
+
+// endText makes one call and says how it ended.
+func endText(c testCase, conn *grpc.ClientConn) string {
+	answer, failure := Terminate(conn, request(c, c.Token), ms(c.DeadlineMs), c.RequestID)
 	if failure != nil {
-		printFailure(failure, c)
-		return
+		return failureText(failure, c)
 	}
 	response, balance := answer.Response, "-"
 	if response.Balance != nil {
 		balance = response.Balance.Value
 	}
-	fmt.Printf("OK code=%d token=%s player_id=%d site_id=%d provider_id=%d game_id=%s balance=%s call_id=%s\n-> %s\n",
+	return fmt.Sprintf("OK code=%d token=%s player_id=%d site_id=%d provider_id=%d game_id=%s balance=%s call_id=%s\n-> %s",
 		response.Code, response.Token, response.PlayerId, response.SiteId, response.ProviderId, response.GameId,
 		balance, callIDText(answer.CallID, c), Done)
 }
 
-func printFailure(f *Failure, c testCase) {
+func failureText(f *Failure, c testCase) string {
 	walletCode, retryAfter := "-", "-"
 	if f.Wallet != nil && f.Wallet.Code != nil {
 		walletCode = strconv.FormatUint(*f.Wallet.Code, 10)
@@ -74,11 +105,11 @@ func printFailure(f *Failure, c testCase) {
 	if f.Retry != nil {
 		retryAfter = strconv.FormatInt(f.Retry.RetryDelay.AsDuration().Milliseconds(), 10)
 	}
-	fmt.Printf("%s %s outcome=%s code=%s http_status=%d attempts=%d\n", code.Code_name[int32(f.Code)],
+	first := fmt.Sprintf("%s %s outcome=%s code=%s http_status=%d attempts=%d", code.Code_name[int32(f.Code)],
 		f.Wallet.GetReason(), f.Wallet.GetOutcome(), walletCode, f.Wallet.GetHttpStatus(), f.Wallet.GetAttempts())
-	fmt.Printf("   domain=%s cause=%s retry_after_ms=%s request_id=%s call_id=%s\n", text(f.Info.GetDomain()),
+	second := fmt.Sprintf("   domain=%s cause=%s retry_after_ms=%s request_id=%s call_id=%s", text(f.Info.GetDomain()),
 		text(f.Info.GetMetadata()["cause"]), retryAfter, requestID(f), failedCallID(f, c))
-	fmt.Printf("-> %s\n", f.Next())
+	return fmt.Sprintf("%s\n%s\n-> %s", first, second, f.Next())
 }
 
 // requestID says whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run.
@@ -114,6 +145,10 @@ func callIDText(told string, c testCase) string {
 	default:
 		return "made"
 	}
+}
+
+func ms(milliseconds int64) time.Duration {
+	return time.Duration(milliseconds) * time.Millisecond
 }
 
 func text(value string) string {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // without it healthCheckConfig is ignored without a word
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -16,10 +17,13 @@ import (
 )
 
 // Connect opens one channel, to be kept and shared by the whole service. In production: credentials.NewTLS.
-func Connect(address, serviceConfig string) (*grpc.ClientConn, error) {
+func Connect(address, serviceConfig string, keepaliveTime time.Duration) (*grpc.ClientConn, error) {
 	return grpc.NewClient("dns:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(serviceConfig))
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		// A connection that has died without a word is found by its pings, with calls in flight or without. The library
+		// takes at least 10 s.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, PermitWithoutStream: true}))
 }
 
 // Answer is a call that the wallet has confirmed.

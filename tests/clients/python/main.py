@@ -6,9 +6,11 @@ Usage: main.py FOLDER, where run.py has written cases.json, bridges.json and the
 import io
 import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from terminate import Answer, Failure, Next, connect, terminate
 
@@ -26,8 +28,11 @@ def main() -> None:
         run(case, bridges[case["bridge"]], (folder / f"{case['config']}.json").read_text())
 
 
-def run(case: Mapping[str, str], address: str, config: str) -> None:
-    """Make one call on a channel of its own and print how it ends."""
+Case = Mapping[str, Any]
+
+
+def run(case: Case, address: str, config: str) -> None:
+    """Make a case's calls, one after the other on a channel of its own, and print how they end."""
     request = TerminateRequest(
         token=case["token"],
         player_id=int(case["playerId"]),
@@ -36,13 +41,33 @@ def run(case: Mapping[str, str], address: str, config: str) -> None:
         game_id=case["gameId"],
         currency=case["currency"],
     )
-    with connect(address, config) as channel:
-        end = terminate(channel, request, int(case["deadlineMs"]) / 1000, case["requestId"])
+    with connect(address, config, case["keepaliveMs"] / 1000) as channel:
+        if case["warm"]:
+            end_text(case, terminate(channel, warm_up(request), 20))
+        time.sleep(case["idleMs"] / 1000)
+        ends = Counter(
+            end_text(case, terminate(channel, request, case["deadlineMs"] / 1000, case["requestId"]))
+            for _ in range(case["calls"])
+        )
     print(f"# {case['name']}")
-    print(failure_text(end, case) if isinstance(end, Failure) else success_text(end, case))
+    for text, count in ends.items():
+        print(text if case["calls"] == 1 else f"{count} x {text}")
 
 
-def success_text(answer: Answer, case: Mapping[str, str]) -> str:
+def warm_up(request: TerminateRequest) -> TerminateRequest:
+    """Return a call that connects and loads everything, so that the case's own calls are timed alone."""
+    warming = TerminateRequest()
+    warming.CopyFrom(request)
+    warming.token = "warm"
+    return warming
+
+
+def end_text(case: Case, end: Answer | Failure) -> str:
+    """Return how a call ended."""
+    return failure_text(end, case) if isinstance(end, Failure) else success_text(end, case)
+
+
+def success_text(answer: Answer, case: Case) -> str:
     """Return what a typed answer says."""
     response = answer.response
     balance = response.balance.value if response.HasField("balance") else "-"
@@ -53,7 +78,7 @@ def success_text(answer: Answer, case: Mapping[str, str]) -> str:
     )
 
 
-def failure_text(failure: Failure, case: Mapping[str, str]) -> str:
+def failure_text(failure: Failure, case: Case) -> str:
     """Return what a failure says."""
     wallet = failure.wallet or WalletError()
     code = wallet.code if wallet.HasField("code") else "-"
@@ -79,13 +104,13 @@ def request_id(failure: Failure, wallet: WalletError) -> str:
     return "given" if wallet.request_id else "call_id"
 
 
-def failed_call_id(failure: Failure, wallet: WalletError, case: Mapping[str, str]) -> str:
+def failed_call_id(failure: Failure, wallet: WalletError, case: Case) -> str:
     """Say whose id the call has, the same in the trailer and in both details that carry it."""
     in_info = failure.info.metadata.get("call_id", "") if failure.info else ""
     return call_id(failure.call_id, case) if failure.call_id == wallet.call_id == in_info else "differs"
 
 
-def call_id(told: str, case: Mapping[str, str]) -> str:
+def call_id(told: str, case: Case) -> str:
     """Say whose id it is: sent with the case, made by the bridge, or none."""
     if not told:
         return "-"

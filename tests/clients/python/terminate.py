@@ -18,9 +18,16 @@ from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 Detail = TypeVar("Detail", bound=Message)
 
 
-def connect(address: str, service_config: str) -> grpc.Channel:
+def connect(address: str, service_config: str, keepalive_s: float = 10) -> grpc.Channel:
     """Open one channel, to be kept and shared by the whole service. In production: grpc.secure_channel."""
-    return grpc.insecure_channel(f"dns:///{address}", options=[("grpc.service_config", service_config)])
+    options = [
+        ("grpc.service_config", service_config),
+        # A connection that has died without a word is found by its pings, with calls in flight or without.
+        ("grpc.keepalive_time_ms", round(keepalive_s * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    return grpc.insecure_channel(f"dns:///{address}", options=options)
 
 
 class Next(Enum):

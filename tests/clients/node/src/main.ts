@@ -1,9 +1,10 @@
 // Runs the cases of cases.json and prints what each ends with, as the samples in all languages do.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { status } from "@grpc/grpc-js";
-import { Outcome, type RetryInfo } from "wallet-bridge";
+import { Outcome, type RetryInfo, type TerminateRequest, type WalletServiceClient } from "wallet-bridge";
 
 import { type Answer, connect, Failure, Next, terminate } from "./terminate";
 
@@ -19,6 +20,10 @@ interface Case {
   currency: string;
   requestId: string;
   deadlineMs: number;
+  keepaliveMs: number;
+  warm: boolean;
+  idleMs: number;
+  calls: number;
 }
 
 // Usage: main.js FOLDER, where run.py has written cases.json, bridges.json and the service configs.
@@ -30,8 +35,9 @@ async function main(folder: string): Promise<void> {
   }
 }
 
+/** Makes a case's calls, one after the other on a client of its own, and prints how they end. */
 async function run(one: Case, address: string, config: string): Promise<void> {
-  const client = connect(address, config);
+  const client = connect(address, config, one.keepaliveMs);
   const request = {
     token: one.token,
     playerId: BigInt(one.playerId),
@@ -40,16 +46,36 @@ async function run(one: Case, address: string, config: string): Promise<void> {
     gameId: one.gameId,
     currency: one.currency,
   };
+  if (one.warm) {
+    // Connects and loads everything, so that the case's own calls are timed alone.
+    await endText(one, client, { ...request, token: "warm" }, 20_000);
+  }
+  await sleep(one.idleMs);
+  const ends = new Map<string, number>();
+  for (let made = 0; made < one.calls; made++) {
+    const text = await endText(one, client, request, one.deadlineMs);
+    ends.set(text, (ends.get(text) ?? 0) + 1);
+  }
+  client.close();
   console.log(`# ${one.name}`);
+  for (const [text, count] of ends) {
+    console.log(one.calls > 1 ? `${count} x ${text}` : text);
+  }
+}
+
+async function endText(
+  one: Case,
+  client: WalletServiceClient,
+  request: TerminateRequest,
+  deadlineMs: number,
+): Promise<string> {
   try {
-    console.log(successText(await terminate(client, request, one.deadlineMs, one.requestId), one));
+    return successText(await terminate(client, request, deadlineMs, one.requestId), one);
   } catch (error) {
     if (!(error instanceof Failure)) {
       throw error;
     }
-    console.log(failureText(error, one));
-  } finally {
-    client.close();
+    return failureText(error, one);
   }
 }
 

@@ -12,9 +12,12 @@ import {
 } from "wallet-bridge";
 
 /** Opens one client, to be kept and shared by the whole service. In production: credentials.createSsl. */
-export function connect(address: string, serviceConfig: string): WalletServiceClient {
+export function connect(address: string, serviceConfig: string, keepaliveMs = 10_000): WalletServiceClient {
   return new WalletServiceClient(`dns:///${address}`, credentials.createInsecure(), {
     "grpc.service_config": serviceConfig,
+    // A connection that has died without a word is found by its pings, with calls in flight or without.
+    "grpc.keepalive_time_ms": keepaliveMs,
+    "grpc.keepalive_permit_without_calls": 1,
   });
 }
 

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import wallet.v1.TerminateRequest;
 import wallet.v1.TerminateResponse;
@@ -33,10 +34,14 @@ public final class Main {
     String currency;
     String requestId;
     long deadlineMs;
+    long keepaliveMs;
+    boolean warm;
+    long idleMs;
+    int calls;
   }
 
   /** Usage: Main FOLDER, where run.py has written cases.json, bridges.json and the service configs. */
-  public static void main(String[] arguments) throws IOException {
+  public static void main(String[] arguments) throws IOException, InterruptedException {
     Path folder = Path.of(arguments[0]);
     Map<?, ?> bridges = new Gson().fromJson(Files.readString(folder.resolve("bridges.json")), Map.class);
     for (Case one : new Gson().fromJson(Files.readString(folder.resolve("cases.json")), Case[].class)) {
@@ -44,7 +49,8 @@ public final class Main {
     }
   }
 
-  private static void run(Case one, String address, String config) {
+  /** Makes a case's calls, one after the other on a channel of its own, and prints how they end. */
+  private static void run(Case one, String address, String config) throws InterruptedException {
     TerminateRequest request =
         TerminateRequest.newBuilder()
             .setToken(one.token)
@@ -54,19 +60,33 @@ public final class Main {
             .setGameId(one.gameId)
             .setCurrency(one.currency)
             .build();
+    Map<String, Integer> ends = new LinkedHashMap<>();
+    try (WalletCaller caller = new WalletCaller(address, config, Duration.ofMillis(one.keepaliveMs))) {
+      if (one.warm) { // connects and loads everything, so that the case's own calls are timed alone
+        endText(one, caller, request.toBuilder().setToken("warm").build(), Duration.ofSeconds(20));
+      }
+      Thread.sleep(one.idleMs);
+      for (int made = 0; made < one.calls; made++) {
+        ends.merge(endText(one, caller, request, Duration.ofMillis(one.deadlineMs)), 1, Integer::sum);
+      }
+    }
     OUT.printf("# %s\n", one.name);
-    try (WalletCaller caller = new WalletCaller(address, config)) {
-      print(caller.terminate(request, Duration.ofMillis(one.deadlineMs), one.requestId), one);
+    ends.forEach((text, count) -> OUT.print((one.calls > 1 ? count + " x " : "") + text + "\n"));
+  }
+
+  private static String endText(Case one, WalletCaller caller, TerminateRequest request, Duration deadline) {
+    try {
+      return successText(caller.terminate(request, deadline, one.requestId), one);
     } catch (WalletCaller.Failure failure) {
-      print(failure, one);
+      return failureText(failure, one);
     }
   }
 
-  private static void print(WalletCaller.Answer answer, Case one) {
+  private static String successText(WalletCaller.Answer answer, Case one) {
     TerminateResponse response = answer.response;
-    OUT.printf(
+    return String.format(
         "OK code=%s token=%s player_id=%s site_id=%s provider_id=%s game_id=%s balance=%s"
-            + " call_id=%s\n-> %s\n",
+            + " call_id=%s\n-> %s",
         Long.toUnsignedString(response.getCode()),
         response.getToken(),
         Long.toUnsignedString(response.getPlayerId()),
@@ -78,25 +98,24 @@ public final class Main {
         WalletCaller.Next.DONE);
   }
 
-  private static void print(WalletCaller.Failure failure, Case one) {
+  private static String failureText(WalletCaller.Failure failure, Case one) {
     WalletError wallet = failure.wallet.orElse(WalletError.getDefaultInstance());
     ErrorInfo info = failure.info.orElse(ErrorInfo.getDefaultInstance());
-    OUT.printf(
-        "%s %s outcome=%s code=%s http_status=%d attempts=%d\n",
+    return String.format(
+        "%s %s outcome=%s code=%s http_status=%d attempts=%d\n"
+            + "   domain=%s cause=%s retry_after_ms=%s request_id=%s call_id=%s\n-> %s",
         failure.code,
         wallet.getReason(),
         wallet.getOutcome(),
         wallet.hasCode() ? Long.toUnsignedString(wallet.getCode()) : "-",
         wallet.getHttpStatus(),
-        wallet.getAttempts());
-    OUT.printf(
-        "   domain=%s cause=%s retry_after_ms=%s request_id=%s call_id=%s\n",
+        wallet.getAttempts(),
         text(info.getDomain()),
         text(info.getMetadataOrDefault("cause", "")),
         failure.retry.map(Main::millis).orElse("-"),
         requestId(failure, wallet),
-        callId(failure, wallet, info, one));
-    OUT.printf("-> %s\n", failure.next());
+        callId(failure, wallet, info, one),
+        failure.next());
   }
 
   private static String millis(RetryInfo retry) {

@@ -35,10 +35,14 @@ final class WalletCaller implements AutoCloseable {
 
   /** Opens one channel, to be kept and shared by the whole service. In production: TlsChannelCredentials. */
   @SuppressWarnings("unchecked")
-  WalletCaller(String address, String serviceConfig) {
+  WalletCaller(String address, String serviceConfig, Duration keepalive) {
     channel =
         Grpc.newChannelBuilder("dns:///" + address, InsecureChannelCredentials.create())
             .defaultServiceConfig(new Gson().fromJson(serviceConfig, Map.class))
+            // A connection that has died without a word is found by its pings, with calls in flight or without. The
+            // library takes at least 10 s.
+            .keepAliveTime(keepalive.toMillis(), TimeUnit.MILLISECONDS)
+            .keepAliveWithoutCalls(true)
             .build();
   }
 

@@ -1,0 +1,72 @@
+"""The bridges that the samples call, and what stands behind them in the wallet's place."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from h2.errors import ErrorCodes
+
+from bridge import sandbox
+from bridge.config import load
+from bridge.server import BridgeServer, running
+from faults.behaviours import reset_with
+from faults.server import FaultServer, bound_socket
+from whole_path import environment
+
+DRAIN_S = 3600.0
+"""Longer than any run of the samples takes."""
+
+WALLETS = {"refusing": "refusing", "unreachable": "nobody"}
+"""What stands behind a bridge, by the bridge's name; behind any other the sandbox."""
+
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    # It gives up long before its caller does, so that its words arrive on a busy machine too.
+    "impatient": {"WALLET__DEADLINE_DEFAULT_S": "0.5", "WALLET__DEADLINE_MAX_S": "0.5"},
+    # Its connections get a GOAWAY about once a second.
+    "aging": {"SERVER__CONNECTION_AGE_S": "1"},
+}
+"""Of those bridges that are not as by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posts:
+    """What reached the wallet's stand-ins, counted by their name and token."""
+
+    count: Callable[[], Counter[tuple[str, str]]]
+
+
+@asynccontextmanager
+async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
+    """Run bridges before the sandbox, one before a wallet that refuses every stream, and one before nothing."""
+    async with AsyncExitStack() as stack:
+        wallet = await stack.enter_async_context(sandbox.serve())
+        refusing = await stack.enter_async_context(FaultServer(reset_with(ErrorCodes.REFUSED_STREAM)))
+        # Bound and not listening: connecting is refused, and nobody else can take the port.
+        nobody = stack.enter_context(bound_socket())
+        urls = {"wallet": wallet.url, "refusing": refusing.url}
+        urls["unreachable"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        urls |= dict.fromkeys(("draining", "impatient", "aging"), wallet.url)
+        servers = {
+            name: await stack.enter_async_context(running(load(None, environment(url, SETTINGS.get(name, {})))))
+            for name, url in urls.items()
+        }
+        await stack.enter_async_context(draining(servers["draining"]))
+
+        def count() -> Counter[tuple[str, str]]:
+            seen = Counter(("wallet", received.token or "") for received in wallet.received)
+            return seen + Counter(("refusing", request.token) for request in refusing.requests)
+
+        yield {name: server.address for name, server in servers.items()}, Posts(count)
+
+
+@asynccontextmanager
+async def draining(bridge: BridgeServer) -> AsyncIterator[None]:
+    """Hold a bridge in the first step of its drain: health says NOT_SERVING, calls are still served."""
+    drain = asyncio.create_task(bridge.drain(DRAIN_S))
+    try:
+        yield
+    finally:
+        drain.cancel()
+        await asyncio.gather(drain, return_exceptions=True)

@@ -25,9 +25,10 @@ async def test_python_sample() -> None:
     assert run.objections(*await run.observe(run.CLIENTS["python"], run.cases())) == ""
 
 
-async def test_python_sample_at_its_edges() -> None:
+@pytest.mark.parametrize("group", ["timed", "short"])
+async def test_python_sample_at_its_edges(group: str) -> None:
     """Details arrive before Python's own deadline, no setting cuts one short, no call dies with an old connection."""
-    todo = [case for case in run.edges() if not case["isLong"]]
+    todo = run.edges(group)
     assert run.objections(*await run.observe_edges(run.CLIENTS["python"], todo), run.expected_edges(todo), todo) == ""
 
 
@@ -57,6 +58,25 @@ EXPECTED_POSTS = run.wanted_posts(run.cases())
 def test_differences_are_seen(printed: str, posts: Counter[tuple[str, str]], says: str) -> None:
     """A sample that prints anything else, or causes another number of POSTs, is refused."""
     assert says in run.objections(printed, posts)
+
+
+TIMED = run.CASE_DEFAULTS | {"name": "n", "calls": 10, "atLeast": 8}
+
+
+@pytest.mark.parametrize(
+    ("case", "printed", "read_as"),
+    [
+        (TIMED, "# n\n10 x A\n", "# n\n10 x A\n"),
+        (TIMED, f"# n\n8 x A\n2 x {run.TOO_LATE}", "# n\n10 x A\n"),
+        (TIMED, f"# n\n7 x A\n3 x {run.TOO_LATE}", f"# n\n7 x A\n3 x {run.TOO_LATE}"),
+        (TIMED, "# n\n8 x A\n2 x B\n", "# n\n8 x A\n2 x B\n"),
+        (TIMED | {"atLeast": None}, f"# n\n9 x A\n1 x {run.TOO_LATE}", f"# n\n9 x A\n1 x {run.TOO_LATE}"),
+    ],
+    ids=["all in time", "two late", "three late", "two otherwise", "one late, where none may be"],
+)
+def test_only_a_few_calls_may_be_late(case: run.Case, printed: str, read_as: str) -> None:
+    """Of a case that is timed, two calls in ten may be too late for their details, and nothing else may differ."""
+    assert run.in_time_or_not(case, printed) == read_as
 
 
 @pytest.mark.parametrize("outcome", sorted(set(Outcome.keys()) - {"OUTCOME_UNSPECIFIED"}))

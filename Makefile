@@ -80,7 +80,7 @@ interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVER
 	@$(BIN)/python tests/interop/install.py
 	@$(BIN)/python -m pytest tests/interop
 
-tools: $(VENV)/dev.done  ## Install the pinned plugins and grpcurl into .tools (needs Go and Node.js)
+tools: $(VENV)/dev.done  ## Install the pinned plugins, grpcurl and ghz into .tools (needs Go and Node.js)
 	@$(BIN)/python tools/toolchain.py
 
 clients: $(VENV)/dev.done  ## Run the sample callers of every language whose toolchain is here, and compare them

@@ -11,7 +11,6 @@ import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from grpc_reflection.v1alpha import reflection
 
 from bridge.admission import Admission
 from bridge.background import in_background, sample
@@ -32,6 +31,7 @@ from bridge.rotation import Pace, Rotation
 from bridge.server_health import NAME as HEALTH_NAME
 from bridge.server_health import Health
 from bridge.server_ports import Options, health_options, listening, server_options
+from bridge.server_reflection import Reflection
 from bridge.server_tls import ServerTls
 from bridge.service import BridgeService, Route, Watchers
 from bridge.settings_again import files_of
@@ -57,7 +57,7 @@ HOLD_S = 0.25
 """How long refusals are held back before the port closes: callers near by have come again by then."""
 
 STOP_GRACE_S = 2.0
-"""How long a refusal may take to leave. Only an open reflection stream makes the end wait for all of it."""
+"""Grace for refusals on their way, in seconds. Streams are told to end before, and do not use it up."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -71,6 +71,7 @@ class BridgeServer:
         server: grpc.aio.Server,
         service: BridgeService,
         health: Health,
+        reflection: Reflection,
         watches: Sequence[Rotation | FileWatch],
         address: str,
         health_address: str,
@@ -81,6 +82,7 @@ class BridgeServer:
         self._server = server
         self._service = service
         self._health = health
+        self._reflection = reflection
         self._watches = watches
 
     def look_at_files(self) -> None:
@@ -102,8 +104,9 @@ class BridgeServer:
         self._service.admission.hold()
         await asyncio.sleep(min(drain_s, HOLD_S))
         self._service.admission.release()
-        # Whoever watches health would use up the whole grace, which is for refusals that are just on their way.
+        # Open streams would use up the whole grace, which is for refusals that are just on their way.
         self._health.close()
+        self._reflection.close()
         await self._server.stop(grace=STOP_GRACE_S if drain_s else None)
 
 
@@ -130,7 +133,10 @@ async def running(  # noqa: PLR0913 - the composition root
         service = _service(settings, keyring, wallet, Watchers(emit, tracer, _fingerprint(settings)))
         health = Health(descriptor.full_name for descriptor in services)
         options = server_options(settings, reuse_port=reuse_port)
+        reflection = Reflection([*(descriptor.full_name for descriptor in services), HEALTH_NAME])
         server = _server(settings, services, service, health, options)
+        if settings.server.reflection:
+            reflection.add_to(server)
         tls = None if settings.server.tls_certificate_file is None else ServerTls(settings.server)
         tls_files = files_of(("wallet",), settings.wallet) | ({} if tls is None else tls.files)
         tell = telling_dates(emit, tls_files)
@@ -147,7 +153,7 @@ async def running(  # noqa: PLR0913 - the composition root
             listening(server, "server.listen", settings.server.listen, credentials) as address,
             in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
         ):
-            yield BridgeServer(server, service, health, watches, address, health_address)
+            yield BridgeServer(server, service, health, reflection, watches, address, health_address)
     finally:
         await wallet.aclose()
 
@@ -194,9 +200,6 @@ def _server(
     for descriptor in services:
         _add_service(server, service, descriptor.full_name, routes(descriptor, settings))
     health.add_to(server)
-    if settings.server.reflection:
-        names = [descriptor.full_name for descriptor in services]
-        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME, HEALTH_NAME], server)
     return server
 
 

@@ -77,6 +77,7 @@ LADDER: dict[str, set[str]] = {
     "wallet_tls": {"config"},
     "process_signals": set(),
     "server_health": set(),
+    "server_reflection": set(),
     "server_ports": {"config", "listen"},
     "native": {"listen"},
     "first_message": {"call_id", "errors", "status"},
@@ -85,7 +86,7 @@ LADDER: dict[str, set[str]] = {
     "server": {
         *("admission", "background", "call_id", "config", "engine", "errors", "file_watch", "fingerprint", "http2"),
         *("identity", "listen", "operation", "outcome", "retry", "rotation", "server_health", "server_ports"),
-        *("certificate_dates", "process_signals", "server_tls", "settings_again"),
+        *("certificate_dates", "process_signals", "server_reflection", "server_tls", "settings_again"),
         *("service", "signing", "status", "telemetry.events", "telemetry.spans", "verdict", "wallet", "wallet_tls"),
     },
     "shared_port": {"listen", "settings_values"},
@@ -131,12 +132,14 @@ LIBRARIES: dict[str, set[str]] = {
     "cryptography": {"certificate_dates", "identity"},
     "grpc": {
         *("call", "call_output", "demo", "engine", "first_message", "native", "server", "server_health"),
-        *("server_ports", "server_tls"),
+        *("server_ports", "server_reflection", "server_tls"),
     },
-    "grpc.aio": {"server", "server_health", "server_ports", "demo", "engine", "first_message", "native"},
+    "grpc.aio": {
+        *("server", "server_health", "server_ports", "server_reflection", "demo", "engine", "first_message", "native"),
+    },
     "pygrpc_native": {"native"},
     "grpc_health": {"server_health"},
-    "grpc_reflection": {"server"},
+    "grpc_reflection": {"server_reflection"},
     "hypercorn": set(),
     "msgspec": {"codec", "call_output", "telemetry.events", "telemetry.logs", "telemetry.worker_counts", "value"},
     "pydantic": {

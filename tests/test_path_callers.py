@@ -151,6 +151,7 @@ async def test_reflection() -> None:
         services, balance, details = await asyncio.to_thread(grpcurl, caller.bridge.address)
     assert sorted(services) == [
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "wallet.v1.WalletService",
     ]
@@ -160,5 +161,6 @@ async def test_reflection() -> None:
 async def test_reflection_can_be_off() -> None:
     """With server.reflection = false there is none."""
     async with FaultServer(terminated) as wallet, bridge_to(wallet.url, {"SERVER__REFLECTION": "false"}) as caller:
-        method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-        assert (await raw_call(caller, b"", method)).code == "UNIMPLEMENTED"
+        for version in ("v1", "v1alpha"):
+            method = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+            assert (await raw_call(caller, b"", method)).code == "UNIMPLEMENTED"

@@ -112,18 +112,18 @@ async def test_a_place_that_its_provider_cannot_use_goes_to_another() -> None:
         pytest.param("2111", "2111", id="a provider alone has every turn"),
     ],
 )
-async def test_turns_go_round_the_providers(came: str, served: str) -> None:
+@pytest.mark.parametrize("places", [1, 3])
+async def test_turns_go_round_the_providers(came: str, served: str, places: int) -> None:
     """Whoever has many calls in the queue does not delay others; each one's own calls keep their order."""
-    async with queue(1, len(came), None) as calls:
-        await calls.come(OTHER, "first")
+    async with queue(places, len(came), None) as calls:
+        await calls.fill(OTHER, places, "first-")
         for number, provider in enumerate(came):
             await calls.come(int(provider), f"{provider}-{number}")
-        order = []
-        last = OTHER
+        order, under_way = [], [OTHER] * places
         for _ in came:
-            await calls.leave(last)
+            await calls.leave(under_way.pop(0))
             order.append(calls.admitted[-1])
-            last = int(order[-1][0])
+            under_way.append(int(order[-1][0]))
         assert "".join(name[0] for name in order) == served
         for provider in set(came):
             own = [int(name[2:]) for name in order if name[0] == provider]

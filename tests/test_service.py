@@ -87,6 +87,27 @@ async def test_unexpected_exception(
     assert raised.value.__suppress_context__
 
 
+class Timed(Broken):
+    """A transport that remembers for how long it may wait, and then has its bug."""
+
+    waits_s = 0.0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Take note of the time."""
+        self.waits_s = request.extensions["timeout"]["read"]
+        return await super().handle_async_request(request)
+
+
+async def test_calls_under_way_shorten_the_time_of_the_next() -> None:
+    """With 400 calls under way, admitted or waiting, the wallet has 0.4 s less than the margin of one call leaves."""
+    transport = Timed()
+    async with service_of(transport, []) as service:
+        assert all(service.admission.enter(1) for _ in range(400))
+        with pytest.raises(BridgeFault):
+            await service.handle(ROUTE, REQUEST, 4.0)
+    assert 0 < transport.waits_s <= 4.0 - 0.05 - 0.4
+
+
 async def test_success_is_reported_with_drift() -> None:
     """A success without message, with a member that nobody knows, is OK and reported with both."""
     events: list[Event] = []

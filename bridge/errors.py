@@ -51,6 +51,7 @@ class BridgeError(Exception):
         *,
         wallet: WalletFacts = NO_ANSWER,
         cause: str = "",
+        detail: str = "",
         retry_after_s: float | None = None,
         violations: tuple[Violation, ...] = (),
     ) -> None:
@@ -58,6 +59,8 @@ class BridgeError(Exception):
         self.wallet = wallet
         self.cause = cause
         """One word or short phrase of ours that narrows the reason down; "" where there is none."""
+        self.detail = detail
+        """Fixed words of ours that narrow the cause down, for the log alone; "" where there are none."""
         self.retry_after_s = retry_after_s
         self.violations = violations
         self.attempts = 0

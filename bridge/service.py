@@ -270,6 +270,7 @@ def _failure_facts(error: BridgeError, fault: str) -> dict[str, Any]:
         "reason": error.reason,
         "outcome": error.outcome.name,
         "cause": error.cause,
+        "detail": error.detail,
         "attempts": error.attempts,
         "http_status": error.wallet.http_status,
         "wallet_code": error.wallet.code,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -119,9 +119,7 @@ class WalletClient:
             raw = await self._channel.post(post.operation.path, headers, post.body, timeout_s, watch.goes_on)
         except httpx.TransportError as error:
             failure = _failure(error)
-            self._tell(
-                watch, AttemptEnded(method, number, since_s(started), reason=failure.reason, cause=failure.cause)
-            )
+            self._tell(watch, _failed(method, number, since_s(started), failure))
             # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
             raise failure from None
         self._tell(watch, AttemptEnded(method, number, since_s(started), http_status=raw.status))
@@ -153,11 +151,23 @@ def _looked_at(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
+def _failed(method: str, number: int, duration_s: float, failure: BridgeError) -> AttemptEnded:
+    reason, cause, detail = failure.reason, failure.cause, failure.detail
+    return AttemptEnded(method, number, duration_s, reason=reason, cause=cause, detail=detail)
+
+
 def _failure(error: httpx.TransportError) -> BridgeError:
     """Return what a POST without an answer means: what the error proves decides, not what it is called."""
     outcome = outcome_of(error)
-    if outcome is Outcome.NOT_SENT:
-        return WalletUnreachable(cause=getattr(error, "cause", ""))
-    if outcome is Outcome.NOT_PROCESSED:
-        return WalletNotProcessed()
-    return WalletTimeout() if isinstance(error, httpx.TimeoutException) else WalletConnectionLost()
+    if outcome is Outcome.UNKNOWN and isinstance(error, httpx.TimeoutException):
+        return WalletTimeout()
+    # Another transport's errors have neither.
+    cause, detail = getattr(error, "cause", ""), getattr(error, "detail", "")
+    return FAILURES.get(outcome, WalletConnectionLost)(cause=cause, detail=detail)
+
+
+FAILURES: Mapping[Outcome, type[BridgeError]] = {
+    Outcome.NOT_SENT: WalletUnreachable,
+    Outcome.NOT_PROCESSED: WalletNotProcessed,
+}
+"""What a POST without an answer means, by what is proven of it; for anything else its connection is lost."""

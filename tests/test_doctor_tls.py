@@ -134,11 +134,10 @@ async def test_certificate_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 async def test_certificate_for_something_else(tmp_path: Path) -> None:
-    """What else OpenSSL has against a certificate is told in its words."""
+    """A certificate that is not for servers is reported as such, with what to do."""
     async with unharmed(FaultServer(answer(), tls=self_signed(tmp_path, for_clients_only()))) as wallet:
         run = await examined(wallet.url, ca_setting(tmp_path / "own.pem"))
-    assert run["tls"][0].startswith("FAIL the wallet's certificate cannot be trusted: ")
-    assert "purpose" in run["tls"][0]
+    assert_tls_failed(run, "the wallet's certificate is not for servers (extended key usage): it must be issued again")
 
 
 async def test_many_names(tmp_path: Path) -> None:

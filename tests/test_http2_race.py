@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bridge.http2.addresses import ANSWER_KEPT_S, Addresses
+from bridge.http2.causes import Http2RequiredError
 from bridge.http2.connect import Race, Sockets
-from bridge.http2.connection import Connection, Http2RequiredError
+from bridge.http2.connection import Connection
 from virtual_time import run_virtually
 
 NEVER = float("inf")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,11 +191,14 @@ LOSSES: dict[str, Behaviour] = {
 }
 
 
-@pytest.mark.parametrize("behaviour", LOSSES.values(), ids=LOSSES)
-async def test_connection_lost(behaviour: Behaviour) -> None:
+NAMED_CAUSES = {"RST_STREAM HTTP_1_1_REQUIRED": "http2_required"}
+
+
+@pytest.mark.parametrize(("name", "behaviour"), LOSSES.items(), ids=LOSSES)
+async def test_connection_lost(name: str, behaviour: Behaviour) -> None:
     """A stream or connection that breaks after the first byte is WALLET_CONNECTION_LOST and is not repeated."""
     async with FaultServer(processed(behaviour)) as wallet, bridge_to(wallet.url) as caller:
-        LOST.check(await caller.terminate())
+        replace(LOST, cause=NAMED_CAUSES.get(name, "")).check(await caller.terminate())
         assert len(wallet.processed) == 1
         wallet.behaviour = terminated
         assert (await caller.terminate()).code == "OK"

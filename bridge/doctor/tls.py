@@ -6,7 +6,8 @@ from bridge.config import Wallet
 from bridge.doctor.certificate import Certificate, judged, read_certificate
 from bridge.doctor.finding import Finding, Level
 from bridge.doctor.place import Agreed, Place, knock
-from bridge.doctor.tls_words import handshake_problem, is_no_common_protocol
+from bridge.doctor.tls_words import handshake_problem
+from bridge.http2.causes import is_no_common_protocol
 from bridge.http2.connection import ALPN_HTTP2
 from bridge.settings_text import one_line
 from bridge.wallet_tls import hardened_context, tls_context

@@ -6,14 +6,10 @@ from datetime import datetime
 from bridge.config import Wallet
 from bridge.doctor.certificate import Certificate, judged
 from bridge.doctor.finding import Level
+from bridge.http2.causes import tls_reason
 from bridge.settings_text import one_line
 
 NAMES_SHOWN_MAX = 5
-
-# The numbers of OpenSSL's verification errors (x509_vfy.h).
-OUT_OF_TIME = frozenset({9, 10})
-UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
-OTHER_NAME = frozenset({62, 64})
 
 CLIENT_CERTIFICATE_WANTED = (
     "the wallet wants a client certificate: set wallet.client_certificate_file and wallet.client_key_file"
@@ -32,31 +28,34 @@ HUNG_UP = (
     "or it wants a client certificate (wallet.client_certificate_file)"
 )
 
-ALERTS = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": CLIENT_CERTIFICATE_WANTED,
-    "SSLV3_ALERT_BAD_CERTIFICATE": CLIENT_CERTIFICATE_REFUSED,
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": CLIENT_CERTIFICATE_REFUSED,
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": CLIENT_CERTIFICATE_REFUSED,
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": CLIENT_CERTIFICATE_REFUSED,
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": CLIENT_CERTIFICATE_REFUSED,
-    "TLSV1_ALERT_ACCESS_DENIED": CLIENT_CERTIFICATE_REFUSED,
-    "TLSV1_ALERT_UNKNOWN_CA": CLIENT_CERTIFICATE_REFUSED,
-    "TLSV1_ALERT_PROTOCOL_VERSION": NO_COMMON_VERSION,
-    "UNSUPPORTED_PROTOCOL": NO_COMMON_VERSION,
-    "WRONG_SSL_VERSION": NO_COMMON_VERSION,
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": NO_COMMON_CIPHER,
-    "TLSV1_UNRECOGNIZED_NAME": "the wallet does not know the name: check wallet.url",
-    "WRONG_VERSION_NUMBER": NO_TLS_THERE,
-    "RECORD_LAYER_FAILURE": NO_TLS_THERE,
-    "PACKET_LENGTH_TOO_LONG": NO_TLS_THERE,
+OUT_OF_TIME = frozenset({"expired", "not_yet_valid"})
+UNKNOWN_AUTHORITY = frozenset({"unknown_authority", "self_signed"})
+
+HANDSHAKES = {
+    "client_certificate_wanted": CLIENT_CERTIFICATE_WANTED,
+    "client_certificate_refused": CLIENT_CERTIFICATE_REFUSED,
+    "protocol_version": NO_COMMON_VERSION,
+    "handshake_failure": NO_COMMON_CIPHER,
+    "server_error": "the wallet breaks the handshake off for an error of its own: its people must look at its log",
+    "unknown_host": "the wallet does not know the name: check wallet.url",
+    "no_tls": NO_TLS_THERE,
+    "weak_key": "the wallet offers a key that is too short to be safe: its people must replace it",
+    "closed": HUNG_UP,
 }
-"""OpenSSL's names for what ended a handshake (ssl.SSLError.reason), in words."""
+"""What broke a handshake off (a detail of `bridge.http2.causes`), in words."""
 
-
-def is_no_common_protocol(error: OSError) -> bool:
-    """Say whether a server broke the handshake off because it has none of our protocols (RFC 7301, section 3.2)."""
-    # Not by its reason, for which Python 3.11 has no name.
-    return isinstance(error, ssl.SSLError) and "no application protocol" in str(error)
+CERTIFICATES = {
+    "authority_may_not_sign": (
+        "an authority above the wallet's certificate may not sign certificates by its own words (basic constraints, "
+        "key usage): it must be issued again as an authority"
+    ),
+    "wrong_purpose": "the wallet's certificate is not for servers (extended key usage): it must be issued again",
+    "name_not_permitted": "an authority above the wallet's certificate may not sign for this name (name constraints)",
+    "bad_signature": "a signature above the wallet's certificate is wrong: an authority of the same name, another key",
+    "weak_key": "a key or a signature of the wallet's certificates is too weak to be safe: it must be issued again",
+    "chain_too_long": "the wallet shows more certificates, one above the other, than are looked at",
+}
+"""Why a certificate is not trusted, in words, where these need nothing of the certificate itself."""
 
 
 def handshake_problem(error: OSError, wallet: Wallet, host: str, certificate: Certificate | None, now: datetime) -> str:
@@ -66,22 +65,23 @@ def handshake_problem(error: OSError, wallet: Wallet, host: str, certificate: Ce
     if isinstance(error, ssl.SSLCertVerificationError):
         return _distrust(error, wallet, host, certificate, now)
     if isinstance(error, ssl.SSLError):
-        return ALERTS.get(error.reason or "", f"the handshake fails: {one_line(str(error.strerror))}")
+        return HANDSHAKES.get(tls_reason(error)) or f"the handshake fails: {one_line(str(error.strerror))}"
     return HUNG_UP
 
 
 def _distrust(
     error: ssl.SSLCertVerificationError, wallet: Wallet, host: str, certificate: Certificate | None, now: datetime
 ) -> str:
-    if error.verify_code in OTHER_NAME:
+    reason = tls_reason(error)
+    if reason == "wrong_name":
         names = _names(certificate)
         return f"the certificate is for {names}, not {host}: check wallet.url, or the wallet's certificate"
-    if error.verify_code in OUT_OF_TIME:
+    if reason in OUT_OF_TIME:
         return _out_of_time(error, certificate, now)
-    if error.verify_code in UNKNOWN_AUTHORITY:
+    if reason in UNKNOWN_AUTHORITY:
         issuer = f" ({one_line(certificate.issuer)})" if certificate and certificate.issuer else ""
         return f"the wallet's certificate comes from an authority{issuer} that is not {_trusted(wallet)}"
-    return f"the wallet's certificate cannot be trusted: {error.verify_message}"
+    return CERTIFICATES.get(reason) or f"the wallet's certificate cannot be trusted: {error.verify_message}"
 
 
 def _out_of_time(error: ssl.SSLCertVerificationError, certificate: Certificate | None, now: datetime) -> str:

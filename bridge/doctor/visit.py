@@ -12,7 +12,8 @@ from bridge.doctor.finding import Finding, Level, skipped
 from bridge.doctor.place import Place, agreed_on
 from bridge.doctor.tls import agreed_findings, context_offering, failed_findings
 from bridge.doctor.tls_words import HUNG_UP
-from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
+from bridge.http2.causes import Http2RequiredError
+from bridge.http2.connection import ALPN_HTTP2, Connection
 from bridge.http2.errors import ConnectionLostError, NotProcessedError, UnreachableError
 from bridge.http2.exchange import Exchange
 

@@ -18,7 +18,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bridge.http2.addresses import Address, Addresses
-from bridge.http2.connection import Connection, Http2RequiredError
+from bridge.http2.causes import Http2RequiredError
+from bridge.http2.connection import Connection
 
 ATTEMPT_DELAY_S = 0.25
 ATTEMPT_DELAY_MIN_S = 0.01

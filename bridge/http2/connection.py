@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from bridge.http2 import events
+from bridge.http2.causes import Http2RequiredError
 from bridge.http2.events import ViolationError
 from bridge.http2.exchange import Exchange
 from bridge.http2.exchanges import Exchanges
@@ -23,10 +24,6 @@ GATHER_FROM = 4
 """With more exchanges than this under way, a write waits one turn of the loop for company."""
 CLOSE_TIMEOUT_S = 1.0
 """How long a goodbye may take: to a server that does not read, it would last for ever."""
-
-
-class Http2RequiredError(ConnectionError):
-    """The server does not speak HTTP/2. No byte of a request has left."""
 
 
 class Connection(asyncio.Protocol):
@@ -64,6 +61,11 @@ class Connection(asyncio.Protocol):
     def is_closing(self) -> bool:
         """Whether it has said goodbye: nothing is under way on it, but its socket is still open."""
         return self._is_over and not self.closed.done()
+
+    @property
+    def refuses_http2(self) -> bool:
+        """Whether its server has said goodbye because it requires HTTP/1.1."""
+        return self._exchanges.goaway_code == ErrorCode.HTTP_1_1_REQUIRED
 
     @property
     def in_use(self) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
+from bridge.http2.causes import HTTP2_REQUIRED, cause_of_code, code_name
 from bridge.http2.content_length import content_length
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError, NotProcessedError, UnreachableError
 from bridge.http2.frames import ErrorCode
@@ -111,19 +112,23 @@ class Exchange:
         """End with what has come of an answer that is too long: its reader finds it over the limit."""
         self._end_with(RawAnswer(self.status, (), b"".join(self.parts)))
 
-    def fail(self, what: str) -> None:
-        """End without an answer, with the error that is proven."""
-        self.fail_with(self._failure("closed", ConnectionLostError(what)))
+    def fail(self, what: str, cause: str = "") -> None:
+        """End without an answer, with the error that is proven; `cause` is what the server has named, if anything."""
+        self.fail_with(self._failure(cause or "closed", what, ConnectionLostError(what, cause)))
 
     def reset(self, error_code: int) -> None:
-        """End because the server gave the stream up (RFC 9113, section 8.7)."""
+        """End because the server gave the stream up (RFC 9113, section 8.7).
+
+        Only REFUSED_STREAM proves that it was not processed. HTTP_1_1_REQUIRED is reported as the cause and proves
+        nothing: a server may find out at any time that it wants another protocol.
+        """
         if error_code == ErrorCode.REFUSED_STREAM:
             self.disowned()
-        self.fail(f"RST_STREAM {error_code}")
+        self.fail(f"RST_STREAM {code_name(error_code)}", cause_of_code(error_code))
 
     def expire(self) -> None:
         """End because its time is over."""
-        self.fail_with(self._failure("timeout", AnswerTimeoutError()))
+        self.fail_with(self._failure("timeout", "", AnswerTimeoutError()))
 
     def resume(self, answer: "asyncio.Future[RawAnswer]") -> None:
         """Go on although whoever waited was cancelled, and its future with it."""
@@ -150,10 +155,12 @@ class Exchange:
         elif self._end is not None:
             self.answer.set_result(self._end)
 
-    def _failure(self, cause: str, unknown: httpx.TransportError) -> httpx.TransportError:
+    def _failure(self, cause: str, detail: str, unknown: httpx.TransportError) -> httpx.TransportError:
         if self.outcome is Outcome.NOT_SENT:
-            return UnreachableError(cause)
-        return NotProcessedError() if self.outcome is Outcome.NOT_PROCESSED else unknown
+            return UnreachableError(cause, detail)
+        if self.outcome is Outcome.NOT_PROCESSED:
+            return NotProcessedError(cause if cause == HTTP2_REQUIRED else "", detail)
+        return unknown
 
     def _has_no_content(self) -> bool:
         # RFC 9110, section 15.4.5: a 304 may declare the length that a 200 would have.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bridge.http2 import events
+from bridge.http2.causes import cause_of_code, code_name
 from bridge.http2.exchange import Exchange
 from bridge.http2.faults import FAULT, report
 from bridge.http2.frames import ErrorCode
@@ -31,6 +32,8 @@ class Exchanges:
         """Exchanges that may be under way at once; 0 while none may begin."""
         self.takes_more = True
         """Whether further exchanges may begin, now or later."""
+        self.goaway_code: int | None = None
+        """The error code of the server's last GOAWAY, any 32-bit number; None before one has come."""
         self.actions: dict[type[events.Event], Callable[[Any], None]] = {
             events.InterimAnswer: self._on_interim_answer,
             events.AnswerBegun: self._on_answer_begun,
@@ -111,9 +114,11 @@ class Exchanges:
     def fail_all(self, what: str) -> None:
         """End every exchange by its own outcome."""
         self.refuse_more()
+        if self.goaway_code is not None:
+            what = f"{what} after GOAWAY {code_name(self.goaway_code)}"
         for exchange in self._drained():
             try:
-                exchange.fail(what)
+                exchange.fail(what, cause_of_code(self.goaway_code or ErrorCode.NO_ERROR))
             except Exception as error:  # noqa: BLE001 - the others must end all the same
                 report("an exchange", error)
 
@@ -177,10 +182,11 @@ class Exchanges:
 
     def _on_going_away(self, event: events.GoingAway) -> None:
         self.refuse_more()
+        self.goaway_code = event.error_code
         above = [each for each in self._open.values() if each.stream_id > event.last_stream_id]
         for exchange in (*above, *self._unwritten):
             exchange.disowned()
-            exchange.fail("GOAWAY")
+            exchange.fail(f"GOAWAY {code_name(event.error_code)}", cause_of_code(event.error_code))
             self._take(exchange.stream_id)
         self._unwritten.clear()
         self._freed()

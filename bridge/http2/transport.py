@@ -14,8 +14,9 @@ from typing import Any, cast
 import httpx
 
 from bridge.http2.addresses import Addresses
+from bridge.http2.causes import Http2RequiredError, why
 from bridge.http2.connect import Race, Sockets
-from bridge.http2.connection import ALPN_HTTP2, Connection, Http2RequiredError
+from bridge.http2.connection import ALPN_HTTP2, Connection
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import RawAnswer
 from bridge.http2.liveness import TRUST, Trust
@@ -109,7 +110,7 @@ class Http2Transport(httpx.AsyncBaseTransport):
             async with asyncio.timeout_at(deadline):
                 return await Race(addresses, handshake, deadline, sockets).run()
         except (OSError, ssl.SSLError, UnicodeError) as error:
-            raise UnreachableError(_cause(error)) from None
+            raise UnreachableError(*why(error)) from None
 
     async def _handshake(
         self, server_name: str | None, changed: Callable[[], None], connected: socket.socket
@@ -127,7 +128,7 @@ class Http2Transport(httpx.AsyncBaseTransport):
             transport.abort()
             raise
         if not connection.is_open:
-            raise ConnectionResetError("GOAWAY at once")
+            raise (Http2RequiredError if connection.refuses_http2 else ConnectionResetError)("GOAWAY at once")
         if ssl_context is not self._ssl_context:
             # It came too late for `use_tls` to see it, and for whoever waits for it another one is soon there.
             connection.retire()
@@ -183,22 +184,3 @@ def _response(answer: RawAnswer) -> httpx.Response:
         stream=httpx.ByteStream(answer.body),
         extensions={"http_version": b"HTTP/2"},
     )
-
-
-# Which exception of a connect gives which cause; the first row that fits wins.
-_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "timeout"),
-    (Http2RequiredError, "http2_required"),
-    (socket.gaierror, "dns"),
-    (UnicodeError, "dns"),  # a name that cannot be one
-    (ssl.SSLError, "tls"),
-    (ConnectionRefusedError, "refused"),
-    (OSError, "network"),
-)
-
-
-def _cause(error: BaseException) -> str:
-    # RFC 7301, section 3.2: a server that has none of our protocols may say so with this alert.
-    if isinstance(error, ssl.SSLError) and "no application protocol" in str(error):
-        return "http2_required"
-    return next(cause for kind, cause in _CAUSES if isinstance(error, kind))

@@ -39,6 +39,8 @@ class CallEnded(Happening, frozen=True, tag="call ended"):
     outcome: str = ""
     """What is certain about the wallet after a failure; "" for OK."""
     cause: str = ""
+    detail: str = ""
+    """Fixed words that narrow the cause down: the reason of a TLS failure, an HTTP/2 error. Callers do not get it."""
     attempts: int = 0
     http_status: int = 0
     """Of the wallet's answer; 0 without one."""
@@ -72,6 +74,7 @@ class AttemptEnded(Happening, frozen=True, tag="attempt ended"):
     reason: str = ""
     """Of the failure that it was without an answer; "" where the wallet answered."""
     cause: str = ""
+    detail: str = ""
 
 
 class Serving(Happening, frozen=True, tag="serving"):

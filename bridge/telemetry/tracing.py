@@ -115,7 +115,7 @@ class TracedCall:
         answered: Attributes = {"http.response.status_code": event.http_status} if event.http_status else {}
         # For a client every 4xx and 5xx is an error; what the answer's body says is told by the call's span.
         refused = str(event.http_status) if event.http_status >= HTTP_ERROR_MIN else ""
-        self._end_attempt(answered | _present({"wallet_bridge.cause": event.cause}), event.reason or refused)
+        self._end_attempt(answered | _present(_causes(event)), event.reason or refused)
 
     def ids(self) -> tuple[str, str]:
         """Return the trace id and the span id of the call's span as hex digits; "" where the SDK makes none."""
@@ -164,7 +164,7 @@ def _call_attributes(event: CallEnded) -> Attributes:
                 "wallet_bridge.call_id": event.call_id,
                 "wallet_bridge.reason": event.reason,
                 "wallet_bridge.outcome": event.outcome,
-                "wallet_bridge.cause": event.cause,
+                **_causes(event),
                 # As text: OTLP's integers end at 2^63-1, and one that is larger costs the whole batch of spans.
                 "wallet_bridge.wallet_code": "" if event.wallet_code is None else str(event.wallet_code),
                 "wallet_bridge.is_detached": event.is_detached,
@@ -185,6 +185,10 @@ def _wallet_attributes(wallet_url: str) -> Attributes:
         "server.address": url.hostname or "",
         "server.port": url.port or DEFAULT_PORTS[url.scheme],
     }
+
+
+def _causes(event: CallEnded | AttemptEnded) -> Attributes:
+    return {"wallet_bridge.cause": event.cause, "wallet_bridge.detail": event.detail}
 
 
 def _present(attributes: Attributes) -> Attributes:

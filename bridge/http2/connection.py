@@ -17,6 +17,7 @@ from bridge.http2.faults import FAULT, guarded, report
 from bridge.http2.frames import ErrorCode
 from bridge.http2.liveness import Caution, Liveness, Trust
 from bridge.http2.protocol import ClientProtocol
+from bridge.http2.recycling import Recycling
 from bridge.http2.reset_budget import ResetBudget
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
@@ -49,6 +50,8 @@ class Connection(asyncio.Protocol):
         """Done once the server's SETTINGS are there: nothing is sent to one that has not shown HTTP/2."""
         self.closed: asyncio.Future[None] = loop.create_future()
         self._liveness: Liveness | None = None
+        self._recycling = Recycling()
+        self._begun = 0
 
     # --- for the pool ---------------------------------------------------------------------------------------------
 
@@ -78,6 +81,11 @@ class Connection(asyncio.Protocol):
         return self._exchanges.has_slot
 
     @property
+    def is_held_back(self) -> bool:
+        """Whether no exchange should begin now, although one could: the server is expected to end the connection."""
+        return not self._recycling.allows(self._begun, self._exchanges.in_use)
+
+    @property
     def is_asked(self) -> bool:
         """Whether the answer to a PING decides if exchanges can begin."""
         return self._liveness is not None and self._liveness.is_asking
@@ -87,9 +95,10 @@ class Connection(asyncio.Protocol):
         """Whether it was given up because the server is silent; exchanges of before may still be under way."""
         return self._liveness is not None and self._liveness.is_given_up
 
-    def watch(self, trust: Trust, caution: Caution) -> None:
-        """Judge from now on by its silence whether it is alive."""
+    def watch(self, trust: Trust, caution: Caution, recycling: Recycling) -> None:
+        """Judge from now on by its silence whether it is alive, and teach the others what it learns."""
         self._liveness = Liveness(self._loop, self, trust, caution)
+        self._recycling = recycling
 
     def is_trusted(self) -> bool:
         """Say whether it is believed to be alive; ask the server where that is in doubt."""
@@ -103,6 +112,7 @@ class Connection(asyncio.Protocol):
     def begin(self, exchange: Exchange) -> None:
         """Begin an exchange; `has_slot` must have said so. Its request leaves with the next write, and not before."""
         exchange.connection = self
+        self._begun += 1
         self._exchanges.add(exchange)
         self._flush_soon()
 
@@ -220,6 +230,7 @@ class Connection(asyncio.Protocol):
     def _on_going_away(self, event: events.GoingAway) -> None:
         if self._liveness is not None and event.error_code == ErrorCode.ENHANCE_YOUR_CALM:
             self._liveness.calm_down()
+        self._recycling.went_away(self._begun, self._exchanges.number_above(event.last_stream_id))
         self._exchanges.actions[events.GoingAway](event)
 
     # --- for its liveness -----------------------------------------------------------------------------------------

@@ -95,6 +95,10 @@ class Exchanges:
         self._protocol.reset_given_up()
         self._count_room()
 
+    def number_above(self, last_stream_id: int) -> int:
+        """Return how many exchanges are under way that GOAWAY with this last stream disowns."""
+        return len(self._unwritten) + sum(stream_id > last_stream_id for stream_id in self._open)
+
     def refuse_more(self) -> None:
         """Take no further exchange."""
         self.takes_more = False

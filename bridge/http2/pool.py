@@ -6,6 +6,7 @@ doubt     a connection that is silent is asked by a PING, and given up without a
 given up  streams that nobody waits for hold slots until they end: see `given_up`. Where they leave none on any
           connection, and there may be no further one, those of one connection are reset
 age       after `age_max_s`, jittered, a connection retires; the next one resolves the name anew
+recycling a server that takes few requests on a connection does not get more at once: see `recycling`
 failure   everybody in line learns why; the next attempt to connect waits for a jittered, growing delay, and so it does
           after a connection that took nobody off the line
 """
@@ -21,6 +22,7 @@ from bridge.http2.connection import Connection
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import Exchange
 from bridge.http2.liveness import TRUST, Caution, Trust
+from bridge.http2.recycling import EXPECT_MORE_S, Recycling
 from bridge.signing import Headers
 
 AGE_JITTER = 0.1
@@ -47,6 +49,10 @@ class Pool:
         self._connecting: asyncio.Task[None] | None = None
         self._sockets = Sockets(limit=0)
         self._caution = Caution()
+        self._recycling = Recycling()
+        self._expecting: asyncio.TimerHandle | None = None
+        self._dropped: Connection | None = None
+        """To make room. One at a time: it calls back before it is gone."""
         self._failures = 0
         self._is_closed = False
 
@@ -94,6 +100,8 @@ class Pool:
     async def aclose(self) -> None:
         """Close every connection; what is under way fails by its own outcome."""
         self._is_closed = True
+        if self._expecting is not None:
+            self._expecting.cancel()
         tasks = [] if self._connecting is None else [self._connecting]
         for task in tasks:
             task.cancel()
@@ -107,10 +115,24 @@ class Pool:
 
     def _begin(self, exchange: Exchange) -> bool:
         for connection in self._connections:
-            if connection.has_slot and connection.is_trusted():
+            if not connection.has_slot:
+                continue
+            if connection.is_held_back:
+                self._expect_more_later(connection)
+            elif connection.is_trusted():
                 connection.begin(exchange)
                 return True
         return False
+
+    def _expect_more_later(self, connection: Connection) -> None:
+        if self._expecting is None:
+            self._expecting = self.loop.call_later(EXPECT_MORE_S, self._expect_more, connection)
+
+    def _expect_more(self, connection: Connection) -> None:
+        self._expecting = None
+        if connection.has_slot and connection.is_held_back:
+            self._recycling.expect_more()
+        self._serve()
 
     def _serve(self) -> None:
         if self._line:
@@ -158,11 +180,13 @@ class Pool:
         One that is heard and has calls under way is left alone: they would end as UNKNOWN, while those in the queue
         are NOT_SENT at worst, which is certain. They end by their own deadlines, so that room comes in bounded time.
         """
+        if self._dropped is not None and not self._dropped.closed.done():
+            return
         closing = (each for each in self._connections if each.is_closing)
         silent = (each for each in self._connections if each.is_silent)
-        useless = next(itertools.chain(closing, silent), None)
-        if useless is not None:
-            useless.abort()
+        self._dropped = next(itertools.chain(closing, silent), None)
+        if self._dropped is not None:
+            self._dropped.abort()
 
     async def _add_connection(self) -> None:
         try:
@@ -199,7 +223,7 @@ class Pool:
                 self._connections.remove(connection)
             self._serve()  # there is room for another one
 
-        connection.watch(self._trust, self._caution)
+        connection.watch(self._trust, self._caution, self._recycling)
         self._connections.append(connection)
         connection.closed.add_done_callback(forget)
 

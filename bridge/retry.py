@@ -15,7 +15,7 @@ LASTING_CAUSES = frozenset({"tls", "http2_required"})
 
 @dataclass(slots=True)
 class RetryBudget:
-    """A token bucket that all calls share: when the wallet is down, retries must not multiply the load on it."""
+    """A token bucket that calls share: when the wallet is down, retries must not multiply the load on it."""
 
     capacity: float = 100.0
     retry_cost: float = 5.0
@@ -42,17 +42,34 @@ class RetryPolicy:
     """Decides about one failed attempt. A call that may have been processed is repeated only with leave."""
 
     budget: RetryBudget = field(default_factory=RetryBudget)
+    """Of all calls, for failures of the connection, which the wallet answers before it knows the provider."""
     repeat_unknown: bool = False
     """The operator's leave to repeat calls of unknown outcome; it counts for idempotent operations only."""
+    unknown_budgets: dict[int, RetryBudget] = field(default_factory=dict)
+    """By provider, for failures of unknown outcome: a wallet that hangs for one must not use up the others' retries.
 
-    def delay_s(self, error: BridgeError, attempts: int, *, idempotent: bool) -> float | None:
+    Only providers that are configured have calls, so there are no more of these.
+    """
+
+    def delay_s(self, error: BridgeError, attempts: int, *, idempotent: bool, provider_id: int = 0) -> float | None:
         """Return the seconds to wait before the next attempt, or None when there must not be one."""
         if attempts >= ATTEMPTS_MAX or not self._is_repeatable(error, idempotent=idempotent):
             return None
         # A connection that the wallet recycles is daily business and no sign of trouble: at once, and for free.
         if error.outcome is Outcome.NOT_PROCESSED and attempts == 1:
             return 0.0
-        return random.uniform(DELAY_MIN_S, DELAY_MAX_S) if self.budget.spend() else None  # noqa: S311 - no secret
+        return random.uniform(DELAY_MIN_S, DELAY_MAX_S) if self._spend(error, provider_id) else None  # noqa: S311 - no secret
+
+    def succeeded(self, provider_id: int) -> None:
+        """Give back what a provider's success is worth."""
+        self.budget.succeeded()
+        if provider_id in self.unknown_budgets:
+            self.unknown_budgets[provider_id].succeeded()
+
+    def _spend(self, error: BridgeError, provider_id: int) -> bool:
+        if error.outcome is not Outcome.UNKNOWN:
+            return self.budget.spend()
+        return self.unknown_budgets.setdefault(provider_id, RetryBudget()).spend()
 
     def _is_repeatable(self, error: BridgeError, *, idempotent: bool) -> bool:
         if error.outcome is Outcome.UNKNOWN:

@@ -90,7 +90,9 @@ class WalletClient:
                 # A lost attempt may have been carried out: no later no, only a yes, makes the call certain.
                 failure = unknown or error
                 failure.attempts = attempts
-                delay_s = self._retries.delay_s(error, attempts, idempotent=post.operation.idempotent)
+                delay_s = self._retries.delay_s(
+                    error, attempts, idempotent=post.operation.idempotent, provider_id=post.keys.newest.provider_id
+                )
                 signer = _other_signer(post, signers, error)
                 if signer is not None:
                     # Refused for its keys alone, and so not carried out: at once, and beside the retries.
@@ -101,7 +103,7 @@ class WalletClient:
                 watch.so_far = failure.outcome
             else:
                 post.keys.accepted(signers[-1])
-                self._retries.budget.succeeded()
+                self._retries.succeeded(signers[-1].provider_id)
                 return verdict, attempts
             await asyncio.sleep(delay_s)
 

@@ -113,3 +113,22 @@ def test_calls_of_one_policy_share_the_budget_and_policies_do_not() -> None:
     first, second = RetryPolicy(), RetryPolicy()
     first.delay_s(WalletUnreachable(), 1, idempotent=True)
     assert (first.budget.tokens, second.budget.tokens) == (95, 100)
+
+
+def test_a_provider_whose_outcomes_are_unknown_spends_its_own_budget() -> None:
+    """Its retries end; those of other providers and of the connection go on, and its successes pay for more."""
+    policy = RetryPolicy(repeat_unknown=True)
+
+    def is_repeated(error: BridgeError, provider_id: int) -> bool:
+        return policy.delay_s(error, 1, idempotent=True, provider_id=provider_id) is not None
+
+    assert [is_repeated(WalletTimeout(), 1) for _ in range(21)] == [True] * 20 + [False]
+    assert is_repeated(WalletTimeout(), 2)
+    assert is_repeated(WalletUnreachable(), 1)
+    for _ in range(5):
+        policy.succeeded(2)
+    assert not is_repeated(WalletTimeout(), 1)
+    for _ in range(5):
+        policy.succeeded(1)
+    assert is_repeated(WalletTimeout(), 1)
+    assert set(policy.unknown_budgets) == {1, 2}

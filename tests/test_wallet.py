@@ -108,7 +108,14 @@ async def test_success_pays_into_the_budget() -> None:
 class Unhurried(RetryPolicy):
     """Would wait for an hour before the next attempt."""
 
-    def delay_s(self, _error: BridgeError, _attempts: int, *, idempotent: bool) -> float | None:
+    def delay_s(
+        self,
+        _error: BridgeError,
+        _attempts: int,
+        *,
+        idempotent: bool,
+        provider_id: int = 0,  # noqa: ARG002 - the interface's own name
+    ) -> float | None:
         """Return an hour."""
         return 3600.0 * idempotent
 

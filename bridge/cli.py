@@ -21,7 +21,8 @@ from bridge.run import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE, run_alone, run_s
 from bridge.server import SERVICES, routes
 from bridge.settings_values import split_listen
 from bridge.telemetry.events import CannotStart
-from bridge.telemetry.logs import Format
+from bridge.telemetry.log_writer import LogWriter
+from bridge.telemetry.logs import Format, configure
 from bridge.telemetry.spans import TracingError
 from bridge.telemetry.standard_error import StandardError
 from bridge.wallet_tls import tls_context
@@ -29,6 +30,7 @@ from bridge.workers import WorkersError
 
 CANNOT_START = (SettingsError, ContractError, ListenError, WorkersError, TracingError, OSError)
 CANNOT_START_CODE = 2
+STDOUT, STDERR = 1, 2
 SANDBOX_LISTEN = "127.0.0.1:8080"
 
 
@@ -127,21 +129,29 @@ def _sandbox(parsed: argparse.Namespace) -> int:
     if parsed.tokens:
         print(sandbox.plain_text())
         return 0
-    return _run(_serve_sandbox(parsed))
+    address, providers = _address(parsed.listen), _providers(parsed.config)
+    # Neither its lines about calls nor those of its log may hold it up, however slowly they are read.
+    lines, log = (LogWriter(stream, "{} lines dropped\n".format) for stream in (STDOUT, STDERR))
+    configure("warning", "console", log)
+    try:
+        return _run(_serve_sandbox(parsed, address, providers, lines))
+    finally:
+        lines.close()
+        log.close()
 
 
-async def _serve_sandbox(parsed: argparse.Namespace) -> None:
-    host, port = _address(parsed.listen)
+async def _serve_sandbox(
+    parsed: argparse.Namespace, address: tuple[str, int], providers: Sequence[sandbox.Provider], lines: LogWriter
+) -> None:
     stop = stop_signal()
     async with sandbox.serve(
-        host,
-        port,
-        providers=_providers(parsed.config),
+        *address,
+        providers=providers,
         certificate_file=parsed.certificate_file,
         key_file=parsed.key_file,
-        on_call=_print_call,
+        on_call=lambda received: lines.put(_call_line(received)),
     ) as wallet:
-        print(f"sandbox wallet on {wallet.url}, until Ctrl-C", flush=True)
+        lines.put(f"sandbox wallet on {wallet.url}, until Ctrl-C\n")
         await stop
 
 
@@ -161,6 +171,6 @@ def _providers(config: Path | None) -> Sequence[sandbox.Provider]:
     ]
 
 
-def _print_call(received: sandbox.Received) -> None:
+def _call_line(received: sandbox.Received) -> str:
     what = received.refusal or received.test_token or "success"
-    print(f"{received.method} {received.path}: {received.status or 'no answer'} ({what})", flush=True)
+    return f"{received.method} {received.path}: {received.status or 'no answer'} ({what})\n"

@@ -112,7 +112,14 @@ LADDER: dict[str, set[str]] = {
     "cli": {
         *("", "call", "config", "demo", "doctor", "listen", "operation", "process_signals", "run"),
         *("sandbox", "server"),
-        *("settings_values", "telemetry.events", "telemetry.logs", "telemetry.spans", "telemetry.standard_error"),
+        *(
+            "settings_values",
+            "telemetry.events",
+            "telemetry.log_writer",
+            "telemetry.logs",
+            "telemetry.spans",
+            "telemetry.standard_error",
+        ),
         *("wallet_tls", "workers"),
     },
     "__main__": {"cli"},

@@ -21,8 +21,9 @@ from engines import current, on_both_engines
 from faults.behaviours import terminated
 from faults.server import FaultServer, refusing_port
 from metrics_page import scrape
+from processes import SOURCES
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
-from whole_path import NO_SETTINGS, PATIENCE_S, end_of, environment, terminate_request
+from whole_path import NO_SETTINGS, PATIENCE_S, bridge_to, end_of, environment, terminate_request
 
 PIPE_BYTES = 4096
 CALLS = 60
@@ -157,6 +158,30 @@ def read_to_the_end(reading: int, writing: int) -> str:
         return stream.read().decode()
 
 
+async def test_nobody_reads_what_the_sandbox_says() -> None:
+    """The sandbox answers and ends however little of its lines is read."""
+    with refusing_port() as port:
+        address = f"127.0.0.1:{port}"
+    reading, writing = small_pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bridge", "sandbox", "--listen", address), stdout=writing, stderr=writing
+    )
+    try:
+        async with bridge_to(f"http://{address}") as caller:
+            while (await caller.terminate()).code == "UNAVAILABLE":
+                pass  # it does not listen yet
+            for _ in range(2 * PIPE_BYTES // len("POST /api/wallet/terminate: 200 (success)")):
+                assert (await caller.terminate()).code == "OK"
+        process.terminate()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        os.close(reading)
+        os.close(writing)
+
+
 # --- what else writes there -------------------------------------------------------------------------------------
 
 SECRET = "canary-4d1f"
@@ -286,3 +311,49 @@ async def test_what_keeps_the_bridge_from_starting_is_json_too(workers: str) -> 
     assert (process.returncode, line["level"]) == (2, "critical")
     assert line["problem"].startswith("server.listen: cannot listen on 192.0.2.1:")
     assert current() == "grpcio"
+
+
+HANGING = """
+import asyncio, os, sys, threading
+from bridge.config import load
+from bridge.server import running
+
+async def main():
+    async with running(load(None, os.environ)) as bridge:
+        print(bridge.address, flush=True)
+        # The loop turns until a line comes, and then no more.
+        await asyncio.to_thread(sys.stdin.readline)
+        print("hangs", flush=True)
+        threading.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@on_both_engines
+async def test_liveness_asks_the_loop() -> None:
+    """While the event loop turns the answer is SERVING; when it hangs there is none, though the port is open."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HANGING),
+        env={**os.environ, **environment(NOWHERE), "PYTHONPATH": SOURCES},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        address = (await process.stdout.readline()).decode().strip()
+        async with grpc.aio.insecure_channel(address) as channel:
+            check = health_stub(channel).Check
+            request = health_pb2.HealthCheckRequest(service="liveness")
+            assert (await check(request, timeout=PATIENCE_S)).status == health_pb2.HealthCheckResponse.SERVING
+            process.stdin.write(b"now\n")
+            assert await process.stdout.readline() == b"hangs\n"
+            with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+                await check(request, timeout=1)
+        host, _, port = address.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+    finally:
+        process.kill()
+        await process.wait()

@@ -17,12 +17,14 @@ from bridge.background import in_background, sample
 from bridge.call_id import call_id_of
 from bridge.certificate_dates import tell_dates, telling_dates
 from bridge.config import Settings, Wallet
+from bridge.descriptors import raise_limit
 from bridge.engine import ENGINES
 from bridge.errors import BridgeError, BridgeFault
 from bridge.file_watch import INTERVAL_S, FileWatch
 from bridge.fingerprint import Fingerprint
 from bridge.http2.transport import Http2Transport
 from bridge.identity import AllowList
+from bridge.memory import give_back_memory
 from bridge.operation import operations
 from bridge.outcome import GrpcCode
 from bridge.process_signals import on_reload, stop_signal
@@ -151,7 +153,7 @@ async def running(  # noqa: PLR0913 - the composition root
         async with (
             _health_alone(settings, health, health_options(settings, reuse_port=reuse_port)) as health_address,
             listening(server, "server.listen", settings.server.listen, credentials) as address,
-            in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
+            in_background(sample(service, transport, emit), give_back_memory(), *(watch.run() for watch in watches)),
         ):
             yield BridgeServer(server, service, health, reflection, watches, address, health_address)
     finally:
@@ -170,6 +172,7 @@ async def serve(settings: Settings, emit: Emit = ignore, tracer: Tracer | None =
     """Serve until a signal to stop, then drain. At SIGHUP all files are looked at."""
     stop = stop_signal()
     spare_the_collector()
+    raise_limit()
     async with running(settings, emit=emit, tracer=tracer) as bridge:
         on_reload(bridge.look_at_files)
         emit(Serving(address=bridge.address, wallet_url=settings.wallet.url))

@@ -8,12 +8,15 @@ who reads nothing (his flow-control window is empty) would keep the bridge from 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bridge.watches import TooManyWatchesError, Watches
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Request = health_pb2.HealthCheckRequest
@@ -33,6 +36,7 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, services: Iterable[str]) -> None:
         self._services = frozenset((WHOLE, LIVENESS, *services))
+        self._watches = Watches()
         self._is_leaving = asyncio.Event()
         self._is_closed = asyncio.Event()
 
@@ -61,16 +65,26 @@ class Health(health_pb2_grpc.HealthServicer):
 
     async def Watch(self, request: Request, context: Context) -> AsyncIterator[Response]:  # noqa: N802 - likewise
         """Answer now and at every change. The stream stays open until the caller ends it or the server stops."""
-        if request.service not in self._services:
+        try:
+            with self._watches.one_more(context.peer()):
+                async with aclosing(self._answers(request.service)) as answers:
+                    async for answer in answers:
+                        yield answer
+        except TooManyWatchesError:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watches are open; use Check")
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the bridge stops")
+
+    async def _answers(self, service: str) -> AsyncGenerator[Response, None]:
+        """Answer now and at every change, until the server stops."""
+        if service not in self._services:
             yield Response(status=Response.SERVICE_UNKNOWN)
         else:
-            told = self._answer(request.service)
+            told = self._answer(service)
             yield told
             await self._is_leaving.wait()
-            if told != self._answer(request.service):
-                yield self._answer(request.service)
+            if told != self._answer(service):
+                yield self._answer(service)
         await self._is_closed.wait()
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "the bridge stops")
 
     def _answer(self, service: str) -> Response:
         is_leaving = self._is_leaving.is_set() and service != LIVENESS

@@ -7,6 +7,7 @@ import grpc
 import grpc.aio
 
 from bridge.config import Settings
+from bridge.descriptors import connections_max
 from bridge.listen import cannot_listen
 
 REQUEST_BYTES_MAX = 64 * 1024
@@ -36,6 +37,9 @@ the next one follows closely, must not count against the caller."""
 
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
 """How long a caller may be silent before it is pinged, and how long it may take to answer."""
+
+HANDSHAKE_S = 10.0
+"""How long TLS and the preface of HTTP/2 may take, and so how long a silent connection is kept."""
 
 STREAM_WINDOW_BYTES = 16 * 1024
 """What a stream may hold beyond the message that is being read. A larger message is granted its room when it is read,
@@ -71,11 +75,15 @@ def _options(settings: Settings, streams_max: int, *, reuse_port: bool) -> Optio
         ("grpc.so_reuseport", int(reuse_port)),
         # RFC 9113, section 5.1.2. Without a limit a caller may open any number of streams, and reset them at once.
         ("grpc.max_concurrent_streams", streams_max),
-        ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+        ("grpc.max_allowed_incoming_connections", connections_max(CONNECTIONS_MAX)),
         ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(PING_INTERVAL_S)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.keepalive_time_ms", _milliseconds(KEEPALIVE_S)),
         ("grpc.keepalive_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_S)),
+        # The core waits for this one where it is the longer; its default is a minute.
+        ("grpc.http2.ping_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_S)),
+        # A connection that has not finished TLS and the preface of HTTP/2 (RFC 9113, section 3.4); default 120 s.
+        ("grpc.server_handshake_timeout_ms", _milliseconds(HANDSHAKE_S)),
         # On, it refuses streams of a client that keeps to the limit, as long as those that have just ended are not
         # freed: UNAVAILABLE without details, in place of BRIDGE_OVERLOADED.
         ("grpc.http.overload_protection", 0),

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bridge.config import Settings
+from bridge.descriptors import raise_limit
 from bridge.process_signals import on_reload, on_stop
 from bridge.server import running, spare_the_collector
 from bridge.telemetry.events import Draining, Emit
@@ -44,6 +45,7 @@ async def work(
     supervisor close the line. Who is in a hurry tells the supervisor twice: it kills.
     """
     spare_the_collector()
+    raise_limit()
     with socket.socket(fileno=line_descriptor) as connection:
         line = _Line(connection, counts)
         on_stop(line.leave.set)

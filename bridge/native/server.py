@@ -26,11 +26,18 @@ EVENTS_MAX = 64
 FRONT_METADATA_BYTES_MAX = 64 * 1024
 """Up to here, metadata that is too large gets RESOURCE_EXHAUSTED; beyond, the front answers HTTP 431 by itself."""
 
-NOT_NEEDED = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
-"""Limits of gRPC's C core on calls that this process has not looked at. The front has no such queue of its own."""
+NOT_NEEDED = (
+    # Calls that this process has not looked at: the front has no such queue of its own.
+    "grpc.server.max_pending_requests",
+    "grpc.server.max_pending_requests_hard_limit",
+    # The front keeps to the time-out of keepalive.
+    "grpc.http2.ping_timeout_ms",
+)
+"""Limits of gRPC's C core that the front keeps by itself."""
 
 NOT_MET = (
     "grpc.max_allowed_incoming_connections",
+    "grpc.server_handshake_timeout_ms",
     "grpc.http2.min_ping_interval_without_data_ms",
     "grpc.http.overload_protection",
     "grpc.http2.bdp_probe",

@@ -36,17 +36,21 @@ EMPTY = message()
 MEBIBYTE = 2**20
 
 
-def call_headers(path: str, *more: tuple[str, str]) -> bytes:
-    """Encode the headers of a gRPC call; they refer to nothing that was said before."""
-    return h2.header_block(
+def call_fields(path: str, content_type: str = "application/grpc") -> tuple[tuple[str, str], ...]:
+    """Return the headers of a gRPC call; without a content-type where it is empty."""
+    return (
         (":method", "POST"),
         (":scheme", "http"),
         (":path", path),
         (":authority", "bridge"),
-        ("content-type", "application/grpc"),
+        *((("content-type", content_type),) if content_type else ()),
         ("te", "trailers"),
-        *more,
     )
+
+
+def call_headers(path: str, *more: tuple[str, str]) -> bytes:
+    """Encode the headers of a gRPC call; they refer to nothing that was said before."""
+    return h2.header_block(*call_fields(path), *more)
 
 
 @dataclass(frozen=True)

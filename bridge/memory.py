@@ -1,0 +1,49 @@
+"""Memory that a burst of calls has left free in the process, given back to the system.
+
+glibc keeps what is freed between blocks in use: after a flood a process stays as large as it was at its worst, and the
+next one adds to that. malloc_trim(3) gives whole free pages back. It holds the allocator's locks for some milliseconds,
+so it runs rarely, in a thread, and only where there is something to gain. Elsewhere than on glibc nothing is done.
+"""
+
+import asyncio
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+
+LOOK_S = 4.0
+"""How often resident memory is looked at, and given back at most."""
+
+GROWTH_BYTES = 8 * 2**20
+"""What it may have grown since the process began to serve before it is given back."""
+
+STATM = Path("/proc/self/statm")
+PAGE_BYTES = 4096
+
+
+async def give_back_memory() -> None:
+    """Give memory back after each burst; run until cancelled."""
+    trim = _trim()
+    if trim is None:
+        return
+    least_bytes = _resident_bytes()
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if _resident_bytes() > least_bytes + GROWTH_BYTES:
+            await asyncio.to_thread(trim, 0)
+        least_bytes = min(least_bytes, _resident_bytes())
+
+
+def _trim() -> Callable[[int], int] | None:
+    """Return malloc_trim; None where the C library is another, or the system is not Linux."""
+    if not STATM.exists():
+        return None
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):
+        return None
+    return found
+
+
+def _resident_bytes() -> int:
+    # proc_pid_statm(5): the second number is the resident set, in pages.
+    return int(STATM.read_text(encoding="ascii").split()[1]) * PAGE_BYTES

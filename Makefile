@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload soak mesh interop tools clients charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak mesh interop tools clients charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ bench-telemetry: $(VENV)/bench.done  ## CPU that log lines and metrics add to a 
 
 bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (SECONDS=30): goodput, refusals, health, memory
 	@PYTHONPATH=tests $(BIN)/python tests/benchmark/overload.py --seconds $(or $(SECONDS),30)
+
+bench-floods: $(VENV)/dev.done  ## Every flood of a hostile caller on each engine: latency of other calls, memory (SECONDS=5)
+	@PYTHONPATH=tests $(BIN)/python tests/floods/bench.py --seconds $(or $(SECONDS),5)
+
+h2spec: $(VENV)/dev.done  ## h2spec on each engine: no failure but those that tests/h2spec/expected.toml gives a reason for
+	@PYTHONPATH=tests:tools $(BIN)/python tests/h2spec/run.py
 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)

@@ -38,10 +38,13 @@ the next one follows closely, must not count against the caller."""
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
 """How long a caller may be silent before it is pinged, and how long it may take to answer."""
 
+READ_BYTES_MAX = 16 * 1024
+"""What is read from a connection at once: as much as a frame has at most, by default (RFC 9113, section 4.2)."""
+
 HANDSHAKE_S = 10.0
 """How long TLS and the preface of HTTP/2 may take, and so how long a silent connection is kept."""
 
-STREAM_WINDOW_BYTES = 16 * 1024
+STREAM_WINDOW_BYTES = 4 * 1024
 """What a stream may hold beyond the message that is being read. A larger message is granted its room when it is read,
 for a round trip more; requests have some hundred bytes."""
 
@@ -89,6 +92,8 @@ def _options(settings: Settings, streams_max: int, *, reuse_port: bool) -> Optio
         ("grpc.http.overload_protection", 0),
         # Windows that grow with the bandwidth are for large messages. They would let each stream hold up to 4 MiB.
         ("grpc.http2.bdp_probe", 0),
+        # By default the core reads up to 4 MiB at once, and keeps what it has read until the last of it is parsed.
+        ("grpc.experimental.tcp_max_read_chunk_size", READ_BYTES_MAX),
         ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
     )
     if not settings.server.connection_age_s:

@@ -32,6 +32,8 @@ NOT_NEEDED = (
     "grpc.server.max_pending_requests_hard_limit",
     # The front keeps to the time-out of keepalive.
     "grpc.http2.ping_timeout_ms",
+    # It reads in small pieces.
+    "grpc.experimental.tcp_max_read_chunk_size",
 )
 """Limits of gRPC's C core that the front keeps by itself."""
 

@@ -29,8 +29,10 @@ from whole_path import environment
 TESTS = Path(__file__).resolve().parents[1]
 MEBIBYTE = 2**20
 CALL_INTERVAL_S, CALL_TIMEOUT_S = 0.05, 10.0
+MISSING = "this needs Linux: memory is read from /proc"
 OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 RECOVERY_S = 10.0
+AFTERMATH_S = 0.5
 LOOK_AGAIN_S = 0.1
 WARM_CALLS = 300
 
@@ -148,6 +150,8 @@ async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: flo
         beside = [group.create_task(each(bridge, figures)) for each in (_call, _check, _watch_memory)]
         await asyncio.sleep(CALL_INTERVAL_S)
         figures.attack = await _attack(bridge, name, seconds)
+        # What the flood has left to be done delays calls, too.
+        await asyncio.sleep(AFTERMATH_S)
         for task in beside:
             task.cancel()
     give_up_at = time.monotonic() + RECOVERY_S

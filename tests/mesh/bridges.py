@@ -177,9 +177,11 @@ class Certificates:
 
 
 @asynccontextmanager
-async def two_bridges(certificates: Certificates | None) -> AsyncIterator[Bridges]:
+async def two_bridges(
+    certificates: Certificates | None, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[Bridges]:
     """Run two bridges before a wallet; without certificates in plaintext, as beside a sidecar."""
-    settings = certificates.settings if certificates else NO_SETTINGS
+    settings = {**settings, **(certificates.settings if certificates else NO_SETTINGS)}
     async with AsyncExitStack() as stack:
         wallet = await stack.enter_async_context(FaultServer(slowly_terminated))
         a, b = (_bridge(name, stack, wallet, settings) for name in ("bridge-a", "bridge-b"))

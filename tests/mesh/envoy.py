@@ -41,6 +41,11 @@ NOT_SERVING, EJECTED = "failed_active_health_check", "failed_outlier_check"
 """What it may find wrong with an upstream: by its own question, by what became of calls."""
 _LOOK_AGAIN_S = 0.01
 
+ROUTER = {
+    "name": "envoy.filters.http.router",
+    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+}
+
 Status = Mapping[str, Any]
 """What the admin interface says about one upstream."""
 _TEMPLATE = Template((Path(__file__).parent / "envoy.yaml").read_text(encoding="utf-8"))
@@ -86,6 +91,8 @@ class Front:
     health_interval: str = OFTEN
     local_replies: Mapping[str, Any] = field(default_factory=dict)
     """How it words answers of its own: Envoy's local_reply_config."""
+    filters: Sequence[Mapping[str, Any]] = ()
+    """HTTP filters before the one that sends requests on."""
 
     def bootstrap(self) -> str:
         """Return the text of its configuration."""
@@ -96,6 +103,7 @@ class Front:
             "transport_socket": self.trust.socket() if self.trust else None,
             "health_checks": [self._health_check()] if self.health_interval else [],
             "local_replies": self.local_replies,
+            "http_filters": [*self.filters, ROUTER],
         }
         return _TEMPLATE.substitute({name: json.dumps(value) for name, value in values.items()})
 

@@ -161,8 +161,10 @@ class Connection(asyncio.Protocol):
     def fault(self, error: Exception) -> None:
         """End the connection because the code failed: what is under way fails by its own outcome."""
         report("a connection", error)
+        was_ready = self.ready.done()
         self._end(FAULT)
-        if self._transport is not None:
+        # Before that who waits for `ready` does it: in `connection_made`, uvloop has not taken over the socket yet.
+        if self._transport is not None and was_ready:
             self._transport.abort()
 
     # --- asyncio.Protocol -----------------------------------------------------------------------------------------

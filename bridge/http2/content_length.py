@@ -1,5 +1,6 @@
 """Content-Length of an answer as a number. RFC 9110, section 8.6; RFC 9113, section 8.1.1."""
 
+from functools import lru_cache
 from typing import Final
 
 from bridge.http2.header_blocks import Fields
@@ -15,13 +16,20 @@ def content_length(fields: Fields) -> int | None:
     Raise ValueError where it is no number, or where several differ. Equal values, as several fields or as one list,
     count as one (RFC 9110, section 8.6).
     """
-    values = [value for name, value in fields if name == NAME]
-    if not values:
-        return None
-    lengths = {_number(each.strip(b" \t")) for value in values for each in value.split(b",")}
-    if len(lengths) > 1:
+    lengths = [_length(value) for name, value in fields if name == NAME]
+    return _only(lengths) if lengths else None
+
+
+# Many answers are of the same few lengths.
+@lru_cache(maxsize=64)
+def _length(value: bytes) -> int:
+    return _only([_number(each.strip(b" \t")) for each in value.split(b",")])
+
+
+def _only(lengths: list[int]) -> int:
+    if lengths.count(lengths[0]) < len(lengths):
         raise ValueError("content-length: several that differ")
-    return lengths.pop()
+    return lengths[0]
 
 
 def _number(digits: bytes) -> int:

@@ -96,11 +96,6 @@ class Exchange:
             return False
         return True
 
-    @property
-    def is_too_long(self) -> bool:
-        """Whether more of the body has come than its content-length declares."""
-        return self.declared_bytes is not None and self.size_bytes > self.declared_bytes
-
     def complete(self) -> None:
         """End with the answer, or with an error where its body is not as long as declared (RFC 9113, 8.1.1)."""
         if self.declared_bytes in (None, self.size_bytes) or self._has_no_content():

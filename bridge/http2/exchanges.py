@@ -151,7 +151,7 @@ class Exchanges:
             return
         exchange.parts.append(event.data)
         exchange.size_bytes += len(event.data)
-        if exchange.is_too_long:
+        if exchange.declared_bytes is not None and exchange.size_bytes > exchange.declared_bytes:
             exchange.complete()
             self._reset(exchange, ErrorCode.PROTOCOL_ERROR)
         elif exchange.size_bytes > self._body_bytes_max:

@@ -7,6 +7,7 @@ frames of answers, `given_up` the streams that nobody waits for.
 """
 
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from bridge.http2 import frames, header_blocks
 from bridge.http2.answers import Answers
@@ -159,32 +160,23 @@ class ClientProtocol:
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield what these bytes mean, each event as soon as its frame is complete; raise ViolationError."""
+        data, at = self._incoming + data, 0
         try:
-            yield from self._received(self._incoming + data)
+            while len(data) - at >= frames.HEADER_BYTES:
+                length, kind, flags, stream_id = frames.read_header(data, at)
+                if length > frames.PAYLOAD_BYTES_MAX:
+                    self._refuse(ErrorCode.FRAME_SIZE_ERROR, "frame too large")
+                start, end = at + frames.HEADER_BYTES, at + frames.HEADER_BYTES + length
+                if end > len(data):
+                    break
+                self._noise.bytes += end - at
+                at = end
+                yield from self._act(kind, flags, stream_id, data[start:end])
+                if self._noise.is_flood:
+                    self._refuse(ErrorCode.ENHANCE_YOUR_CALM, "flood")
         except ViolationError as violation:
             self.close(violation.error_code)  # section 5.4.1
             raise
-
-    def _received(self, data: bytes) -> Iterator[Event]:
-        at = 0
-        while len(data) - at >= frames.HEADER_BYTES:
-            length, kind, flags, stream_id = frames.read_header(data, at)
-            if length > frames.PAYLOAD_BYTES_MAX:
-                raise ViolationError(ErrorCode.FRAME_SIZE_ERROR, "frame too large")
-            start, end = at + frames.HEADER_BYTES, at + frames.HEADER_BYTES + length
-            if end > len(data):
-                break
-            self._noise.bytes += end - at
-            at = end
-            try:
-                events = self._act(kind, flags, stream_id, data[start:end])
-            except ViolationError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, neighbours must not pay for it
-                events = self._answers.fault(stream_id, error)
-            yield from events
-            if self._noise.is_flood:
-                raise ViolationError(ErrorCode.ENHANCE_YOUR_CALM, "flood")
         self._incoming = data[at:]
 
     def _act(self, kind: int, flags: int, stream_id: int, payload: bytes) -> Events:
@@ -194,8 +186,14 @@ class ClientProtocol:
         if not self._has_settings and kind != frames.SETTINGS:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "no SETTINGS first")  # section 3.4
         action = self._actions.get(kind)
-        # Section 4.1: what is of no known type is ignored.
-        return action(flags, stream_id, payload) if action is not None else ()
+        if action is None:
+            return ()  # section 4.1: what is of no known type is ignored
+        try:
+            return action(flags, stream_id, payload)
+        except ViolationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, neighbours must not pay for it
+            return self._answers.fault(stream_id, error)
 
     def _on_priority(self, _flags: int, stream_id: int, payload: bytes) -> Events:
         if not stream_id:
@@ -279,6 +277,9 @@ class ClientProtocol:
         return (WindowOpened(),)
 
     # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _refuse(self, error_code: ErrorCode, what: str) -> NoReturn:
+        raise ViolationError(error_code, what)
 
     def _require_connection(self, stream_id: int) -> None:
         if stream_id:

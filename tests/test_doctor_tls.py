@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from doctor_runs import assert_tls_failed, ca_setting, examined, looked_up, unha
 from faults.behaviours import answer, hang
 from faults.certificates import Certificates, Identity, write_certificates
 from faults.server import FaultServer, Welcome
+from tls_chains import AUTHORITY, WORKLOAD, Extension, chain, constraints, usage
 
 TRUSTME = importlib.metadata.version("trustme")
 
@@ -37,7 +38,8 @@ async def test_all_is_well(certificates: Certificates) -> None:
     """A wallet in order: the version, the certificate's end, HTTP/2 agreed on."""
     async with unharmed(FaultServer(answer(404), tls=certificates.server.server_context())) as wallet:
         run = await examined(wallet.url, ca_setting(certificates.ca_file))
-        assert (wallet.connections, len(wallet.requests)) == (2, 1)  # one to knock, one for all the rest
+        # One to knock, one for all the rest, and one as stricter clients would.
+        assert (wallet.connections, len(wallet.requests)) == (3, 1)
     assert run["tls"] == ["ok TLSv1.3; the wallet's certificate is valid until 3000-01-01"]
     assert run["alpn"] == ["ok h2"]
     assert run["http2"] == ["ok SETTINGS exchanged, PING answered"]
@@ -250,3 +252,48 @@ async def test_http2_that_is_none(certificates: Certificates) -> None:
 async def _say(raw: object, words: bytes) -> None:
     assert callable(raw)
     raw(words)
+
+
+# --- what is refused, and what only others refuse ---------------------------------------------------------------
+
+REFUSED = {
+    "root that is no authority": (
+        (WORKLOAD, [constraints(ca=False)]),
+        "an authority above the wallet's certificate may not sign certificates",
+    ),
+    "root whose key signs no certificates": (
+        (WORKLOAD, [constraints(ca=True), usage("digital_signature")]),
+        "an authority above the wallet's certificate may not sign certificates",
+    ),
+    "intermediate that is no authority": (
+        (WORKLOAD, [constraints(ca=False)], AUTHORITY),
+        "an authority above the wallet's certificate may not sign certificates",
+    ),
+    "common name alone": (([constraints(ca=False)], AUTHORITY), "the certificate is for another host, not 127.0.0.1"),
+}
+
+
+@pytest.mark.parametrize(("levels", "text"), REFUSED.values(), ids=REFUSED)
+async def test_refusal(levels: Sequence[Sequence[Extension]], text: str, tmp_path: Path) -> None:
+    """What the bridge refuses is named, with whose certificate is at fault."""
+    made = chain(*levels, common_name="127.0.0.1")
+    trust = ca_setting(made.ca_file(tmp_path))
+    async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
+        run = await examined(wallet.url, trust)
+    assert run["tls"][0].startswith(f"FAIL {text}")
+    assert run.failed == ["tls"]
+
+
+async def test_what_stricter_clients_refuse(tmp_path: Path) -> None:
+    """A certificate that the bridge takes and VERIFY_X509_STRICT would not is a warning, and all else is looked at."""
+    made = chain(WORKLOAD, AUTHORITY, left_days=60)
+    trust = ca_setting(made.ca_file(tmp_path))
+    async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
+        run = await examined(wallet.url, trust)
+    assert [line.partition(": ")[2] for line in run["tls"] if "warn" in line] == [
+        (
+            "stricter clients (VERIFY_X509_STRICT) refuse the wallet's certificates: Missing Authority Key Identifier; "
+            "the bridge takes them"
+        )
+    ]
+    assert (run["alpn"], run.exit_code) == (["ok h2"], 0)

@@ -27,7 +27,8 @@ async def agreed_findings(place: Place, address: str, agreed: Agreed) -> list[Fi
     """Judge a handshake that was made with an offer of HTTP/2 alone."""
     if agreed.alpn != ALPN_HTTP2:
         return await _without_http2(place, address)
-    return [_judged(place, agreed), Finding(Level.OK, "alpn", agreed.alpn)]
+    strict = await _strict_findings(place, address)
+    return [_judged(place, agreed), *strict, Finding(Level.OK, "alpn", agreed.alpn)]
 
 
 async def failed_findings(place: Place, address: str, error: OSError) -> list[Finding]:
@@ -46,6 +47,20 @@ async def _without_http2(place: Place, address: str) -> list[Finding]:
     instead = f"it agrees to {agreed.alpn}" if agreed.alpn else "it agrees to no protocol at all (ALPN)"
     text = f"the wallet does not agree to HTTP/2, {instead}: turn HTTP/2 on there, or in what stands before it"
     return [_judged(place, agreed), Finding(Level.FAIL, "alpn", text)]
+
+
+async def _strict_findings(place: Place, address: str) -> list[Finding]:
+    """Warn of a certificate that the bridge takes, and a client with VERIFY_X509_STRICT, as many have it, does not."""
+    context = context_offering(place.wallet, ALPN_HTTP2)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    try:
+        await knock(place, address, context)
+    except ssl.SSLCertVerificationError as error:
+        text = f"stricter clients (VERIFY_X509_STRICT) refuse the wallet's certificates: {error.verify_message}"
+        return [Finding(Level.WARN, "tls", f"{one_line(text)}; the bridge takes them")]
+    except OSError:
+        pass  # what is wrong with the way is another finding's business
+    return []
 
 
 async def _failed(place: Place, address: str, error: OSError) -> Finding:

@@ -60,5 +60,6 @@ async def run(out: TextIO = sys.stdout) -> None:
 
 
 async def _terminate(address: str) -> TerminateResponse:
-    async with grpc.aio.insecure_channel(address) as channel:
+    # A proxy of the environment would be asked for an address that is this machine's own.
+    async with grpc.aio.insecure_channel(address, options=(("grpc.enable_http_proxy", 0),)) as channel:
         return await WalletServiceStub(channel).Terminate(TerminateRequest(**TERMINATE_REQUEST), timeout=5)

@@ -191,8 +191,12 @@ async def test_port_in_use(command: str) -> None:
 
 
 async def test_demo() -> None:
-    """`bridge demo` shows the page's example as a typed answer and the grpcurl line, and ends with 0 on Ctrl-C."""
-    async with bridge_command("demo", environ={"BRIDGE_SERVER__LISTEN": "127.0.0.1:0"}) as command:
+    """`bridge demo` shows the page's example as a typed answer and the grpcurl line, and ends with 0 on Ctrl-C.
+
+    A proxy that the environment names, where nobody listens, is not asked.
+    """
+    no_proxy = {"grpc_proxy": "http://127.0.0.1:1", "no_grpc_proxy": "", "no_proxy": ""}
+    async with bridge_command("demo", environ={"BRIDGE_SERVER__LISTEN": "127.0.0.1:0", **no_proxy}) as command:
         await command.line(lambda line: line.startswith("serving until Ctrl-C"))
         command.process.send_signal(signal.SIGINT)
         assert await command.end() == 0

@@ -9,7 +9,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak mesh interop tools clients charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ h2spec: $(VENV)/dev.done  ## h2spec on each engine: no failure but those that te
 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)
+
+simulate: $(VENV)/dev.done  ## The whole way of a call in virtual time, SEEDS=1000 histories, or one: SEED=7
+	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
 
 mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, retries, restarts and kills under load
 	@$(BIN)/python -m pytest tests/mesh

@@ -154,7 +154,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection without waiting for what is still to be written."""
-        self.close()
+        if not self._is_over:  # one that has ended tells nobody again: the pool drops it to make room
+            self.close()
         if self._transport is not None:
             self._transport.abort()
 

@@ -1,0 +1,45 @@
+"""The whole way of a call in virtual time: hundreds of histories without a violation, and bugs that do not get past."""
+
+import pytest
+
+from simulation.invariants import violations
+from simulation.planted import BUGS, Bug
+from simulation.run import run
+from simulation.scenario import SCENARIOS, Scenario
+from simulation.search import check, first_failure
+
+SEEDS = 300
+SEEDS_FOR_A_BUG = 1_000
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize("kind", range(len(SCENARIOS)), ids=[kind.name for kind in SCENARIOS])
+def test_seeds(kind: int) -> None:
+    """No history of this kind violates an invariant of FAULTS.md, or what its kind promises."""
+    failure = first_failure(range(kind, SEEDS, len(SCENARIOS)))
+    assert failure is None, str(failure)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
+def test_planted_bug(bug: Bug) -> None:
+    """The bug is found within a thousand seeds, so the invariants can fail, each for its reason."""
+    with bug.planted():
+        assert any(violations(run(Scenario.of(seed))) for seed in range(SEEDS_FOR_A_BUG))
+
+
+def test_one_seed_is_one_history() -> None:
+    """The same seed gives the same history, line by line: a failure can be repeated."""
+    first, second = (run(Scenario.of(9)).history.lines for _ in range(2))
+    assert first == second
+
+
+def test_failure_shows_its_command() -> None:
+    """A failing seed is told with the command that repeats it and a history of few calls."""
+    with BUGS[0].planted():
+        failure = first_failure(range(SEEDS_FOR_A_BUG))
+        assert failure is not None
+        repeated = check(failure.seed)
+    assert repeated == failure
+    assert f"make simulate SEED={failure.seed}" in str(failure)
+    assert failure.calls < len(Scenario.of(failure.seed).calls)

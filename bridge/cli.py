@@ -17,12 +17,19 @@ from bridge.config import SettingsError, describe, load
 from bridge.listen import ListenError
 from bridge.operation import ContractError
 from bridge.process_signals import ignore_until_ready, stop_signal
-from bridge.run import LOG_FORMAT_VARIABLE, LOG_LEVEL_VARIABLE, run_alone, run_supervisor, run_worker
+from bridge.run import (
+    LOG_FORMAT_VARIABLE,
+    LOG_LEVEL_VARIABLE,
+    WORKER_VARIABLE,
+    run_alone,
+    run_supervisor,
+    run_worker,
+)
 from bridge.server import SERVICES, routes
 from bridge.settings_values import split_listen
 from bridge.telemetry.events import CannotStart
 from bridge.telemetry.log_writer import LogWriter
-from bridge.telemetry.logs import Format, configure
+from bridge.telemetry.logs import NO_PROCESS, Format, Process, configure
 from bridge.telemetry.spans import TracingError
 from bridge.telemetry.standard_error import StandardError
 from bridge.wallet_tls import tls_context
@@ -95,7 +102,9 @@ def _serve(parsed: argparse.Namespace) -> int:
     ignore_until_ready()
     if parsed.worker is not None:
         # Its supervisor says in the environment which log is in force: also for what keeps the worker from starting.
-        log = StandardError.take(os.environ[LOG_LEVEL_VARIABLE], _log_format(os.environ[LOG_FORMAT_VARIABLE]))
+        level, log_format = os.environ[LOG_LEVEL_VARIABLE], _log_format(os.environ[LOG_FORMAT_VARIABLE])
+        worker = {"pid": os.getpid(), "worker": int(os.environ[WORKER_VARIABLE])}
+        log = StandardError.take(level, log_format, worker)
         return _logged(log, lambda: _run(run_worker(load(parsed.config, os.environ), parsed.worker, log)))
     settings = load(parsed.config, os.environ)
     if parsed.check:
@@ -104,8 +113,10 @@ def _serve(parsed: argparse.Namespace) -> int:
         tls_context(settings.wallet)
         print(describe(settings))
         return 0
-    log = StandardError.take(settings.telemetry.log_level, settings.telemetry.log_format)
-    if settings.server.workers == 1:
+    is_alone = settings.server.workers == 1
+    process: Process = {"pid": os.getpid()} if is_alone else NO_PROCESS
+    log = StandardError.take(settings.telemetry.log_level, settings.telemetry.log_format, process)
+    if is_alone:
         return _logged(log, lambda: _run(run_alone(settings, log)))
     # uvloop would hand descriptors of this process down to the workers.
     return _logged(log, lambda: 0 if asyncio.run(run_supervisor(settings, parsed.config, log)) else 1)

@@ -3,9 +3,8 @@
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -28,6 +27,8 @@ from bridge.workers import Workers, supervise
 END_S = 5.0
 """How long a worker may take to end, beyond its drain and the calls that are then in flight."""
 
+WORKER_VARIABLE = "WALLET_BRIDGE_WORKER"
+"""Tells a worker its number, from 1 on, for its log."""
 LOG_LEVEL_VARIABLE, LOG_FORMAT_VARIABLE = "BRIDGE_TELEMETRY__LOG_LEVEL", "BRIDGE_TELEMETRY__LOG_FORMAT"
 
 Environ = Mapping[str, str]
@@ -61,7 +62,11 @@ async def run_supervisor(settings: Settings, config: Path | None, log: StandardE
     counts = WorkerCounts()
     with _metrics_served(settings, registry_of(counts)), _ports_reserved(settings) as (address, ports):
         environ = {**os.environ, **_shared_settings(settings), **ports}
-        start = partial(WorkerProcess.start, _command(config), environ, log.descriptor, counts.heard)
+
+        def start(worker: int) -> Awaitable[WorkerProcess]:
+            numbered = {**environ, WORKER_VARIABLE: str(worker)}
+            return WorkerProcess.start(_command(config), numbered, log.descriptor, counts.heard)
+
         workers = Workers(settings.server.workers, start, emit, counts.gone)
         async with in_background(tell_dropped(log.writer, emit)):
             return await supervise(workers, Serving(address, settings.wallet.url), emit, longest_s)

@@ -28,7 +28,8 @@ SETTLED_S = 60.0
 ENDED_WELL = {0, -signal.SIGTERM}
 """Exit codes. SIGTERM ends only who cannot drain yet: a service manager signals all processes, also one that starts."""
 
-Start = Callable[[], Awaitable[WorkerProcess]]
+Start = Callable[[int], Awaitable[WorkerProcess]]
+"""Starts the worker of this number, from 1 on."""
 
 
 class WorkersError(Exception):
@@ -108,7 +109,7 @@ class Workers:
                 raise WorkersError(f"worker {place} has ended with exit code {exit_code} before it served")
 
     async def _fill(self, place: int) -> None:
-        worker = await self._start_process()
+        worker = await self._start_process(place)
         self._workers[place] = worker
         self._emit(WorkerStarted(worker=place, pid=worker.pid))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.telemetry.log_writer import LogWriter
-from bridge.telemetry.logs import LogEvents, configure, dropped_line
+from bridge.telemetry.logs import NO_PROCESS, LogEvents, configure, dropped_line
 from whole_path import PATIENCE_S
 
 
@@ -17,7 +17,7 @@ class Log:
     def __init__(self, file: Path) -> None:
         self._file = file.open("w+b", buffering=0)
         self._read = 0
-        self.writer = LogWriter(self._file.fileno(), partial(dropped_line, "json"))
+        self.writer = LogWriter(self._file.fileno(), partial(dropped_line, "json", NO_PROCESS))
 
     def configure(self, level: str, log_format: Any) -> LogEvents:
         """Send every log line of this process there."""

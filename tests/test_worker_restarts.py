@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -68,9 +67,9 @@ class Events(asyncio.Queue[Event]):
                 return event
 
 
-def starting(script: str) -> Callable[[], Awaitable[WorkerProcess]]:
+def starting(script: str) -> Callable[[int], Awaitable[WorkerProcess]]:
     """Return what starts a worker that runs this script."""
-    return partial(WorkerProcess.start, [sys.executable, "-S", "-c", script], os.environ)
+    return lambda _worker: WorkerProcess.start([sys.executable, "-S", "-c", script], os.environ)
 
 
 @asynccontextmanager
@@ -129,8 +128,8 @@ async def test_a_successor_waits_for_its_time() -> None:
         times_s.append(time.monotonic())
         events.put_nowait(event)
 
-    async def start() -> WorkerProcess:
-        return await starting(next(scripts))()
+    async def start(worker: int) -> WorkerProcess:
+        return await starting(next(scripts))(worker)
 
     workers = Workers(1, start, emit, lambda _pid: None)
     await workers.start()
@@ -146,11 +145,11 @@ async def test_a_start_that_the_system_refuses() -> None:
     """Without memory or process ids there is no successor now; it is tried again."""
     attempts = []
 
-    async def start() -> WorkerProcess:
+    async def start(worker: int) -> WorkerProcess:
         attempts.append("start")
         if len(attempts) == 2:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return await starting(OBEDIENT)()
+        return await starting(OBEDIENT)(worker)
 
     events, gone = Events(), list[int]()
     workers = Workers(1, start, events.put_nowait, gone.append)

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import PurePath
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal
 
 import msgspec
@@ -80,9 +80,16 @@ ASYNCIO_LINES = frozenset(
 """First lines of asyncio's that hold no value. Below them it adds reprs of tasks, with the text of an exception."""
 
 
-def configure(level: str, log_format: Format, writer: LogWriter) -> "LogEvents":
+Process = Mapping[str, int]
+"""What each line says of the process that writes it: `pid`, and `worker` for one of several."""
+
+NO_PROCESS: Process = MappingProxyType({})
+"""For the supervisor, whose lines name the worker that they are about by the same fields."""
+
+
+def configure(level: str, log_format: Format, writer: LogWriter, process: Process = NO_PROCESS) -> "LogEvents":
     """Send every log line of this process to the writer, from this level up, in this format; return the events'."""
-    events = LogEvents(level, log_format, writer)
+    events = LogEvents(level, log_format, writer, process)
     root = logging.getLogger()
     root.handlers[:] = [_Records(events)]
     root.setLevel(level.upper())
@@ -91,18 +98,18 @@ def configure(level: str, log_format: Format, writer: LogWriter) -> "LogEvents":
     return events
 
 
-def dropped_line(log_format: Format, count: int) -> str:
+def dropped_line(log_format: Format, process: Process, count: int) -> str:
     """Return the line that tells of dropped lines, which is written when lines flow again."""
     fields = {"event": "log lines dropped", "lines": count}
-    return Lines(log_format).line(logging.ERROR, fields)
+    return Lines(log_format, process).line(logging.ERROR, fields)
 
 
 class LogEvents:
     """Writes each event as one line, from this level up, in this format."""
 
-    def __init__(self, level: str, log_format: Format, writer: LogWriter) -> None:
+    def __init__(self, level: str, log_format: Format, writer: LogWriter, process: Process = NO_PROCESS) -> None:
         self._level = logging.getLevelNamesMapping()[level.upper()]
-        self._lines = Lines(log_format)
+        self._lines = Lines(log_format, process)
         self._writer = writer
 
     def __call__(self, event: Event) -> None:
@@ -121,8 +128,10 @@ class LogEvents:
 class Lines:
     """Makes lines in one format: JSON for machines, or one without colours for people."""
 
-    def __init__(self, log_format: Format) -> None:
+    def __init__(self, log_format: Format, process: Process) -> None:
         self._console = structlog.dev.ConsoleRenderer(colors=False) if log_format == "console" else None
+        self._process = process
+        self._process_json = "".join(f'"{name}":{value},' for name, value in process.items())
         self._second, self._date = 0, ""
 
     def line(self, level: int, fields: Event | Mapping[str, Any]) -> str:
@@ -134,8 +143,8 @@ class Lines:
         now, name = f"{self._date}.{fraction // 1000:06}Z", LEVEL_NAMES.get(level) or _name_between(level)
         if self._console is None:
             rest = msgspec.json.encode(fields).decode()
-            return f'{{"timestamp":"{now}","level":"{name}",{rest[1:]}\n'
-        entry = {"timestamp": now, "level": name, **msgspec.to_builtins(fields)}
+            return f'{{"timestamp":"{now}","level":"{name}",{self._process_json}{rest[1:]}\n'
+        entry = {"timestamp": now, "level": name, **self._process, **msgspec.to_builtins(fields)}
         return f"{self._console(None, name, entry)}\n"
 
 

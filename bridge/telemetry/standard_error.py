@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import TextIO
 
 from bridge.telemetry.log_writer import LogWriter
-from bridge.telemetry.logs import Format, LogEvents, configure, dropped_line
+from bridge.telemetry.logs import NO_PROCESS, Format, LogEvents, Process, configure, dropped_line
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,11 +49,14 @@ class StandardError:
         self.events = events
 
     @classmethod
-    def take(cls, level: str, log_format: Format) -> "StandardError":
-        """Send the log, and whatever else this process writes to standard error, there as lines of the log."""
+    def take(cls, level: str, log_format: Format, process: Process = NO_PROCESS) -> "StandardError":
+        """Send the log, and whatever else this process writes to standard error, there as lines of the log.
+
+        `process` is what each line says of it.
+        """
         descriptor = fcntl.fcntl(STDERR, fcntl.F_DUPFD_CLOEXEC, STDERR + 1)
-        writer = LogWriter(descriptor, partial(dropped_line, log_format))
-        taken = cls(descriptor, writer, configure(level, log_format, writer))
+        writer = LogWriter(descriptor, partial(dropped_line, log_format, process))
+        taken = cls(descriptor, writer, configure(level, log_format, writer, process))
         _redirect()
         _hook()
         atexit.register(writer.close)

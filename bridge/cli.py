@@ -6,13 +6,14 @@ Exit codes: 0 done; 1 the call failed, a worker did not end well or the doctor f
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from bridge import __version__, call, demo, doctor, sandbox
+from bridge import __version__, call, demo, doctor, sandbox, token_fingerprint
 from bridge.config import SettingsError, describe, load
 from bridge.listen import ListenError
 from bridge.operation import ContractError
@@ -38,6 +39,8 @@ from bridge.workers import WorkersError
 CANNOT_START = (SettingsError, ContractError, ListenError, WorkersError, TracingError, OSError)
 CANNOT_START_CODE = 2
 STDOUT, STDERR = 1, 2
+LOGGER = logging.getLogger(__name__)
+
 SANDBOX_LISTEN = "127.0.0.1:8080"
 
 
@@ -74,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("call", help="call a bridge and print the typed answer, or the status with details")
     call.add_arguments(command)
     command.set_defaults(run=call.run)
+
+    command = commands.add_parser("fingerprint", help="print what the log shows for the token on standard input")
+    command.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
+    command.set_defaults(run=token_fingerprint.run)
 
     command = commands.add_parser("doctor", help="check everything a call needs, and say in plain words what is wrong")
     doctor.add_arguments(command)
@@ -112,10 +119,14 @@ def _serve(parsed: argparse.Namespace) -> int:
             routes(service, settings)
         tls_context(settings.wallet)
         print(describe(settings))
+        if warning := token_fingerprint.warning(settings):
+            print(f"bridge: warning: {warning}", file=sys.stderr)
         return 0
     is_alone = settings.server.workers == 1
     process: Process = {"pid": os.getpid()} if is_alone else NO_PROCESS
     log = StandardError.take(settings.telemetry.log_level, settings.telemetry.log_format, process)
+    if warning := token_fingerprint.warning(settings):
+        LOGGER.warning("%s", warning)
     if is_alone:
         return _logged(log, lambda: _run(run_alone(settings, log)))
     # uvloop would hand descriptors of this process down to the workers.

@@ -111,6 +111,7 @@ LADDER: dict[str, set[str]] = {
         *("call_id", "call_output", "codec", "config", "errors", "json_text", "operation", "settings_values"),
         *("signing", "validation"),
     },
+    "token_fingerprint": {"config", "fingerprint", "settings_values"},
     "demo": {"config", "process_signals", "sandbox", "server"},
     "doctor": {
         *("call_output", "config", "http2", "retry_after", "sandbox", "server", "settings_again", "settings_text"),
@@ -118,7 +119,7 @@ LADDER: dict[str, set[str]] = {
     },
     "cli": {
         *("", "call", "config", "demo", "doctor", "listen", "operation", "process_signals", "run"),
-        *("sandbox", "server"),
+        *("sandbox", "server", "token_fingerprint"),
         *(
             "settings_values",
             "telemetry.events",

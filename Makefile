@@ -85,7 +85,7 @@ mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, re
 	@$(BIN)/python -m pytest tests/mesh
 
 interop: export INTEROP := $(if $(QUICK),quick,$(or $(SERVERS),all))
-interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVERS="nginx Jetty"); all of them write docs/interop.md
+interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVERS="nginx Jetty"); writes docs/interop.md
 	@$(BIN)/python tests/interop/install.py
 	@$(BIN)/python -m pytest tests/interop
 

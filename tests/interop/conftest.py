@@ -1,6 +1,5 @@
 """The suite's own rules: it runs when it is asked for, says so when it is not, and prints its matrix at the end."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,9 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 from cryptography.x509 import load_pem_x509_certificate
 
 from faults.certificates import Certificates, Identity, write_certificates
-from interop.choice import wanted
+from interop.choice import is_quick, wanted
 from interop.matrix import Matrix
+from interop.results import merge
 from interop.servers import SERVERS
 from interop.site import Tls
 
@@ -70,7 +70,7 @@ def tls(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the matrix; write the document after a whole run of all servers."""
+    """Print the matrix; write the document, but not from the quick part."""
     found = config.stash.get(MATRIX, None)
     if not wanted():
         terminalreporter.write_line(
@@ -81,7 +81,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("real servers: calls, failed, duplicated, false certainty, bodies")
     for line in found.text():
         terminalreporter.write_line(line)
-    if wanted() == "all":
-        when = datetime.now(UTC).strftime("%Y-%m-%d")
-        DOCUMENT.write_text(found.document(SERVERS, when), encoding="utf-8")
-        terminalreporter.write_line(f"written: {DOCUMENT.name}")
+    if not is_quick():
+        DOCUMENT.write_text(merge(found).document(SERVERS), encoding="utf-8")
+        terminalreporter.write_line(f"written: docs/{DOCUMENT.name}")

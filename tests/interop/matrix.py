@@ -1,6 +1,5 @@
 """The matrix as text: what is printed after a run and what docs/interop.md says."""
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -89,18 +88,17 @@ class Matrix:
             (f"{cells[0]:4}", f"{cells[1]:17}", *(f"{cell:>5}" for cell in cells[2:6]), f"{cells[6]:7}", cells[7])
         )
 
-    def document(self, servers: Sequence[Server], when: str) -> str:
+    def document(self, servers: Sequence[Server]) -> str:
         """Return the text of docs/interop.md."""
-        by_server = {name: list(lines) for name, lines in itertools.groupby(self.lines, key=lambda line: line.server)}
-        sections = [self._section(server, by_server[server.name]) for server in servers if server.name in by_server]
+        by_server = {server.name: [line for line in self.lines if line.server == server.name] for server in servers}
+        sections = [self._section(server, by_server[server.name]) for server in servers if by_server[server.name]]
         good = sum(line.is_good for line in self.lines)
         absent = "\n".join(f"- {name}: {why}" for name, why in self.missing.items()) or "Nothing."
         rows = "\n".join(f"| {name} | {what} |" for name, what in ROWS.items() if what)
         return _DOCUMENT.format(
-            when=when,
             good=good,
             all=len(self.lines),
-            servers=len(by_server),
+            servers=len(sections),
             rows=rows,
             absent=absent,
             sections="\n".join(sections),
@@ -118,8 +116,8 @@ class Matrix:
 _DOCUMENT = """\
 # Real servers behind the bridge
 
-Written by `make interop` on {when}; not edited by hand. It ran {servers} servers and stacks: {good} of {all} rows are
-as they must be.
+Written by `make interop`; not edited by hand. {servers} servers and stacks were run, each when and as its heading says:
+{good} of {all} rows are as they must be.
 
 A whole bridge stands before each server and is called over gRPC, in plaintext (`h2c`: HTTP/2 with prior knowledge) and
 over TLS. In or behind each server is a wallet that checks HTTP Basic, the signature over the exact body, and

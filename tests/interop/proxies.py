@@ -1,6 +1,7 @@
 """Proxies of Debian's packages, each with its configuration, and Envoy from its wheel."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -97,6 +98,8 @@ def apache(site: Site) -> Program:
     names = ("mpm_event", "authz_core", "http2", "proxy", "proxy_http", *(("ssl",) if site.tls else ()))
     file = site.file(
         "apache.conf",
+        # It refuses to serve as root; it reads nothing but its configuration, and that as root.
+        **({"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}),
         modules="\n".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so" for name in names),
         protocol="h2" if site.tls else "h2c",
         odd=site.odd("H2MaxSessionStreams 1\nH2WindowSize 1"),
@@ -173,8 +176,8 @@ def envoy(site: Site) -> Program:
     http2 = json.dumps(odd if site.is_odd else {})
     file = site.file("envoy.json", transport_socket=json.dumps(context), http2=http2)
     argv = [str(envoy_binary()), "-c", str(file), "--concurrency", "2", "--base-id", str(site.port)]
-    argv += ["--drain-time-s", "2", "--parent-shutdown-time-s", "4", "--log-level", "warning"]
-    return Program([*argv, "--log-format", "%v"], port=site.port)
+    argv += ["--drain-time-s", "1", "--parent-shutdown-time-s", "3", "--component-log-level", "main:info"]
+    return Program([*argv, "--log-level", "warning"], ready="starting main dispatch loop", port=site.port)
 
 
 def before(front: Callable[[Site], Program], application: Application = ASGI) -> Callable[[Site], Sequence[Program]]:

@@ -125,6 +125,12 @@ class Processes:
         if await process.wait():
             raise StartError(f"{' '.join(argv)}: {log.read_text(errors='replace')[-_LOG_TAIL_BYTES:]}")
 
+    async def until_one_is_left(self) -> None:
+        """Wait until of the processes that run the front's program only the last one is left."""
+        for each in self._started[:-1]:
+            if each.program.argv[0] == self.front.program.argv[0]:
+                await each.ended()
+
     async def stop(self) -> None:
         """End every process, the front first, with all that it has started."""
         for each in reversed(self._started):

@@ -60,20 +60,21 @@ def _granian(site: Site) -> Sequence[Program]:
     argv = [f"{PYTHON.target}/bin/granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(site.port)]
     argv += ["--http", "2", "--workers", "1", "--backlog", "1024", "--backpressure", "4096"]
     argv += site.pem("--ssl-certificate {certificate} --ssl-keyfile {key}").split()
-    sizes = ("max-concurrent-streams 1", "initial-stream-window-size 1024", "max-frame-size 16384")
+    sizes = ("max-concurrent-streams 10", "initial-stream-window-size 1024", "max-frame-size 16384")
     argv += [word for size in sizes for word in f"--http2-{size}".split() if site.is_odd]
     return (Program([*argv, "asgi_app:app"], environ(site), port=site.port),)
 
 
 async def _envoy_restart(processes: Processes, _site: Site) -> None:
-    """Start the next epoch, which takes the sockets over and lets the last one drain."""
+    """Start the next epoch, which takes the sockets over and lets the last one drain; there are never three."""
+    await processes.until_one_is_left()
     program = processes.front.program
     argv = list(program.argv)
     epoch = 0
     if "--restart-epoch" in argv:
         epoch = int(argv.pop())
         argv.remove("--restart-epoch")
-    await processes.start(Program([*argv, "--restart-epoch", str(epoch + 1)], port=program.port))
+    await processes.start(Program([*argv, "--restart-epoch", str(epoch + 1)], ready=program.ready, port=program.port))
 
 
 async def _varnish_reload(processes: Processes, site: Site) -> None:
@@ -250,7 +251,7 @@ GRANIAN = Server(
     on_signal(signal.SIGHUP),
     "SIGHUP",
     {"idle close": "it closes no idle connection"},
-    odd_word="1 stream, window of 1,024 bytes",
+    odd_word="10 streams (the fewest it knows), window of 1,024 bytes",
 )
 AXUM = Server(
     "hyper (axum)",

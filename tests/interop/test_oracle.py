@@ -9,6 +9,7 @@ from interop.calls import Ended, body
 from interop.expectations import EXPECTATIONS
 from interop.ledger import Entry, Ledger, read
 from interop.matrix import ROWS, Line, Matrix
+from interop.results import merge
 from interop.servers import SERVERS
 from interop.tally import Tally, tally
 
@@ -105,14 +106,24 @@ def test_document_shows_everything() -> None:
         {server.name: "1.2.3"},
         {"another": "apt-get install another"},
     )
-    text = matrix.document(SERVERS, "today")
+    text = matrix.document(SERVERS)
     for words in (
         f"### {server.name}: 1.2.3",
         "| h2c | load | 300 | 1 | 0 | 0 | 2 NOT EXACT | NOT EXPLAINED; 1 WALLET_TIMEOUT |",
         "left out: a reason",
         "BROKEN OFF: an error",
         "- another: apt-get install another",
-        "today",
         "1 of 3 rows",
     ):
         assert words in text
+
+
+def test_results_are_merged(tmp_path: Path) -> None:
+    """A run of some servers replaces what is known about these and leaves what is known about the others."""
+    failed = Tally(3, 1, 0, 0, 0, reasons=Counter({"WALLET_TIMEOUT": 1}))
+    old, other = Line("nginx", "TLS", "load", failed), Line("Envoy", "h2c", "load", failed)
+    new = Line("nginx", "TLS", "load", Tally(4, 0, 0, 0, 0))
+    merge(Matrix([old, other], {"nginx": "1", "Envoy": "2"}, {"Jetty": "why"}), tmp_path / "results")
+    merged = merge(Matrix([new], {"nginx": "3"}), tmp_path / "results")
+    assert merged == Matrix([other, new], {"nginx": "3", "Envoy": "2"}, {"Jetty": "why"})
+    assert merge(Matrix(), tmp_path / "results") == merged

@@ -3,8 +3,9 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -69,12 +70,14 @@ class Run:
 
     async def all(self) -> None:
         """Run what is not left out."""
-        async with AsyncExitStack() as stack:
-            processes = await stack.enter_async_context(
-                running(self._server.programs(self._site), self._site.folder, self._site.port)
-            )
-            terminate = await stack.enter_async_context(bridge_process(self._site.url, self._settings))
-            await self._usual(processes, terminate)
+        try:
+            async with (
+                running(self._server.programs(self._site), self._site.folder, self._site.port) as processes,
+                bridge_process(self._site.url, self._settings) as terminate,
+            ):
+                await self._usual(processes, terminate)
+        except StartError as error:
+            self.made["one call"] = error
         await self._special("idle close", partial(replace, idle_s=IDLE_SHORT_S), self._idle)
         await self._special("odd SETTINGS", partial(replace, is_odd=True), self._odd)
 
@@ -125,7 +128,12 @@ class Run:
 
     def _line(self, transport: str, row: str, made: Sequence[Ended] | Exception, book: ledger.Ledger) -> Line:
         if isinstance(made, Exception):
-            return Line(self._server.name, transport, row, broken=f"{type(made).__name__}: {made}"[:300])
+            return Line(
+                self._server.name,
+                transport,
+                row,
+                broken=" ".join(f"{type(made).__name__}: {made}".replace("|", "/").split())[-400:],
+            )
         return Line(self._server.name, transport, row, tally(made, book))
 
 
@@ -138,7 +146,7 @@ async def test_server(server: Server, transport: str, matrix: Matrix, tls: Tls, 
         matrix.missing[server.name] = why
         assert "CI" not in os.environ, why
         pytest.skip(why)
-    matrix.versions[server.name] = server.version()
+    matrix.versions[server.name] = f"{server.version()} ({datetime.now(UTC):%Y-%m-%d})"
     async with site_of(tmp_path / "site", None if transport == H2C else tls) as site:
         run = Run(server, site, {"WALLET__CA_FILE": str(tls.ca_file)})
         async with asyncio.timeout(60 * MINUTES_MAX - 10):

@@ -50,7 +50,7 @@ class Line:
         """What a reader should know beside the counts."""
         if self.tally is None:
             return f"BROKEN OFF: {self.broken}" if self.broken else f"left out: {self.left_out}"
-        reasons = [f"{count} {reason}" for reason, count in self.tally.reasons.most_common()]
+        reasons = [f"{count} {reason}" for reason, count in self.tally.reasons.items()]
         why = sorted({each.why for each in self.explanations or ()})
         expired = [f"{self.tally.expired} more were made to expire"] if self.tally.expired else []
         return "; ".join(([] if self.is_good else ["NOT EXPLAINED"]) + expired + reasons + why)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,4 +32,4 @@ def _read(file: Path) -> Matrix:
 
 
 def _line(*, tally: dict[str, Any] | None, **rest: Any) -> Line:
-    return Line(tally=Tally(**{**tally, "reasons": Counter(tally["reasons"])}) if tally else None, **rest)
+    return Line(tally=Tally(**tally) if tally else None, **rest)

@@ -28,7 +28,7 @@ class Tally:
     """Requests whose body, signature, credentials or content-length were not exactly what they had to be."""
     expired: int = 0
     """Calls that were made to expire."""
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: Mapping[str, int] = field(default_factory=dict)
     """Why the healthy ones failed."""
     seen: str = ""
     """An instance of what must be zero; "" for none."""
@@ -53,7 +53,7 @@ def tally(ended: Sequence[Ended], ledger: Mapping[str, Sequence[Entry]]) -> Tall
         false_certainty=len(lied),
         inexact=len(inexact),
         expired=len(ended) - len(healthy),
-        reasons=Counter(each.reason or each.code for each in failed),
+        reasons=dict(Counter(each.reason or each.code for each in failed).most_common()),
         seen=str(next(iter((*duplicated, *lied, *inexact)), "")),
     )
 

@@ -61,7 +61,10 @@ def ended(token: str, end: End) -> Ended:
     if end.code == "OK":
         return Ended(token, "OK")
     if "WalletError" not in end.details:
-        return Ended(token, end.code, "", f"{end.code} without details")
+        late = end.code == "DEADLINE_EXCEEDED"
+        return Ended(
+            token, end.code, "", "WALLET_TIMEOUT (details too late)" if late else f"{end.code} without details"
+        )
     error = end.wallet_error
     cause = end.error_info.metadata.get("cause", "")
     reason = f"{error.reason} ({cause})" if cause else error.reason

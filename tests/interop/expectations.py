@@ -17,6 +17,28 @@ class Expectation:
     why: str
 
 
+_NO_GOAWAY = (
+    "It closes idle connections without a GOAWAY: for a call that crosses the end nothing proves that it "
+    "was not taken, so UNKNOWN is right."
+)
+_HYPERCORN = (
+    "At its end it sends no GOAWAY: of the calls under way it answers some, leaves others without one and closes. "
+    "Nothing proves that these were not taken, so UNKNOWN is right."
+)
+_JETTY = (
+    "While it ends its GracefulHandler answers new calls with 503, which leaves their outcome UNKNOWN, and connections "
+    "that it has still accepted get no SETTINGS (NOT_SENT, which is true)."
+)
+_TOMCAT = (
+    "While it ends its application goes before its connections do: new calls get a page of 404 (REJECTED, which is "
+    "true) or are cut."
+)
+_UNDERTOW_GAP = "Between its end and its next start nobody listens: the calls of that time are NOT_SENT, which is true."
+_UNDERTOW_END = (
+    "While it ends it answers new calls with a page of 503 and then closes without a GOAWAY: neither proves that a "
+    "call was not taken, so UNKNOWN is right."
+)
+
 EXPECTATIONS: Sequence[Expectation] = (
     Expectation(
         "lighttpd",
@@ -24,15 +46,28 @@ EXPECTATIONS: Sequence[Expectation] = (
         "WALLET_CONNECTION_LOST",
         0.15,
         "After its GOAWAY it takes frames of streams that were already on their way for a protocol error (RFC 9113, "
-        "section 6.8, tells it to ignore them) and closes: calls under way there are UNKNOWN.",
+        "section 6.8, says: ignore them) and closes, so that calls under way there are UNKNOWN.",
     ),
     Expectation(
-        "Undertow",
-        "reload under load",
-        "WALLET_UNREACHABLE",
+        "Apache httpd",
+        "expiring",
+        "WALLET_TIMEOUT",
         1.0,
-        "Between its end and its next start nobody listens: the calls of that time are NOT_SENT, which is true.",
+        "mod_http2 gives each connection a few workers, and fewer after resets; each slow call holds one until its "
+        "application has answered, and healthy calls wait in line behind them.",
     ),
+    Expectation("Jetty", "reload under load", "WALLET_GATEWAY_ERROR", 0.15, _JETTY),
+    Expectation("Jetty", "reload under load", "WALLET_UNREACHABLE", 0.15, _JETTY),
+    Expectation("Tomcat", "reload under load", "WALLET_ENDPOINT (404)", 0.15, _TOMCAT),
+    Expectation("Tomcat", "reload under load", "WALLET_CONNECTION_LOST", 0.15, _TOMCAT),
+    Expectation("nghttpx", "idle close", "WALLET_CONNECTION_LOST", 0.25, _NO_GOAWAY),
+    Expectation("Varnish", "idle close", "WALLET_CONNECTION_LOST", 0.25, _NO_GOAWAY),
+    Expectation("hypercorn", "idle close", "WALLET_CONNECTION_LOST", 0.25, _NO_GOAWAY),
+    Expectation("hypercorn", "reload under load", "WALLET_CONNECTION_LOST", 0.15, _HYPERCORN),
+    Expectation("hypercorn", "reload under load", "WALLET_TIMEOUT", 0.15, _HYPERCORN),
+    Expectation("Undertow", "reload under load", "WALLET_UNREACHABLE", 1.0, _UNDERTOW_GAP),
+    Expectation("Undertow", "reload under load", "WALLET_CONNECTION_LOST", 0.15, _UNDERTOW_END),
+    Expectation("Undertow", "reload under load", "WALLET_GATEWAY_ERROR", 0.15, _UNDERTOW_END),
 )
 
 

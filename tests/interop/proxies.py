@@ -102,7 +102,7 @@ def apache(site: Site) -> Program:
         **({"user": "nobody", "group": "nogroup"} if os.getuid() == 0 else {}),
         modules="\n".join(f"LoadModule {name}_module {APACHE_MODULES}/mod_{name}.so" for name in names),
         protocol="h2" if site.tls else "h2c",
-        odd=site.odd("H2MaxSessionStreams 1\nH2WindowSize 1"),
+        odd=site.odd("H2MaxSessionStreams 1\nH2WindowSize 1024"),
         certificate=site.pem("SSLEngine on\nSSLCertificateFile {certificate}\nSSLCertificateKeyFile {key}"),
         handler=f"ProxyPass / http://127.0.0.1:{site.upstream}/",
     )

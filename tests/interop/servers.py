@@ -125,7 +125,7 @@ APACHE = Server(
     proxies.APACHE.version,
     on_signal(signal.SIGUSR1),
     "SIGUSR1 (graceful)",
-    odd_word="1 stream, window of 1 byte",
+    odd_word="1 stream, the smallest window it knows (1,024)",
     idle_setting="KeepAliveTimeout",
 )
 LIGHTTPD = Server(
@@ -220,7 +220,7 @@ TOMCAT = Server(
     _pinned("tomcat"),
     handover,
     _LISTENER,
-    odd_word="1 stream, window of 1 byte",
+    odd_word="1 stream, window of 256 bytes (bodies in smaller pieces it takes for an attack)",
     idle_setting="keepAliveTimeout",
 )
 UNDERTOW = Server(
@@ -230,7 +230,7 @@ UNDERTOW = Server(
     _pinned("undertow"),
     with_gap,
     "graceful end, then a new start: nobody listens in between",
-    odd_word="1 stream, header table of 0, window of 1 byte",
+    odd_word="1 stream, header table of 0, window of 64 bytes (one of 1 byte it never opens again)",
     idle_setting="NO_REQUEST_TIMEOUT",
 )
 HYPERCORN = Server(

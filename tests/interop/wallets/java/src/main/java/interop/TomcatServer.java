@@ -14,6 +14,7 @@ import java.util.concurrent.TimeUnit;
 import org.apache.catalina.Context;
 import org.apache.catalina.Wrapper;
 import org.apache.catalina.connector.Connector;
+import org.apache.catalina.core.StandardService;
 import org.apache.catalina.startup.Tomcat;
 import org.apache.coyote.http2.Http2Protocol;
 import org.apache.tomcat.util.net.SSLHostConfig;
@@ -33,6 +34,7 @@ final class TomcatServer {
         context.addServletMappingDecoded(Wallet.PATH, "wallet");
         // What its own service unit does at SIGTERM: no new connections, GOAWAY, a while for what is open, then the end.
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(tomcat)));
+        ((StandardService) tomcat.getService()).setGracefulStopAwaitMillis(15_000);
         tomcat.start();
         System.out.println("ready");
         tomcat.getServer().await();
@@ -40,7 +42,6 @@ final class TomcatServer {
 
     private static void stop(Tomcat tomcat) {
         try {
-            tomcat.getConnector().pause();
             tomcat.stop();
         } catch (Exception e) {
             throw new IllegalStateException(e);
@@ -57,8 +58,9 @@ final class TomcatServer {
             protocol.setKeepAliveTimeout(options.idleMs());
         }
         if (options.odd()) {
+            // Small pieces of a body count as overhead, which ends the connection: no window smaller than a body.
             protocol.setMaxConcurrentStreams(1);
-            protocol.setInitialWindowSize(1);
+            protocol.setInitialWindowSize(256);
         }
         connector.addUpgradeProtocol(protocol);
         if (options.tls()) {

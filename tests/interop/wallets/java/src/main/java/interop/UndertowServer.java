@@ -26,9 +26,10 @@ final class UndertowServer {
             builder.setServerOption(UndertowOptions.NO_REQUEST_TIMEOUT, options.idleMs());
         }
         if (options.odd()) {
+            // A window of 1 byte it never opens again: no client could send it a body.
             builder.setServerOption(UndertowOptions.HTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1)
                     .setServerOption(UndertowOptions.HTTP2_SETTINGS_HEADER_TABLE_SIZE, 0)
-                    .setServerOption(UndertowOptions.HTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1);
+                    .setServerOption(UndertowOptions.HTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 64);
         }
         if (options.tls()) {
             builder.addHttpsListener(options.port(), "127.0.0.1", context(options));

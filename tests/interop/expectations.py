@@ -17,6 +17,12 @@ class Expectation:
     why: str
 
 
+_LIGHTTPD = (
+    "It has 8 streams a connection, and reset ones stay taken until the application answers; it refuses the next "
+    "one with a GOAWAY, takes frames already on their way for a protocol error (RFC 9113, section 6.8, says: ignore "
+    "them) and closes: calls under way there are UNKNOWN."
+)
+_LIGHTTPD_RESTART = "Between its old and its new process some connections get no SETTINGS: NOT_SENT, which is true."
 _NO_GOAWAY = (
     "It closes idle connections without a GOAWAY: for a call that crosses the end nothing proves that it "
     "was not taken, so UNKNOWN is right."
@@ -40,14 +46,11 @@ _UNDERTOW_END = (
 )
 
 EXPECTATIONS: Sequence[Expectation] = (
-    Expectation(
-        "lighttpd",
-        "reload under load",
-        "WALLET_CONNECTION_LOST",
-        0.15,
-        "After its GOAWAY it takes frames of streams that were already on their way for a protocol error (RFC 9113, "
-        "section 6.8, says: ignore them) and closes, so that calls under way there are UNKNOWN.",
-    ),
+    Expectation("lighttpd", "reload under load", "WALLET_CONNECTION_LOST", 0.15, _LIGHTTPD),
+    Expectation("lighttpd", "reload under load", "WALLET_NOT_PROCESSED", 0.15, _LIGHTTPD),
+    Expectation("lighttpd", "reload under load", "WALLET_UNREACHABLE", 0.15, _LIGHTTPD_RESTART),
+    Expectation("lighttpd", "expiring", "WALLET_CONNECTION_LOST", 0.15, _LIGHTTPD),
+    Expectation("lighttpd", "expiring", "WALLET_NOT_PROCESSED", 0.15, _LIGHTTPD),
     Expectation(
         "Apache httpd",
         "expiring",
@@ -55,6 +58,20 @@ EXPECTATIONS: Sequence[Expectation] = (
         1.0,
         "mod_http2 gives each connection a few workers, and fewer after resets; each slow call holds one until its "
         "application has answered, and healthy calls wait in line behind them.",
+    ),
+    Expectation(
+        "Apache httpd",
+        "reload under load",
+        "WALLET_CONNECTION_LOST",
+        0.15,
+        "A worker that ends under three reloads in a row cuts connections without a GOAWAY.",
+    ),
+    Expectation(
+        "Apache httpd",
+        "reload under load",
+        "WALLET_UNREACHABLE",
+        0.15,
+        "Between its old and its new workers some connections get no SETTINGS: NOT_SENT, which is true.",
     ),
     Expectation("Jetty", "reload under load", "WALLET_GATEWAY_ERROR", 0.15, _JETTY),
     Expectation("Jetty", "reload under load", "WALLET_UNREACHABLE", 0.15, _JETTY),

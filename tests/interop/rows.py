@@ -101,6 +101,19 @@ async def _paced(
         tasks.create_task(call(number))  # type: ignore[arg-type]  # a coroutine function, as a plain callable
 
 
+def _asked(client: RawClient, site: Site) -> int:
+    """Send a request that needs no body, under the connection's own scheme, and return its stream id."""
+    stream_id = client.h2.get_next_available_stream_id()
+    scheme = "https" if site.tls else "http"
+    client.h2.send_headers(
+        stream_id,
+        [(":method", "GET"), (":scheme", scheme), (":authority", f"127.0.0.1:{site.port}"), (":path", "/")],
+        end_stream=True,
+    )
+    client.flush()
+    return stream_id
+
+
 async def close_times(site: Site) -> Sequence[float]:
     """Return how long after an answer the server announced or made the end of idle connections; [] if it did not."""
     tls = None
@@ -116,7 +129,7 @@ async def close_times(site: Site) -> Sequence[float]:
 
     async def measured() -> float | None:
         async with RawClient.connect(site.port, tls) as client:
-            await client.answer(client.request())
+            await client.answer(_asked(client, site))
             loop = asyncio.get_running_loop()
             answered = loop.time()
             with suppress(TimeoutError):

@@ -14,7 +14,6 @@ import java.util.concurrent.TimeUnit;
 import org.apache.catalina.Context;
 import org.apache.catalina.Wrapper;
 import org.apache.catalina.connector.Connector;
-import org.apache.catalina.core.StandardService;
 import org.apache.catalina.startup.Tomcat;
 import org.apache.coyote.http2.Http2Protocol;
 import org.apache.tomcat.util.net.SSLHostConfig;
@@ -34,7 +33,6 @@ final class TomcatServer {
         context.addServletMappingDecoded(Wallet.PATH, "wallet");
         // What its own service unit does at SIGTERM: no new connections, GOAWAY, a while for what is open, then the end.
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(tomcat)));
-        ((StandardService) tomcat.getService()).setGracefulStopAwaitMillis(15_000);
         tomcat.start();
         System.out.println("ready");
         tomcat.getServer().await();
@@ -42,6 +40,7 @@ final class TomcatServer {
 
     private static void stop(Tomcat tomcat) {
         try {
+            tomcat.getConnector().pause();
             tomcat.stop();
         } catch (Exception e) {
             throw new IllegalStateException(e);

@@ -37,7 +37,7 @@ _JETTY = (
 )
 _TOMCAT = (
     "While it ends its application goes before its connections do: new calls get a page of 404 (REJECTED, which is "
-    "true) or are cut."
+    "true) or are cut; connections that it has still accepted get no SETTINGS (NOT_SENT, which is true)."
 )
 _UNDERTOW_GAP = "Between its end and its next start nobody listens: the calls of that time are NOT_SENT, which is true."
 _UNDERTOW_END = (
@@ -77,6 +77,7 @@ EXPECTATIONS: Sequence[Expectation] = (
     Expectation("Jetty", "reload under load", "WALLET_UNREACHABLE", 0.15, _JETTY),
     Expectation("Tomcat", "reload under load", "WALLET_ENDPOINT (404)", 0.15, _TOMCAT),
     Expectation("Tomcat", "reload under load", "WALLET_CONNECTION_LOST", 0.15, _TOMCAT),
+    Expectation("Tomcat", "reload under load", "WALLET_UNREACHABLE", 0.15, _TOMCAT),
     Expectation("nghttpx", "idle close", "WALLET_CONNECTION_LOST", 0.25, _NO_GOAWAY),
     Expectation("Varnish", "idle close", "WALLET_CONNECTION_LOST", 0.25, _NO_GOAWAY),
     Expectation("hypercorn", "idle close", "WALLET_CONNECTION_LOST", 0.25, _NO_GOAWAY),

@@ -129,13 +129,6 @@ def all_ok(run: Run) -> Iterator[Violation]:
             yield Violation(f"ends {end.name}", end.call.token)
 
 
-def certain(run: Run) -> Iterator[Violation]:
-    """Expect that nobody is left without certainty: a call is OK, or the wallet has not seen it."""
-    for end in run.ends.values():
-        if end.outcome not in (None, Outcome.NOT_SENT, Outcome.NOT_PROCESSED):
-            yield Violation(f"ends {end.name}", end.call.token)
-
-
 def healthy_ok(run: Run) -> Iterator[Violation]:
     """Expect OK of a call that the wallet answers, whatever becomes of its neighbours."""
     for end in run.ends.values():
@@ -182,7 +175,6 @@ def slow(run: Run) -> Iterator[Violation]:
 PROMISES: dict[str, Check] = {
     "anything": nothing_more,
     "all OK": all_ok,
-    "certain": certain,
     "healthy": healthy_ok,
     "addresses": addresses,
     "silence": silence,

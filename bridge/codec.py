@@ -10,9 +10,9 @@
     message, map                  an object                an object
     repeated                      an array                 an array
 
-The two looser rules on the right are where the wallet's page contradicts its own samples (NOTES.md); nothing else is
-read loosely. Nothing passes through a float. Fields are written under their proto names in the order of the proto;
-one without a value is left out only if the proto tells "unset" from "empty" (optional, oneof, message).
+The two looser rules on the right are where the wallet's page contradicts its own samples (docs/design/wallet.md);
+nothing else is read loosely. Nothing passes through a float. Fields are written under their proto names in the order of
+the proto; one without a value is left out only if the proto tells "unset" from "empty" (optional, oneof, message).
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The settings of the bridge: what there is, how it is loaded, how it is shown. Source: CONTRACT.md, "Settings".
+"""Settings of the bridge: what there is, how it is loaded and shown. Source: docs/design/contract.md, "Settings".
 
     [server]                   where calls come in
     [wallet]                   where they go, and how long they may take

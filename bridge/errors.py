@@ -30,8 +30,8 @@
         BridgeFault                a fault of the bridge, after the first byte
 
 A class fixes its reason, its gRPC code and, by its branch, its outcome, so that no combination of the three can be
-wrong. Source: CONTRACT.md, "Failures". A new failure is a new leaf here and, if the wallet's answer means it, a new
-row in `verdict.py`; the translation to gRPC in `status.py` stays as it is.
+wrong. Source: docs/design/contract.md, "Failures". A new failure is a new leaf here and, if a wallet's answer
+means it, a new row in `verdict.py`; the translation to gRPC in `status.py` stays as it is.
 """
 
 from bridge.outcome import NO_ANSWER, GrpcCode, Outcome, Violation, WalletFacts

@@ -20,7 +20,7 @@ from bridge.telemetry.events import Emit, Reloaded, ReloadFailed
 LOGGER = logging.getLogger(__name__)
 
 INTERVAL_S = 2.0
-"""Seconds between two looks. A change is in use, or reported, after two of them; CONTRACT.md allows 10 s."""
+"""Seconds between two looks. A change is in use, or reported, after two; docs/design/contract.md allows 10 s."""
 
 Apply = Callable[[str], None]
 

@@ -30,8 +30,8 @@ IDEMPOTENT_LEVELS = frozenset(
     }
 )
 
-# The envelope that every answer of the wallet has beside its own fields (NOTES.md, "Codes"); `status` is judged and
-# not passed on, these three are.
+# The envelope that every answer of the wallet has beside its own fields (docs/design/wallet.md, "Codes"); `status` is
+# judged and not passed on, these three are.
 ENVELOPE = {
     "code": Type.TYPE_UINT64,
     "message": Type.TYPE_STRING,

@@ -1,4 +1,4 @@
-"""When an attempt may be repeated, and how long to wait before it. Source: CONTRACT.md, "Attempts"."""
+"""When an attempt may be repeated, and how long to wait before it. Source: docs/design/contract.md, "Attempts"."""
 
 import random
 from dataclasses import dataclass, field

@@ -13,7 +13,7 @@ HTTP_DATE = re.compile(
 )
 
 RETRY_AFTER_MAX_S = 60.0
-"""A longer delay is cut: a caller that waits for minutes holds a player's session open. Source: CONTRACT.md."""
+"""A longer delay is cut: a caller that waits for minutes holds a session open. Source: docs/design/contract.md."""
 
 
 def retry_after_s(headers: Mapping[str, str], received_at_s: float) -> float | None:

@@ -93,7 +93,7 @@ class BridgeServer:
             watch.look_now()
 
     async def drain(self, drain_s: float) -> None:
-        """End in two steps, so that nobody sees a failed call (CONTRACT.md, "Time"), then close the port.
+        """End in two steps, so that nobody sees a failed call (docs/design/contract.md, "Time"), then close the port.
 
         First health says NOT_SERVING and calls are still served for `drain_s`; then new calls are refused until those
         in flight have ended. With 0 seconds there is no first step, and no minimum for the second. The listener for

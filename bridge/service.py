@@ -217,7 +217,7 @@ class BridgeService:
         return Post(route.operation, route.encode(request), self._keyring.generations(call.provider_id))
 
     def _goes_on(self, call: Call) -> bool:
-        """Say whether a call goes on whose caller has left after it was sent: yes, once (CONTRACT.md, "Time")."""
+        """Say whether a call goes on whose caller has left: yes, once (docs/design/contract.md, "Time")."""
         if call.is_detached:
             return False
         call.is_detached = True

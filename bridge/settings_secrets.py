@@ -18,7 +18,7 @@ ABSENT: Any = None
 SHAPES = {
     # The password of HTTP Basic, sent as it is.
     "access_key": shape(r"[!-~](?:[ -~]*[!-~])?"),
-    # NOTES.md: a shared secret in the form of a UUID. Its text is the key, so it is kept as it was given.
+    # docs/design/wallet.md: a shared secret in the form of a UUID. Its text is the key, so it is kept as it was given.
     "private_key": shape(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"),
     # Our own: long enough that nobody finds it by trying.
     "fingerprint_key": shape(r"[!-~][ -~]{14,}[!-~]"),

@@ -1,4 +1,4 @@
-"""Whose credentials a call goes out with, and the headers that prove it. Source: NOTES.md, both security pages.
+"""Credentials that a call is signed with, and the headers that prove it. Source: docs/design/wallet.md.
 
 When keys are changed, the wallet and the bridge switch at different moments. Until both have, the bridge holds two
 generations of a provider's credentials and learns from the wallet's answers with which of them to sign.

@@ -7,7 +7,7 @@
             operator's table of codes
             RULES, the first row that applies
 
-The order is that of CONTRACT.md's table of failures.
+The order is that of docs/design/contract.md's table of failures.
 """
 
 from collections.abc import Container, Mapping
@@ -125,7 +125,7 @@ class Judge:
             fields = self._codec.read_fields(reading.members)
         except Flaw as flaw:
             raise WalletResponseInvalid(wallet=reading.facts, cause=str(flaw)) from None
-        # Drift is what a success lacks; a failure body has only the envelope (NOTES.md, "Codes").
+        # Drift is what a success lacks; a failure body has only the envelope (docs/design/wallet.md, "Codes").
         is_whole = done_before or len(fields) == len(self._codec.field_names)
         missing = () if is_whole else tuple(name for name in self._codec.field_names if name not in fields)
         unknown_count = len(reading.members) - len(fields) - self._unread_members

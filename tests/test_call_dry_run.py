@@ -15,7 +15,7 @@ from whole_path import ACCESS_KEY, PRIVATE_KEY, bridge_to, environment
 
 WALLET_URL = "https://wallet.example/base"
 
-# Body and signature: NOTES.md, "X-Request-Signature".
+# Body and signature: docs/design/wallet.md, "X-Request-Signature".
 EXAMPLE_TEXT = """\
 POST https://wallet.example/base/api/wallet/terminate
 content-type: application/json

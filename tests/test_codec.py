@@ -277,7 +277,7 @@ def test_the_fields_are_named_in_the_protos_order() -> None:
 
 
 def test_terminate_is_the_wallets_own_example_to_the_byte() -> None:
-    """The request of the wallet's page as compact JSON: 127 bytes (NOTES.md)."""
+    """The request of the wallet's page as compact JSON: 127 bytes (docs/design/wallet.md)."""
     request = TerminateRequest(
         token="3dc8fe01-2018-486e-9632-35aef21028a5",
         player_id=1,

@@ -16,7 +16,7 @@ NAMES = [leaf.__name__ for leaf in LEAVES]
 REASON = re.compile(r"[A-Z][A-Z0-9_]+[A-Z0-9]")  # google.rpc.ErrorInfo.reason
 each_leaf = pytest.mark.parametrize("leaf", LEAVES, ids=NAMES)
 
-# CONTRACT.md, "Failures": reason -> (gRPC code, outcomes). WALLET_REJECTED's code is judged in test_verdict.py.
+# docs/design/contract.md, "Failures": reason -> (gRPC code, outcomes). WALLET_REJECTED's code: test_verdict.py.
 CONTRACT = {
     "INVALID_REQUEST": ("INVALID_ARGUMENT", {"NOT_SENT"}),
     "PROVIDER_NOT_CONFIGURED": ("FAILED_PRECONDITION", {"NOT_SENT"}),
@@ -58,7 +58,7 @@ def test_the_docstring_draws_the_tree() -> None:
 
 @pytest.mark.parametrize("reason", CONTRACT)
 def test_each_row_of_the_contract_has_its_class(reason: str) -> None:
-    """Reason, gRPC code and outcome are those of CONTRACT.md."""
+    """Reason, gRPC code and outcome are those of docs/design/contract.md."""
     code, outcomes = CONTRACT[reason]
     named = [leaf for leaf in LEAVES if leaf.reason == reason]
     assert {leaf.outcome.name for leaf in named} == outcomes
@@ -66,7 +66,7 @@ def test_each_row_of_the_contract_has_its_class(reason: str) -> None:
 
 
 def test_there_is_no_failure_beside_the_contract() -> None:
-    """The table of CONTRACT.md is the whole table."""
+    """The table of docs/design/contract.md is the whole table."""
     assert {leaf.reason for leaf in LEAVES} == set(CONTRACT) == errors.REASONS
 
 

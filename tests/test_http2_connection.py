@@ -1,4 +1,4 @@
-"""FAULTS.md, "Connection": what becomes of calls when their connection goes away, slowly, at once, or unnoticed."""
+"""docs/design/faults.md, "Connection": calls whose connection goes away, slowly, at once, or unnoticed."""
 
 import asyncio
 from collections import Counter

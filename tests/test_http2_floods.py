@@ -1,4 +1,4 @@
-"""FAULTS.md, "Connection": servers that break the protocol, or send without end what nobody has asked for."""
+"""docs/design/faults.md, "Connection": servers that break the protocol, or send without end what nobody asked for."""
 
 import asyncio
 import tracemalloc

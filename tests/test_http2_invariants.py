@@ -31,7 +31,7 @@ from whole_path import PATIENCE_S, environment, terminate_request
 LOGGER = logging.getLogger(__name__)
 
 GRACE_S = 0.1
-"""How much later than its deadline a call may end. Source: FAULTS.md, the fourth invariant."""
+"""How much later than its deadline a call may end. Source: docs/design/faults.md, the fourth invariant."""
 BEAT_S = 0.005
 NEW_CONNECTIONS: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.INITIAL_WINDOW_SIZE: 65_535}
 

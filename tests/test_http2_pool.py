@@ -1,4 +1,4 @@
-"""FAULTS.md, "Connection": how many calls a server takes at once, and what those do that it does not take yet."""
+"""docs/design/faults.md, "Connection": how many calls a server takes at once, and those that it does not take yet."""
 
 import asyncio
 

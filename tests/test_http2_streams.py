@@ -1,4 +1,4 @@
-"""FAULTS.md, "Connection": what happens to one stream, and that its neighbours on the same connection do not notice."""
+"""docs/design/faults.md, "Connection": what happens to one stream, unnoticed by its neighbours."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Imports form a ladder (ARCHITECTURE.md, "Layout"): each module knows only what stands below it."""
+"""Imports form a ladder (docs/design/architecture.md, "Layout"): each module knows only what stands below it."""
 
 import ast
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ DUPLICATE = "duplicate key"
 SURROGATE = "lone surrogate"
 TOO_DEEP = "nested too deep"
 
-# FAULTS.md, "Answer", as far as it is about the text.
+# docs/design/faults.md, "Answer", as far as it is about the text.
 REFUSALS = {
     "empty body": (b"", NOT_JSON),
     "white space only": (b" \n", NOT_JSON),
@@ -89,7 +89,7 @@ IN_STRINGS = {
 
 @pytest.mark.parametrize(("body", "why"), REFUSALS.values(), ids=REFUSALS)
 def test_what_is_no_object_in_strict_json_is_a_flaw(body: bytes, why: str) -> None:
-    """Each row of FAULTS.md that is about the text is refused, and the flaw says why in words of ours."""
+    """Each row of docs/design/faults.md that is about the text is refused, and the flaw says why in words of ours."""
     with pytest.raises(Flaw) as flaw:
         parse_object(body)
     assert str(flaw.value) == why

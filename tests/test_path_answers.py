@@ -1,4 +1,4 @@
-"""Every answer of the wallet in CONTRACT.md's table of failures and in FAULTS.md, "Answer", over a real socket."""
+"""Every answer of docs/design/contract.md, "Failures", and docs/design/faults.md, "Answer", over a real socket."""
 
 import gzip
 import json

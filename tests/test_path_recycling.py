@@ -1,4 +1,4 @@
-"""FAULTS.md, "Connection": steady load on a whole bridge while the wallet recycles its connections."""
+"""docs/design/faults.md, "Connection": steady load on a whole bridge while the wallet recycles its connections."""
 
 import asyncio
 from collections import Counter

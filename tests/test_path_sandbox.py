@@ -16,7 +16,7 @@ EXAMPLE_BODY = (
     b'{"token":"3dc8fe01-2018-486e-9632-35aef21028a5","player_id":1,"site_id":1,"provider_id":1,'
     b'"game_id":"example","currency":"EUR"}'
 )
-# HMAC-SHA256 of these 127 bytes with the sample key: NOTES.md, "X-Request-Signature".
+# HMAC-SHA256 of these 127 bytes with the sample key: docs/design/wallet.md, "X-Request-Signature".
 EXAMPLE_SIGNATURE = b"9e8526e3091242bffff60bede3e76807f44ec299e251aba7da7d43272628a135"
 
 

@@ -1,6 +1,6 @@
 """A bridge under full load, and its end: a real process, real signals, and callers who do not stop calling.
 
-What proves the rows of FAULTS.md, "Callers and process":
+What proves the rows of docs/design/faults.md, "Callers and process":
 
     unset, over-long, invalid UTF-8 fields       test_path_callers: test_unset_field, test_every_violation_is_listed,
     unknown provider                             test_bytes_that_are_no_request, test_unknown_provider

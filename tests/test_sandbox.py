@@ -32,7 +32,7 @@ PRIVATE_KEY = "e56eb966-a55f-4087-bc7d-e66df1f377a1"
 TOKEN = "3dc8fe01-2018-486e-9632-35aef21028a5"
 UINT64_MAX = 2**64 - 1
 
-# NOTES.md: the request of the wallet's page as compact JSON, 127 bytes, and its signature.
+# docs/design/wallet.md: the request of the wallet's page as compact JSON, 127 bytes, and its signature.
 EXAMPLE_BODY = (
     b'{"token":"3dc8fe01-2018-486e-9632-35aef21028a5","player_id":1,"site_id":1,"provider_id":1,'
     b'"game_id":"example","currency":"EUR"}'
@@ -142,7 +142,7 @@ async def test_published_authorization(client: httpx.AsyncClient) -> None:
     ids=["published", "ours"],
 )
 def test_signature_vectors(body: bytes, signature: bytes) -> None:
-    """The sandbox's own signature reproduces the vectors of NOTES.md."""
+    """The sandbox's own signature reproduces the vectors of docs/design/wallet.md."""
     assert signature_of(body, SAMPLE_PROVIDERS[0]) == signature
 
 

@@ -315,7 +315,7 @@ async def test_connection_lost_in_mid_body(client: httpx.AsyncClient) -> None:
 
 # --- the table as documentation ---------------------------------------------------------------------------------
 
-# CONTRACT.md, "Failures": every row that a wallet's answer, or its silence, can cause; gRPC code, outcome.
+# docs/design/contract.md, "Failures": every row that a wallet's answer, or its silence, can cause; gRPC code, outcome.
 CONTRACT_ROWS = {
     "WALLET_TIMEOUT": {("DEADLINE_EXCEEDED", "UNKNOWN")},
     "WALLET_CONNECTION_LOST": {("UNKNOWN", "UNKNOWN")},

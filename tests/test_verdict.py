@@ -1,4 +1,4 @@
-"""What the wallet's answers mean: each row of CONTRACT.md's table of failures from WALLET_UNAVAILABLE down."""
+"""What the wallet's answers mean: each row of docs/design/contract.md, "Failures", from WALLET_UNAVAILABLE down."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -231,7 +231,7 @@ def test_the_wallets_own_success_is_one() -> None:
 def test_the_page_is_read_tolerantly_where_it_contradicts_itself(
     changes: dict[str, Any], name: str, value: Any
 ) -> None:
-    """A number or its text, for the fields of which the page says both (NOTES.md)."""
+    """A number or its text, for the fields of which the page says both (docs/design/wallet.md)."""
     assert getattr(verdict_on(200, success(**changes)).response, name) == value
 
 

@@ -50,7 +50,7 @@ def success_without(*names: str) -> bytes:
 
 
 def failure(code: Any, *, status: Any = False, **more: Any) -> bytes:
-    """Return a body as the wallet fails: the envelope only (NOTES.md, "Codes")."""
+    """Return a body as the wallet fails: the envelope only (docs/design/wallet.md, "Codes")."""
     return body_of({"status": status, "code": code, "message": "no", "request_id": REQUEST_ID}, **more)
 
 

@@ -29,7 +29,7 @@ TOKEN: str = TERMINATE_REQUEST["token"]
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
 PATIENCE_S = 20.0
 
-DETAILS_BYTES_MAX = 4096  # CONTRACT.md, "Failures"
+DETAILS_BYTES_MAX = 4096  # docs/design/contract.md, "Failures"
 
 Metadata = Sequence[tuple[str, str]]
 

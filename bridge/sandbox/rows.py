@@ -1,4 +1,4 @@
-"""The test tokens, in the manner of payment providers' test cards: one row, one answer or fault of CONTRACT.md.
+"""Test tokens, like payment providers' test cards: one row, one answer or fault of docs/design/contract.md.
 
 A Terminate whose `token` is one of these passes all checks first and then gets that row's answer. Every other token
 succeeds. The table is the documentation too: `tokens.py` prints it.
@@ -27,7 +27,7 @@ from bridge.sandbox.recipes import (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller of the bridge sees when the operator has mapped no codes: words of CONTRACT.md."""
+    """What a caller of the bridge sees when the operator has mapped no codes: words of docs/design/contract.md."""
 
     grpc_code: str
     reason: str = "-"

@@ -1,4 +1,4 @@
-"""What an overload came to, and whether that is as it should be (FAULTS.md, "10 times the capacity for 30 s")."""
+"""What an overload came to, and whether that is as it should be (docs/design/faults.md, "Callers and process")."""
 
 import statistics
 from collections import Counter

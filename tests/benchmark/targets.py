@@ -1,4 +1,4 @@
-"""What must be reached (PERFORMANCE.md, "Targets"), each as a line with its figure."""
+"""What must be reached (docs/performance.md), each as a line with its figure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -138,7 +138,8 @@ RUST = Built(
     "rust",
     "cargo",
     "cargo (1.80 or newer)",
-    lambda _source, target: (("cargo", "build", "--quiet", "--release", "--locked", "--target-dir", str(target)),),
+    lambda _source, target: (("cargo", "build", "--quiet", "--release", "--target-dir", str(target)),),
+    "**/*.[rt]*",  # not Cargo.lock, which cargo writes
 )
 BUILT = (PYTHON, GO, JAVA, RUST)
 

@@ -38,9 +38,9 @@ def _pinned(name: str) -> Callable[[], str]:
 
 
 def _crates() -> str:
-    lock = (RUST.source / "Cargo.lock").read_text(encoding="utf-8")
-    versions = dict(re.findall(r'name = "(axum|hyper)"\nversion = "(.*?)"', lock))
-    return f"axum {versions['axum']}, hyper {versions['hyper']}"
+    pinned = (RUST.source / "Cargo.toml").read_text(encoding="utf-8")
+    versions = dict(re.findall(r'^(axum|hyper-util) = { version = "=(.*?)"', pinned, re.MULTILINE))
+    return f"axum {versions['axum']}, hyper-util {versions['hyper-util']}"
 
 
 def _hypercorn(site: Site) -> Sequence[Program]:

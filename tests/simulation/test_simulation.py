@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.mark.parametrize("kind", range(len(SCENARIOS)), ids=[kind.name for kind in SCENARIOS])
 def test_seeds(kind: int) -> None:
-    """No history of this kind violates an invariant of FAULTS.md, or what its kind promises."""
+    """No history of this kind violates an invariant of docs/design/faults.md, or what its kind promises."""
     failure = first_failure(range(kind, SEEDS, len(SCENARIOS)))
     assert failure is None, str(failure)
 

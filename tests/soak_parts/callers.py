@@ -1,7 +1,7 @@
 """Game services that come, make some calls each, and go, now and then in the middle of one.
 
 Each has a channel of its own. What it sees of a call goes into the ledger, and how late it saw it is measured here:
-by the deadline + 100 ms (FAULTS.md), minus what the soak itself kept from running meanwhile.
+by the deadline + 100 ms (docs/design/faults.md), minus what the soak itself kept from running meanwhile.
 
 gRPC's own deadline hides a bridge that is late, for both ends of gRPC end a call at that moment, without details. So
 some calls have none, and some one that is longer than the bridge allows: what ends these is the bridge alone. For the

@@ -1,4 +1,4 @@
-"""What callers were told against what the wallet did: the invariants of FAULTS.md, over a window that moves on.
+"""What callers were told against what the wallet did: docs/design/faults.md's invariants, over a window that moves on.
 
 A call's record is judged and forgotten once no more can come of it. What the wallet does later with its token is found
 all the same: a token without a record has been judged already.
@@ -20,7 +20,7 @@ OK, CANCELLED = "OK", "CANCELLED"
 SILENT = "no details"
 """The call failed, but nobody said how."""
 
-# FAULTS.md, its closing paragraph. That REJECTED means "not carried out" is CONTRACT.md's, "Failures".
+# docs/design/faults.md, "Invariants". That REJECTED means "not carried out": docs/design/contract.md, "Failures".
 NOT_CARRIED_OUT = frozenset({"NOT_SENT", "NOT_PROCESSED", "REJECTED"})
 
 TWICE = "the wallet processed a token twice"
@@ -91,7 +91,7 @@ class Ledger:
 
     def _judge(self, token: str, entry: Entry) -> None:
         self.judged += 1
-        # Stronger than FAULTS.md, which allows more for UNKNOWN: `wallet.retry_unknown` is off here.
+        # Stronger than docs/design/faults.md, which allows more for UNKNOWN: `wallet.retry_unknown` is off here.
         if entry.processed > 1:
             self.breaks(TWICE, token, entry.end)
         if entry.end == OK and not entry.processed:

@@ -51,11 +51,12 @@ async def test_drain_with_both_listeners(tmp_path: Path) -> None:
 
 
 async def test_port_for_health_in_use() -> None:
-    """A taken port for health stops the start with one line that names its key, and exit code 2."""
+    """A taken port for health stops the start with one event that names its key, and exit code 2."""
     with bound_socket() as taken:
         taken.listen()
         settings = {"SERVER__HEALTH_LISTEN": f"127.0.0.1:{taken.getsockname()[1]}"}
         async with bridge_command("serve", environ=environment("http://127.0.0.1:1", settings)) as command:
             assert await command.end() == 2
-    lines = [line for line in command.output.splitlines() if line.startswith("bridge: ")]
-    assert [line.partition(" cannot")[0] for line in lines] == ["bridge: server.health_listen:"]
+    events = [json.loads(line) for line in command.output.splitlines()]
+    problems = [event["problem"] for event in events if event["event"] == "cannot start"]
+    assert [problem.partition(" cannot")[0] for problem in problems] == ["server.health_listen:"]

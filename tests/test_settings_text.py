@@ -22,6 +22,7 @@ def test_describe(tmp_path: Path) -> None:
     )
     assert describe(load(write(tmp_path, toml(rest=rest)), {})).split("\n") == [
         'server.engine = "grpcio"',
+        "server.native_trusts_callers = false",
         'server.listen = "127.0.0.1:50051"',
         "server.workers = 1",
         'server.health_listen = ""',

@@ -1,8 +1,5 @@
 """The labels and names of metrics: bounded, closed where the bridge knows all values, and by the conventions."""
 
-import asyncio
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -125,21 +122,3 @@ def test_every_metric_has_a_series() -> None:
     pages = counted(*EVERY_EVENT), supervised(*WORKER_EVENTS)
     there = {name for page in pages for name, family in page.families.items() if family.samples}
     assert there == {family.name for family in vars(families).values() if isinstance(family, families.Family)}
-
-
-# --- several processes ------------------------------------------------------------------------------------------
-
-TOO_LATE = """
-import os, prometheus_client
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = "."
-from bridge.telemetry.metrics import Metrics
-Metrics()
-"""
-
-
-async def test_a_worker_that_would_count_into_nowhere_does_not_start() -> None:
-    """prometheus_client looks for the directory when it is imported, and never again."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", TOO_LATE, stderr=PIPE)
-    _, said = await process.communicate()
-    assert process.returncode == 1
-    assert said.decode().endswith("PROMETHEUS_MULTIPROC_DIR must be set before prometheus_client is imported\n")

@@ -1,6 +1,10 @@
 """The labels and names of metrics: bounded, closed where the bridge knows all values, and by the conventions."""
 
+import asyncio
+import os
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -122,3 +126,16 @@ def test_every_metric_has_a_series() -> None:
     pages = counted(*EVERY_EVENT), supervised(*WORKER_EVENTS)
     there = {name for page in pages for name, family in page.families.items() if family.samples}
     assert there == {family.name for family in vars(families).values() if isinstance(family, families.Family)}
+
+
+# --- the library's files ----------------------------------------------------------------------------------------
+
+COUNT = "from bridge.telemetry.metrics import Metrics; Metrics()"
+
+
+async def test_no_file_is_mapped(tmp_path: Path) -> None:
+    """The library's own variable for several processes is not obeyed: its files kill a process when the disk is full."""
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", COUNT, env=environ)
+    assert await process.wait() == 0
+    assert list(tmp_path.iterdir()) == []

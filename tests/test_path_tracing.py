@@ -198,8 +198,9 @@ ENDS: dict[str, tuple[Behaviour, dict[str, Any], dict[str, Any]]] = {
             "wallet_bridge.attempts": 1,
             "wallet_bridge.reason": "WALLET_CONNECTION_LOST",
             "wallet_bridge.outcome": "UNKNOWN",
+            "wallet_bridge.detail": "RST_STREAM INTERNAL_ERROR",
         },
-        {"error.type": "WALLET_CONNECTION_LOST"},
+        {"error.type": "WALLET_CONNECTION_LOST", "wallet_bridge.detail": "RST_STREAM INTERNAL_ERROR"},
     ),
 }
 
@@ -343,10 +344,12 @@ async def test_the_end_of_a_drain_flushes() -> None:
 
 
 async def test_tracing_that_cannot_start() -> None:
-    """One line, and exit code 2."""
+    """One event, and exit code 2."""
     settings = environment("https://wallet.example", {"TELEMETRY__TRACING": "true", "WALLET__ALLOW_PLAINTEXT": "false"})
     async with bridge_command("serve", environ=settings | {"OTEL_TRACES_EXPORTER": "zipkin"}) as command:
         assert await command.end() == 2
     (line,) = command.output.splitlines()
-    assert line.startswith("bridge: telemetry.tracing: ")
+    event = json.loads(line)
+    assert event["event"] == "cannot start"
+    assert event["problem"].startswith("telemetry.tracing: ")
     assert "zipkin" in line

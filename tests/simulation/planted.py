@@ -121,7 +121,7 @@ BUGS = (
     Bug(
         "an end of the connection that ends no call",
         "bridge.http2.exchanges:Exchanges.fail_all",
-        "exchange.fail(what)",
+        "exchange.fail(what, cause_of_code(self.goaway_code or ErrorCode.NO_ERROR))",
         "pass",
     ),
     Bug(

@@ -3,6 +3,9 @@
 glibc keeps what is freed between blocks in use: after a flood a process stays as large as it was at its worst, and the
 next one adds to that. malloc_trim(3) gives whole free pages back. It holds the allocator's locks for some milliseconds,
 so it runs rarely, in a thread, and only where there is something to gain. Elsewhere than on glibc nothing is done.
+
+By itself glibc raises both of its thresholds with the largest block that was freed (mallopt(3), "Dynamic mmap
+threshold"): after one flood of large messages it keeps up to 64 MiB. Thresholds that are set stay as they are.
 """
 
 import asyncio
@@ -16,6 +19,11 @@ LOOK_S = 4.0
 GROWTH_BYTES = 8 * 2**20
 """What it may have grown since the process began to serve before it is given back."""
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+THRESHOLDS_BYTES = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 16 * 1024}
+"""How much may be free at the heap's end; from which size on a block is mapped for itself, and so given back at
+once when it is freed: an ordinary call needs none."""
+
 STATM = Path("/proc/self/statm")
 PAGE_BYTES = 4096
 
@@ -25,6 +33,8 @@ async def give_back_memory() -> None:
     trim = _trim()
     if trim is None:
         return
+    for parameter, size_bytes in THRESHOLDS_BYTES.items():
+        ctypes.CDLL(None).mallopt(parameter, size_bytes)
     least_bytes = _resident_bytes()
     while True:
         await asyncio.sleep(LOOK_S)

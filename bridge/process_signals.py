@@ -7,6 +7,7 @@ all others                  logged and ignored, where by default they would end 
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -35,7 +36,8 @@ IGNORED_SIGNALS = tuple(
 def ignore_until_ready() -> None:
     """Ignore everything but the signals that stop, until the event loop runs and handles them."""
     for number in (signal.SIGHUP, *IGNORED_SIGNALS):
-        signal.signal(number, signal.SIG_IGN)
+        with contextlib.suppress(OSError, ValueError):  # see `on_stop`
+            signal.signal(number, signal.SIG_IGN)
 
 
 def stop_signal() -> asyncio.Future[None]:
@@ -61,7 +63,9 @@ def on_stop(told: Callable[[], object]) -> None:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, told)
     for number in (signal.SIGHUP, *IGNORED_SIGNALS):
-        loop.add_signal_handler(number, partial(_ignored, number))
+        # A tool that the process runs under, valgrind for one, may keep a real-time signal for itself.
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, partial(_ignored, number))
 
 
 def on_reload(look: Callable[[], object]) -> None:

@@ -77,7 +77,8 @@ def told_at_once(run: Run) -> Iterator[Violation]:
     if run.scenario.kind.retry_unknown:
         return
     for connection in run.wallet.connections:
-        for token in connection.tokens if connection.cut_s else ():
+        # Nobody hears the end of a connection that is silent.
+        for token in connection.tokens if connection.cut_s and not connection.link.is_silent else ():
             attempts, end = run.wallet.records[token].begun_s, run.ends[token]
             if (
                 attempts[-1] <= connection.cut_s < end.ended_s - TOLD_S

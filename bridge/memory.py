@@ -20,7 +20,7 @@ GROWTH_BYTES = 8 * 2**20
 """What it may have grown since the process began to serve before it is given back."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-THRESHOLDS_BYTES = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 32 * 1024}
+THRESHOLDS_BYTES = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 16 * 1024}
 """How much may be free at the heap's end; from which size on a block is mapped for itself, and so given back at
 once when it is freed: an ordinary call needs none."""
 

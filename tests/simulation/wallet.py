@@ -104,6 +104,7 @@ class Connection:
         self._last_id: int | None = None
         """The last stream that may be processed, once a GOAWAY has said so."""
         self._highest_id = 0
+        self._settings_sent, self._settings_acknowledged = 1, 0
         self.highest_taken = 0
         """The highest stream whose request was complete, so that something was done about it."""
         self._bodies: dict[int, bytes] = {}
@@ -151,8 +152,11 @@ class Connection:
         self.raw(frame.serialize())
 
     def change_settings(self, values: dict[int, int]) -> None:
-        """Send SETTINGS."""
-        if not self.is_over:
+        """Send SETTINGS, once those before are acknowledged: h2 takes any acknowledgement for that of the last ones."""
+        if self._settings_sent > self._settings_acknowledged:
+            self.wallet.loop.call_later(0.1, self.change_settings, values)
+        elif not self.is_over:
+            self._settings_sent += 1
             self.h2.update_settings({SETTING(name): value for name, value in values.items()})
             self.flush()
 
@@ -223,6 +227,9 @@ class Connection:
             self.go_away(ErrorCodes.ENHANCE_YOUR_CALM)
             self.cut(with_reset=False)
 
+    def _on_settings_acknowledged(self, _event: h2.events.SettingsAcknowledged) -> None:
+        self._settings_acknowledged += 1
+
     def _on_ping(self, _event: h2.events.PingReceived) -> None:
         self.pings.append(self.wallet.loop.time())
 
@@ -236,6 +243,7 @@ class Connection:
         h2.events.StreamEnded: _on_end,
         h2.events.StreamReset: _on_reset,
         h2.events.PingReceived: _on_ping,
+        h2.events.SettingsAcknowledged: _on_settings_acknowledged,
         h2.events.WindowUpdated: _on_window,
         h2.events.RemoteSettingsChanged: _on_window,
     }

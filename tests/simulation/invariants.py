@@ -80,6 +80,8 @@ def told_at_once(run: Run) -> Iterator[Violation]:
         # Nobody hears the end of a connection that is silent.
         for token in connection.tokens if connection.cut_s and not connection.link.is_silent else ():
             attempts, end = run.wallet.records[token].begun_s, run.ends[token]
+            if _attempts(end) > len(attempts):
+                continue  # a further attempt is on its way, which the wallet has not seen whole
             if (
                 attempts[-1] <= connection.cut_s < end.ended_s - TOLD_S
                 and connection.name == run.wallet.records[token].last

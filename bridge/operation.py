@@ -2,7 +2,8 @@
 
     rpc Terminate(TerminateRequest) returns (TerminateResponse) {
       option idempotency_level = IDEMPOTENT;                                   -> idempotent
-      option (google.api.http) = { post: "/api/wallet/terminate" body: "*" };  -> path
+      option (settle) = true;                                                  -> settles
+      option (google.api.http) = { post: "/api/wallet/terminate" body: "*" };  -> path; without it: no operation
     }
     string token = 1 [(google.api.field_behavior) = REQUIRED];                 -> refused when unset (validation.py)
     string token = 4 [(echo) = true];                                          -> echoes
@@ -61,6 +62,8 @@ class Operation:
     """Whether a call of unknown outcome may be repeated, if the operator allows that too."""
     echoes: tuple[str, ...]
     """Fields of the response that must equal the request's fields of the same name."""
+    settles: bool
+    """Whether the bridge may go on with a call of unknown outcome by itself, at any later time (settlement)."""
     secret: str
     """The request's first field that is marked `debug_redact`, a string; "" where there is none. Nobody may read it."""
     request: Descriptor
@@ -68,8 +71,20 @@ class Operation:
 
 
 def operations(service: ServiceDescriptor) -> tuple[Operation, ...]:
-    """Return the operations of a service in the order of its proto; raise ContractError for one that cannot work."""
-    return tuple(_operation(method) for method in service.methods)
+    """Return the operations of a service in the order of its proto; raise ContractError for one that cannot work.
+
+    An rpc without `google.api.http` is no operation of the wallet: who adds the service to a server serves it.
+    """
+    return tuple(_operation(method) for method in service.methods if _is_operation(method))
+
+
+def _is_operation(method: MethodDescriptor) -> bool:
+    options = method.GetOptions()
+    if options.HasExtension(HTTP):
+        return True
+    if options.Extensions[options_pb2.settle]:
+        raise ContractError(f"{method.full_name}: is settled but is no operation; add option (google.api.http)")
+    return False
 
 
 def _operation(method: MethodDescriptor) -> Operation:
@@ -79,12 +94,17 @@ def _operation(method: MethodDescriptor) -> Operation:
     _require_field(request, "provider_id", Type.TYPE_UINT64)
     for name, kind in ENVELOPE.items():
         _require_field(response, name, kind)
+    idempotent = method.GetOptions().idempotency_level in IDEMPOTENT_LEVELS
+    settles = method.GetOptions().Extensions[options_pb2.settle]
+    if settles and not idempotent:
+        raise ContractError(f"{method.full_name}: is settled; wants option idempotency_level = IDEMPOTENT")
     return Operation(
         service=method.containing_service.full_name,
         method=method.name,
         path=_path(method),
-        idempotent=method.GetOptions().idempotency_level in IDEMPOTENT_LEVELS,
+        idempotent=idempotent,
         echoes=_echoes(request, response),
+        settles=settles,
         secret=_secret(request),
         request=request,
         response=response,

@@ -5,7 +5,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from bridge.operation import ContractError, Operation, operations
 from proto_text import HEADER, compile_proto
-from wallet.v1 import wallet_service_pb2
+from wallet.v1 import settlement_service_pb2, wallet_service_pb2
 
 # A contract that works. Each case of a refusal changes one piece of it.
 PROTO = (
@@ -55,7 +55,22 @@ def no_echo(name: str) -> str:
 REFUSALS = {
     "a stream of requests": ("Ask(AskRequest)", "Ask(stream AskRequest)", UNARY),
     "a stream of responses": ("returns (AskResponse)", "returns (stream AskResponse)", UNARY),
-    "no binding": (OPTION, "", BINDING),
+    "settled but not idempotent": (
+        OPTION,
+        OPTION + "option (wallet.v1.settle) = true;",
+        "wallet.test.Asking.Ask: is settled; wants option idempotency_level = IDEMPOTENT",
+    ),
+    "settled but of unknown idempotency": (
+        OPTION,
+        OPTION + "option idempotency_level = IDEMPOTENCY_UNKNOWN; option (wallet.v1.settle) = true;",
+        "wallet.test.Asking.Ask: is settled; wants option idempotency_level = IDEMPOTENT",
+    ),
+    "settled but no operation": (
+        OPTION,
+        "option idempotency_level = IDEMPOTENT; option (wallet.v1.settle) = true;",
+        "wallet.test.Asking.Ask: is settled but is no operation; add option (google.api.http)",
+    ),
+    "an empty binding": (OPTION, "option (google.api.http) = {};", BINDING),
     "another verb": (OPTION, binding('get: "/ask"'), BINDING),
     "no body": (OPTION, binding('post: "/ask"'), BINDING),
     "one field as body": (OPTION, binding('post: "/ask" body: "token"'), BINDING),
@@ -116,6 +131,7 @@ def test_terminate_is_read_from_its_proto() -> None:
             path="/api/wallet/terminate",
             idempotent=True,
             echoes=("token", "player_id", "site_id", "provider_id"),
+            settles=True,
             secret="token",
             request=wallet_service_pb2.TerminateRequest.DESCRIPTOR,
             response=wallet_service_pb2.TerminateResponse.DESCRIPTOR,
@@ -159,6 +175,27 @@ def test_operations_come_in_the_order_of_the_proto() -> None:
 def test_a_service_without_rpcs_has_no_operations() -> None:
     """An empty service is no error."""
     assert operations(compile_proto(f"{HEADER} service Asking {{}}").services_by_name["Asking"]) == ()
+
+
+def test_an_rpc_without_a_rest_path_is_no_operation() -> None:
+    """The bridge's own rpcs may stand beside the wallet's in one service, with whatever messages they need."""
+    own = "rpc Own(Place) returns (stream Place) { option idempotency_level = NO_SIDE_EFFECTS; }"
+    found = operations(service(PROTO.replace("service Asking {", f"service Asking {{ {own}")))
+    assert [one.method for one in found] == ["Ask"]
+
+
+def test_the_settlement_service_has_no_operations() -> None:
+    """What asks about settlements is answered by the bridge and never sent to the wallet."""
+    assert operations(settlement_service_pb2.DESCRIPTOR.services_by_name["SettlementService"]) == ()
+
+
+@pytest.mark.parametrize("level", ["IDEMPOTENT", "NO_SIDE_EFFECTS"])
+def test_settling_is_an_option_of_idempotent_operations(level: str) -> None:
+    """An operation is settled by the bridge only where its proto says so."""
+    option = f"{OPTION} option idempotency_level = {level};"
+    (plain,) = operations(service(PROTO.replace(OPTION, option)))
+    (settled,) = operations(service(PROTO.replace(OPTION, f"{option} option (wallet.v1.settle) = true;")))
+    assert (plain.settles, settled.settles) == (False, True)
 
 
 @pytest.mark.parametrize(("piece", "change", "text"), REFUSALS.values(), ids=REFUSALS)

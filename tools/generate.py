@@ -27,6 +27,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 NODE_EXTRAS = (
     "google/protobuf/any.proto",
     "google/protobuf/duration.proto",
+    "google/protobuf/timestamp.proto",
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",
     "google/type/decimal.proto",

@@ -32,6 +32,14 @@ var file_wallet_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50001,opt,name=echo",
 		Filename:      "wallet/v1/options.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50002,
+		Name:          "wallet.v1.settle",
+		Tag:           "varint,50002,opt,name=settle",
+		Filename:      "wallet/v1/options.proto",
+	},
 }
 
 // Extension fields to descriptorpb.FieldOptions.
@@ -44,23 +52,36 @@ var (
 	E_Echo = &file_wallet_v1_options_proto_extTypes[0]
 )
 
+// Extension fields to descriptorpb.MethodOptions.
+var (
+	// On an operation: it is final, and harmless at any later time. Where the bridge keeps settlements, it goes on by
+	// itself with a call of it that ended UNKNOWN, until the wallet has given a certain answer. Only for an operation
+	// whose idempotency_level is IDEMPOTENT: the bridge refuses to start with any other.
+	//
+	// optional bool settle = 50002;
+	E_Settle = &file_wallet_v1_options_proto_extTypes[1]
+)
+
 var File_wallet_v1_options_proto protoreflect.FileDescriptor
 
 const file_wallet_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"\x17wallet/v1/options.proto\x12\twallet.v1\x1a google/protobuf/descriptor.proto:3\n" +
-	"\x04echo\x12\x1d.google.protobuf.FieldOptions\x18ц\x03 \x01(\bR\x04echoB=\n" +
+	"\x04echo\x12\x1d.google.protobuf.FieldOptions\x18ц\x03 \x01(\bR\x04echo:8\n" +
+	"\x06settle\x12\x1e.google.protobuf.MethodOptions\x18҆\x03 \x01(\bR\x06settleB=\n" +
 	"\twallet.v1B\fOptionsProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3"
 
 var file_wallet_v1_options_proto_goTypes = []any{
-	(*descriptorpb.FieldOptions)(nil), // 0: google.protobuf.FieldOptions
+	(*descriptorpb.FieldOptions)(nil),  // 0: google.protobuf.FieldOptions
+	(*descriptorpb.MethodOptions)(nil), // 1: google.protobuf.MethodOptions
 }
 var file_wallet_v1_options_proto_depIdxs = []int32{
 	0, // 0: wallet.v1.echo:extendee -> google.protobuf.FieldOptions
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	0, // [0:1] is the sub-list for extension extendee
+	1, // 1: wallet.v1.settle:extendee -> google.protobuf.MethodOptions
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	0, // [0:2] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -76,7 +97,7 @@ func file_wallet_v1_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wallet_v1_options_proto_rawDesc), len(file_wallet_v1_options_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 1,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_wallet_v1_options_proto_goTypes,

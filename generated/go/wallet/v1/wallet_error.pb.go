@@ -85,6 +85,72 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_wallet_v1_wallet_error_proto_rawDescGZIP(), []int{0}
 }
 
+// What the bridge itself does, or has done, about a request whose outcome was unknown.
+type Settlement int32
+
+const (
+	// The bridge does nothing about it: where the outcome is UNKNOWN, the caller must.
+	Settlement_SETTLEMENT_UNSPECIFIED Settlement = 0
+	// The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it.
+	Settlement_SETTLEMENT_PENDING Settlement = 1
+	// The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so.
+	Settlement_SETTLEMENT_SETTLED Settlement = 2
+	// The wallet answered with a no that time does not change. It does not prove that the request was never carried out:
+	// the first attempt may have been, and this be the answer to its repetition. A person must look.
+	Settlement_SETTLEMENT_REJECTED Settlement = 3
+	// The bridge has given up without a certain answer. A person must look.
+	Settlement_SETTLEMENT_UNRESOLVED Settlement = 4
+	// A person has closed it, with a reason.
+	Settlement_SETTLEMENT_CLOSED Settlement = 5
+)
+
+// Enum value maps for Settlement.
+var (
+	Settlement_name = map[int32]string{
+		0: "SETTLEMENT_UNSPECIFIED",
+		1: "SETTLEMENT_PENDING",
+		2: "SETTLEMENT_SETTLED",
+		3: "SETTLEMENT_REJECTED",
+		4: "SETTLEMENT_UNRESOLVED",
+		5: "SETTLEMENT_CLOSED",
+	}
+	Settlement_value = map[string]int32{
+		"SETTLEMENT_UNSPECIFIED": 0,
+		"SETTLEMENT_PENDING":     1,
+		"SETTLEMENT_SETTLED":     2,
+		"SETTLEMENT_REJECTED":    3,
+		"SETTLEMENT_UNRESOLVED":  4,
+		"SETTLEMENT_CLOSED":      5,
+	}
+)
+
+func (x Settlement) Enum() *Settlement {
+	p := new(Settlement)
+	*p = x
+	return p
+}
+
+func (x Settlement) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Settlement) Descriptor() protoreflect.EnumDescriptor {
+	return file_wallet_v1_wallet_error_proto_enumTypes[1].Descriptor()
+}
+
+func (Settlement) Type() protoreflect.EnumType {
+	return &file_wallet_v1_wallet_error_proto_enumTypes[1]
+}
+
+func (x Settlement) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Settlement.Descriptor instead.
+func (Settlement) EnumDescriptor() ([]byte, []int) {
+	return file_wallet_v1_wallet_error_proto_rawDescGZIP(), []int{1}
+}
+
 // The first detail of every failure: what happened to the call and what is certain about it.
 type WalletError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -106,7 +172,10 @@ type WalletError struct {
 	// The id of this call, always set, 1 to 64 characters of A-Za-z0-9._-: the caller's own where its metadata had one
 	// `x-request-id` of that form, else a UUID made by the bridge. The bridge's log has it: quote it to its operator. The
 	// wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
-	CallId        string `protobuf:"bytes,8,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	CallId string `protobuf:"bytes,8,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// SETTLEMENT_PENDING where the bridge goes on by itself: do not repeat the call, ask SettlementService.GetSettlement
+	// with this call_id what came of it. Unset everywhere else; no other value stands here.
+	Settlement    Settlement `protobuf:"varint,9,opt,name=settlement,proto3,enum=wallet.v1.Settlement" json:"settlement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,11 +266,18 @@ func (x *WalletError) GetCallId() string {
 	return ""
 }
 
+func (x *WalletError) GetSettlement() Settlement {
+	if x != nil {
+		return x.Settlement
+	}
+	return Settlement_SETTLEMENT_UNSPECIFIED
+}
+
 var File_wallet_v1_wallet_error_proto protoreflect.FileDescriptor
 
 const file_wallet_v1_wallet_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1cwallet/v1/wallet_error.proto\x12\twallet.v1\"\x84\x02\n" +
+	"\x1cwallet/v1/wallet_error.proto\x12\twallet.v1\"\xbb\x02\n" +
 	"\vWalletError\x12,\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x12.wallet.v1.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x17\n" +
@@ -212,14 +288,25 @@ const file_wallet_v1_wallet_error_proto_rawDesc = "" +
 	"\vhttp_status\x18\x06 \x01(\rR\n" +
 	"httpStatus\x12\x1a\n" +
 	"\battempts\x18\a \x01(\rR\battempts\x12\x17\n" +
-	"\acall_id\x18\b \x01(\tR\x06callIdB\a\n" +
+	"\acall_id\x18\b \x01(\tR\x06callId\x125\n" +
+	"\n" +
+	"settlement\x18\t \x01(\x0e2\x15.wallet.v1.SettlementR\n" +
+	"settlementB\a\n" +
 	"\x05_code*~\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_NOT_SENT\x10\x01\x12\x19\n" +
 	"\x15OUTCOME_NOT_PROCESSED\x10\x02\x12\x14\n" +
 	"\x10OUTCOME_REJECTED\x10\x03\x12\x13\n" +
-	"\x0fOUTCOME_UNKNOWN\x10\x04BA\n" +
+	"\x0fOUTCOME_UNKNOWN\x10\x04*\xa3\x01\n" +
+	"\n" +
+	"Settlement\x12\x1a\n" +
+	"\x16SETTLEMENT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12SETTLEMENT_PENDING\x10\x01\x12\x16\n" +
+	"\x12SETTLEMENT_SETTLED\x10\x02\x12\x17\n" +
+	"\x13SETTLEMENT_REJECTED\x10\x03\x12\x19\n" +
+	"\x15SETTLEMENT_UNRESOLVED\x10\x04\x12\x15\n" +
+	"\x11SETTLEMENT_CLOSED\x10\x05BA\n" +
 	"\twallet.v1B\x10WalletErrorProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3"
 
 var (
@@ -234,19 +321,21 @@ func file_wallet_v1_wallet_error_proto_rawDescGZIP() []byte {
 	return file_wallet_v1_wallet_error_proto_rawDescData
 }
 
-var file_wallet_v1_wallet_error_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_wallet_v1_wallet_error_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_wallet_v1_wallet_error_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_wallet_v1_wallet_error_proto_goTypes = []any{
 	(Outcome)(0),        // 0: wallet.v1.Outcome
-	(*WalletError)(nil), // 1: wallet.v1.WalletError
+	(Settlement)(0),     // 1: wallet.v1.Settlement
+	(*WalletError)(nil), // 2: wallet.v1.WalletError
 }
 var file_wallet_v1_wallet_error_proto_depIdxs = []int32{
 	0, // 0: wallet.v1.WalletError.outcome:type_name -> wallet.v1.Outcome
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 1: wallet.v1.WalletError.settlement:type_name -> wallet.v1.Settlement
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_wallet_v1_wallet_error_proto_init() }
@@ -260,7 +349,7 @@ func file_wallet_v1_wallet_error_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wallet_v1_wallet_error_proto_rawDesc), len(file_wallet_v1_wallet_error_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,

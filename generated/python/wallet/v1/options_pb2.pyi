@@ -11,8 +11,14 @@ import builtins as _builtins
 DESCRIPTOR: _descriptor.FileDescriptor
 
 ECHO_FIELD_NUMBER: _builtins.int
+SETTLE_FIELD_NUMBER: _builtins.int
 echo: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """On a field of a response message: the wallet must return the value that the request field of the same name
 carried. The bridge reports an answer that does not as WALLET_ECHO_MISMATCH, never as OK.
 Numbers 50000 to 99999 are reserved for use within one organisation (descriptor.proto).
+"""
+settle: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
+"""On an operation: it is final, and harmless at any later time. Where the bridge keeps settlements, it goes on by
+itself with a call of it that ended UNKNOWN, until the wallet has given a certain answer. Only for an operation
+whose idempotency_level is IDEMPOTENT: the bridge refuses to start with any other.
 """

@@ -53,6 +53,46 @@ OUTCOME_UNKNOWN: Outcome.ValueType  # 4
 """The wallet may or may not have processed the request. Treat the token as possibly alive: check before going on."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _Settlement:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SettlementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Settlement.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SETTLEMENT_UNSPECIFIED: _Settlement.ValueType  # 0
+    """The bridge does nothing about it: where the outcome is UNKNOWN, the caller must."""
+    SETTLEMENT_PENDING: _Settlement.ValueType  # 1
+    """The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it."""
+    SETTLEMENT_SETTLED: _Settlement.ValueType  # 2
+    """The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so."""
+    SETTLEMENT_REJECTED: _Settlement.ValueType  # 3
+    """The wallet answered with a no that time does not change. It does not prove that the request was never carried out:
+    the first attempt may have been, and this be the answer to its repetition. A person must look.
+    """
+    SETTLEMENT_UNRESOLVED: _Settlement.ValueType  # 4
+    """The bridge has given up without a certain answer. A person must look."""
+    SETTLEMENT_CLOSED: _Settlement.ValueType  # 5
+    """A person has closed it, with a reason."""
+
+class Settlement(_Settlement, metaclass=_SettlementEnumTypeWrapper):
+    """What the bridge itself does, or has done, about a request whose outcome was unknown."""
+
+SETTLEMENT_UNSPECIFIED: Settlement.ValueType  # 0
+"""The bridge does nothing about it: where the outcome is UNKNOWN, the caller must."""
+SETTLEMENT_PENDING: Settlement.ValueType  # 1
+"""The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it."""
+SETTLEMENT_SETTLED: Settlement.ValueType  # 2
+"""The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so."""
+SETTLEMENT_REJECTED: Settlement.ValueType  # 3
+"""The wallet answered with a no that time does not change. It does not prove that the request was never carried out:
+the first attempt may have been, and this be the answer to its repetition. A person must look.
+"""
+SETTLEMENT_UNRESOLVED: Settlement.ValueType  # 4
+"""The bridge has given up without a certain answer. A person must look."""
+SETTLEMENT_CLOSED: Settlement.ValueType  # 5
+"""A person has closed it, with a reason."""
+Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
+
 @_typing.final
 class WalletError(_message.Message):
     """The first detail of every failure: what happened to the call and what is certain about it."""
@@ -67,6 +107,7 @@ class WalletError(_message.Message):
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """What is certain about the wallet's state."""
     reason: _builtins.str
@@ -88,6 +129,10 @@ class WalletError(_message.Message):
     `x-request-id` of that form, else a UUID made by the bridge. The bridge's log has it: quote it to its operator. The
     wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
     """
+    settlement: Global___Settlement.ValueType
+    """SETTLEMENT_PENDING where the bridge goes on by itself: do not repeat the call, ask SettlementService.GetSettlement
+    with this call_id what came of it. Unset everywhere else; no other value stands here.
+    """
     def __init__(
         self,
         *,
@@ -99,10 +144,11 @@ class WalletError(_message.Message):
         http_status: _builtins.int = ...,
         attempts: _builtins.int = ...,
         call_id: _builtins.str = ...,
+        settlement: Global___Settlement.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "attempts", b"attempts", "call_id", b"call_id", "code", b"code", "http_status", b"http_status", "message", b"message", "outcome", b"outcome", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "attempts", b"attempts", "call_id", b"call_id", "code", b"code", "http_status", b"http_status", "message", b"message", "outcome", b"outcome", "reason", b"reason", "request_id", b"request_id", "settlement", b"settlement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
     _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015

@@ -28,7 +28,7 @@ from google.type import decimal_pb2 as google_dot_type_dot_decimal__pb2
 from wallet.v1 import options_pb2 as wallet_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewallet/v1/wallet_service.proto\x12\twallet.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/type/decimal.proto\x1a\x17wallet/v1/options.proto\"\xa4\x01\n\x10TerminateRequest\x12\x16\n\x05token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x17\n\tplayer_id\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07site_id\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x19\n\x0bprovider_id\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07game_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x63urrency\x18\x06 \x01(\tB\x04\xe2\x41\x01\x02\"\xe1\x01\n\x11TerminateResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x04\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x16\n\x05token\x18\x04 \x01(\tB\x07\x80\x01\x01\x88\xb5\x18\x01\x12\x17\n\tplayer_id\x18\x05 \x01(\x04\x42\x04\x88\xb5\x18\x01\x12\x0f\n\x07game_id\x18\x06 \x01(\t\x12\x15\n\x07site_id\x18\x07 \x01(\x04\x42\x04\x88\xb5\x18\x01\x12\x19\n\x0bprovider_id\x18\x08 \x01(\x04\x42\x04\x88\xb5\x18\x01\x12%\n\x07\x62\x61lance\x18\t \x01(\x0b\x32\x14.google.type.Decimal2|\n\rWalletService\x12k\n\tTerminate\x12\x1b.wallet.v1.TerminateRequest\x1a\x1c.wallet.v1.TerminateResponse\"#\x90\x02\x02\x82\xd3\xe4\x93\x02\x1a\"\x15/api/wallet/terminate:\x01*BC\n\twallet.v1B\x12WalletServiceProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ewallet/v1/wallet_service.proto\x12\twallet.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/type/decimal.proto\x1a\x17wallet/v1/options.proto\"\xa4\x01\n\x10TerminateRequest\x12\x16\n\x05token\x18\x01 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x02\x12\x17\n\tplayer_id\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07site_id\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x19\n\x0bprovider_id\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07game_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x63urrency\x18\x06 \x01(\tB\x04\xe2\x41\x01\x02\"\xe1\x01\n\x11TerminateResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x04\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x16\n\x05token\x18\x04 \x01(\tB\x07\x80\x01\x01\x88\xb5\x18\x01\x12\x17\n\tplayer_id\x18\x05 \x01(\x04\x42\x04\x88\xb5\x18\x01\x12\x0f\n\x07game_id\x18\x06 \x01(\t\x12\x15\n\x07site_id\x18\x07 \x01(\x04\x42\x04\x88\xb5\x18\x01\x12\x19\n\x0bprovider_id\x18\x08 \x01(\x04\x42\x04\x88\xb5\x18\x01\x12%\n\x07\x62\x61lance\x18\t \x01(\x0b\x32\x14.google.type.Decimal2\x80\x01\n\rWalletService\x12o\n\tTerminate\x12\x1b.wallet.v1.TerminateRequest\x1a\x1c.wallet.v1.TerminateResponse\"\'\x90\x02\x02\x90\xb5\x18\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/api/wallet/terminate:\x01*BC\n\twallet.v1B\x12WalletServiceProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,11 +57,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TERMINATERESPONSE'].fields_by_name['provider_id']._loaded_options = None
   _globals['_TERMINATERESPONSE'].fields_by_name['provider_id']._serialized_options = b'\210\265\030\001'
   _globals['_WALLETSERVICE'].methods_by_name['Terminate']._loaded_options = None
-  _globals['_WALLETSERVICE'].methods_by_name['Terminate']._serialized_options = b'\220\002\002\202\323\344\223\002\032\"\025/api/wallet/terminate:\001*'
+  _globals['_WALLETSERVICE'].methods_by_name['Terminate']._serialized_options = b'\220\002\002\220\265\030\001\202\323\344\223\002\032\"\025/api/wallet/terminate:\001*'
   _globals['_TERMINATEREQUEST']._serialized_start=161
   _globals['_TERMINATEREQUEST']._serialized_end=325
   _globals['_TERMINATERESPONSE']._serialized_start=328
   _globals['_TERMINATERESPONSE']._serialized_end=553
-  _globals['_WALLETSERVICE']._serialized_start=555
-  _globals['_WALLETSERVICE']._serialized_end=679
+  _globals['_WALLETSERVICE']._serialized_start=556
+  _globals['_WALLETSERVICE']._serialized_end=684
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,27 @@ export declare enum Outcome {
 }
 export declare function outcomeFromJSON(object: any): Outcome;
 export declare function outcomeToJSON(object: Outcome): string;
+/** What the bridge itself does, or has done, about a request whose outcome was unknown. */
+export declare enum Settlement {
+    /** SETTLEMENT_UNSPECIFIED - The bridge does nothing about it: where the outcome is UNKNOWN, the caller must. */
+    SETTLEMENT_UNSPECIFIED = 0,
+    /** SETTLEMENT_PENDING - The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it. */
+    SETTLEMENT_PENDING = 1,
+    /** SETTLEMENT_SETTLED - The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so. */
+    SETTLEMENT_SETTLED = 2,
+    /**
+     * SETTLEMENT_REJECTED - The wallet answered with a no that time does not change. It does not prove that the request was never carried out:
+     * the first attempt may have been, and this be the answer to its repetition. A person must look.
+     */
+    SETTLEMENT_REJECTED = 3,
+    /** SETTLEMENT_UNRESOLVED - The bridge has given up without a certain answer. A person must look. */
+    SETTLEMENT_UNRESOLVED = 4,
+    /** SETTLEMENT_CLOSED - A person has closed it, with a reason. */
+    SETTLEMENT_CLOSED = 5,
+    UNRECOGNIZED = -1
+}
+export declare function settlementFromJSON(object: any): Settlement;
+export declare function settlementToJSON(object: Settlement): string;
 /** The first detail of every failure: what happened to the call and what is certain about it. */
 export interface WalletError {
     /** What is certain about the wallet's state. */
@@ -45,6 +66,11 @@ export interface WalletError {
      * wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
      */
     callId: string;
+    /**
+     * SETTLEMENT_PENDING where the bridge goes on by itself: do not repeat the call, ask SettlementService.GetSettlement
+     * with this call_id what came of it. Unset everywhere else; no other value stands here.
+     */
+    settlement: Settlement;
 }
 export declare const WalletError: MessageFns<WalletError>;
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;

@@ -68,7 +68,7 @@ class Sealed:
     entry_id: str
     """Random UUID, bound to the ciphertext."""
     operation: str
-    """Full name of the method, like wallet.v1.WalletService.Terminate."""
+    """Full name of the method, like wallet.v1.WalletService/Terminate."""
     provider_id: int
     ciphertext: bytes
     key_id: str
@@ -150,6 +150,8 @@ class Entry:
     never_repeat: bool
     ended: float
     """When it became SETTLED or CLOSED; 0 before."""
+    read_at: float
+    """Now, on the store's clock, when this was read: what ages and times left are counted from."""
     closed_reason: str
     """Why a person closed it; "" unless that has happened."""
     schema: int

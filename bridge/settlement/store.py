@@ -9,7 +9,7 @@ Rules that every store keeps (tests/unit/settlement/ runs the same tests on each
 - A method that takes a fence does nothing and returns False unless the entry is PENDING and this is its current fence.
 - The encrypted request is deleted when an entry becomes SETTLED or CLOSED, never earlier.
 - A method may be called by many tasks at once. A cancelled call may or may not be carried out, like one that failed
-  with Problem.TIMEOUT or UNREACHABLE. Repeating any method is safe.
+  with Problem.TIMEOUT or UNREACHABLE. Repeating any method is safe. Each ends by itself within TIMEOUT_S.
 """
 
 import enum
@@ -29,6 +29,9 @@ from bridge.settlement.entry import (
     Page,
     State,
 )
+
+TIMEOUT_S = 5.0
+"""How long any method of a store may take; then it fails with Problem.TIMEOUT or BUSY."""
 
 
 class Problem(enum.Enum):
@@ -58,7 +61,7 @@ class Warn(enum.Enum):
 
 
 class StoreError(Exception):
-    """A store that cannot be used now. Its text is one line without a secret: which store, what is wrong, what to do."""
+    """A store that cannot be used now. Its text is one line without a secret: which store, what is wrong, advice."""
 
     def __init__(self, name: str, problem: Problem) -> None:
         super().__init__(f"settlement store {name} {problem.value}")
@@ -87,25 +90,21 @@ class Store(Protocol):
 
     # --- by calls -------------------------------------------------------------------------------------------------
 
-    async def add(self, calls: Sequence[NewCall]) -> list[Added]:
-        """Write calls in their order, together; return the entry of each.
+    async def write(self, writes: Sequence[NewCall | CallEnd]) -> list[Added | None]:
+        """Write calls and their ends in this order, in one transaction or pipeline; return the entry of each call.
 
         A call is attached to the entry that its ticket is known of, else to the open entry of its request, else it
         becomes a new entry. What it does to a PENDING entry that is there:
 
         - `never_repeat`: the entry becomes REJECTED, whoever owns it.
-        - `is_owed`: the entry becomes owed, and `last` is this call's; where it was not owed before and is not leased, it
-          is due after this call's `due_in_s`.
+        - `is_owed`: the entry becomes owed, and `last` is this call's. Where it was not owed before and is not leased,
+          it is due after this call's `due_in_s`.
         - else, while the entry is not owed: due not before this call's `due_in_s`. One that is owed stays as it is, so
           that a caller who repeats does not hold the settler off.
-        """
 
-    async def end(self, ends: Sequence[CallEnd]) -> None:
-        """End calls for certain, in their order, together.
-
-        The call no longer refers to its entry. A PENDING entry that is not owed is deleted with its last call; after a
+        An end takes the call from its entry. A PENDING entry that is not owed is deleted with its last call; after a
         success one that is owed, or that other calls refer to, becomes SETTLED. A ticket that is not known is kept for
-        ten minutes: an `add` of it that comes late is not carried out.
+        ten minutes: the call is not written if it comes late. An end has no result: None.
         """
 
     # --- by the settler -------------------------------------------------------------------------------------------
@@ -133,6 +132,12 @@ class Store(Protocol):
 
     async def give_up(self, entry_id: str, fence: int, last: Last) -> bool:
         """Make an owned entry UNRESOLVED. It keeps its request."""
+
+    async def expire(self, older_than_s: float, operations: Collection[str], limit: int = 1000) -> list[str]:
+        """Make up to `limit` entries UNRESOLVED that are PENDING for so long and that nobody owns; return their ids.
+
+        Only entries of these operations and of no newer schema, like `take`.
+        """
 
     async def settle(self, entry_ids: Sequence[str]) -> list[str]:
         """Make entries SETTLED, whatever their state and whoever owns them; return those that were not before."""

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROTOS := $(shell find protos -name '*.proto' | sort)
 COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	--no-emit-options --strip-extras --no-header --allow-unsafe --all-build-deps
+	--no-emit-options --strip-extras --no-header --all-build-deps --find-links $(VENV)/stubs --unsafe-package wallet-bridge-stubs
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients charts lock clean
@@ -35,12 +35,13 @@ generated: $(VENV)/dev.done  ## Fail when generated code differs from what the p
 	@echo "generated: rebuild and compare"
 	@$(BIN)/python tools/generate.py --check
 
-proto: $(VENV)/dev.done  ## Rebuild generated/ from protos/
-	@$(BIN)/python tools/generate.py
+proto: $(VENV)/dev.done  ## Rebuild generated/ from protos/ (BREAKING=1 takes changes that break older callers)
+	@$(BIN)/python tools/generate.py $(if $(BREAKING),--breaking)
 
-proto-lint: $(VENV)/dev.done  ## buf lint STANDARD, offline, on an image built by protoc
+proto-lint: $(VENV)/dev.done  ## buf lint STANDARD, and buf breaking against protos/landed.txtpb, offline
 	@echo "proto-lint: buf"
 	@$(BIN)/python tools/lint_protos.py
+	@$(BIN)/python tools/proto_image.py
 
 coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/
 	@$(BIN)/python -m coverage erase
@@ -98,7 +99,7 @@ clients: $(VENV)/dev.done  ## Run the sample callers of every language whose too
 charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh
 
-lock: $(VENV)/lock.done  ## Resolve the dependencies anew into requirements/
+lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies anew into requirements/
 	@echo "lock: requirements/run.txt, dev.txt, bench.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
@@ -120,6 +121,10 @@ $(VENV)/bench.done: requirements/bench.txt pyproject.toml
 	@$(MAKE) --no-print-directory install LOCK=requirements/bench.txt
 	@touch $(VENV)/run.done $(VENV)/dev.done $@
 
+# Our own distribution, on which the bridge depends: the resolver must find it, and no lock names it (--unsafe-package).
+$(VENV)/stubs: $(VENV)/dev.done generated/python/pyproject.toml
+	@rm -rf $@ && $(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $@ ./generated/python
+
 $(VENV)/lock.done: $(VENV)/dev.done
 	@$(PIP) install --quiet pip-tools==7.6.2
 	@touch $@
@@ -131,4 +136,4 @@ install:
 	@echo "install: $(LOCK) into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --require-hashes -r $(LOCK)
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable ./generated/python --editable .

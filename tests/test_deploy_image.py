@@ -3,7 +3,12 @@
 import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -36,11 +41,19 @@ def test_what_is_copied_is_there(path: str) -> None:
     assert IGNORED[1] == "*"
 
 
-def test_the_wheel_has_all_it_needs() -> None:
-    """What pyproject.toml packs is copied, and so is the readme that it names."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packed = [*project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], project["project"]["readme"]]
-    assert {*packed, "pyproject.toml"} <= set(copied())
+def test_the_wheels_have_all_they_need(tmp_path: Path) -> None:
+    """From what is copied alone, both wheels are built, with the licence, the generated code and the service config."""
+    for path in copied():
+        into = tmp_path / path
+        into.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / path).is_dir() else shutil.copyfile)(ROOT / path, into)
+    (own,) = (command for command in map(json.loads, rest_of("RUN")) if "--no-index" in command)
+    sources = [word for word in own if word.startswith(".")]
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", "wheels"]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, *sources], cwd=tmp_path, check=True)  # noqa: S603 - our own
+    packed = {name for wheel in (tmp_path / "wheels").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
+    assert {"bridge/__init__.py", "wallet/v1/wallet_service_pb2.py", "wallet/v1/service_config.json"} <= packed
+    assert sum(name.endswith("/licenses/LICENSE") for name in packed) == len(sources) == 2
 
 
 @pytest.mark.parametrize("step", ["RUN", "ENTRYPOINT", "CMD"])

@@ -1,5 +1,6 @@
-// The stubs of the wallet bridge. A game service requires it, with a replace directive or a workspace that says where it lies.
-module wallet-bridge
+// The stubs of the wallet bridge. This line is the one place of the module's path: a fork writes its own, as a rule its
+// repository's address and /generated/go, runs `make proto`, and tags generated/go/vMAJOR.MINOR.PATCH.
+module wallet-bridge.example/go
 
 go 1.26.0
 

@@ -30,7 +30,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "generated" / "python"), str(ROOT)]
 
-from clients.stand_ins import WALLETS, bridges  # noqa: E402 -- after the path is set: a script brings only its own folder
+from bridge import __version__  # noqa: E402 -- after the path is set: a script brings only its own folder
+from clients.stand_ins import WALLETS, bridges  # noqa: E402 -- likewise
 
 CONFIGS = {
     "shipped": ROOT / "generated" / "service_config.json",
@@ -98,6 +99,8 @@ class Client:
         return ", ".join(program for program in self.needs if shutil.which(program) is None)
 
 
+NODE = f"{HERE}/node"
+NODE_PACKAGE = f"wallet-bridge-{__version__}.tgz"
 JAVA_TARGET = f"{HERE}/java/sample/target"
 CLIENTS = {
     "python": Client((), (), (sys.executable, f"{HERE}/python/main.py")),
@@ -109,10 +112,13 @@ CLIENTS = {
     "node": Client(
         ("node", "npm"),
         (
-            ("npm", "--prefix", f"{HERE}/node", "ci", "--silent"),
-            ("npm", "--prefix", f"{HERE}/node", "run", "--silent", "build"),
+            ("npm", "--prefix", NODE, "ci", "--silent", "--ignore-scripts"),
+            # As a registry would give it: a link would look for its dependencies where it lies.
+            ("npm", "pack", "--silent", "--pack-destination", NODE, f"{ROOT}/generated/node"),
+            ("npm", "--prefix", NODE, "install", "--silent", "--no-save", "--ignore-scripts", f"{NODE}/{NODE_PACKAGE}"),
+            ("npm", "--prefix", NODE, "run", "--silent", "build"),
         ),
-        ("node", f"{HERE}/node/target/main.js"),
+        ("node", f"{NODE}/target/main.js"),
         asks_health=False,
     ),
     "java": Client(

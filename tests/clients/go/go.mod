@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b
 	google.golang.org/grpc v1.85.0
-	wallet-bridge v0.0.0
+	wallet-bridge.example/go v0.0.0
 )
 
 require (
@@ -17,4 +17,4 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-replace wallet-bridge => ../../../generated/go
+replace wallet-bridge.example/go => ../../../generated/go

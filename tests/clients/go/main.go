@@ -13,7 +13,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc"
 
-	walletv1 "wallet-bridge/wallet/v1"
+	walletv1 "wallet-bridge.example/go/wallet/v1"
 )
 
 type testCase struct {

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	walletv1 "wallet-bridge/wallet/v1"
+	walletv1 "wallet-bridge.example/go/wallet/v1"
 )
 
 // Connect opens one channel, to be kept and shared by the whole service. In production: credentials.NewTLS.

@@ -68,8 +68,8 @@ const file_wallet_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"\x17wallet/v1/options.proto\x12\twallet.v1\x1a google/protobuf/descriptor.proto:3\n" +
 	"\x04echo\x12\x1d.google.protobuf.FieldOptions\x18ц\x03 \x01(\bR\x04echo:8\n" +
-	"\x06settle\x12\x1e.google.protobuf.MethodOptions\x18҆\x03 \x01(\bR\x06settleB=\n" +
-	"\twallet.v1B\fOptionsProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3"
+	"\x06settle\x12\x1e.google.protobuf.MethodOptions\x18҆\x03 \x01(\bR\x06settleB\x1b\n" +
+	"\twallet.v1B\fOptionsProtoP\x01b\x06proto3"
 
 var file_wallet_v1_options_proto_goTypes = []any{
 	(*descriptorpb.FieldOptions)(nil),  // 0: google.protobuf.FieldOptions

@@ -438,8 +438,8 @@ const file_wallet_v1_settlement_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xcb\x01\n" +
 	"\x11SettlementService\x12W\n" +
 	"\rGetSettlement\x12\x1f.wallet.v1.GetSettlementRequest\x1a .wallet.v1.GetSettlementResponse\"\x03\x90\x02\x01\x12]\n" +
-	"\x0fListSettlements\x12!.wallet.v1.ListSettlementsRequest\x1a\".wallet.v1.ListSettlementsResponse\"\x03\x90\x02\x01BG\n" +
-	"\twallet.v1B\x16SettlementServiceProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3"
+	"\x0fListSettlements\x12!.wallet.v1.ListSettlementsRequest\x1a\".wallet.v1.ListSettlementsResponse\"\x03\x90\x02\x01B%\n" +
+	"\twallet.v1B\x16SettlementServiceProtoP\x01b\x06proto3"
 
 var (
 	file_wallet_v1_settlement_service_proto_rawDescOnce sync.Once

@@ -306,8 +306,8 @@ const file_wallet_v1_wallet_error_proto_rawDesc = "" +
 	"\x12SETTLEMENT_SETTLED\x10\x02\x12\x17\n" +
 	"\x13SETTLEMENT_REJECTED\x10\x03\x12\x19\n" +
 	"\x15SETTLEMENT_UNRESOLVED\x10\x04\x12\x15\n" +
-	"\x11SETTLEMENT_CLOSED\x10\x05BA\n" +
-	"\twallet.v1B\x10WalletErrorProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3"
+	"\x11SETTLEMENT_CLOSED\x10\x05B\x1f\n" +
+	"\twallet.v1B\x10WalletErrorProtoP\x01b\x06proto3"
 
 var (
 	file_wallet_v1_wallet_error_proto_rawDescOnce sync.Once

@@ -263,8 +263,8 @@ const file_wallet_v1_wallet_service_proto_rawDesc = "" +
 	"providerId\x12.\n" +
 	"\abalance\x18\t \x01(\v2\x14.google.type.DecimalR\abalance2\x80\x01\n" +
 	"\rWalletService\x12o\n" +
-	"\tTerminate\x12\x1b.wallet.v1.TerminateRequest\x1a\x1c.wallet.v1.TerminateResponse\"'\x90\xb5\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/wallet/terminate\x90\x02\x02BC\n" +
-	"\twallet.v1B\x12WalletServiceProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3"
+	"\tTerminate\x12\x1b.wallet.v1.TerminateRequest\x1a\x1c.wallet.v1.TerminateResponse\"'\x90\xb5\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/wallet/terminate\x90\x02\x02B!\n" +
+	"\twallet.v1B\x12WalletServiceProtoP\x01b\x06proto3"
 
 var (
 	file_wallet_v1_wallet_service_proto_rawDescOnce sync.Once

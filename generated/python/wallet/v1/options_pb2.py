@@ -25,12 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17wallet/v1/options.proto\x12\twallet.v1\x1a google/protobuf/descriptor.proto:-\n\x04\x65\x63ho\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08:0\n\x06settle\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\x08\x42=\n\twallet.v1B\x0cOptionsProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17wallet/v1/options.proto\x12\twallet.v1\x1a google/protobuf/descriptor.proto:-\n\x04\x65\x63ho\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x08:0\n\x06settle\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\x08\x42\x1b\n\twallet.v1B\x0cOptionsProtoP\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wallet.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\twallet.v1B\014OptionsProtoP\001Z wallet-bridge/wallet/v1;walletv1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\twallet.v1B\014OptionsProtoP\001'
 # @@protoc_insertion_point(module_scope)

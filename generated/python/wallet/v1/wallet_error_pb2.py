@@ -24,14 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwallet/v1/wallet_error.proto\x12\twallet.v1\"\xe6\x01\n\x0bWalletError\x12#\n\x07outcome\x18\x01 \x01(\x0e\x32\x12.wallet.v1.Outcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\x04\x63ode\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x13\n\x0bhttp_status\x18\x06 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\r\x12\x0f\n\x07\x63\x61ll_id\x18\x08 \x01(\t\x12)\n\nsettlement\x18\t \x01(\x0e\x32\x15.wallet.v1.SettlementB\x07\n\x05_code*~\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_NOT_SENT\x10\x01\x12\x19\n\x15OUTCOME_NOT_PROCESSED\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x04*\xa3\x01\n\nSettlement\x12\x1a\n\x16SETTLEMENT_UNSPECIFIED\x10\x00\x12\x16\n\x12SETTLEMENT_PENDING\x10\x01\x12\x16\n\x12SETTLEMENT_SETTLED\x10\x02\x12\x17\n\x13SETTLEMENT_REJECTED\x10\x03\x12\x19\n\x15SETTLEMENT_UNRESOLVED\x10\x04\x12\x15\n\x11SETTLEMENT_CLOSED\x10\x05\x42\x41\n\twallet.v1B\x10WalletErrorProtoP\x01Z wallet-bridge/wallet/v1;walletv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwallet/v1/wallet_error.proto\x12\twallet.v1\"\xe6\x01\n\x0bWalletError\x12#\n\x07outcome\x18\x01 \x01(\x0e\x32\x12.wallet.v1.Outcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\x04\x63ode\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x13\n\x0bhttp_status\x18\x06 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\r\x12\x0f\n\x07\x63\x61ll_id\x18\x08 \x01(\t\x12)\n\nsettlement\x18\t \x01(\x0e\x32\x15.wallet.v1.SettlementB\x07\n\x05_code*~\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n\x10OUTCOME_NOT_SENT\x10\x01\x12\x19\n\x15OUTCOME_NOT_PROCESSED\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x13\n\x0fOUTCOME_UNKNOWN\x10\x04*\xa3\x01\n\nSettlement\x12\x1a\n\x16SETTLEMENT_UNSPECIFIED\x10\x00\x12\x16\n\x12SETTLEMENT_PENDING\x10\x01\x12\x16\n\x12SETTLEMENT_SETTLED\x10\x02\x12\x17\n\x13SETTLEMENT_REJECTED\x10\x03\x12\x19\n\x15SETTLEMENT_UNRESOLVED\x10\x04\x12\x15\n\x11SETTLEMENT_CLOSED\x10\x05\x42\x1f\n\twallet.v1B\x10WalletErrorProtoP\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wallet.v1.wallet_error_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\twallet.v1B\020WalletErrorProtoP\001Z wallet-bridge/wallet/v1;walletv1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\twallet.v1B\020WalletErrorProtoP\001'
   _globals['_OUTCOME']._serialized_start=276
   _globals['_OUTCOME']._serialized_end=402
   _globals['_SETTLEMENT']._serialized_start=405

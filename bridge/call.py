@@ -24,6 +24,7 @@ from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from bridge.address import split_listen
 from bridge.call_id import CALLER_ID_WANTED, REQUEST_ID_METADATA, TRAILER, is_caller_id
 from bridge.call_output import answer_text, call_id_in, dry_run_text, failure_of, failure_text, fitted, unreadable_text
 from bridge.codec import INTEGER_RANGES, Codec, codec_of
@@ -31,8 +32,9 @@ from bridge.config import load
 from bridge.errors import InvalidRequest, ProviderNotConfigured
 from bridge.json_text import Flaw, parse_object
 from bridge.operation import Operation, Type, operations
-from bridge.settings_values import read_file, split_listen
+from bridge.settings.files import read_file
 from bridge.validation import validator_of
+from bridge.wallet_tls import keyring_of
 from wallet.v1 import wallet_service_pb2
 
 WALLET_SERVICE = wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"]
@@ -107,7 +109,7 @@ def _dry_run(operation: Operation, request: Any, config: Path | None, environ: M
     settings = load(config, environ)
     try:
         validator_of(operation.request).validate(request)
-        credentials = settings.wallet.keyring.credentials(request.provider_id)
+        credentials = keyring_of(settings.wallet).credentials(request.provider_id)
     except InvalidRequest as error:
         return 1, "\n".join(f"{violation.field} {violation.description}" for violation in error.violations)
     except ProviderNotConfigured:

@@ -21,8 +21,8 @@ from google.rpc.status_pb2 import Status
 
 from bridge.call_id import TRAILER as CALL_ID_TRAILER
 from bridge.codec import DECIMAL, is_unsigned_decimal
+from bridge.headers import Headers
 from bridge.settings_text import MASK
-from bridge.signing import Headers
 
 DETAILS_TRAILER = "grpc-status-details-bin"
 SHOWN_TRAILERS = (CALL_ID_TRAILER, "wallet-request-id", "grpc-retry-pushback-ms", "wallet-safe-to-repeat")

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 
 from bridge.file_watch import ReloadError
-from bridge.settings_values import read_file
+from bridge.settings.files import read_file
 from bridge.telemetry.events import CertificateInUse, Emit, Event, Reloaded
 
 CERTIFICATES = ("server.tls_certificate_file", "wallet.client_certificate_file")

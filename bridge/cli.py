@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge import __version__, call, demo, doctor, sandbox, token_fingerprint
+from bridge.address import ListenError, split_listen
 from bridge.config import SettingsError, describe, load
-from bridge.listen import ListenError
 from bridge.operation import ContractError
 from bridge.process_signals import ignore_until_ready, stop_signal
 from bridge.run import (
@@ -26,8 +26,7 @@ from bridge.run import (
     run_supervisor,
     run_worker,
 )
-from bridge.server import SERVICES, routes
-from bridge.settings_values import split_listen
+from bridge.server_handlers import SERVICES, routes
 from bridge.telemetry.events import CannotStart
 from bridge.telemetry.log_writer import LogWriter
 from bridge.telemetry.logs import NO_PROCESS, Format, Process, configure

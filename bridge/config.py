@@ -52,7 +52,6 @@ from bridge.settings_values import (
     check_key_pair,
     refused,
 )
-from bridge.signing import Credentials, Keyring
 
 __all__ = [
     "CodeSetting",
@@ -132,14 +131,6 @@ class Wallet(Section):
     retry_unknown: bool = Field(default=False, description="true or false")
     providers: Providers = Field(description="credentials of at least one provider, [wallet.providers.<id>]")
     codes: Codes = Field(default={}, description="a table")
-
-    @property
-    def keyring(self) -> Keyring:
-        """The credentials of every provider."""
-        return Keyring(
-            Credentials(provider_id, provider.access_key.get_secret_value(), provider.private_key.get_secret_value())
-            for provider_id, provider in self.providers.items()
-        )
 
     @property
     def deadlines(self) -> DeadlineLimits:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from bridge.value import Value
+import msgspec
 
 DETAILS_MARGIN_S = 0.05
 """The bridge gives up this much earlier than its caller, so that the details of a failure still arrive.
@@ -40,7 +40,7 @@ class DeadlineLimits:
     max_s: float = 30.0
 
 
-class Deadline(Value, frozen=True):
+class Deadline(msgspec.Struct, frozen=True, gc=False):
     """The instant at which a call must have ended."""
 
     at: float

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
-from bridge.settings_values import read_file
+from bridge.settings.files import read_file
 from bridge.telemetry.events import Emit, Reloaded, ReloadFailed
 
 LOGGER = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from functools import partial
 from bridge.certificate_dates import check_dates
 from bridge.config import ProviderSetting, Wallet
 from bridge.file_watch import INTERVAL_S, FileWatch
+from bridge.settings.files import read_file
 from bridge.settings_again import files_of, read_again
-from bridge.settings_values import read_file
 from bridge.signing import Credentials, Keyring
 from bridge.telemetry.events import Emit
 

@@ -11,10 +11,13 @@ from prometheus_client import CollectorRegistry
 
 from bridge.background import in_background, tell_dropped
 from bridge.config import Settings
-from bridge.server import SERVICES, serve
+from bridge.descriptors import raise_limit
+from bridge.memory import give_back_memory, spare_the_collector
+from bridge.process_signals import on_reload, stop_signal
+from bridge.server import running
+from bridge.server_handlers import SERVICES
 from bridge.shared_port import reserved
-from bridge.telemetry.events import Emit, Serving
-from bridge.telemetry.fan_out import fan_out
+from bridge.telemetry.events import Draining, Emit, Serving, Stopped, fan_out, ignore
 from bridge.telemetry.metrics import REGISTRY, Metrics, SupervisorMetrics
 from bridge.telemetry.metrics_server import registry_of, serve_metrics
 from bridge.telemetry.spans import Tracer
@@ -70,6 +73,20 @@ async def run_supervisor(settings: Settings, config: Path | None, log: StandardE
         workers = Workers(settings.server.workers, start, emit, counts.gone)
         async with in_background(tell_dropped(log.writer, emit)):
             return await supervise(workers, Serving(address, settings.wallet.url), emit, longest_s)
+
+
+async def serve(settings: Settings, emit: Emit = ignore, tracer: Tracer | None = None) -> None:
+    """Serve until a signal to stop, then drain. At SIGHUP all files are looked at."""
+    stop = stop_signal()
+    spare_the_collector()
+    raise_limit()
+    async with running(settings, emit=emit, tracer=tracer) as bridge, in_background(give_back_memory()):
+        on_reload(bridge.look_at_files)
+        emit(Serving(address=bridge.address, wallet_url=settings.wallet.url))
+        await stop
+        emit(Draining(drain_s=settings.server.drain_s))
+        await bridge.drain(settings.server.drain_s)
+    emit(Stopped())
 
 
 def _shared_settings(settings: Settings) -> Environ:

@@ -1,68 +1,46 @@
 """grpc.aio as the host of the service, and where all parts are put together."""
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 from bridge.admission import Admission
 from bridge.background import in_background, sample
-from bridge.call_id import call_id_of
 from bridge.certificate_dates import tell_dates, telling_dates
 from bridge.config import Settings, Wallet
-from bridge.descriptors import raise_limit
 from bridge.engine import ENGINES
-from bridge.errors import BridgeError, BridgeFault
 from bridge.file_watch import INTERVAL_S, FileWatch
 from bridge.fingerprint import Fingerprint
 from bridge.http2.transport import Http2Transport
 from bridge.identity import AllowList
-from bridge.memory import give_back_memory
-from bridge.operation import operations
-from bridge.outcome import GrpcCode
-from bridge.process_signals import on_reload, stop_signal
 from bridge.retry import RetryPolicy
 from bridge.rotation import Pace, Rotation
+from bridge.server_handlers import SERVICES, add_service, routes
 from bridge.server_health import NAME as HEALTH_NAME
 from bridge.server_health import Health
 from bridge.server_ports import Options, health_options, listening, server_options
 from bridge.server_reflection import Reflection
 from bridge.server_tls import ServerTls
-from bridge.service import BridgeService, Route, Watchers
+from bridge.service import BridgeService, Watchers
 from bridge.settings_again import files_of
 from bridge.signing import Keyring
-from bridge.status import ok_trailers, wire_status
-from bridge.telemetry.events import Draining, Emit, Serving, Stopped, ignore
+from bridge.telemetry.events import Emit, ignore
 from bridge.telemetry.spans import Tracer
-from bridge.verdict import CodeRule
 from bridge.wallet import WalletClient
-from bridge.wallet_tls import tls_context
-from wallet.v1 import wallet_service_pb2
-
-SERVICES = (wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],)
+from bridge.wallet_tls import keyring_of, tls_context
 
 REFUSE_AT_LEAST_S = 1.0
 """How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
-
-GC_OBJECTS = 20_000
-"""How many objects are made, above those freed, before the garbage collector looks at the young: those of some hundred
-calls."""
 
 HOLD_S = 0.25
 """How long refusals are held back before the port closes: callers near by have come again by then."""
 
 STOP_GRACE_S = 2.0
 """Grace for refusals on their way, in seconds. Streams are told to end before, and do not use it up."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
-STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class BridgeServer:
@@ -130,7 +108,7 @@ async def running(  # noqa: PLR0913 - the composition root
     transport = _transport(settings)
     retries = RetryPolicy(repeat_unknown=settings.wallet.retry_unknown)
     wallet = WalletClient(transport, settings.wallet.url, retries=retries, emit=emit)
-    keyring = settings.wallet.keyring
+    keyring = keyring_of(settings.wallet)
     try:
         service = _service(settings, keyring, wallet, Watchers(emit, tracer, _fingerprint(settings)))
         health = Health(descriptor.full_name for descriptor in services)
@@ -153,44 +131,11 @@ async def running(  # noqa: PLR0913 - the composition root
         async with (
             _health_alone(settings, health, health_options(settings, reuse_port=reuse_port)) as health_address,
             listening(server, "server.listen", settings.server.listen, credentials) as address,
-            in_background(sample(service, transport, emit), give_back_memory(), *(watch.run() for watch in watches)),
+            in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
         ):
             yield BridgeServer(server, service, health, reflection, watches, address, health_address)
     finally:
         await wallet.aclose()
-
-
-def routes(descriptor: ServiceDescriptor, settings: Settings) -> tuple[Route, ...]:
-    """Return a service's operations with their steps compiled; raise ContractError for one that cannot work."""
-    codes = {
-        code: CodeRule(rule.grpc or GrpcCode.OK, rule.reason or "") for code, rule in settings.wallet.codes.items()
-    }
-    return tuple(Route(operation, codes) for operation in operations(descriptor))
-
-
-async def serve(settings: Settings, emit: Emit = ignore, tracer: Tracer | None = None) -> None:
-    """Serve until a signal to stop, then drain. At SIGHUP all files are looked at."""
-    stop = stop_signal()
-    spare_the_collector()
-    raise_limit()
-    async with running(settings, emit=emit, tracer=tracer) as bridge:
-        on_reload(bridge.look_at_files)
-        emit(Serving(address=bridge.address, wallet_url=settings.wallet.url))
-        await stop
-        emit(Draining(drain_s=settings.server.drain_s))
-        await bridge.drain(settings.server.drain_s)
-    emit(Stopped())
-
-
-def spare_the_collector() -> None:
-    """Let the garbage collector look at calls seldom, and at what was there before them never again.
-
-    By default it looks whenever 700 objects more were made than freed: with many calls in flight, again and again at
-    calls that are still under way. What a call leaves is freed without the collector, but for the rare cycle.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS)
 
 
 # --- gRPC -------------------------------------------------------------------------------------------------------
@@ -201,44 +146,9 @@ def _server(
 ) -> grpc.aio.Server:
     server = ENGINES[settings.server.engine](options)
     for descriptor in services:
-        _add_service(server, service, descriptor.full_name, routes(descriptor, settings))
+        add_service(server, service, descriptor.full_name, routes(descriptor, settings))
     health.add_to(server)
     return server
-
-
-def _add_service(server: grpc.aio.Server, service: BridgeService, name: str, compiled: Sequence[Route]) -> None:
-    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        route.operation.method: grpc.unary_unary_rpc_method_handler(
-            # The class's own method, as in generated code: no call of ours around it.
-            _behaviour(service, route),
-            response_serializer=GetMessageClass(route.operation.response).SerializeToString,
-        )
-        for route in compiled
-    }
-    # Both ways, as generated code does: other engines and method names in telemetry need the second.
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-    server.add_registered_method_handlers(name, handlers)
-
-
-def _behaviour(service: BridgeService, route: Route) -> Callable[[bytes | None, Context], Awaitable[Message]]:
-    # The request arrives as bytes, None where there is no message: what cannot be parsed is then a failure like any
-    # other, with details.
-    async def behaviour(serialized: bytes | None, context: Context) -> Message:
-        call_id = call_id_of(context.invocation_metadata() or ())
-        context.set_trailing_metadata(ok_trailers(call_id))
-        try:
-            return await service.handle(route, serialized, context.time_remaining(), context, call_id=call_id)
-        except BridgeError as error:
-            wire = wire_status(error, call_id)
-        except Exception:  # noqa: BLE001 - grpc.aio would send its text to the caller
-            wire = wire_status(BridgeFault(), call_id)
-        try:
-            await context.abort(STATUS_CODES[wire.code], wire.message, wire.trailers)
-        except grpc.aio.InternalError:
-            # The call has just ended in gRPC's core, whose caller has left. gRPC would log that as an error.
-            raise asyncio.CancelledError from None
-
-    return behaviour
 
 
 @asynccontextmanager

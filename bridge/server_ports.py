@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import grpc
 import grpc.aio
 
+from bridge.address import cannot_listen
 from bridge.config import Settings
 from bridge.descriptors import connections_max
-from bridge.listen import cannot_listen
 
 REQUEST_BYTES_MAX = 64 * 1024
 METADATA_BYTES_MAX = 16 * 1024

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 import grpc
 
+from bridge.address import ListenError
 from bridge.certificate_dates import check_dates
 from bridge.file_watch import ReloadError
-from bridge.listen import ListenError
+from bridge.settings.files import read_file
 from bridge.settings_again import files_of, read_again
 from bridge.settings_server import Server
-from bridge.settings_values import read_file
 
 SECTION = "server"
 CERTIFICATE, KEY, CLIENT_CA = (f"{SECTION}.tls_{name}_file" for name in ("certificate", "key", "client_ca"))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from bridge.address import split_listen
 from bridge.settings_values import (
     CaFile,
     Count,
@@ -17,7 +18,6 @@ from bridge.settings_values import (
     check_key_pair,
     earlier,
     refused,
-    split_listen,
 )
 
 IDENTITIES = (

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from bridge.settings.files import read_file
 from bridge.settings_text import (
     ANY,
     PREFIX,
@@ -31,7 +32,6 @@ from bridge.settings_text import (
     unknown_variable,
     variable_name,
 )
-from bridge.settings_values import read_file
 
 TOML_ERROR = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)")
 

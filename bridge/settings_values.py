@@ -1,6 +1,5 @@
 """What a single setting may hold: the types of its value, each with its check. No check's error shows the value."""
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Callable
@@ -10,20 +9,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from bridge.address import HOST, PORT_MAX, is_host, split_listen
 from bridge.errors import REASONS
 from bridge.identity import is_allowed_identity
 from bridge.outcome import GrpcCode
+from bridge.settings.files import read_file
 from bridge.settings_text import ELSEWHERE, REFUSED
 
 UINT64_MAX = 2**64 - 1
-PORT_MAX = 65535
-
-# A name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2). Underscores are no part of a host's
-# name by RFC 1123, but container networks have them.
-HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+"
-HOST_CHARACTERS_MAX = 253
-LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-LISTEN = re.compile(rf"(?P<host>{HOST}):(?P<port>[0-9]{{1,5}})")
 
 # One segment of a path: RFC 3986, section 3.3.
 SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
@@ -54,35 +47,17 @@ def earlier(info: ValidationInfo, name: str) -> Any:
     return info.data[name]
 
 
-def split_listen(text: str) -> tuple[str, int]:
-    """Return host (IPv6 without brackets) and port (0 to 65535) of "host:port"; raise ValueError."""
-    found = LISTEN.fullmatch(text)
-    if found is None or not _is_host(found["host"]) or int(found["port"]) > PORT_MAX:
-        raise ValueError
-    return found["host"].strip("[]"), int(found["port"])
-
-
 def canonical_url(text: str) -> str:
     """Return the URL with scheme and host in lower case and no slash at the end; raise ValueError."""
     found = URL.fullmatch(text)
     # Whoever resolves dot segments changes the path (RFC 3986, section 5.2.4), and not everybody does.
-    if found is None or not _is_host(found["host"]) or not DOT_SEGMENTS.isdisjoint(found["path"].split("/")):
+    if found is None or not is_host(found["host"]) or not DOT_SEGMENTS.isdisjoint(found["path"].split("/")):
         raise ValueError
     if found["port"] is None:
         return f"{found['scheme'].lower()}://{found['host'].lower()}{found['path']}"
     if not 1 <= int(found["port"]) <= PORT_MAX:
         raise ValueError
     return f"{found['scheme'].lower()}://{found['host'].lower()}:{int(found['port'])}{found['path']}"
-
-
-def read_file(file: Path) -> tuple[bytes, str]:
-    """Return a file's content and "", or nothing and why it cannot be read, in words that do not hold the path."""
-    try:
-        return file.read_bytes(), ""
-    except OSError as error:
-        return b"", error.strerror or "it is no readable file"
-    except ValueError:
-        return b"", "a path cannot hold a NUL"
 
 
 def read_secret(file: Path, key: str) -> SecretStr:
@@ -100,23 +75,6 @@ def shape(pattern: str) -> Callable[[SecretStr], bool]:
     """Return a test of whether a secret's whole text matches a pattern."""
     compiled = re.compile(pattern)
     return lambda secret: compiled.fullmatch(secret.get_secret_value()) is not None
-
-
-def _is_host(host: str) -> bool:
-    if host.startswith("["):
-        return _is_address(ipaddress.IPv6Address, host[1:-1])
-    labels = host.split(".")
-    if labels[-1].isdigit():
-        return _is_address(ipaddress.IPv4Address, host)
-    return len(host) <= HOST_CHARACTERS_MAX and all(LABEL.fullmatch(label) for label in labels)
-
-
-def _is_address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], text: str) -> bool:
-    try:
-        kind(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _listen(text: str) -> str:

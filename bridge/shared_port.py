@@ -10,8 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from bridge.listen import cannot_listen
-from bridge.settings_values import split_listen
+from bridge.address import cannot_listen, split_listen
 
 
 @contextmanager

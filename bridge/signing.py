@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from bridge import __version__
 from bridge.errors import BridgeError, ProviderNotConfigured, Rejected
+from bridge.headers import Headers
 from bridge.hmac_sha256 import HmacSha256
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 USER_AGENT = (b"user-agent", f"wallet-bridge/{__version__}".encode())
 """Product and version (RFC 9110, section 10.1.5). Firewalls refuse clients that do not name themselves."""

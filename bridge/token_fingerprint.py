@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping
 from typing import BinaryIO
 
+from bridge.address import split_listen
 from bridge.config import Settings, SettingsError, load
 from bridge.fingerprint import Fingerprint
-from bridge.settings_values import split_listen
 
 TOKEN_BYTES_MAX = 4096
 """As in wallet_service.proto."""

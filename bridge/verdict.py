@@ -33,9 +33,8 @@ from bridge.errors import (
 )
 from bridge.json_text import Flaw, parse_object
 from bridge.operation import Operation
-from bridge.outcome import GrpcCode, WalletFacts
+from bridge.outcome import GrpcCode, Value, WalletFacts
 from bridge.retry_after import retry_after_s
-from bridge.value import Value
 
 HTTP_OK = 200
 HEADERS_LOOKED_AT = ("content-encoding", "date", "retry-after")

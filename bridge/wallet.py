@@ -9,16 +9,16 @@ import httpx
 
 from bridge.deadline import Deadline, since_s
 from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
+from bridge.headers import Headers
 from bridge.http2.channel import channel_to
 from bridge.http2.errors import outcome_of
 from bridge.http2.exchange import RawAnswer
 from bridge.operation import Operation
-from bridge.outcome import Outcome
+from bridge.outcome import Outcome, Value
 from bridge.retry import RetryPolicy
-from bridge.signing import Credentials, Generations, Headers, may_be_about_keys
+from bridge.signing import Credentials, Generations, may_be_about_keys
 from bridge.telemetry.events import AttemptEnded, Emit, ignore
 from bridge.telemetry.spans import CallSpan
-from bridge.value import Value
 from bridge.verdict import HEADERS_LOOKED_AT, Answer, Verdict
 
 ANSWER_BYTES_MAX = 64 * 1024

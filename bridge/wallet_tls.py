@@ -17,6 +17,7 @@ import ssl
 from pathlib import Path
 
 from bridge.config import SettingsError, Wallet
+from bridge.signing import Credentials, Keyring
 
 CIPHERS = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!aDSS"
 """For TLS 1.2, in OpenSSL's words. Security level 2: keys of RSA have at least 2048 bits, and SHA-1 signs nothing."""
@@ -51,6 +52,14 @@ def tls_context(wallet: Wallet) -> ssl.SSLContext:
         # Without a password OpenSSL would ask for that of an encrypted key on the terminal, and all calls would wait.
         context.load_cert_chain(wallet.client_certificate_file, wallet.client_key_file, password="")
     return context
+
+
+def keyring_of(wallet: Wallet) -> Keyring:
+    """Return the credentials of every provider."""
+    return Keyring(
+        Credentials(provider_id, provider.access_key.get_secret_value(), provider.private_key.get_secret_value())
+        for provider_id, provider in wallet.providers.items()
+    )
 
 
 def hardened_context() -> ssl.SSLContext:

@@ -15,10 +15,12 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+from bridge.background import in_background
 from bridge.config import Settings
 from bridge.descriptors import raise_limit
+from bridge.memory import give_back_memory, spare_the_collector
 from bridge.process_signals import on_reload, on_stop
-from bridge.server import running, spare_the_collector
+from bridge.server import running
 from bridge.telemetry.events import Draining, Emit
 from bridge.telemetry.spans import Tracer
 from bridge.worker_process import BEAT_S, NO_COUNTS, RELOAD, SERVING
@@ -49,7 +51,10 @@ async def work(
     with socket.socket(fileno=line_descriptor) as connection:
         line = _Line(connection, counts)
         on_stop(line.leave.set)
-        async with running(settings, emit=emit, tracer=tracer, reuse_port=True) as bridge:
+        async with (
+            running(settings, emit=emit, tracer=tracer, reuse_port=True) as bridge,
+            in_background(give_back_memory()),
+        ):
             on_reload(bridge.look_at_files)
             line.listen(bridge.look_at_files)
             speaking = asyncio.create_task(line.speak())

@@ -13,7 +13,7 @@ from benchmark.document import rendered
 from benchmark.figures import InFlightPoint, Results, Round
 from benchmark.instrumented import HOOKS, Hook, How, Timers
 from bridge.operation import operations
-from bridge.server import SERVICES
+from bridge.server_handlers import SERVICES
 from bridge.service import Route
 
 ROUTE = Route(operations(SERVICES[0])[0], {})

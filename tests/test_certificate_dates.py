@@ -13,6 +13,7 @@ from bridge.rotation import Rotation
 from bridge.server import running
 from bridge.server_tls import ServerTls
 from bridge.telemetry.events import CertificateInUse, Event, Reloaded, ReloadFailed
+from bridge.wallet_tls import keyring_of
 from whole_path import environment
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -120,7 +121,7 @@ def test_the_certificate_in_use_stays(tmp_path: Path, times: tuple[timedelta, ti
     """On both sides a new certificate that is not valid is reported, and changes nothing; the next good one is used."""
     put(tmp_path, -DAY, 90 * DAY)
     settings, events, used = loaded(tmp_path), list[Event](), list[object]()
-    rotation = Rotation(settings.wallet, settings.wallet.keyring, used.append, events.append)
+    rotation = Rotation(settings.wallet, keyring_of(settings.wallet), used.append, events.append)
     server = ServerTls(settings.server)
     watches = (rotation, FileWatch(server.files, server.reload, events.append, groups=[server.files]))
     for watch in watches:

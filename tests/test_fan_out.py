@@ -4,8 +4,7 @@ import logging
 
 import pytest
 
-from bridge.telemetry.events import Event, Stopped
-from bridge.telemetry.fan_out import fan_out
+from bridge.telemetry.events import Event, Stopped, fan_out
 
 
 def break_down(_event: Event) -> None:

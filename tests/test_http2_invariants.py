@@ -21,9 +21,10 @@ from bridge.config import load
 from bridge.errors import BridgeError
 from bridge.http2.transport import CONNECTIONS_MAX, Http2Transport
 from bridge.outcome import Outcome
-from bridge.server import SERVICES, routes
+from bridge.server_handlers import SERVICES, routes
 from bridge.service import BridgeService, Route
 from bridge.wallet import WalletClient
+from bridge.wallet_tls import keyring_of
 from faults.server import FaultServer
 from random_wallet import FAULTS, GOOD, RandomWallet
 from whole_path import PATIENCE_S, environment, terminate_request
@@ -239,7 +240,7 @@ async def world() -> AsyncIterator[World]:
         configured = load(None, environment(server.url))
         (route,) = routes(SERVICES[0], configured)
         client = WalletClient(Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)), server.url)
-        service = BridgeService(configured.wallet.keyring, client, configured.wallet.deadlines)
+        service = BridgeService(keyring_of(configured.wallet), client, configured.wallet.deadlines)
         created = World(server, wallet, service, route)
         try:
             yield created

@@ -20,7 +20,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import bridge
-from bridge.listen import ListenError
+from bridge.address import ListenError
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import CONNECTIONS_MAX, REQUEST_S, MetricsEndpoint, serve_metrics
 from metrics_page import EVERY_EVENT, METHOD, PATIENCE_S, call, get, scrape

@@ -12,7 +12,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection
 from pygrpc_native import EVENT_CALL, EVENT_CANCEL, NativeGrpcFront
 
-from bridge.listen import ListenError
+from bridge.address import ListenError
 from bridge.native.server import NativeServer
 from native_server import CHANNEL, OPTIONS, SERVICE, call, native, status_of, unary
 

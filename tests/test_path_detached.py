@@ -16,7 +16,7 @@ from h2.settings import SettingCodes
 from bridge.deadline import DeadlineLimits
 from bridge.http2.transport import Http2Transport
 from bridge.operation import operations
-from bridge.server import SERVICES
+from bridge.server_handlers import SERVICES
 from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Credentials, Keyring
 from bridge.wallet import WalletClient

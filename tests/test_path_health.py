@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from bridge.listen import ListenError
+from bridge.address import ListenError
 from bridge.server_health import LIVENESS
 from engines import on_both_engines, on_grpcio
 from faults.behaviours import after, terminated

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bridge.telemetry.events import CallEnded, Reloaded, ReloadFailed
-from bridge.telemetry.fan_out import fan_out
+from bridge.telemetry.events import CallEnded, Reloaded, ReloadFailed, fan_out
 from bridge.telemetry.logs import HELD_LOGGERS
 from engines import on_both_engines
 from faults.behaviours import answer, hang, sequence

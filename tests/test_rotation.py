@@ -9,6 +9,7 @@ from bridge.config import Settings, Wallet, load
 from bridge.rotation import Pace, Rotation
 from bridge.signing import Credentials, Keyring
 from bridge.telemetry.events import Event, Reloaded, ReloadFailed, ignore
+from bridge.wallet_tls import keyring_of
 from faults.certificates import write_certificates
 from rotating_wallet import FILES, NEW, OLD, OTHER, Keys, environment_with_files
 from settings_files import toml, write
@@ -28,7 +29,7 @@ class Rotating:
     """A rotation by the files in a folder, which have been looked at once, and what came of it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.keyring = settings.wallet.keyring
+        self.keyring = keyring_of(settings.wallet)
         self.generations = self.keyring.generations(1)
         self.tls: list[Wallet] = []
         self.events: list[Event] = []
@@ -70,7 +71,7 @@ def test_a_key_in_the_settings_stays(tmp_path: Path) -> None:
     OLD.write(tmp_path)
     keys = f'access_key = "{OLD.access_key}"\nprivate_key_file = "private_key"'
     settings = load(write(tmp_path, toml(keys=keys)), {})
-    keyring, events = settings.wallet.keyring, list[Event]()
+    keyring, events = keyring_of(settings.wallet), list[Event]()
     rotation = Rotation(settings.wallet, keyring, lambda _wallet: None, events.append)
     # Relative to the folder of bridge.toml, as when it was loaded.
     (tmp_path / "private_key").write_text(NEW.private_key)

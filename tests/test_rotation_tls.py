@@ -13,7 +13,7 @@ from cryptography import x509
 from bridge.config import Wallet, load
 from bridge.rotation import Rotation
 from bridge.telemetry.events import Event, Reloaded, ReloadFailed
-from bridge.wallet_tls import tls_context
+from bridge.wallet_tls import keyring_of, tls_context
 from faults.certificates import Certificates, Identity, write_certificates
 from whole_path import environment
 
@@ -38,7 +38,7 @@ class RotatingTls:
         self.wallet = load(None, environment("https://wallet.example") | variables).wallet
         self.used: list[Wallet] = []
         self.events: list[Event] = []
-        self.rotation = Rotation(self.wallet, self.wallet.keyring, self.used.append, self.events.append)
+        self.rotation = Rotation(self.wallet, keyring_of(self.wallet), self.used.append, self.events.append)
         self.rotation.check()
         self.used.clear()
 

@@ -7,8 +7,8 @@ import grpc
 import grpc.aio
 import pytest
 
+from bridge.address import ListenError
 from bridge.config import load
-from bridge.listen import ListenError
 from bridge.server import running
 from bridge.server_ports import server_options
 from engines import on_both_engines, on_grpcio

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationInfo, field_validator
 
+from bridge.address import ListenError
 from bridge.config import load
 from bridge.file_watch import ReloadError
-from bridge.listen import ListenError
 from bridge.server_tls import KEY, ServerTls
 from bridge.settings_server import Server
 from faults.certificates import Identity

@@ -10,12 +10,11 @@ import grpc.aio
 import httpx
 import pytest
 
-from bridge import server
 from bridge.deadline import DeadlineLimits
 from bridge.errors import BridgeDraining, BridgeError, BridgeFault, BridgeFaultBeforeSend
 from bridge.http2.transport import Http2Transport
 from bridge.operation import operations
-from bridge.server import SERVICES
+from bridge.server_handlers import SERVICES, behaviour_of
 from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Credentials, Generations, Keyring
 from bridge.telemetry.events import CallEnded, Event
@@ -180,4 +179,4 @@ async def test_caller_that_leaves_while_it_is_told() -> None:
         service.admission.refuse()
         context: Any = Left()
         with pytest.raises(asyncio.CancelledError):
-            await server._behaviour(service, ROUTE)(REQUEST, context)
+            await behaviour_of(service, ROUTE)(REQUEST, context)

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from bridge.listen import ListenError
+from bridge.address import ListenError
 from bridge.shared_port import reserved
 
 ANY = "127.0.0.1:0"

@@ -13,7 +13,7 @@ from bridge.http2.transport import Http2Transport
 from bridge.operation import operations
 from bridge.outcome import WalletFacts
 from bridge.retry import RetryBudget, RetryPolicy
-from bridge.server import SERVICES
+from bridge.server_handlers import SERVICES
 from bridge.signing import Credentials, Generations
 from bridge.verdict import Answer, Verdict
 from bridge.wallet import Post, WalletClient

@@ -15,7 +15,8 @@ import engines
 from bridge.call_id import is_caller_id
 from bridge.config import load
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.server import SERVICES, BridgeServer, running
+from bridge.server import BridgeServer, running
+from bridge.server_handlers import SERVICES
 from bridge.telemetry.events import Emit, ignore
 from bridge.telemetry.spans import Tracer
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError

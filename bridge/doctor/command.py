@@ -19,7 +19,7 @@ from bridge.doctor.local import Subject, local_findings
 from bridge.doctor.names import LookUp, system_look_up
 from bridge.doctor.network import network_findings
 from bridge.doctor.place import Place
-from bridge.server import SERVICES, routes
+from bridge.server_handlers import SERVICES, routes
 
 ALL_WELL, SOMETHING_WRONG = 0, 1
 INTERRUPTED = 130

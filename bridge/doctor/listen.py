@@ -5,10 +5,10 @@ import os
 import socket
 from collections.abc import AsyncIterator
 
+from bridge.address import split_listen
 from bridge.config import Settings
 from bridge.doctor.finding import Finding, Level
 from bridge.doctor.names import Address, LookUp, look_up_in_time, problem_of
-from bridge.settings_values import split_listen
 
 PROBLEMS = {
     errno.EADDRNOTAVAIL: "it is no address of this machine",

@@ -12,9 +12,10 @@ from bridge.config import ProviderSetting, Settings
 from bridge.doctor.certificate import certificates_of, judged
 from bridge.doctor.finding import Finding, Level
 from bridge.sandbox import SAMPLE_PROVIDERS
+from bridge.settings.files import read_file
 from bridge.settings_again import files_of
 from bridge.settings_text import Key, one_line, settings_of, variable_name
-from bridge.settings_values import Section, read_file
+from bridge.settings_values import Section
 
 EXPIRY_WARN_DAYS = 30
 

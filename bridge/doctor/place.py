@@ -8,7 +8,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from bridge.config import Wallet
-from bridge.signing import USER_AGENT, Headers
+from bridge.headers import Headers
+from bridge.signing import USER_AGENT
 
 
 @dataclass(frozen=True, slots=True)

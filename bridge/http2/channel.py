@@ -6,11 +6,11 @@ from typing import Any, Protocol, cast
 
 import httpx
 
+from bridge.headers import Headers
 from bridge.http2.errors import AnswerTimeoutError
 from bridge.http2.exchange import RawAnswer
 from bridge.http2.pool import Pool
 from bridge.http2.transport import Http2Transport, exchange
-from bridge.signing import Headers
 
 GUARD_S = 0.02
 """How much later than its time a transport that does not keep it is cut off."""

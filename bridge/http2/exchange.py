@@ -1,23 +1,29 @@
 """One request and its answer, and what is proven about it at every moment."""
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import httpx
 
+from bridge.headers import Headers
 from bridge.http2.causes import HTTP2_REQUIRED, cause_of_code, code_name
 from bridge.http2.content_length import content_length
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError, NotProcessedError, UnreachableError
 from bridge.http2.frames import ErrorCode
 from bridge.http2.header_blocks import Fields
 from bridge.outcome import Outcome
-from bridge.signing import Headers
-
-if TYPE_CHECKING:
-    from bridge.http2.connection import Connection
-
 
 NOT_MODIFIED = 304
+
+
+class Carrier(Protocol):
+    """The connection that an exchange is on, as its pool sees it."""
+
+    def abandon(self, exchange: "Exchange") -> None:
+        """Give up an exchange that nobody waits for any more; nothing if it is over."""
+
+    def expired(self, exchange: "Exchange") -> None:
+        """Note that one of its exchanges has expired."""
 
 
 class RawAnswer(NamedTuple):
@@ -56,7 +62,7 @@ class Exchange:
         self.answer = answer
         self.outcome = Outcome.NOT_SENT
         """NOT_SENT until its first byte is written, then UNKNOWN, or NOT_PROCESSED once the server proves that."""
-        self.connection: Connection | None = None
+        self.connection: Carrier | None = None
         """None while it waits for a stream."""
         self.stream_id = 0
         self.has_begun = False

@@ -13,8 +13,8 @@ from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
+from bridge.headers import Headers
 from bridge.http2.frames import ErrorCode
-from bridge.signing import Headers
 
 Field = tuple[bytes, bytes]
 Fields = tuple[Field, ...]

@@ -17,13 +17,13 @@ import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
+from bridge.headers import Headers
 from bridge.http2.connect import Sockets
 from bridge.http2.connection import Connection
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import Exchange
 from bridge.http2.liveness import TRUST, Caution, Trust
 from bridge.http2.recycling import EXPECT_MORE_S, Recycling
-from bridge.signing import Headers
 
 AGE_JITTER = 0.1
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.02, 1.0

@@ -9,6 +9,7 @@ frames of answers, `given_up` the streams that nobody waits for.
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from bridge.headers import Headers
 from bridge.http2 import frames, header_blocks
 from bridge.http2.answers import Answers
 from bridge.http2.events import (
@@ -27,7 +28,6 @@ from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STRE
 from bridge.http2.noise import Noise
 from bridge.http2.reset_budget import ResetBudget
 from bridge.http2.streams import Streams
-from bridge.signing import Headers
 
 STREAMS_UNLIMITED = 2**32 - 1
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import httpx
 
+from bridge.headers import Headers
 from bridge.http2.addresses import Addresses
 from bridge.http2.causes import Http2RequiredError, why
 from bridge.http2.connect import Race, Sockets
@@ -22,7 +23,6 @@ from bridge.http2.exchange import RawAnswer
 from bridge.http2.liveness import TRUST, Trust
 from bridge.http2.pool import Pool
 from bridge.outcome import Outcome
-from bridge.signing import Headers
 
 BODY_BYTES_MAX = 64 * 1024
 CONNECT_TIMEOUT_S = 1.0

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import grpc.aio
 
-from bridge.listen import ListenError
+from bridge.address import ListenError
 from bridge.native.call import Handler
 
 

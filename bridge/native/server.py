@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
-from bridge.listen import ListenError
+from bridge.address import ListenError
 from bridge.native.call import Details, Handler, NativeCall
 from bridge.native.fallback import Fallback
 

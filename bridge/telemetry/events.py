@@ -1,8 +1,11 @@
 """What happened, as values. Who emits them knows nobody who listens; no event holds a token, a key or a signature."""
 
+import logging
 from collections.abc import Callable
 
 import msgspec
+
+LOGGER = logging.getLogger(__name__)
 
 
 # Structs of msgspec: made, and written as JSON, at a fraction of a dataclass's cost, for every call. They hold nothing
@@ -190,3 +193,17 @@ Emit = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """Listen to nothing."""
+
+
+def fan_out(*listeners: Emit) -> Emit:
+    """Return a listener that tells each of these in turn; one that raises is logged, and the others are told."""
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            try:
+                listener(event)
+            except Exception:
+                # logs.py tells an exception by its places, never by its text.
+                LOGGER.exception("a listener failed at the event %s", type(event).__name__)
+
+    return emit

@@ -16,8 +16,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.registry import Collector
 
-from bridge.listen import cannot_listen
-from bridge.settings_values import split_listen
+from bridge.address import cannot_listen, split_listen
 from bridge.telemetry.metrics import REGISTRY
 
 LOGGER = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ Every span is ended by the event that tells its end: a trace says nothing that t
 from collections.abc import Iterable
 from typing import Protocol
 
+from bridge.headers import Headers
 from bridge.operation import Operation
-from bridge.signing import Headers
 from bridge.telemetry.events import AttemptEnded, CallEnded
 
 Metadata = Iterable[tuple[str, str | bytes]]

@@ -20,8 +20,8 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from bridge import __version__
+from bridge.headers import Headers
 from bridge.operation import Operation
-from bridge.signing import Headers
 from bridge.telemetry.events import AttemptEnded, CallEnded
 from bridge.telemetry.spans import Metadata, TracingError
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bridge.operation import operations
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.server import SERVICES
+from bridge.server_handlers import SERVICES
 from bridge.service import Route
 from bridge.signing import Credentials
 from bridge.verdict import Answer

@@ -15,7 +15,7 @@ from bridge.http2.transport import Http2Transport
 from bridge.operation import operations
 from bridge.outcome import Outcome
 from bridge.retry import RetryPolicy
-from bridge.server import SERVICES
+from bridge.server_handlers import SERVICES
 from bridge.service import BridgeService, Route, Watchers
 from bridge.signing import Credentials, Keyring
 from bridge.telemetry.events import CallEnded, Event

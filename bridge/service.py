@@ -20,18 +20,18 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from bridge.admission import Admission
-from bridge.codec import codec_of
 from bridge.deadline import Deadline, DeadlineLimits, since_s
 from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, ProviderNotConfigured
+from bridge.events import CallEnded, CallStarted, Emit, ignore
 from bridge.identity import AllowList, AuthContext, identities_of
-from bridge.operation import Operation
 from bridge.outcome import GrpcCode, Outcome
-from bridge.signing import Keyring
-from bridge.telemetry.events import CallEnded, CallStarted, Emit, ignore
-from bridge.telemetry.spans import CallSpan, Metadata, Tracer
-from bridge.validation import parse, validator_of
-from bridge.verdict import CodeRule, Judge, Verdict
-from bridge.wallet import Post, WalletClient, Watch
+from bridge.tracer import CallSpan, Metadata, Tracer
+from bridge.transcoding.codec import codec_of
+from bridge.transcoding.operation import Operation
+from bridge.transcoding.validation import parse, validator_of
+from bridge.transcoding.verdict import CodeRule, Judge, Verdict
+from bridge.upstream.client import Post, WalletClient, Watch
+from bridge.upstream.signing import Keyring
 
 LOGGER = logging.getLogger(__name__)
 

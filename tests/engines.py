@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bridge.engine import ENGINES
+from bridge.server.engine import ENGINES
 
 on_both_engines = pytest.mark.usefixtures("engine")
 """For whole modules: `pytestmark = on_both_engines`."""

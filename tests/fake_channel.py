@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import grpc_testing  # type: ignore[import-untyped]  # it ships no types
 
-from bridge.call import WALLET_SERVICE, add_arguments, run
+from bridge.cli.call import WALLET_SERVICE, add_arguments, run
 from bridge.errors import BridgeError
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.status import wire_status
+from bridge.transcoding.status import wire_status
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
 METHOD = WALLET_SERVICE.methods_by_name["Terminate"]

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.events import CallEnded, Event
 from bridge.service import BridgeService
-from bridge.telemetry.events import CallEnded, Event
 from faults.behaviours import terminated
 from faults.record import Pulse
 from faults.server import FaultServer

@@ -6,7 +6,7 @@ import hpack
 from hpack.hpack import encode_integer
 from hypothesis import strategies as st
 
-from bridge.http2.header_blocks import STATIC, TABLE_BYTES_MAX, Field
+from bridge.http2.hpack import STATIC, TABLE_BYTES_MAX, Field
 
 SECRETS = (b"authorization", b"x-request-signature")
 NAMES = st.one_of(

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from bridge.telemetry.events import (
+from bridge.events import (
     AttemptEnded,
     CallEnded,
     CallStarted,

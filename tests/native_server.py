@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from bridge.native.server import NativeServer
+from bridge.server.native.server import NativeServer
 
 REQUEST_BYTES_MAX, METADATA_BYTES_MAX, STREAMS_MAX = 1000, 2000, 1200
 OPTIONS = (

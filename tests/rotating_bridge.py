@@ -8,9 +8,9 @@ from itertools import count
 
 import grpc.aio
 
-from bridge.config import load
-from bridge.server import running
-from bridge.telemetry.events import Emit, Event, Reloaded, ReloadFailed
+from bridge.events import Emit, Event, Reloaded, ReloadFailed
+from bridge.server.app import running
+from bridge.settings.model import load
 from faults.record import Pulse
 from whole_path import PATIENCE_S, Caller
 

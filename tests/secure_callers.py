@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bridge.config import load
-from bridge.server import BridgeServer, running
-from bridge.telemetry.events import Event
+from bridge.events import Event
+from bridge.server.app import BridgeServer, running
+from bridge.settings.model import load
 from faults.certificates import Identity
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import End, end_of, environment, terminate_request

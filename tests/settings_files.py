@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from bridge.config import SettingsError, load
+from bridge.settings.model import SettingsError, load
 
 ACCESS_KEY = "abcde12345"
 PRIVATE_KEY = "e56eb966-a55f-4087-bc7d-e66df1f377a1"

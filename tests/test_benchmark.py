@@ -12,9 +12,9 @@ from benchmark.contestants import BRIDGE, FLOOR, TEXTBOOK
 from benchmark.document import rendered
 from benchmark.figures import InFlightPoint, Results, Round
 from benchmark.instrumented import HOOKS, Hook, How, Timers
-from bridge.operation import operations
-from bridge.server_handlers import SERVICES
+from bridge.server.handlers import SERVICES
 from bridge.service import Route
+from bridge.transcoding.operation import operations
 
 ROUTE = Route(operations(SERVICES[0])[0], {})
 SUMMARY = """

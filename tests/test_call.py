@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 from google.type.decimal_pb2 import Decimal as ProtoDecimal
 
-from bridge.call import run
-from bridge.call_output import answer_text
+from bridge.cli.call import run
+from bridge.cli.call_output import answer_text
 from bridge.sandbox import serve
 from fake_channel import EXAMPLE, Terminated, parsed
 from proto_text import HEADER, compile_proto, message_class

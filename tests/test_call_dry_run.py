@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
-from bridge.call import run
-from bridge.cli import main
-from bridge.config import SettingsError
+from bridge.cli.call import run
+from bridge.cli.main import main
 from bridge.sandbox import serve
+from bridge.settings.model import SettingsError
 from fake_channel import EXAMPLE, parsed
 from whole_path import ACCESS_KEY, PRIVATE_KEY, bridge_to, environment
 

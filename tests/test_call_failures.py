@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import BridgeDraining, InvalidRequest, WalletThrottled, WalletUnknownError
 from bridge.outcome import Violation, WalletFacts
-from bridge.status import wire_status
+from bridge.transcoding.status import wire_status
 from fake_channel import CALL_ID, Terminated, failed
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 

@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.call import ADDRESS, WALLET_SERVICE, add_arguments
+from bridge.cli.call import ADDRESS, WALLET_SERVICE, add_arguments
 from proto_text import HEADER, compile_proto
 
 SECRET = "canary-7d1f"

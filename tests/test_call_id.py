@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.call_id import call_id_of, is_caller_id, new_call_id
+from bridge.events import CallEnded, Event
 from bridge.sandbox import serve
-from bridge.telemetry.events import CallEnded, Event
 from engines import on_both_engines
 from faults.behaviours import terminated
 from faults.server import FaultServer

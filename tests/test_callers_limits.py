@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from bridge import server_ports
-from bridge.config import load
-from bridge.server_ports import HEALTH_STREAMS_MAX, SPARE_STREAMS, health_options, server_options
+from bridge.server import listeners as server_ports
+from bridge.server.listeners import HEALTH_STREAMS_MAX, SPARE_STREAMS, health_options, server_options
+from bridge.settings.model import load
 from engines import on_both_engines, on_grpcio
 from faults.behaviours import after
 from faults.server import FaultServer

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from bridge.errors import REASONS
-from bridge.fingerprint import Fingerprint
+from bridge.telemetry.fingerprint import Fingerprint
 from canaries import CANARIES, found_in
 from canary_record import PLACES, Record
 from canary_run import run

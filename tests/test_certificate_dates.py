@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bridge.certificate_dates import AUTHORITIES, CERTIFICATES, WARN_DAYS, certificate_in_use, check_dates
-from bridge.config import Settings, load
-from bridge.file_watch import FileWatch, ReloadError
-from bridge.rotation import Rotation
-from bridge.server import running
-from bridge.server_tls import ServerTls
-from bridge.telemetry.events import CertificateInUse, Event, Reloaded, ReloadFailed
-from bridge.wallet_tls import keyring_of
+from bridge.events import CertificateInUse, Event, Reloaded, ReloadFailed
+from bridge.server.app import running
+from bridge.server.tls import ServerTls
+from bridge.settings.certificate_dates import AUTHORITIES, CERTIFICATES, WARN_DAYS, certificate_in_use, check_dates
+from bridge.settings.file_watch import FileWatch, ReloadError
+from bridge.settings.model import Settings, load
+from bridge.upstream.from_settings import keyring_of
+from bridge.upstream.key_rotation import Rotation
 from whole_path import environment
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import contract
-from bridge.server_handlers import SERVICES
+from bridge.server.handlers import SERVICES
 from clients import docs, run
 from wallet.v1.wallet_error_pb2 import Outcome
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge.codec import codec_of
-from bridge.json_text import Flaw, parse_object
-from bridge.operation import ContractError
+from bridge.transcoding.codec import codec_of
+from bridge.transcoding.operation import ContractError
+from bridge.transcoding.strict_json import Flaw, parse_object
 from proto_text import HEADER, compile_proto, message_class
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 

@@ -7,8 +7,8 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.codec import codec_of
-from bridge.json_text import parse_object
+from bridge.transcoding.codec import codec_of
+from bridge.transcoding.strict_json import parse_object
 from proto_text import HEADER, compile_proto, message_class
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 

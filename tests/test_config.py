@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bridge.config import CodeSetting, load
 from bridge.deadline import DeadlineLimits
+from bridge.settings.model import CodeSetting, load
 from settings_files import (
     BOOL_WANTS,
     CODE_WANTS,

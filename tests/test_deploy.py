@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bridge.address import split_listen
-from bridge.cli import main
-from bridge.config import Settings, load
-from bridge.run import END_S
-from bridge.server_health import LIVENESS
+from bridge.cli.main import main
+from bridge.process.serve import END_S
+from bridge.server.health import LIVENESS
+from bridge.settings.model import Settings, load
 from bridge.telemetry.metrics_server import PATH
 from manifests import ROOT, VARIANTS, Variant, each_variant, mounted
 

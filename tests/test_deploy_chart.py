@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from bridge import __version__
-from bridge.config import KNOWN, load
+from bridge.settings.model import KNOWN, load
 from manifests import CHART, VARIANTS, Manifests, Variant, base, chart, helm, mounted, needs_helm
 
 

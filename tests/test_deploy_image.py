@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli import _parser
+from bridge.cli.main import _parser
 from manifests import ROOT, base
 
 TEXT = (ROOT / "deploy" / "Containerfile").read_text()
@@ -93,7 +93,7 @@ def test_the_bridge_is_the_first_process() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (entry_point,) = map(json.loads, rest_of("ENTRYPOINT"))
     assert entry_point == ["/opt/wallet-bridge/bin/bridge"]
-    assert project["scripts"] == {"bridge": "bridge.cli:main"}
+    assert project["scripts"] == {"bridge": "bridge.cli.main:main"}
     assert rest_of("STOPSIGNAL") == ["SIGTERM"]
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from bridge.config import KNOWN
 from bridge.http2.exchanges import STREAMS_MAX
 from bridge.http2.liveness import TRUST
-from bridge.retry import ATTEMPTS_MAX, RetryBudget
-from bridge.settings_text import find
-from bridge.status import SAFE_TO_REPEAT
+from bridge.settings.messages import find
+from bridge.settings.model import KNOWN
+from bridge.transcoding.status import SAFE_TO_REPEAT
+from bridge.upstream.retry import ATTEMPTS_MAX, RetryBudget
 from manifests import ROOT, Manifest, Manifests, base
 from mesh.policies import BRIDGES_WORD_AS_ISTIO
 from metrics_page import EVERY_EVENT, counted

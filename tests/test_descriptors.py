@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import resource
-from bridge.descriptors import connections_max, raise_limit
+from bridge.server.descriptors import connections_max, raise_limit
 raise_limit()
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], connections_max(2000))
 """

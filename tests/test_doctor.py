@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge import doctor
-from bridge.config import SettingsError
+from bridge.cli import doctor
 from bridge.sandbox import serve
+from bridge.settings.model import SettingsError
 from doctor_runs import ca_setting, examine, examined, parsed, unharmed
 from faults.behaviours import answer
 from faults.certificates import Certificates, write_certificates

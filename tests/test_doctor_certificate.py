@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.doctor.certificate import Certificate, certificates_of, judged, read_certificate
+from bridge.cli.doctor.certificate import Certificate, certificates_of, judged, read_certificate
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.doctor.clock import clock_finding
-from bridge.doctor.finding import Level
+from bridge.cli.doctor.clock import clock_finding
+from bridge.cli.doctor.finding import Level
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bridge.doctor.tls_words import CLIENT_CERTIFICATE_REFUSED, CLIENT_CERTIFICATE_WANTED, HANDSHAKES, HUNG_UP
+from bridge.cli.doctor.handshake import CLIENT_CERTIFICATE_REFUSED, CLIENT_CERTIFICATE_WANTED, HANDSHAKES, HUNG_UP
 from doctor_runs import assert_tls_failed, ca_setting, examined, unharmed
 from faults.behaviours import answer
 from faults.certificates import Certificates, write_certificates

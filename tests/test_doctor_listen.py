@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.config import load
-from bridge.doctor.listen import listen_findings
-from bridge.doctor.names import LookUp, system_look_up
+from bridge.cli.doctor.listeners import listen_findings
+from bridge.cli.doctor.resolver import LookUp, system_look_up
+from bridge.settings.model import load
 from doctor_runs import looked_up
 from faults.server import bound_socket
 from whole_path import environment

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bridge.config import load
-from bridge.doctor.local import Subject, local_findings
+from bridge.cli.doctor.local import Subject, local_findings
+from bridge.settings.model import load
 from settings_files import ACCESS_KEY, KEYS, PRIVATE_KEY, URL, toml, write
 
 NOW = datetime.now(UTC)

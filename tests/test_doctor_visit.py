@@ -10,11 +10,11 @@ import pytest
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, SettingsFrame
 
-from bridge.config import load
-from bridge.doctor.finding import Level
-from bridge.doctor.place import Place
-from bridge.doctor.visit import visit
+from bridge.cli.doctor.finding import Level
+from bridge.cli.doctor.probe import visit
+from bridge.cli.doctor.target import Place
 from bridge.sandbox import serve
+from bridge.settings.model import load
 from doctor_runs import examined, unharmed
 from faults.behaviours import answer, drip, endless, hang, refuse, reset_with
 from faults.connection import Connection

@@ -7,10 +7,10 @@ from typing import get_args
 import pytest
 import trustme
 
-from bridge.cli import main
-from bridge.config import describe, load
-from bridge.engine import ENGINES
-from bridge.settings_server import NOT_TRUSTED, Server
+from bridge.cli.main import main
+from bridge.server.engine import ENGINES
+from bridge.settings.model import describe, load
+from bridge.settings.server import NOT_TRUSTED, Server
 from settings_files import refusal, toml, write
 
 NATIVE = 'engine = "native"\nnative_trusts_callers = true'

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from bridge.telemetry.events import Event, Stopped, fan_out
+from bridge.events import Event, Stopped, fan_out
 
 
 def break_down(_event: Event) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.file_watch import FileWatch, ReloadError
-from bridge.telemetry.events import Event, Reloaded, ReloadFailed
+from bridge.events import Event, Reloaded, ReloadFailed
+from bridge.settings.file_watch import FileWatch, ReloadError
 from whole_path import PATIENCE_S
 
 SECRET = "the-secret"
@@ -327,7 +327,11 @@ async def test_run_survives_a_listener_that_fails(file: Path, caplog: pytest.Log
             assert await applied.get() == text
     running.cancel()
     await asyncio.wait([running])
-    assert ("bridge.file_watch", logging.ERROR, "a reload could not be reported: OSError") in caplog.record_tuples
+    assert (
+        "bridge.settings.file_watch",
+        logging.ERROR,
+        "a reload could not be reported: OSError",
+    ) in caplog.record_tuples
     assert SECRET not in caplog.text
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.fingerprint import KEY_BYTES_MIN, Fingerprint
+from bridge.telemetry.fingerprint import KEY_BYTES_MIN, Fingerprint
 from whole_path import TOKEN
 
 KEY = bytes(range(32))

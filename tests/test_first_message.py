@@ -11,9 +11,9 @@ import grpc.aio
 import pytest
 from google.rpc.status_pb2 import Status
 
-from bridge import first_message
-from bridge.first_message import GrpcioServer, Waiting
-from bridge.telemetry.events import CallEnded
+from bridge.events import CallEnded
+from bridge.server import first_message
+from bridge.server.first_message import GrpcioServer, Waiting
 from engines import on_both_engines
 from faults.behaviours import terminated
 from faults.server import FaultServer

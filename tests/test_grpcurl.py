@@ -10,8 +10,8 @@ import pytest
 
 import toolchain
 from bridge import sandbox
-from bridge.config import load
-from bridge.server import running
+from bridge.server.app import running
+from bridge.settings.model import load
 from whole_path import environment
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import pytest
 
 import http2_frames as raw
 from bridge.http2.events import AnswerBegun, GivenUpEnded, InterimAnswer, StreamReset
+from bridge.http2.flood_guard import NOISE_BYTES_MAX
 from bridge.http2.limits import (
     CONNECTION_WINDOW_BYTES,
     FRAME_BYTES_MIN,
@@ -14,7 +15,6 @@ from bridge.http2.limits import (
     INTERIM_BYTES_MAX,
     STREAM_WINDOW_BYTES,
 )
-from bridge.http2.noise import NOISE_BYTES_MAX
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.reset_budget import BURST
 from faults.behaviours import after, answer, by_token

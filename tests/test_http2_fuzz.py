@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 import http2_frames as raw
 import http2_vectors
+from bridge.http2.flood_guard import NOISE_BYTES_MAX
 from bridge.http2.limits import (
     CONNECTION_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
 )
-from bridge.http2.noise import NOISE_BYTES_MAX
 from bridge.http2.protocol import CREDIT_BYTES, ClientProtocol
 from bridge.http2.transport import Http2Transport
 from descriptors import open_descriptors

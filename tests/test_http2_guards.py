@@ -13,7 +13,7 @@ from bridge.http2.connection import Connection
 from bridge.http2.exchange import Exchange
 from bridge.http2.exchanges import Exchanges
 from bridge.http2.faults import LOGGER
-from bridge.http2.header_blocks import HeaderDecoder
+from bridge.http2.hpack import HeaderDecoder
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.transport import exchange
 from faults.behaviours import after, by_token, hang, terminated

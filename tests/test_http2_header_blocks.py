@@ -1,4 +1,4 @@
-"""bridge.http2.header_blocks against hpack, both ways and block after block, against RFC 7541, and by tables."""
+"""bridge.http2.hpack against hpack, both ways and block after block, against RFC 7541, and by tables."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import http2_frames as raw
 from bridge.http2.frames import HEADER_BYTES
-from bridge.http2.header_blocks import (
+from bridge.http2.hpack import (
     STATIC,
     Field,
     HeaderBlockError,

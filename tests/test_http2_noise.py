@@ -4,8 +4,8 @@ import pytest
 
 from bridge.http2 import frames
 from bridge.http2.events import ViolationError
+from bridge.http2.flood_guard import NOISE_BYTES_MAX
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, FRAME_BYTES_MIN, STREAM_WINDOW_BYTES
-from bridge.http2.noise import NOISE_BYTES_MAX
 from bridge.http2.protocol import ClientProtocol
 
 GIVEN_UP = 100

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.json_text import DEPTH_MAX, Flaw, Number, parse_object
+from bridge.transcoding.strict_json import DEPTH_MAX, Flaw, Number, parse_object
 
 NOT_JSON = "not JSON"
 NOT_AN_OBJECT = "not a JSON object"

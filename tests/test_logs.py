@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bridge.errors import REASONS
-from bridge.telemetry.events import (
+from bridge.events import (
     AttemptEnded,
     CallEnded,
     CallStarted,

@@ -6,8 +6,8 @@ import gc
 
 import pytest
 
-from bridge import memory
-from bridge.memory import give_back_memory
+from bridge.process import memory
+from bridge.process.memory import give_back_memory
 from floods.measure import MEBIBYTE
 
 BLOCK_BYTES, BLOCKS = 2000, 40_000

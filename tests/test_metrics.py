@@ -3,7 +3,7 @@
 import pytest
 
 from bridge import __version__
-from bridge.telemetry.events import (
+from bridge.events import (
     AttemptEnded,
     CallStarted,
     Draining,

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bridge.errors import REASONS, leaves
+from bridge.events import AttemptEnded, Event, Reloaded
 from bridge.telemetry import families
-from bridge.telemetry.events import AttemptEnded, Event, Reloaded
 from bridge.telemetry.series import LABEL_VALUES_MAX, OTHER, Series, Vocabulary
 from metrics_page import EVERY_EVENT, RPC, WORKER_EVENTS, Page, call, counted, failed, supervised
 from promtool import MISSING, PROMTOOL, promtool

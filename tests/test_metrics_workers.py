@@ -8,15 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import bridge
-from bridge.telemetry.events import (
-    Draining,
-    Event,
-    LogLinesDropped,
-    ReloadFailed,
-    StateSampled,
-    WorkerEnded,
-    WorkerStarted,
-)
+from bridge.events import Draining, Event, LogLinesDropped, ReloadFailed, StateSampled, WorkerEnded, WorkerStarted
 from bridge.telemetry.families import MODES
 from bridge.telemetry.metrics import Metrics, SupervisorMetrics
 from bridge.telemetry.metrics_server import registry_of, serve_metrics

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from bridge.native.server import METADATA_ENTRY_BYTES
+from bridge.server.native.server import METADATA_ENTRY_BYTES
 from native_server import (
     METADATA_BYTES_MAX,
     REQUEST_BYTES_MAX,

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from pygrpc_native import EVENT_CALL, EVENT_CANCEL, NativeGrpcFront
 
 from bridge.address import ListenError
-from bridge.native.server import NativeServer
+from bridge.server.native.server import NativeServer
 from native_server import CHANNEL, OPTIONS, SERVICE, call, native, status_of, unary
 
 MANY = 1100

@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 
-from bridge.operation import ContractError, Operation, operations
+from bridge.transcoding.operation import ContractError, Operation, operations
 from proto_text import HEADER, compile_proto
 from wallet.v1 import settlement_service_pb2, wallet_service_pb2
 

@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 
-from bridge.config import KNOWN
 from bridge.errors import REASONS
-from bridge.settings_text import find
-from bridge.telemetry.events import Event
+from bridge.events import Event
+from bridge.settings.messages import find
+from bridge.settings.model import KNOWN
 from bridge.telemetry.logs import ERROR_REASONS, SILENT
 from metrics_page import EVERY_EVENT, WORKER_EVENTS, counted, supervised
 

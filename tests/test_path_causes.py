@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hyperframe.frame import GoAwayFrame, SettingsFrame
 
+from bridge.events import AttemptEnded, CallEnded
 from bridge.http2.causes import TLS_REASONS
-from bridge.telemetry.events import AttemptEnded, CallEnded
 from faults.behaviours import answer, reset_with, terminated
 from faults.connection import Connection
 from faults.server import FaultServer

@@ -15,11 +15,11 @@ from h2.settings import SettingCodes
 
 from bridge.deadline import DeadlineLimits
 from bridge.http2.transport import Http2Transport
-from bridge.operation import operations
-from bridge.server_handlers import SERVICES
+from bridge.server.handlers import SERVICES
 from bridge.service import BridgeService, Route, Watchers
-from bridge.signing import Credentials, Keyring
-from bridge.wallet import WalletClient
+from bridge.transcoding.operation import operations
+from bridge.upstream.client import WalletClient
+from bridge.upstream.signing import Credentials, Keyring
 from engines import on_both_engines
 from faults.behaviours import answer, hang, processed, refuse, reset_with, sequence, terminated, terminated_with
 from faults.server import FaultServer, Welcome

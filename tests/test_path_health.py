@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.address import ListenError
-from bridge.server_health import LIVENESS
+from bridge.server.health import LIVENESS
 from engines import on_both_engines, on_grpcio
 from faults.behaviours import after, terminated
 from faults.certificates import write_certificates

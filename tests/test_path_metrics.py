@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, closing
 from prometheus_client import CollectorRegistry
 
 from bridge import sandbox
-from bridge.telemetry.events import AttemptEnded, CallEnded, Event, StateSampled, fan_out
+from bridge.events import AttemptEnded, CallEnded, Event, StateSampled, fan_out
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import serve_metrics
 from engines import on_both_engines

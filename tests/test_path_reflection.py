@@ -11,8 +11,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2
 
-from bridge import server_reflection
-from bridge.server_reflection import METHOD, NAMES, REQUESTS_MAX, Reflection
+from bridge.server import reflection as server_reflection
+from bridge.server.reflection import METHOD, NAMES, REQUESTS_MAX, Reflection
 from engines import on_both_engines
 from faults.behaviours import terminated
 from faults.server import FaultServer

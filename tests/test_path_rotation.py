@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bridge.telemetry.events import CallEnded, Reloaded, ReloadFailed, fan_out
+from bridge.events import CallEnded, Reloaded, ReloadFailed, fan_out
 from bridge.telemetry.logs import HELD_LOGGERS
 from engines import on_both_engines
 from faults.behaviours import answer, hang, sequence

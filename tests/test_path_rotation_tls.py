@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.telemetry.events import Event, Reloaded, ReloadFailed
+from bridge.events import Event, Reloaded, ReloadFailed
 from faults.behaviours import terminated
 from faults.certificates import Certificates, write_certificates
 from faults.server import FaultServer

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from bridge.telemetry.events import Reloaded, ReloadFailed
+from bridge.events import Reloaded, ReloadFailed
 from faults.behaviours import terminated
 from faults.certificates import Identity
 from faults.server import FaultServer

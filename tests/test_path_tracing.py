@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
+from bridge.events import CallEnded, Event
 from bridge.sandbox import ROWS, Provider, serve
-from bridge.telemetry.events import CallEnded, Event
 from bridge.telemetry.tracing import Tracing
 from engines import on_both_engines
 from faults.behaviours import after, answer, refuse, reset_with, terminated

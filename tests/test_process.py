@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from bridge.process_signals import STOP_SIGNALS
+from bridge.process.signals import STOP_SIGNALS
 from bridge.sandbox import ROWS, Provider, serve
 from faults.behaviours import after, terminated
 from faults.server import FaultServer, bound_socket

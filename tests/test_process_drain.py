@@ -40,8 +40,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from h2.errors import ErrorCodes
 
-from bridge.run import END_S
-from bridge.server import REFUSE_AT_LEAST_S
+from bridge.process.serve import END_S
+from bridge.server.app import REFUSE_AT_LEAST_S
 from engines import on_both_engines
 from faults.behaviours import hang, reset_with, sequence, terminated
 from faults.server import FaultServer

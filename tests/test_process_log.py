@@ -315,8 +315,8 @@ async def test_what_keeps_the_bridge_from_starting_is_json_too(workers: str) -> 
 
 HANGING = """
 import asyncio, os, sys, threading
-from bridge.config import load
-from bridge.server import running
+from bridge.settings.model import load
+from bridge.server.app import running
 
 async def main():
     async with running(load(None, os.environ)) as bridge:

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from bridge.process_signals import IGNORED_SIGNALS, STOP_SIGNALS
+from bridge.process.signals import IGNORED_SIGNALS, STOP_SIGNALS
 from faults.behaviours import after, terminated
 from faults.server import FaultServer
 from processes import bridge_command

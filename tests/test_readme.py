@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import load
 from bridge.errors import leaves
 from bridge.sandbox import markdown
+from bridge.settings.model import load
 from whole_path import ACCESS_KEY, PRIVATE_KEY
 
 ROOT = Path(__file__).parents[1]

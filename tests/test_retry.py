@@ -4,7 +4,7 @@ import pytest
 
 from bridge.errors import BridgeError, WalletNotProcessed, WalletTimeout, WalletUnreachable, leaves
 from bridge.outcome import Outcome
-from bridge.retry import ATTEMPTS_MAX, RetryBudget, RetryPolicy
+from bridge.upstream.retry import ATTEMPTS_MAX, RetryBudget, RetryPolicy
 
 LASTING = ("tls", "http2_required")
 PASSING = ("refused", "timeout", "dns", "network", "")

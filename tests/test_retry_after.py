@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.retry_after import retry_after_s
+from bridge.transcoding.retry_after import retry_after_s
 
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 

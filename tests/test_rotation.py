@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import Settings, Wallet, load
-from bridge.rotation import Pace, Rotation
-from bridge.signing import Credentials, Keyring
-from bridge.telemetry.events import Event, Reloaded, ReloadFailed, ignore
-from bridge.wallet_tls import keyring_of
+from bridge.events import Event, Reloaded, ReloadFailed, ignore
+from bridge.settings.model import Settings, Wallet, load
+from bridge.upstream.from_settings import keyring_of
+from bridge.upstream.key_rotation import Pace, Rotation
+from bridge.upstream.signing import Credentials, Keyring
 from faults.certificates import write_certificates
 from rotating_wallet import FILES, NEW, OLD, OTHER, Keys, environment_with_files
 from settings_files import toml, write

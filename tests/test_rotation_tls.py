@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from bridge.config import Wallet, load
-from bridge.rotation import Rotation
-from bridge.telemetry.events import Event, Reloaded, ReloadFailed
-from bridge.wallet_tls import keyring_of, tls_context
+from bridge.events import Event, Reloaded, ReloadFailed
+from bridge.settings.model import Wallet, load
+from bridge.upstream.from_settings import keyring_of, tls_context
+from bridge.upstream.key_rotation import Rotation
 from faults.certificates import Certificates, Identity, write_certificates
 from whole_path import environment
 

@@ -8,9 +8,9 @@ import grpc.aio
 import pytest
 
 from bridge.address import ListenError
-from bridge.config import load
-from bridge.server import running
-from bridge.server_ports import server_options
+from bridge.server.app import running
+from bridge.server.listeners import server_options
+from bridge.settings.model import load
 from engines import on_both_engines, on_grpcio
 from faults.behaviours import after, by_token, terminated
 from faults.server import FaultServer

@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationInfo, field_validator
 
 from bridge.address import ListenError
-from bridge.config import load
-from bridge.file_watch import ReloadError
-from bridge.server_tls import KEY, ServerTls
-from bridge.settings_server import Server
+from bridge.server.tls import KEY, ServerTls
+from bridge.settings.file_watch import ReloadError
+from bridge.settings.model import load
+from bridge.settings.server import Server
 from faults.certificates import Identity
 from secure_callers import Authority, tls_settings
 from whole_path import environment

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import Settings, load
-from bridge.file_watch import ReloadError
-from bridge.settings_again import files_of, read_again
+from bridge.settings.file_watch import ReloadError
+from bridge.settings.model import Settings, load
+from bridge.settings.reload import files_of, read_again
 from faults.certificates import write_certificates
 from rotating_wallet import FILES, OLD
 from settings_files import toml, write

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.config import KNOWN, SettingsError, describe, load
+from bridge.settings.model import KNOWN, SettingsError, describe, load
 from settings_files import ACCESS_KEY, PRIVATE_KEY, toml, write
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import KNOWN, SettingsError, describe, load
-from bridge.settings_sources import environment_source, toml_source
+from bridge.settings.model import KNOWN, SettingsError, describe, load
+from bridge.settings.sources import environment_source, toml_source
 from settings_files import (
     ACCESS_KEY,
     ACCESS_KEY_EITHER,

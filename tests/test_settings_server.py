@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bridge.config import describe, load
+from bridge.settings.model import describe, load
 from settings_files import refusal, toml, write
 
 LISTEN_WANTS = 'wants host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import describe, load
+from bridge.settings.model import describe, load
 from settings_files import ACCESS_KEY, PRIVATE_KEY, URL, write
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import load
 from bridge.outcome import GrpcCode
+from bridge.settings.model import load
 from settings_files import (
     ACCESS_KEY,
     ACCESS_KEY_EITHER,

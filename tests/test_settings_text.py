@@ -8,8 +8,8 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from bridge.config import KNOWN, Settings, describe, load
-from bridge.settings_text import error_lines
+from bridge.settings.messages import error_lines
+from bridge.settings.model import KNOWN, Settings, describe, load
 from settings_files import ACCESS_KEY, PRIVATE_KEY, PROVIDERS_MISSING, URL, toml, write
 
 

@@ -10,9 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bridge.config import load
 from bridge.errors import REASONS
 from bridge.outcome import GrpcCode
+from bridge.settings.model import load
 from settings_files import BOOL_WANTS, KEYS, UINT64_MAX, URL, URL_WANTS, refusal, toml, write
 
 LISTEN_WANTS = 'wants host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'

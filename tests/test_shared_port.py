@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from bridge.address import ListenError
-from bridge.shared_port import reserved
+from bridge.process.reserved_port import reserved
 
 ANY = "127.0.0.1:0"
 SHARED = (socket.SO_REUSEADDR, socket.SO_REUSEPORT)

@@ -8,9 +8,9 @@ import pytest
 
 from bridge import __version__
 from bridge.errors import ProviderNotConfigured
-from bridge.operation import operations
-from bridge.signing import Credentials, Generations, Keyring
-from bridge.wallet import Post
+from bridge.transcoding.operation import operations
+from bridge.upstream.client import Post
+from bridge.upstream.signing import Credentials, Generations, Keyring
 from wallet.v1 import wallet_service_pb2
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import BridgeError, ProviderNotConfigured, WalletAuthRejected, WalletInconsistent, WalletRejected
 from bridge.outcome import GrpcCode, WalletFacts
-from bridge.signing import Credentials, Generations, Keyring, may_be_about_keys
+from bridge.upstream.signing import Credentials, Generations, Keyring, may_be_about_keys
 
 OLD, NEW, WRONG = (Credentials(7, name, f"{name}-private-key") for name in ("old", "new", "wrong"))
 

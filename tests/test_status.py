@@ -23,7 +23,7 @@ from bridge.errors import (
     leaves,
 )
 from bridge.outcome import GrpcCode, Outcome, Violation, WalletFacts
-from bridge.status import DETAILS_BYTES_MAX, WireStatus, clean, rich_status, wire_status
+from bridge.transcoding.status import DETAILS_BYTES_MAX, WireStatus, clean, rich_status, wire_status
 from wallet.v1 import wallet_error_pb2
 from wallet.v1.wallet_error_pb2 import WalletError
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import SettingsError, load
+from bridge.cli.fingerprint import run, warning
+from bridge.events import CallEnded, Event
 from bridge.sandbox import serve
-from bridge.telemetry.events import CallEnded, Event
-from bridge.token_fingerprint import run, warning
+from bridge.settings.model import SettingsError, load
 from processes import SOURCES
 from supervised import NOWHERE
 from whole_path import bridge_to, environment

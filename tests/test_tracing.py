@@ -23,12 +23,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from bridge import __version__
-from bridge.operation import operations
+from bridge.events import AttemptEnded, CallEnded
 from bridge.outcome import GrpcCode
-from bridge.telemetry.events import AttemptEnded, CallEnded
 from bridge.telemetry.logs import HELD_LOGGERS
-from bridge.telemetry.spans import CallSpan, Metadata, Tracer, TracingError
 from bridge.telemetry.tracing import Tracing
+from bridge.tracer import CallSpan, Metadata, Tracer, TracingError
+from bridge.transcoding.operation import operations
 from wallet.v1.wallet_service_pb2 import DESCRIPTOR
 
 (TERMINATE,) = operations(DESCRIPTOR.services_by_name["WalletService"])
@@ -531,7 +531,7 @@ def test_without_the_extra() -> None:
     script = "import sys; sys.modules['opentelemetry.sdk'] = None; import bridge.telemetry.tracing"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603 - our own
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("bridge.telemetry.spans.TracingError: telemetry.tracing: true wants OpenTelemetry")
+    assert last.startswith("bridge.tracer.TracingError: telemetry.tracing: true wants OpenTelemetry")
     assert "pip install wallet-bridge[tracing]" in last
 
 

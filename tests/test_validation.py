@@ -6,7 +6,7 @@ import pytest
 
 from bridge.errors import InvalidRequest
 from bridge.outcome import Violation
-from bridge.validation import FIELD_BYTES_MAX, parse, validator_of
+from bridge.transcoding.validation import FIELD_BYTES_MAX, parse, validator_of
 from proto_text import HEADER, compile_proto, message_class
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 

@@ -20,7 +20,7 @@ from bridge.errors import (
     WalletUnknownError,
 )
 from bridge.outcome import WalletFacts
-from bridge.verdict import Answer, Judge
+from bridge.transcoding.verdict import Answer, Judge
 from verdict_answers import (
     HTML,
     REQUEST,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import BridgeError
 from bridge.outcome import GrpcCode, Outcome
-from bridge.verdict import Verdict
+from bridge.transcoding.verdict import Verdict
 from verdict_answers import CODES, DONE, REQUEST, SUCCESS, verdict_on
 
 STATUSES = st.integers(100, 599) | st.sampled_from([200, 204, 302, 401, 404, 429, 500, 503])

@@ -10,13 +10,13 @@ from h2.errors import ErrorCodes
 from bridge.deadline import Deadline
 from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
 from bridge.http2.transport import Http2Transport
-from bridge.operation import operations
 from bridge.outcome import WalletFacts
-from bridge.retry import RetryBudget, RetryPolicy
-from bridge.server_handlers import SERVICES
-from bridge.signing import Credentials, Generations
-from bridge.verdict import Answer, Verdict
-from bridge.wallet import Post, WalletClient
+from bridge.server.handlers import SERVICES
+from bridge.transcoding.operation import operations
+from bridge.transcoding.verdict import Answer, Verdict
+from bridge.upstream.client import Post, WalletClient
+from bridge.upstream.retry import RetryBudget, RetryPolicy
+from bridge.upstream.signing import Credentials, Generations
 from faults.behaviours import answer, reset_with
 from faults.server import FaultServer, refusing_port
 from wallet.v1.wallet_service_pb2 import TerminateResponse

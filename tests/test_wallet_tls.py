@@ -7,10 +7,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from bridge import wallet_tls
-from bridge.cli import main
-from bridge.config import SettingsError, Wallet, load
-from bridge.wallet_tls import SYSTEM_BUNDLES, hardened_context, tls_context
+from bridge.cli.main import main
+from bridge.settings.model import SettingsError, Wallet, load
+from bridge.upstream import from_settings as wallet_tls
+from bridge.upstream.from_settings import SYSTEM_BUNDLES, hardened_context, tls_context
 from tls_chains import AUTHORITY, SAN, WORKLOAD, Extension, chain, constraints, handshake, usage
 from whole_path import environment
 

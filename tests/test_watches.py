@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bridge.watches import PER_CONNECTION_MAX, TooManyWatchesError, Watches
+from bridge.server.watches import PER_CONNECTION_MAX, TooManyWatchesError, Watches
 from engines import on_both_engines
 from floods.attacks import CANCEL, EMPTY, WATCH
 from http2_frames import RST_STREAM, frame

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import pytest
 
-from bridge.telemetry.events import Event, WorkerEnded, WorkerStarted
-from bridge.worker_process import WorkerProcess
-from bridge.workers import RESTART_FIRST_S, RESTART_MAX_S, SETTLED_S, RestartDelay, Workers, WorkersError
+from bridge.events import Event, WorkerEnded, WorkerStarted
+from bridge.process.child import WorkerProcess
+from bridge.process.supervisor import RESTART_FIRST_S, RESTART_MAX_S, SETTLED_S, RestartDelay, Workers, WorkersError
 
 SERVE = "import signal, socket, sys; line = socket.socket(fileno=int(sys.argv[1])); line.send(b'serving\\n'); "
 OBEDIENT = SERVE + "line.recv(1)"

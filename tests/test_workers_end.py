@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from bridge.process_signals import STOP_SIGNALS
+from bridge.process.signals import STOP_SIGNALS
 from faults.behaviours import after, hang
 from faults.server import FaultServer, bound_socket
 from supervised import NOWHERE, TWO, python, supervised

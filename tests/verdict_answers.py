@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bridge.errors import BridgeError
-from bridge.operation import Operation, operations
 from bridge.outcome import GrpcCode
-from bridge.verdict import Answer, CodeRule, Judge, Verdict
+from bridge.transcoding.operation import Operation, operations
+from bridge.transcoding.verdict import Answer, CodeRule, Judge, Verdict
 from wallet.v1 import wallet_service_pb2
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 

@@ -13,12 +13,12 @@ from google.rpc.status_pb2 import Status
 
 import engines
 from bridge.call_id import is_caller_id
-from bridge.config import load
+from bridge.events import Emit, ignore
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.server import BridgeServer, running
-from bridge.server_handlers import SERVICES
-from bridge.telemetry.events import Emit, ignore
-from bridge.telemetry.spans import Tracer
+from bridge.server.app import BridgeServer, running
+from bridge.server.handlers import SERVICES
+from bridge.settings.model import load
+from bridge.tracer import Tracer
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub

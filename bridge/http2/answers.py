@@ -4,7 +4,8 @@ What is wrong with one answer, or too much of it, ends its stream alone. That of
 the decoded table, whosever it is: so it is read even where it is dropped.
 """
 
-from bridge.http2 import frames, header_blocks
+from bridge.http2 import frames
+from bridge.http2 import hpack as header_blocks
 from bridge.http2.events import (
     AnswerBegun,
     AnswerEnded,
@@ -15,6 +16,7 @@ from bridge.http2.events import (
     StreamReset,
     ViolationError,
 )
+from bridge.http2.flood_guard import Noise
 from bridge.http2.frames import ErrorCode
 from bridge.http2.given_up import GivenUp
 from bridge.http2.limits import (
@@ -25,7 +27,6 @@ from bridge.http2.limits import (
     INTERIM_BYTES_MAX,
     STREAM_WINDOW_BYTES,
 )
-from bridge.http2.noise import Noise
 from bridge.http2.streams import HeaderBlock, Stream, Streams
 
 

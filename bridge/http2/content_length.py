@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Final
 
-from bridge.http2.header_blocks import Fields
+from bridge.http2.hpack import Fields
 
 NAME: Final = b"content-length"
 DIGITS_MAX: Final = 19

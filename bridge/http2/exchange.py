@@ -10,7 +10,7 @@ from bridge.http2.causes import HTTP2_REQUIRED, cause_of_code, code_name
 from bridge.http2.content_length import content_length
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError, NotProcessedError, UnreachableError
 from bridge.http2.frames import ErrorCode
-from bridge.http2.header_blocks import Fields
+from bridge.http2.hpack import Fields
 from bridge.outcome import Outcome
 
 NOT_MODIFIED = 304

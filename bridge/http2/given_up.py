@@ -6,9 +6,9 @@ itself is dropped, too, until it ends, or until so much has come that it is rese
 
 from bridge.http2 import frames
 from bridge.http2.events import Events, GivenUpEnded
+from bridge.http2.flood_guard import Noise
 from bridge.http2.frames import ErrorCode
 from bridge.http2.limits import FRAME_BYTES_MIN, GIVEN_UP_BYTES_MAX, STREAM_WINDOW_BYTES
-from bridge.http2.noise import Noise
 from bridge.http2.reset_budget import ResetBudget
 from bridge.http2.streams import Stream
 

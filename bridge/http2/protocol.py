@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from bridge.headers import Headers
-from bridge.http2 import frames, header_blocks
+from bridge.http2 import frames
+from bridge.http2 import hpack as header_blocks
 from bridge.http2.answers import Answers
 from bridge.http2.events import (
     Event,
@@ -22,10 +23,10 @@ from bridge.http2.events import (
     ViolationError,
     WindowOpened,
 )
+from bridge.http2.flood_guard import Noise
 from bridge.http2.frames import ErrorCode, Setting
 from bridge.http2.given_up import GivenUp
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
-from bridge.http2.noise import Noise
 from bridge.http2.reset_budget import ResetBudget
 from bridge.http2.streams import Streams
 

@@ -17,8 +17,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from bridge.status import TEXT_CHARACTERS_MAX, clean
-from bridge.telemetry.events import (
+from bridge.events import (
     AttemptEnded,
     CallEnded,
     CallStarted,
@@ -31,6 +30,7 @@ from bridge.telemetry.events import (
     WorkerEnded,
 )
 from bridge.telemetry.log_writer import LogWriter
+from bridge.transcoding.status import TEXT_CHARACTERS_MAX, clean
 
 HELD_LOGGERS = {
     # At DEBUG these print headers, hence the signature, or bodies, hence the token: never, whatever the level.

@@ -14,9 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from bridge import __version__
 from bridge.errors import REASONS, BridgeOverloaded, WalletUnreachable, leaves
-from bridge.outcome import GrpcCode, Outcome
-from bridge.telemetry import families
-from bridge.telemetry.events import (
+from bridge.events import (
     AttemptEnded,
     CallEnded,
     CallStarted,
@@ -31,6 +29,8 @@ from bridge.telemetry.events import (
     WorkerEnded,
     WorkerStarted,
 )
+from bridge.outcome import GrpcCode, Outcome
+from bridge.telemetry import families
 from bridge.telemetry.families import Family, Labels
 from bridge.telemetry.series import Series, Vocabulary
 

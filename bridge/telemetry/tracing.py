@@ -20,10 +20,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from bridge import __version__
+from bridge.events import AttemptEnded, CallEnded
 from bridge.headers import Headers
-from bridge.operation import Operation
-from bridge.telemetry.events import AttemptEnded, CallEnded
-from bridge.telemetry.spans import Metadata, TracingError
+from bridge.tracer import Metadata, TracingError
+from bridge.transcoding.operation import Operation
 
 try:
     from opentelemetry.context import Context

@@ -16,12 +16,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from bridge.cli import main
+from bridge.cli.main import main
 from bridge.http2.connection import Connection
 from bridge.http2.pool import Pool
 from bridge.service import BridgeService, Route
-from bridge.signing import Credentials
 from bridge.telemetry.logs import LogEvents
+from bridge.upstream.signing import Credentials
 
 CALIBRATION_RUNS = 100_000
 

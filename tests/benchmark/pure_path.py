@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from bridge.operation import operations
 from bridge.sandbox.example import TERMINATE_REQUEST
-from bridge.server_handlers import SERVICES
+from bridge.server.handlers import SERVICES
 from bridge.service import Route
-from bridge.signing import Credentials
-from bridge.verdict import Answer
+from bridge.transcoding.operation import operations
+from bridge.transcoding.verdict import Answer
+from bridge.upstream.signing import Credentials
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 TARGET_US = 40.0

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from h2.errors import ErrorCodes
 
 from bridge import sandbox
-from bridge.config import load
-from bridge.server import BridgeServer, running
+from bridge.server.app import BridgeServer, running
+from bridge.settings.model import load
 from faults.behaviours import reset_with
 from faults.server import FaultServer, bound_socket
 from whole_path import environment

@@ -65,7 +65,7 @@ BUGS = (
     ),
     Bug(
         "a retry after a lost answer",
-        "bridge.retry:RetryPolicy._is_repeatable",
+        "bridge.upstream.retry:RetryPolicy._is_repeatable",
         "return self.repeat_unknown and idempotent",
         "return idempotent",
     ),
@@ -90,7 +90,7 @@ BUGS = (
     ),
     Bug(
         "the other key version is not tried",
-        "bridge.wallet:_other_signer",
+        "bridge.upstream.client:_other_signer",
         "post.keys.instead_of(signers) if may_be_about_keys(error) else None",
         "None",
     ),
@@ -108,7 +108,7 @@ BUGS = (
     ),
     Bug(
         "a lost answer forgotten by the next attempt",
-        "bridge.wallet:WalletClient.call",
+        "bridge.upstream.client:WalletClient.call",
         "failure = unknown or error",
         "failure = error",
     ),
@@ -150,7 +150,7 @@ BUGS = (
     ),
     Bug(
         "another token's success",
-        "bridge.verdict:Judge._check_echoes",
+        "bridge.transcoding.verdict:Judge._check_echoes",
         "for name in self._operation.echoes:",
         "for name in ():",
     ),

@@ -11,15 +11,15 @@ from typing import Any
 from bridge.admission import Admission
 from bridge.deadline import DeadlineLimits
 from bridge.errors import BridgeError
+from bridge.events import CallEnded, Event
 from bridge.http2.transport import Http2Transport
-from bridge.operation import operations
 from bridge.outcome import Outcome
-from bridge.retry import RetryPolicy
-from bridge.server_handlers import SERVICES
+from bridge.server.handlers import SERVICES
 from bridge.service import BridgeService, Route, Watchers
-from bridge.signing import Credentials, Keyring
-from bridge.telemetry.events import CallEnded, Event
-from bridge.wallet import WalletClient
+from bridge.transcoding.operation import operations
+from bridge.upstream.client import WalletClient
+from bridge.upstream.retry import RetryPolicy
+from bridge.upstream.signing import Credentials, Keyring
 from simulation.clock import DeadlockError, virtual_time
 from simulation.history import History
 from simulation.network import Address, Network, NetworkLoop

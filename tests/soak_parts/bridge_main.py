@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from bridge.cli import main
+from bridge.cli.main import main
 
 
 def tell_tasks(file: Path) -> None:

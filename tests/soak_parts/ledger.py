@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bridge.fingerprint import Fingerprint
+from bridge.telemetry.fingerprint import Fingerprint
 from soak_parts.mix import plan_of
 
 WINDOW_S = 20.0

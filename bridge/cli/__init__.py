@@ -1,0 +1,1 @@
+"""The command `bridge`: one module for each sub-command, imported when it runs."""

@@ -1,0 +1,100 @@
+"""The sub-command: which checks there are, in which order, and what becomes of their findings."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from bridge.cli.call_output import fitted
+from bridge.cli.doctor.finding import Finding, Level, json_text
+from bridge.cli.doctor.listeners import listen_findings
+from bridge.cli.doctor.local import Subject, local_findings
+from bridge.cli.doctor.network import network_findings
+from bridge.cli.doctor.resolver import LookUp, system_look_up
+from bridge.cli.doctor.target import Place
+from bridge.server.handlers import SERVICES, routes
+from bridge.settings.model import load
+
+ALL_WELL, SOMETHING_WRONG = 0, 1
+INTERRUPTED = 130
+"""As a shell tells of a command that Ctrl-C has ended: 128 + SIGINT."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `bridge doctor`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
+    parser.add_argument("--json", action="store_true", help="print one JSON list of the findings")
+
+
+def run(
+    parsed: argparse.Namespace,
+    out: TextIO | None = None,
+    environ: Mapping[str, str] = os.environ,
+    look_up: LookUp = system_look_up,
+) -> int:
+    """Make every check and write what it finds to `out` (None: standard output) as soon as it is known.
+
+    Return 0 if all is well, warnings allowed, 1 if something is wrong, 130 after Ctrl-C. Raise SettingsError or
+    ContractError, which say the same as with `serve --check`.
+    """
+    subject = _subject(parsed.config, environ)
+    out = out or sys.stdout
+    findings: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not parsed.json:
+            _write(out, finding.line)
+
+    if not asyncio.run(_unless_interrupted(_examine(subject, look_up, tell))):
+        return INTERRUPTED
+    if parsed.json:
+        _write(out, json_text(findings))
+    return SOMETHING_WRONG if any(finding.level is Level.FAIL for finding in findings) else ALL_WELL
+
+
+def _subject(config: Path | None, environ: Mapping[str, str]) -> Subject:
+    settings = load(config, environ)
+    paths = (route.operation.path for service in SERVICES for route in routes(service, settings))
+    return Subject(settings, tuple(paths), config, environ, datetime.now(UTC))
+
+
+async def _unless_interrupted(examination: Coroutine[Any, Any, None]) -> bool:
+    """Await it; return False when Ctrl-C has ended it.
+
+    asyncio's own answer to Ctrl-C cancels between any two instructions, also in the middle of a callback of the loop,
+    which then ends in a traceback. A handler of the loop waits for its turn.
+    """
+    task = asyncio.ensure_future(examination)
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.result()
+    return not task.cancelled()
+
+
+async def _examine(subject: Subject, look_up: LookUp, tell: Callable[[Finding], None]) -> None:
+    for finding in local_findings(subject):
+        tell(finding)
+    async for finding in listen_findings(subject.settings, look_up):
+        tell(finding)
+    async for finding in network_findings(_place(subject), look_up):
+        tell(finding)
+
+
+def _place(subject: Subject) -> Place:
+    # A wallet.url with an operation's path in it is told already, and must not be taken at its word.
+    is_operation = any(subject.base_path.endswith(path) for path in subject.operation_paths)
+    return Place(subject.settings.wallet, "/" if is_operation else subject.base_path or "/", subject.now)
+
+
+def _write(out: TextIO, line: str) -> None:
+    out.write(fitted(f"{line}\n", out.encoding or "utf-8"))
+    out.flush()

@@ -1,0 +1,199 @@
+"""grpc.aio as the host of the service, and where all parts are put together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
+
+from bridge.admission import Admission
+from bridge.events import Emit, ignore
+from bridge.http2.transport import Http2Transport
+from bridge.identity import AllowList
+from bridge.server.background import in_background, sample
+from bridge.server.engine import ENGINES
+from bridge.server.handlers import SERVICES, add_service, routes
+from bridge.server.health import NAME as HEALTH_NAME
+from bridge.server.health import Health
+from bridge.server.listeners import Options, health_options, listening, server_options
+from bridge.server.reflection import Reflection
+from bridge.server.tls import ServerTls
+from bridge.service import BridgeService, Watchers
+from bridge.settings.certificate_dates import tell_dates, telling_dates
+from bridge.settings.file_watch import INTERVAL_S, FileWatch
+from bridge.settings.model import Settings, Wallet
+from bridge.settings.reload import files_of
+from bridge.telemetry.fingerprint import Fingerprint
+from bridge.tracer import Tracer
+from bridge.upstream.client import WalletClient
+from bridge.upstream.from_settings import keyring_of, tls_context
+from bridge.upstream.key_rotation import Pace, Rotation
+from bridge.upstream.retry import RetryPolicy
+from bridge.upstream.signing import Keyring
+
+REFUSE_AT_LEAST_S = 1.0
+"""How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
+
+HOLD_S = 0.25
+"""How long refusals are held back before the port closes: callers near by have come again by then."""
+
+STOP_GRACE_S = 2.0
+"""Grace for refusals on their way, in seconds. Streams are told to end before, and do not use it up."""
+
+
+class BridgeServer:
+    """A running bridge: its addresses, and the way to end it."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place only
+        self,
+        server: grpc.aio.Server,
+        service: BridgeService,
+        health: Health,
+        reflection: Reflection,
+        watches: Sequence[Rotation | FileWatch],
+        address: str,
+        health_address: str,
+    ) -> None:
+        self.address = address
+        self.health_address = health_address
+        """Of the listener for health alone; "" without one."""
+        self._server = server
+        self._service = service
+        self._health = health
+        self._reflection = reflection
+        self._watches = watches
+
+    def look_at_files(self) -> None:
+        """Look at all key and certificate files now, and take up at once what has changed."""
+        for watch in self._watches:
+            watch.look_now()
+
+    async def drain(self, drain_s: float) -> None:
+        """End in two steps, so that nobody sees a failed call (docs/design/contract.md, "Time"), then close the port.
+
+        First health says NOT_SERVING and calls are still served for `drain_s`; then new calls are refused until those
+        in flight have ended. With 0 seconds there is no first step, and no minimum for the second. The listener for
+        health alone stays open, and says NOT_SERVING, until `running` ends.
+        """
+        self._health.leave()
+        await asyncio.sleep(drain_s)
+        self._service.admission.refuse()
+        await asyncio.gather(self._service.admission.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
+        self._service.admission.hold()
+        await asyncio.sleep(min(drain_s, HOLD_S))
+        self._service.admission.release()
+        # Open streams would use up the whole grace, which is for refusals that are just on their way.
+        self._health.close()
+        self._reflection.close()
+        await self._server.stop(grace=STOP_GRACE_S if drain_s else None)
+
+
+@asynccontextmanager
+async def running(  # noqa: PLR0913 - the composition root
+    settings: Settings,
+    services: Sequence[ServiceDescriptor] = SERVICES,
+    emit: Emit = ignore,
+    *,
+    tracer: Tracer | None = None,
+    reuse_port: bool = False,
+    watch_interval_s: float = INTERVAL_S,
+) -> AsyncIterator[BridgeServer]:
+    """Run a bridge for as long as the context lasts; raise ContractError or ListenError where it cannot start.
+
+    `reuse_port` is for the workers of one bridge, which share its ports. TLS files are looked at for something newer
+    every `watch_interval_s`.
+    """
+    transport = _transport(settings)
+    retries = RetryPolicy(repeat_unknown=settings.wallet.retry_unknown)
+    wallet = WalletClient(transport, settings.wallet.url, retries=retries, emit=emit)
+    keyring = keyring_of(settings.wallet)
+    try:
+        service = _service(settings, keyring, wallet, Watchers(emit, tracer, _fingerprint(settings)))
+        health = Health(descriptor.full_name for descriptor in services)
+        options = server_options(settings, reuse_port=reuse_port)
+        reflection = Reflection([*(descriptor.full_name for descriptor in services), HEALTH_NAME])
+        server = _server(settings, services, service, health, options)
+        if settings.server.reflection:
+            reflection.add_to(server)
+        tls = None if settings.server.tls_certificate_file is None else ServerTls(settings.server)
+        tls_files = files_of(("wallet",), settings.wallet) | ({} if tls is None else tls.files)
+        tell = telling_dates(emit, tls_files)
+        watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, tell, watch_interval_s)]
+        if tls is not None:
+            watches.append(FileWatch(tls.files, tls.reload, tell, watch_interval_s, [tls.files]))
+        for watch in watches:
+            watch.check()  # what was loaded is what later changes are compared with
+        tell_dates(emit, tls_files)
+        credentials = None if tls is None else tls.credentials
+        # The listener for health opens first and closes last: who asks there is answered all the time.
+        async with (
+            _health_alone(settings, health, health_options(settings, reuse_port=reuse_port)) as health_address,
+            listening(server, "server.listen", settings.server.listen, credentials) as address,
+            in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
+        ):
+            yield BridgeServer(server, service, health, reflection, watches, address, health_address)
+    finally:
+        await wallet.aclose()
+
+
+# --- gRPC -------------------------------------------------------------------------------------------------------
+
+
+def _server(
+    settings: Settings, services: Sequence[ServiceDescriptor], service: BridgeService, health: Health, options: Options
+) -> grpc.aio.Server:
+    server = ENGINES[settings.server.engine](options)
+    for descriptor in services:
+        add_service(server, service, descriptor.full_name, routes(descriptor, settings))
+    health.add_to(server)
+    return server
+
+
+@asynccontextmanager
+async def _health_alone(settings: Settings, health: Health, options: Options) -> AsyncIterator[str]:
+    """Serve health and nothing else, in plaintext, where an address is set for it; yield that with its port."""
+    if not settings.server.health_listen:
+        yield ""
+        return
+    server = ENGINES[settings.server.engine](options)
+    health.add_to(server)
+    async with listening(server, "server.health_listen", settings.server.health_listen) as address:
+        yield address
+
+
+# --- settings -> parts ------------------------------------------------------------------------------------------
+
+
+def _transport(settings: Settings) -> Http2Transport:
+    wallet = settings.wallet
+    return Http2Transport(
+        tls_context(wallet), connect_timeout_s=wallet.connect_timeout_s, connections_max=wallet.connections_max
+    )
+
+
+def _service(settings: Settings, keyring: Keyring, wallet: WalletClient, watchers: Watchers) -> BridgeService:
+    server = settings.server
+    return BridgeService(
+        keyring,
+        wallet,
+        settings.wallet.deadlines,
+        watchers,
+        admission=Admission(server.max_in_flight, server.max_queued, server.max_in_flight_per_provider),
+        allow_list=None if server.allowed_identities is None else AllowList(server.allowed_identities),
+    )
+
+
+def _fingerprint(settings: Settings) -> Fingerprint:
+    key = settings.telemetry.fingerprint_key
+    return Fingerprint(None if key is None else key.get_secret_value().encode())
+
+
+def _rotation(
+    settings: Settings, keyring: Keyring, transport: Http2Transport, emit: Emit, interval_s: float
+) -> Rotation:
+    def use_tls(wallet: Wallet) -> None:
+        transport.use_tls(tls_context(wallet))
+
+    return Rotation(settings.wallet, keyring, use_tls, emit, Pace(interval_s))

@@ -1,0 +1,192 @@
+"""The grpcio engine's server: grpc.aio's, with limits on calls whose message has not come.
+
+grpc.aio reads the message of a unary call before it calls the handler. A call without one never reaches a handler, and
+stays open until its caller gives up. On the wire a unary call is a stream of one message (gRPC over HTTP/2,
+"Requests"), so the handlers are registered as those of request streams, and the message is read here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any, NoReturn, TypeAlias
+
+import grpc
+import grpc.aio
+
+from bridge.call_id import call_id_of
+from bridge.errors import BridgeOverloaded
+from bridge.transcoding.status import wire_status
+
+MESSAGE_S = 5.0
+"""How long a message may take to arrive, from the call's headers to its last byte."""
+
+LOOK_S = 0.5
+"""How often the calls that wait are looked at: a limit of time is exceeded by no more than this."""
+
+END_S = 0.1
+"""How long the end of a stream without a message is held back. A caller that resets its stream ends it too, and gRPC
+tells of the reset a moment later; then there is nobody to answer."""
+
+WAITING_MAX = 200
+"""Calls at once whose message has not come; beyond it the oldest is refused. A message comes with the headers, a large
+one some round trips later: of 1200 calls that begin together, no more than a few wait. Each may hold all of a message
+of 64 KiB but its last byte."""
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # at run time it takes no parameters
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # likewise
+
+RETRY_AFTER_S = 1.0
+"""When a caller whose call gave way to a newer one may come again."""
+
+
+class Waiting:
+    """Calls whose message has not come, oldest first; those that wait for too long, or are too many, are given up."""
+
+    def __init__(self, count_max: int = WAITING_MAX, message_s: float = MESSAGE_S) -> None:
+        self._count_max = count_max
+        self._message_s = message_s
+        self._since: dict[asyncio.Task[Any], float] = {}
+        """Task of the call -> when it began to wait, on the loop's clock."""
+        self._late: set[asyncio.Task[Any]] = set()
+        self._superseded: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    async def message(self, context: Context) -> bytes | None:
+        """Return the message of the call that this task carries out; None where none comes.
+
+        Raise AbortError for a call that gave way to a newer one, CancelledError for one whose caller has left.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
+        self._enter(task)
+        try:
+            message = await context.read()
+            if message is grpc.aio.EOF:
+                await asyncio.sleep(END_S)
+                return None
+        except asyncio.CancelledError:
+            if task in self._superseded:
+                task.uncancel()
+                await _refuse(context)
+            if task not in self._late:
+                raise
+            task.uncancel()
+            return None
+        else:
+            return bytes(message)
+        finally:
+            self._since.pop(task, None)
+            self._late.discard(task)
+            self._superseded.discard(task)
+
+    def _enter(self, task: asyncio.Task[Any]) -> None:
+        loop = task.get_loop()
+        self._since[task] = loop.time()
+        if len(self._since) > self._count_max:
+            self._give_up(next(iter(self._since)), self._superseded)
+        if self._timer is None:
+            self._timer = loop.call_later(LOOK_S, self._look, loop)
+
+    def _give_up(self, task: asyncio.Task[Any], why: set[asyncio.Task[Any]]) -> None:
+        del self._since[task]
+        why.add(task)
+        task.cancel()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        began_by = loop.time() - self._message_s
+        for task in [task for task, since in self._since.items() if since <= began_by]:
+            self._give_up(task, self._late)
+        self._timer = loop.call_later(LOOK_S, self._look, loop) if self._since else None
+
+
+class GrpcioServer(grpc.aio.Server):
+    """grpc.aio's server. A handler whose request_deserializer is None gets None where a call has no message.
+
+    For the others such a call ends with INVALID_ARGUMENT before the handler is called.
+    """
+
+    def __init__(self, options: tuple[tuple[str, int], ...]) -> None:
+        self._server = grpc.aio.server(options=options)
+        self.waiting = Waiting()
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Ignore these: whoever registers handlers registers them the other way too, as generated code does."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Serve a service."""
+        converted = {name: self._reading(handler) for name, handler in method_handlers.items()}
+        self._server.add_registered_method_handlers(service_name, converted)
+
+    def add_insecure_port(self, address: str) -> int:
+        """Bind "host:port" in plaintext and return the port's number; raise RuntimeError where that cannot be."""
+        return self._server.add_insecure_port(address)
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """Bind "host:port" for TLS and return the port's number; raise RuntimeError where that cannot be."""
+        return self._server.add_secure_port(address, server_credentials)
+
+    async def start(self) -> None:
+        """Take calls from now on."""
+        await self._server.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """Refuse new calls, and end those that are open after so many seconds (None: at once)."""
+        await self._server.stop(grace)
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc.aio's signature
+        """Wait for the end of a stop; return whether the time was up before."""
+        return await self._server.wait_for_termination(timeout)
+
+    def _reading(self, handler: Handler) -> Handler:
+        """Return a handler that reads the message itself; one of request streams does so anyway."""
+        if handler.request_streaming:
+            return handler
+        return self._streaming(handler) if handler.response_streaming else self._unary(handler)
+
+    def _unary(self, handler: Handler) -> Handler:
+        # An attribute that the type does not have: its stub knows synchronous handlers only.
+        answer: Any = handler.unary_unary
+
+        async def behaviour(_requests: Any, context: Context) -> Any:
+            return await answer(await self._request(handler, context), context)
+
+        return grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=handler.response_serializer)
+
+    def _streaming(self, handler: Handler) -> Handler:
+        answers: Any = handler.unary_stream
+
+        async def behaviour(_requests: Any, context: Context) -> AsyncIterator[Any]:
+            async with aclosing(answers(await self._request(handler, context), context)) as responses:
+                async for response in responses:
+                    yield response
+
+        return grpc.stream_stream_rpc_method_handler(behaviour, response_serializer=handler.response_serializer)
+
+    async def _request(self, handler: Handler, context: Context) -> Any:
+        message = await self.waiting.message(context)
+        deserialize = handler.request_deserializer
+        if deserialize is None:
+            return message
+        if message is None:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
+        try:
+            return deserialize(message)
+        except Exception:  # noqa: BLE001 - whatever a deserializer raises, the request is to blame
+            await _abort(context, grpc.StatusCode.INTERNAL, "the message cannot be parsed")
+
+
+async def _refuse(context: Context) -> NoReturn:
+    error = BridgeOverloaded(retry_after_s=RETRY_AFTER_S, cause="no_message")
+    wire = wire_status(error, call_id_of(context.invocation_metadata() or ()))
+    await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, wire.message, wire.trailers)
+
+
+async def _abort(context: Context, code: grpc.StatusCode, message: str, trailers: Any = ()) -> NoReturn:
+    try:
+        await context.abort(code, message, trailers)
+    except grpc.aio.InternalError:
+        # The call has just ended in gRPC's core, whose caller has left. gRPC would log that as an error.
+        raise asyncio.CancelledError from None

@@ -1,0 +1,135 @@
+"""gRPC servers and their ports: with which limits they take connections, how they open a port, how they run."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+
+from bridge.address import cannot_listen
+from bridge.server.descriptors import connections_max
+from bridge.settings.model import Settings
+
+REQUEST_BYTES_MAX = 64 * 1024
+METADATA_BYTES_MAX = 16 * 1024
+
+AGE_GRACE_S = 1.0
+"""How much longer than any call's deadline a connection that is too old stays open: time for the status to arrive."""
+
+PENDING_CALLS_MAX = 2_000
+"""How many calls gRPC's C core keeps until this process has looked at them. By default it keeps 1000 and resets those
+beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond what is too much,
+and says so. One that waits here costs about 20 KiB, and delays the next by a fifth of a millisecond: with more of them
+a flood over many connections would delay the calls of others by seconds."""
+
+SPARE_STREAMS = 100
+"""Streams of a connection beyond those that admission takes: for refusals, health checks and reflection."""
+
+HEALTH_STREAMS_MAX = 100
+"""Streams of a connection to the listener for health alone; a prober uses one, a client that watches one more."""
+
+CONNECTIONS_MAX = 2_000
+"""Connections at once to each port, in each process. An idle one costs about 20 KiB."""
+
+PING_INTERVAL_S = 1.0
+"""Least time between two pings of a caller. docs/callers.md promises 5 s; a ping that a slow network delays, so that
+the next one follows closely, must not count against the caller."""
+
+KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
+"""How long a caller may be silent before it is pinged, and how long it may take to answer."""
+
+READ_BYTES_MAX = 16 * 1024
+"""What is read from a connection at once: as much as a frame has at most, by default (RFC 9113, section 4.2)."""
+
+HANDSHAKE_S = 10.0
+"""How long TLS and the preface of HTTP/2 may take, and so how long a silent connection is kept."""
+
+STREAM_WINDOW_BYTES = 4 * 1024
+"""What a stream may hold beyond the message that is being read. A larger message is granted its room when it is read,
+for a round trip more; requests have some hundred bytes."""
+
+Options = tuple[tuple[str, int], ...]
+
+
+def server_options(settings: Settings, *, reuse_port: bool) -> Options:
+    """Return the limits of the server for calls, as gRPC's channel arguments.
+
+    A connection that has reached `server.connection_age_s`, give or take gRPC's own 10 % (gRFC A9), gets a GOAWAY: its
+    client goes on with another one. It closes when its last call has ended; the grace is longer than any call may
+    last, so that it cuts off none.
+    """
+    streams_max = settings.server.max_in_flight + settings.server.max_queued + SPARE_STREAMS
+    return _options(settings, streams_max, reuse_port=reuse_port)
+
+
+def health_options(settings: Settings, *, reuse_port: bool) -> Options:
+    """Return the limits of the server for health alone."""
+    return _options(settings, HEALTH_STREAMS_MAX, reuse_port=reuse_port)
+
+
+def _options(settings: Settings, streams_max: int, *, reuse_port: bool) -> Options:
+    options: Options = (
+        ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+        ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
+        ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+        ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
+        # Two unrelated servers could share the port without a word; only several workers of one bridge may.
+        ("grpc.so_reuseport", int(reuse_port)),
+        # RFC 9113, section 5.1.2. Without a limit a caller may open any number of streams, and reset them at once.
+        ("grpc.max_concurrent_streams", streams_max),
+        ("grpc.max_allowed_incoming_connections", connections_max(CONNECTIONS_MAX)),
+        ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(PING_INTERVAL_S)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.keepalive_time_ms", _milliseconds(KEEPALIVE_S)),
+        ("grpc.keepalive_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_S)),
+        # The core waits for this one where it is the longer; its default is a minute.
+        ("grpc.http2.ping_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_S)),
+        # A connection that has not finished TLS and the preface of HTTP/2 (RFC 9113, section 3.4); default 120 s.
+        ("grpc.server_handshake_timeout_ms", _milliseconds(HANDSHAKE_S)),
+        # On, it refuses streams of a client that keeps to the limit, as long as those that have just ended are not
+        # freed: UNAVAILABLE without details, in place of BRIDGE_OVERLOADED.
+        ("grpc.http.overload_protection", 0),
+        # Windows that grow with the bandwidth are for large messages. They would let each stream hold up to 4 MiB.
+        ("grpc.http2.bdp_probe", 0),
+        # By default the core reads up to 4 MiB at once, and keeps what it has read until the last of it is parsed.
+        ("grpc.experimental.tcp_max_read_chunk_size", READ_BYTES_MAX),
+        ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
+    )
+    if not settings.server.connection_age_s:
+        return options
+    return (
+        *options,
+        ("grpc.max_connection_age_ms", _milliseconds(settings.server.connection_age_s)),
+        ("grpc.max_connection_age_grace_ms", _milliseconds(settings.wallet.deadline_max_s + AGE_GRACE_S)),
+    )
+
+
+@asynccontextmanager
+async def listening(
+    server: grpc.aio.Server, setting: str, address: str, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[str]:
+    """Serve on "host:port", in plaintext without credentials, for as long as the context lasts.
+
+    Yield the address with the port's number where it was 0. Raise ListenError, which names the setting.
+    """
+    port = _open_port(server, setting, address, credentials)
+    await server.start()
+    try:
+        yield f"{address.rpartition(':')[0]}:{port}"
+    finally:
+        # What is still open ends at once: whoever wanted to wait for it has done so.
+        await server.stop(grace=None)
+
+
+def _open_port(server: grpc.aio.Server, setting: str, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise cannot_listen(setting, address, uses_tls=credentials is not None) from None
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,51 @@
+"""What the native front does not serve, which is methods whose requests are streams: a grpcio server behind it.
+
+The front passes such calls on over a Unix socket. Of the bridge's own that is reflection alone.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc.aio
+
+from bridge.address import ListenError
+from bridge.server.native.call import Handler
+
+
+class Fallback:
+    """A grpcio server on a socket that only this user can reach. `services`: name -> method -> handler.
+
+    Raise ListenError where there can be no such socket.
+    """
+
+    def __init__(self, services: Mapping[str, Mapping[str, Handler]], options: tuple[tuple[str, int], ...]) -> None:
+        self._server = grpc.aio.server(options=options)
+        for service, handlers in services.items():
+            self._server.add_registered_method_handlers(service, dict(handlers))
+        try:
+            self._directory = TemporaryDirectory(prefix="bridge-native-", ignore_cleanup_errors=True)
+        except OSError:
+            raise _no_socket() from None
+        self.path = str(Path(self._directory.name, "grpcio.sock"))
+        try:
+            self._server.add_insecure_port(f"unix:{self.path}")
+        except RuntimeError:
+            self._directory.cleanup()
+            raise _no_socket() from None
+
+    async def start(self) -> None:
+        """Take calls from now on."""
+        await self._server.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """End open calls after so many seconds (None: at once), and remove the socket."""
+        await self._server.stop(grace)
+        self._directory.cleanup()
+
+
+def _no_socket() -> ListenError:
+    return ListenError(
+        "server.reflection: the native engine cannot make a Unix socket for it; "
+        "set TMPDIR to a folder that can be written and has a short path, or reflection to false"
+    )

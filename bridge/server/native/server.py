@@ -1,0 +1,287 @@
+"""grpc.aio's server interface on the native front: its port, its calls, its end.
+
+Rust threads speak HTTP/2. One Python thread takes calls and cancels from them, many at once, and hands them to the
+event loop, where each call is a task.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+import grpc.aio
+from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
+
+from bridge.address import ListenError
+from bridge.server.native.call import Details, Handler, NativeCall
+from bridge.server.native.fallback import Fallback
+
+EVENTS_MAX = 64
+"""How many events are handed over at once, at most."""
+
+FRONT_METADATA_BYTES_MAX = 64 * 1024
+"""Up to here, metadata that is too large gets RESOURCE_EXHAUSTED; beyond, the front answers HTTP 431 by itself."""
+
+NOT_NEEDED = (
+    # Calls that this process has not looked at: the front has no such queue of its own.
+    "grpc.server.max_pending_requests",
+    "grpc.server.max_pending_requests_hard_limit",
+    # The front keeps to the time-out of keepalive.
+    "grpc.http2.ping_timeout_ms",
+    # It reads in small pieces.
+    "grpc.experimental.tcp_max_read_chunk_size",
+)
+"""Limits of gRPC's C core that the front keeps by itself."""
+
+NOT_MET = (
+    "grpc.max_allowed_incoming_connections",
+    "grpc.server_handshake_timeout_ms",
+    "grpc.http2.min_ping_interval_without_data_ms",
+    "grpc.http.overload_protection",
+    "grpc.http2.bdp_probe",
+    "grpc.http2.lookahead_bytes",
+)
+"""Limits that the front cannot keep; `server.native_trusts_callers` says that they are somebody else's to keep."""
+
+CONTENT_TYPE = b"application/grpc"
+"""How the content-type of a call begins (gRPC over HTTP/2, "Requests")."""
+
+METADATA_ENTRY_BYTES = 32
+"""What an entry counts beyond its key and value: RFC 9113, section 6.5.2."""
+
+CANCEL_S = 1.0
+"""How long a stop waits for calls that it has cancelled: one that was sent to the wallet may go on."""
+
+LEAVING_MAX_S = 0.5
+LEAVING_POLL_S = 0.002
+LINGER_S = 0.02
+"""For how long answers may leave before the front closes, which cuts off what its threads still hold.
+
+It tells when it has taken an answer from its queue, not when the answer is on its way: then it lingers a little more.
+"""
+
+Options = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may come in, how silence is noticed, and who may share the port. Made from channel arguments."""
+
+    request_bytes_max: int
+    metadata_bytes_max: int
+    streams_max: int
+    keepalive_ms: int
+    keepalive_timeout_ms: int
+    pings_when_idle: bool
+    reuse_port: bool
+
+    @classmethod
+    def of(cls, options: Options) -> "Limits":
+        """Return the limits that these channel arguments mean; raise ValueError for one that the engine lacks."""
+        given = {name: value for name, value in options if name not in {*NOT_NEEDED, *NOT_MET}}
+        limits = cls(
+            given.pop("grpc.max_receive_message_length"),
+            min(given.pop("grpc.max_metadata_size"), given.pop("grpc.absolute_max_metadata_size")),
+            given.pop("grpc.max_concurrent_streams"),
+            given.pop("grpc.keepalive_time_ms"),
+            given.pop("grpc.keepalive_timeout_ms"),
+            bool(given.pop("grpc.keepalive_permit_without_calls")),
+            bool(given.pop("grpc.so_reuseport")),
+        )
+        if given:
+            raise ValueError(f"the native engine has no {', '.join(given)}")
+        return limits
+
+
+class NativeServer(grpc.aio.Server):
+    """A server for one port without TLS. Handlers are coroutines and async generators, and get a NativeCall.
+
+    Only handlers of add_registered_method_handlers are served.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._limits = Limits.of(options)
+        self._served: dict[str, Handler] = {}
+        self._unserved: dict[str, dict[str, Handler]] = {}
+        self._fallback: Fallback | None = None
+        self._front: NativeGrpcFront | None = None
+        self._taking: threading.Thread | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ended_at = 0.0
+        self._is_stopping = False
+        self._has_stopped = asyncio.Event()
+
+    # --- before the start ---------------------------------------------------------------------------------------
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Ignore these: whoever registers handlers registers them the other way too, as generated code does."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        """Serve a service. Methods whose requests are streams are left to a grpcio server."""
+        for name, handler in method_handlers.items():
+            if handler.request_streaming:
+                self._unserved.setdefault(service_name, {})[name] = handler
+            else:
+                self._served[f"/{service_name}/{name}"] = handler
+
+    def add_insecure_port(self, address: str) -> int:
+        """Bind "host:port" and return the port's number; raise RuntimeError where that cannot be."""
+        try:
+            self._front = NativeGrpcFront(
+                address,
+                [],
+                call_details=True,
+                delay_stream_headers=True,
+                metrics=True,
+                # The one field of a call's own that the front shows beside its metadata.
+                client_key_metadata="content-type",
+                keepalive_time_ms=self._limits.keepalive_ms,
+                keepalive_timeout_ms=self._limits.keepalive_timeout_ms,
+                keepalive_permit_without_calls=self._limits.pings_when_idle,
+                max_concurrent_streams=self._limits.streams_max,
+                max_metadata_size=FRONT_METADATA_BYTES_MAX,
+                reuse_port=self._limits.reuse_port,
+            )
+        except OSError as error:
+            raise RuntimeError(f"cannot listen on {address}") from error
+        return self._front.bound_port
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """Raise NotImplementedError: the settings refuse TLS with this engine before it comes to this."""
+        raise NotImplementedError("the native engine has no TLS")
+
+    # --- start and stop -----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take calls from now on, on the event loop that runs this."""
+        front = self._bound()
+        front.add_methods([(path, handler.response_streaming) for path, handler in self._served.items()])
+        if self._unserved:
+            try:
+                self._fallback = Fallback(self._unserved, self._options)
+            except ListenError:
+                front.close()
+                raise
+            await self._fallback.start()
+            front.set_fallback(self._fallback.path)
+        front.start()
+        self._taking = threading.Thread(
+            target=self._take, args=(front, asyncio.get_running_loop()), name="bridge-native", daemon=True
+        )
+        self._taking.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """Refuse new calls, end those that are open after so many seconds (None: at once), and close the port.
+
+        An answer that was given before still leaves. May be called again, also when the first stop was cancelled.
+        """
+        self._is_stopping = True
+        stops = (
+            [self._end_calls(grace)] if self._fallback is None else [self._end_calls(grace), self._fallback.stop(grace)]
+        )
+        await asyncio.gather(*stops)
+        await self._let_answers_leave()
+        await asyncio.to_thread(self._close)
+        self._has_stopped.set()
+
+    async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc.aio's signature
+        """Wait for the end of a stop; say whether the time was up before."""
+        try:
+            await asyncio.wait_for(self._has_stopped.wait(), timeout)
+        except TimeoutError:
+            return True
+        return False
+
+    async def _end_calls(self, grace: float | None) -> None:
+        tasks = tuple(self._tasks.values())
+        if tasks and grace:
+            await asyncio.wait(tasks, timeout=grace)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_S)
+
+    async def _let_answers_leave(self) -> None:
+        give_up_at = time.monotonic() + LEAVING_MAX_S
+        while self._are_answers_queued() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(LEAVING_POLL_S)
+        await asyncio.sleep(max(0.0, self._ended_at + LINGER_S - time.monotonic()))
+
+    def _are_answers_queued(self) -> bool:
+        metrics = self._bound().metrics() or {"methods": {}}
+        return any(
+            method["started"] > sum(status["count"] for status in method["status"].values())
+            for method in metrics["methods"].values()
+        )
+
+    def _close(self) -> None:
+        self._bound().close()
+        if self._taking is not None:
+            self._taking.join()
+
+    def _bound(self) -> NativeGrpcFront:
+        if self._front is None:
+            raise RuntimeError("add_insecure_port comes first")
+        return self._front
+
+    # --- calls --------------------------------------------------------------------------------------------------
+
+    def _take(self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop) -> None:
+        handlers = tuple(self._served.values())
+        while (events := front.recv_batch_details(EVENTS_MAX)) is not None:
+            try:
+                loop.call_soon_threadsafe(self._handle, front, handlers, events, time.monotonic())
+            except RuntimeError:  # the loop is closed, and nobody has stopped the server
+                front.close()
+
+    def _handle(
+        self, front: NativeGrpcFront, handlers: Sequence[Handler], events: Sequence[Any], arrived: float
+    ) -> None:
+        for kind, call_id, method_id, payload, content_type, details in events:
+            if kind == EVENT_CANCEL:
+                task = self._tasks.get(call_id)
+                if task is not None:
+                    task.cancel()
+            else:
+                call = NativeCall(front, call_id, details, arrived)
+                refusal = self._refusal(payload, content_type, details)
+                if refusal is None:
+                    self._begin(call, call_id, handlers[method_id], payload)
+                else:
+                    call.fail(*refusal)
+                    self._ended_at = time.monotonic()
+
+    def _begin(self, call: NativeCall, call_id: int, handler: Handler, payload: bytes) -> None:
+        task = asyncio.get_running_loop().create_task(call.run(handler, payload))
+        self._tasks[call_id] = task
+        # A task that is cancelled before it begins never runs: only this callback hears of its end.
+        task.add_done_callback(partial(self._ended, call, call_id))
+
+    def _refusal(
+        self, payload: bytes, content_type: bytes | str | None, details: Details
+    ) -> tuple[grpc.StatusCode, str] | None:
+        if self._is_stopping:
+            return grpc.StatusCode.UNAVAILABLE, "the bridge stops"
+        # In place of a content-type that is missing the front shows the caller's address, as text.
+        if not isinstance(content_type, bytes) or not content_type.startswith(CONTENT_TYPE):
+            return grpc.StatusCode.INVALID_ARGUMENT, f"content-type must be {CONTENT_TYPE.decode()}"
+        if len(payload) > self._limits.request_bytes_max:
+            return _too_large("message", len(payload), self._limits.request_bytes_max)
+        metadata_bytes = sum(len(key) + len(value) + METADATA_ENTRY_BYTES for key, value in details[0])
+        if metadata_bytes > self._limits.metadata_bytes_max:
+            return _too_large("metadata", metadata_bytes, self._limits.metadata_bytes_max)
+        return None
+
+    def _ended(self, call: NativeCall, call_id: int, task: asyncio.Task[None]) -> None:
+        del self._tasks[call_id]
+        call.ended(task)
+        self._ended_at = time.monotonic()
+
+
+def _too_large(what: str, found_bytes: int, bytes_max: int) -> tuple[grpc.StatusCode, str]:
+    return grpc.StatusCode.RESOURCE_EXHAUSTED, f"the {what} has {found_bytes} bytes, more than {bytes_max}"

@@ -1,0 +1,184 @@
+"""What a single setting may hold: the types of its value, each with its check. No check's error shows the value."""
+
+import re
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from bridge.address import HOST, PORT_MAX, is_host, split_listen
+from bridge.errors import REASONS
+from bridge.identity import is_allowed_identity
+from bridge.outcome import GrpcCode
+from bridge.settings.files import read_file
+from bridge.settings.messages import ELSEWHERE, REFUSED
+
+UINT64_MAX = 2**64 - 1
+
+# One segment of a path: RFC 3986, section 3.3.
+SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
+URL = re.compile(rf"(?P<scheme>(?i:https?))://(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?(?P<path>(?:/{SEGMENT})*)/?")
+DOT_SEGMENTS = frozenset({".", ".."})
+
+# No leading zeros, signs, spaces or other digits: one number has one spelling, so that no id can be there twice.
+DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
+
+CODE_SUCCESS = 1
+
+
+class Section(BaseModel):
+    """A table of settings that cannot change once it is loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+def refused(text: str) -> PydanticCustomError:
+    """Return an error whose line is the key and this text, which must not hold the value."""
+    return PydanticCustomError(REFUSED, "{text}", {"text": text})
+
+
+def earlier(info: ValidationInfo, name: str) -> Any:
+    """Return the value of a setting that stands before the one in question; where it is wrong, its line is enough."""
+    if name not in info.data:
+        raise PydanticCustomError(ELSEWHERE, "its own line says it")
+    return info.data[name]
+
+
+def canonical_url(text: str) -> str:
+    """Return the URL with scheme and host in lower case and no slash at the end; raise ValueError."""
+    found = URL.fullmatch(text)
+    # Whoever resolves dot segments changes the path (RFC 3986, section 5.2.4), and not everybody does.
+    if found is None or not is_host(found["host"]) or not DOT_SEGMENTS.isdisjoint(found["path"].split("/")):
+        raise ValueError
+    if found["port"] is None:
+        return f"{found['scheme'].lower()}://{found['host'].lower()}{found['path']}"
+    if not 1 <= int(found["port"]) <= PORT_MAX:
+        raise ValueError
+    return f"{found['scheme'].lower()}://{found['host'].lower()}:{int(found['port'])}{found['path']}"
+
+
+def read_secret(file: Path, key: str) -> SecretStr:
+    """Return a secret file's text without the line end, or other single white space, that an editor leaves behind."""
+    content, problem = read_file(file)
+    if problem:
+        # The path stays out: it may be a secret that was given under the wrong key.
+        raise refused(f"{key} cannot be read: {problem}")
+    # Whatever is no text becomes U+FFFD, which no secret may have.
+    text = content.decode(errors="replace")
+    return SecretStr(re.sub(r"(?:\r\n|\s)\Z", "", text))
+
+
+def shape(pattern: str) -> Callable[[SecretStr], bool]:
+    """Return a test of whether a secret's whole text matches a pattern."""
+    compiled = re.compile(pattern)
+    return lambda secret: compiled.fullmatch(secret.get_secret_value()) is not None
+
+
+def _listen(text: str) -> str:
+    split_listen(text)
+    return text
+
+
+def _listen_or_none(text: str) -> str:
+    return text and _listen(text)
+
+
+def _identities(value: object) -> object:
+    # As a whole, so that the setting has one line, however many of its items are wrong. None: it was not given.
+    if value is None or (isinstance(value, list) and value and all(map(_is_identity, value))):
+        return value
+    raise ValueError
+
+
+def _is_identity(item: object) -> bool:
+    return isinstance(item, str) and is_allowed_identity(item)
+
+
+def _ca_file(path: Path) -> Path:
+    _, problem = read_file(path)
+    if not problem and _certificate_count(path) == 0:
+        problem = "it holds none that can be read"
+    if problem:
+        raise refused(f"wants a file with at least one PEM certificate: {problem}")
+    return path
+
+
+def _certificate_count(path: Path) -> int:
+    try:
+        # Not `create_default_context`: that would open the file that SSLKEYLOGFILE names.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return 0
+    return context.cert_store_stats()["x509"]
+
+
+def is_key_pair(certificate_file: Path, key_file: Path) -> bool:
+    """Say whether a PEM certificate and its unencrypted PEM key can be used together for TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # Without a password OpenSSL would ask for one on the terminal; an empty one makes an encrypted key an error.
+        context.load_cert_chain(certificate_file, key_file, password="")
+    except (OSError, ValueError):  # an ssl.SSLError is an OSError; a path may hold a NUL
+        return False
+    return True
+
+
+def check_key_pair(key_file: Path | None, info: ValidationInfo, certificate_name: str) -> Path | None:
+    """Return a key file that goes with the certificate file before it, or None where there is neither."""
+    certificate_file = earlier(info, certificate_name)
+    if (key_file is None) != (certificate_file is None):
+        raise refused(f"wants {certificate_name} and {info.field_name} together, or neither")
+    if key_file is not None and not is_key_pair(certificate_file, key_file):
+        raise refused(f"wants the PEM key of the certificate in {certificate_name}; one of them cannot be used")
+    return key_file
+
+
+def _number(value: object) -> object:
+    # pydantic takes true for 1.
+    if value is True or value is False:
+        raise ValueError
+    return value
+
+
+def _uint64(lowest: int) -> BeforeValidator:
+    def check(text: object) -> int:
+        if isinstance(text, str) and DECIMAL.fullmatch(text) and lowest <= int(text) <= UINT64_MAX:
+            return int(text)
+        raise refused(f"wants a number from {lowest} to {UINT64_MAX} as its last part, without leading zeros")
+
+    return BeforeValidator(check)
+
+
+def _not_success(code: int) -> int:
+    if code == CODE_SUCCESS:
+        raise refused("cannot be mapped: code 1 is the wallet's success")
+    return code
+
+
+def _grpc_code(name: object) -> GrpcCode:
+    if not isinstance(name, str) or name not in GrpcCode.__members__ or name == GrpcCode.OK.name:
+        raise ValueError
+    return GrpcCode[name]
+
+
+def _own_reason(reason: str) -> str:
+    if reason in REASONS:
+        raise refused("wants another reason: this one is the bridge's own")
+    return reason
+
+
+Listen = Annotated[str, AfterValidator(_listen)]
+ListenOrNone = Annotated[str, AfterValidator(_listen_or_none)]
+Identities = Annotated[tuple[str, ...] | None, BeforeValidator(_identities)]
+WalletUrl = Annotated[str, AfterValidator(canonical_url)]
+CaFile = Annotated[Path, AfterValidator(_ca_file)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(_number)]
+ProviderId = Annotated[int, _uint64(1)]
+CodeNumber = Annotated[int, _uint64(0), AfterValidator(_not_success)]
+GrpcCodeName = Annotated[GrpcCode, BeforeValidator(_grpc_code)]
+Reason = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,62}$"), AfterValidator(_own_reason)]

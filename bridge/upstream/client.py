@@ -1,0 +1,175 @@
+"""The client of the wallet: attempts inside a deadline, each one signed POST, each failure with its outcome."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from bridge.deadline import Deadline, since_s
+from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
+from bridge.events import AttemptEnded, Emit, ignore
+from bridge.headers import Headers
+from bridge.http2.channel import channel_to
+from bridge.http2.errors import outcome_of
+from bridge.http2.exchange import RawAnswer
+from bridge.outcome import Outcome, Value
+from bridge.tracer import CallSpan
+from bridge.transcoding.operation import Operation
+from bridge.transcoding.verdict import HEADERS_LOOKED_AT, Answer, Verdict
+from bridge.upstream.retry import RetryPolicy
+from bridge.upstream.signing import Credentials, Generations, may_be_about_keys
+
+ANSWER_BYTES_MAX = 64 * 1024
+"""The longest body that is read; the wallet's own are below 1 KiB. What is longer is cut off and judged as invalid."""
+
+LOOKED_AT = {name.encode(): name for name in HEADERS_LOOKED_AT}
+
+GoesOn = Callable[[], bool]
+"""Asked when the caller has left after the call was sent: whether it is finished all the same."""
+
+
+class Post(Value, frozen=True):
+    """What is sent, the same bytes in every attempt. Its repr holds neither the token nor a key."""
+
+    operation: Operation
+    body: bytes
+    keys: Generations
+    """Whoever signs it: two generations of keys while they are changed."""
+
+    def __repr__(self) -> str:
+        return f"Post({self.operation.method})"
+
+
+@dataclass(slots=True)
+class Watch:
+    """Who stands by while one call is sent."""
+
+    goes_on: GoesOn = lambda: False
+    span: CallSpan | None = None
+    so_far: Outcome = Outcome.NOT_SENT
+    """What is certain by the attempts that have ended and are to be repeated."""
+
+
+class WalletClient:
+    """Sends POSTs to one wallet. Safe for any number of calls at once."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        url: str,
+        *,
+        retries: RetryPolicy | None = None,
+        emit: Emit = ignore,
+    ) -> None:
+        self._transport = transport
+        self._channel = channel_to(transport, url, ANSWER_BYTES_MAX)
+        self._retries = retries or RetryPolicy()
+        self._emit = emit
+
+    async def call(
+        self,
+        post: Post,
+        judge: Callable[[Answer], Verdict],
+        deadline: Deadline,
+        watch: Watch | None = None,
+    ) -> tuple[Verdict, int]:
+        """Return the verdict on the wallet's answer and the number of attempts; raise the BridgeError that it was."""
+        watch = watch or Watch()
+        signers, attempts = [post.keys.preferred], 0
+        headers = signers[-1].headers(post.body)
+        unknown: BridgeError | None = None
+        while True:
+            attempts += 1
+            try:
+                verdict = judge(await self._attempt(post, headers, attempts, deadline, watch))
+            except BridgeError as error:
+                if error.outcome is Outcome.UNKNOWN:
+                    unknown = error
+                # A lost attempt may have been carried out: no later no, only a yes, makes the call certain.
+                failure = unknown or error
+                failure.attempts = attempts
+                delay_s = self._retries.delay_s(
+                    error, attempts, idempotent=post.operation.idempotent, provider_id=post.keys.newest.provider_id
+                )
+                signer = _other_signer(post, signers, error)
+                if signer is not None:
+                    # Refused for its keys alone, and so not carried out: at once, and beside the retries.
+                    signers.append(signer)
+                    headers, delay_s = signer.headers(post.body), 0.0
+                if delay_s is None or deadline.remaining_s() <= delay_s:
+                    raise failure from None
+                watch.so_far = failure.outcome
+            else:
+                post.keys.accepted(signers[-1])
+                self._retries.succeeded(signers[-1].provider_id)
+                return verdict, attempts
+            await asyncio.sleep(delay_s)
+
+    async def aclose(self) -> None:
+        """Close every connection to the wallet."""
+        await self._transport.aclose()
+
+    async def _attempt(self, post: Post, headers: Headers, number: int, deadline: Deadline, watch: Watch) -> Answer:
+        started = time.monotonic()
+        method = post.operation.method
+        if watch.span is not None:
+            headers += watch.span.attempt(number)
+        timeout_s = max(deadline.remaining_s(), 0.0)
+        try:
+            raw = await self._channel.post(post.operation.path, headers, post.body, timeout_s, watch.goes_on)
+        except httpx.TransportError as error:
+            failure = _failure(error)
+            self._tell(watch, _failed(method, number, since_s(started), failure))
+            # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
+            raise failure from None
+        self._tell(watch, AttemptEnded(method, number, since_s(started), http_status=raw.status))
+        return _answer(raw)
+
+    def _tell(self, watch: Watch, event: AttemptEnded) -> None:
+        if watch.span is not None:
+            watch.span.attempt_ended(event)
+        self._emit(event)
+
+
+def _other_signer(post: Post, signers: list[Credentials], error: BridgeError) -> Credentials | None:
+    return post.keys.instead_of(signers) if may_be_about_keys(error) else None
+
+
+def _answer(raw: RawAnswer) -> Answer:
+    is_cut = len(raw.body) > ANSWER_BYTES_MAX
+    return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut, time.time())
+
+
+def _looked_at(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return those headers that a verdict looks at; of several with one name, all (RFC 9110, section 5.3)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = LOOKED_AT.get(raw_name)
+        if name is not None:
+            value = raw_value.decode("latin-1")
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _failed(method: str, number: int, duration_s: float, failure: BridgeError) -> AttemptEnded:
+    reason, cause, detail = failure.reason, failure.cause, failure.detail
+    return AttemptEnded(method, number, duration_s, reason=reason, cause=cause, detail=detail)
+
+
+def _failure(error: httpx.TransportError) -> BridgeError:
+    """Return what a POST without an answer means: what the error proves decides, not what it is called."""
+    outcome = outcome_of(error)
+    if outcome is Outcome.UNKNOWN and isinstance(error, httpx.TimeoutException):
+        return WalletTimeout()
+    # Another transport's errors have neither.
+    cause, detail = getattr(error, "cause", ""), getattr(error, "detail", "")
+    return FAILURES.get(outcome, WalletConnectionLost)(cause=cause, detail=detail)
+
+
+FAILURES: Mapping[Outcome, type[BridgeError]] = {
+    Outcome.NOT_SENT: WalletUnreachable,
+    Outcome.NOT_PROCESSED: WalletNotProcessed,
+}
+"""What a POST without an answer means, by what is proven of it; for anything else its connection is lost."""

@@ -22,10 +22,12 @@ test: $(VENV)/dev.done  ## Run all tests
 
 check: lint types generated proto-lint coverage  ## Everything a change must pass: lint, types, protos, tests with coverage
 
-lint: $(VENV)/dev.done  ## Style and format
+lint: $(VENV)/dev.done  ## Style, format, and which way imports run
 	@echo "lint: ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@echo "lint: import-linter"
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(VENV)/dev.done  ## Static types, strict
 	@echo "types: mypy"

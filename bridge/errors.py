@@ -31,7 +31,7 @@
 
 A class fixes its reason, its gRPC code and, by its branch, its outcome, so that no combination of the three can be
 wrong. Source: docs/design/contract.md, "Failures". A new failure is a new leaf here and, if a wallet's answer
-means it, a new row in `verdict.py`; the translation to gRPC in `status.py` stays as it is.
+means it, a new row in `transcoding/verdict.py`; the translation to gRPC in `transcoding/status.py` stays as it is.
 """
 
 from bridge.outcome import NO_ANSWER, GrpcCode, Outcome, Violation, WalletFacts
@@ -64,7 +64,7 @@ class BridgeError(Exception):
         self.retry_after_s = retry_after_s
         self.violations = violations
         self.attempts = 0
-        """How many POSTs were begun: set by the one who counts them, `wallet.py`."""
+        """How many POSTs were begun: set by the one who counts them, `upstream/client.py`."""
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.cause}" if self.cause else self.reason

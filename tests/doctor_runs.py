@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge import __version__
-from bridge.cli import doctor
+from bridge.cli.doctor import command as doctor
 from bridge.cli.doctor.resolver import Address, LookUp, system_look_up
 from faults.server import FaultServer
 from whole_path import NO_SETTINGS, environment

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from bridge.server import listeners as server_ports
+from bridge.server import listeners
 from bridge.server.listeners import HEALTH_STREAMS_MAX, SPARE_STREAMS, health_options, server_options
 from bridge.settings.model import load
 from engines import on_both_engines, on_grpcio
@@ -60,7 +60,7 @@ async def pings(caller: RawCaller, times: int, interval_s: float) -> None:
 @pytest.mark.parametrize("port", PORTS)
 async def test_keepalive_without_calls(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle caller may ping as often as the least interval allows, with no end."""
-    monkeypatch.setattr(server_ports, "PING_INTERVAL_S", 0.02)
+    monkeypatch.setattr(listeners, "PING_INTERVAL_S", 0.02)
     async with connection(port) as caller:
         await pings(caller, 12, 0.03)
         assert (caller.pongs, caller.goaway, caller.is_closed) == (12, None, False)
@@ -68,7 +68,7 @@ async def test_keepalive_without_calls(port: str, monkeypatch: pytest.MonkeyPatc
 
 async def test_keepalive_with_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call in flight survives its caller's pings, and is answered."""
-    monkeypatch.setattr(server_ports, "PING_INTERVAL_S", 0.02)
+    monkeypatch.setattr(listeners, "PING_INTERVAL_S", 0.02)
     may_answer = asyncio.Event()
     async with (
         FaultServer(after(may_answer)) as wallet,
@@ -84,7 +84,7 @@ async def test_keepalive_with_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_promise() -> None:
     """The least interval is far below the 5 s that docs/callers.md promises: after a late ping the next is early."""
-    assert server_ports.PING_INTERVAL_S <= 2.5
+    assert listeners.PING_INTERVAL_S <= 2.5
 
 
 @on_grpcio
@@ -131,7 +131,7 @@ def test_nothing_is_without_limit(name: str, limit: str) -> None:
 @pytest.mark.parametrize("port", PORTS)
 async def test_connections(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One connection too many is closed, the others are served, and one that ends makes room."""
-    monkeypatch.setattr(server_ports, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(listeners, "CONNECTIONS_MAX", 3)
     async with listening_bridge(WALLET, BOTH) as bridge, AsyncExitStack() as stack:
         address = getattr(bridge, port)
         callers = [await stack.enter_async_context(raw_caller(address)) for _ in range(2)]
@@ -158,8 +158,8 @@ async def answered(caller: RawCaller) -> None:
 
 async def test_a_caller_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection whose other end does not answer a ping is closed, whether it has calls or not."""
-    monkeypatch.setattr(server_ports, "KEEPALIVE_S", 0.05)
-    monkeypatch.setattr(server_ports, "KEEPALIVE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(listeners, "KEEPALIVE_S", 0.05)
+    monkeypatch.setattr(listeners, "KEEPALIVE_TIMEOUT_S", 0.05)
     async with connection("address") as caller:
         monkeypatch.setattr(caller, "_pong", lambda _flags, _payload: None)
         while not caller.is_closed:
@@ -170,7 +170,7 @@ async def test_a_caller_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("sent", [b"", PREFACE[:10]], ids=["silent", "half a preface"])
 async def test_a_connection_that_never_begins(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection without HTTP/2's preface is closed when its time is up."""
-    monkeypatch.setattr(server_ports, "HANDSHAKE_S", 0.05)
+    monkeypatch.setattr(listeners, "HANDSHAKE_S", 0.05)
     async with listening_bridge(WALLET, {}) as bridge:
         host, _, port = bridge.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))

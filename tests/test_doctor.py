@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli import doctor
+from bridge.cli.doctor import command as doctor
 from bridge.sandbox import serve
 from bridge.settings.model import SettingsError
 from doctor_runs import ca_setting, examine, examined, parsed, unharmed
@@ -152,7 +152,7 @@ async def test_no_secret_comes_out(certificates: Certificates, flaw: str, argume
 async def doctor_command(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Command]:
     """Run the sub-command as a process of its own, with these variables beside those that Python needs."""
     entry = (
-        "import argparse, sys; from bridge import doctor; parser = argparse.ArgumentParser(); "
+        "import argparse, sys; from bridge.cli.doctor import command as doctor; parser = argparse.ArgumentParser(); "
         "doctor.add_arguments(parser); sys.exit(doctor.run(parser.parse_args()))"
     )
     process = await asyncio.create_subprocess_exec(

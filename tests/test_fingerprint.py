@@ -63,3 +63,10 @@ def test_no_key_in_the_repr() -> None:
     """Whoever prints it learns nothing."""
     key = b"canary-fingerprint-key-0123456789"
     assert "canary" not in repr(Fingerprint(key)) + str(Fingerprint(key))
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=4))
+def test_none_depends_on_those_before(texts: list[str]) -> None:
+    """One process makes many with one key; each is the one that a new process would make."""
+    fingerprint = Fingerprint(KEY)
+    assert [fingerprint(text) for text in texts] == [Fingerprint(KEY)(text) for text in texts]

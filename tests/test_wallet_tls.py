@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.cli.main import main
 from bridge.settings.model import SettingsError, Wallet, load
-from bridge.upstream import from_settings as wallet_tls
+from bridge.upstream import from_settings
 from bridge.upstream.from_settings import SYSTEM_BUNDLES, hardened_context, tls_context
 from tls_chains import AUTHORITY, SAN, WORKLOAD, Extension, chain, constraints, handshake, usage
 from whole_path import environment
@@ -37,7 +37,7 @@ def test_what_is_decided() -> None:
     assert not context.keylog_filename
     assert context.options & ssl.OP_NO_COMPRESSION
     assert context.options & ssl.OP_NO_RENEGOTIATION
-    assert not context.options & wallet_tls.LEGACY_SERVER_CONNECT
+    assert not context.options & from_settings.LEGACY_SERVER_CONNECT
     assert context.cert_store_stats() == {"x509": 0, "crl": 0, "x509_ca": 0}
 
 
@@ -69,7 +69,7 @@ def test_authorities_of_the_environment_are_not_trusted(
     """Without ca_file the system's bundle counts, and no file or folder that a variable names."""
     made, system = chain(WORKLOAD, AUTHORITY), chain(WORKLOAD, AUTHORITY)
     (tmp_path / "system").mkdir()
-    monkeypatch.setattr(wallet_tls, "SYSTEM_BUNDLES", (str(system.ca_file(tmp_path / "system")),))
+    monkeypatch.setattr(from_settings, "SYSTEM_BUNDLES", (str(system.ca_file(tmp_path / "system")),))
     ca_file = made.ca_file(tmp_path)
     (tmp_path / "dir").mkdir()
     # OpenSSL's name for it in such a folder: the hash of its subject, which is the same for every `authority 1`.
@@ -90,13 +90,13 @@ def test_the_first_bundle_that_can_be_read(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "empty.pem").touch()
     (tmp_path / "text.pem").write_text("no certificate")
     bundles = (tmp_path / "missing.pem", tmp_path, tmp_path / "empty.pem", tmp_path / "text.pem")
-    monkeypatch.setattr(wallet_tls, "SYSTEM_BUNDLES", (*map(str, bundles), str(made.ca_file(tmp_path))))
+    monkeypatch.setattr(from_settings, "SYSTEM_BUNDLES", (*map(str, bundles), str(made.ca_file(tmp_path))))
     assert handshake(tls_context(wallet()), made.server_context(tmp_path)).version() == "TLSv1.3"
 
 
 def test_no_bundle_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where a system has no bundle, one line names the setting, the package and every place; --check says it too."""
-    monkeypatch.setattr(wallet_tls, "SYSTEM_BUNDLES", ("/nowhere/one.pem", "/nowhere/two.pem"))
+    monkeypatch.setattr(from_settings, "SYSTEM_BUNDLES", ("/nowhere/one.pem", "/nowhere/two.pem"))
     with pytest.raises(
         SettingsError, match=r"^wallet\.ca_file: .*ca-certificates.*/nowhere/one\.pem, /nowhere/two\.pem"
     ):

@@ -15,8 +15,9 @@ from typing import Any
 
 from bridge import __version__, sandbox
 from bridge.address import ListenError, split_listen
-from bridge.cli import call, demo, doctor
+from bridge.cli import call, demo
 from bridge.cli import fingerprint as token_fingerprint
+from bridge.cli.doctor import command as doctor
 from bridge.events import CannotStart
 from bridge.process.serve import (
     LOG_FORMAT_VARIABLE,

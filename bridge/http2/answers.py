@@ -4,8 +4,7 @@ What is wrong with one answer, or too much of it, ends its stream alone. That of
 the decoded table, whosever it is: so it is read even where it is dropped.
 """
 
-from bridge.http2 import frames
-from bridge.http2 import hpack as header_blocks
+from bridge.http2 import frames, hpack
 from bridge.http2.events import (
     AnswerBegun,
     AnswerEnded,
@@ -39,7 +38,7 @@ class Answers:
         self._noise = noise
         self._outgoing = outgoing
         self._received_bytes = 0
-        self._decoder = header_blocks.HeaderDecoder(HEADERS_BYTES_MAX, HEADERS_BYTES_LIMIT)
+        self._decoder = hpack.HeaderDecoder(HEADERS_BYTES_MAX, HEADERS_BYTES_LIMIT)
         self._is_decoding = False
         self.block: HeaderBlock | None = None
         """The header block that is arriving: nothing else may come before its end (section 4.3)."""
@@ -113,22 +112,22 @@ class Answers:
         self._drop(stream, error_code)
         return (StreamReset(stream.id, error_code),)
 
-    def _decoded(self, block: HeaderBlock) -> header_blocks.Fields | None:
+    def _decoded(self, block: HeaderBlock) -> hpack.Fields | None:
         """Return the fields of a complete block; None where they are too many."""
         self.block = None
         self._is_decoding = True
         try:
             fields = self._decoder.decode(b"".join(block.parts))
-        except header_blocks.HeaderListTooLongError:
+        except hpack.HeaderListTooLongError:
             fields = None
-        except header_blocks.HeaderBlockError as error:
+        except hpack.HeaderBlockError as error:
             raise ViolationError(error.error_code, f"header block: {error}") from None
         self._is_decoding = False
         return fields
 
-    def _on_answer(self, stream: Stream, fields: header_blocks.Fields) -> Events:
-        status = header_blocks.status_of(fields)
-        is_informational = status < header_blocks.FINAL_STATUS_MIN
+    def _on_answer(self, stream: Stream, fields: hpack.Fields) -> Events:
+        status = hpack.status_of(fields)
+        is_informational = status < hpack.FINAL_STATUS_MIN
         if not status or (is_informational and stream.is_ended):
             return self._fail_headers(stream, ErrorCode.PROTOCOL_ERROR)  # sections 8.1 and 8.1.1
         if is_informational:
@@ -138,7 +137,7 @@ class Answers:
         begun = AnswerBegun(stream.id, status, fields[1:])
         return (begun, self._end(stream)) if stream.is_ended else (begun,)
 
-    def _on_interim(self, stream: Stream, fields: header_blocks.Fields) -> Events:
+    def _on_interim(self, stream: Stream, fields: hpack.Fields) -> Events:
         size_bytes = sum(len(name) + len(value) for name, value in fields)
         counted_bytes = max(size_bytes, FRAME_BYTES_MIN)
         stream.interim_bytes += counted_bytes
@@ -147,8 +146,8 @@ class Answers:
         self._noise.allow(counted_bytes)
         return (InterimAnswer(stream.id),)
 
-    def _on_trailers(self, stream: Stream, fields: header_blocks.Fields) -> Events:
-        if not stream.is_ended or not header_blocks.are_regular(fields):
+    def _on_trailers(self, stream: Stream, fields: hpack.Fields) -> Events:
+        if not stream.is_ended or not hpack.are_regular(fields):
             return self._fail_headers(stream, ErrorCode.PROTOCOL_ERROR)  # section 8.1
         self._noise.answered()
         return (self._end(stream),)

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from bridge.headers import Headers
-from bridge.http2 import frames
-from bridge.http2 import hpack as header_blocks
+from bridge.http2 import frames, hpack
 from bridge.http2.answers import Answers
 from bridge.http2.events import (
     Event,
@@ -57,7 +56,7 @@ class ClientProtocol:
         self._window_bytes = frames.WINDOW_BYTES_DEFAULT
         self._stream_window_bytes = frames.WINDOW_BYTES_DEFAULT
         self._payload_bytes_max = frames.PAYLOAD_BYTES_MAX
-        self._table_size = header_blocks.NO_TABLE
+        self._table_size = hpack.NO_TABLE
         self._incoming = b""
         self._noise = Noise(CONNECTION_WINDOW_BYTES)
         self._has_settings = False
@@ -103,7 +102,7 @@ class ClientProtocol:
     def begin(self, headers: Headers, *, has_body: bool) -> int:
         """Open a stream with these headers, pseudo-headers first, and return its id; one must be left."""
         # First of all: headers that cannot be encoded change nothing.
-        block = self._table_size + header_blocks.encode(headers)
+        block = self._table_size + hpack.encode(headers)
         stream_id = self._streams.begin(self._stream_window_bytes, is_sent=not has_body)
         self._table_size = b""
         flags = 0 if has_body else frames.END_STREAM
@@ -234,7 +233,7 @@ class ClientProtocol:
         elif name == Setting.MAX_FRAME_SIZE:
             self._payload_bytes_max = value
         elif name == Setting.HEADER_TABLE_SIZE:
-            self._table_size = header_blocks.NO_TABLE  # section 4.3.1: a smaller one must be confirmed
+            self._table_size = hpack.NO_TABLE  # section 4.3.1: a smaller one must be confirmed
         elif name == Setting.INITIAL_WINDOW_SIZE:
             difference = value - self._stream_window_bytes
             self._stream_window_bytes = value

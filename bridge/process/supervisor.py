@@ -1,6 +1,6 @@
 """Several worker processes on one port: started, replaced when they die, and ended, by a supervisor that takes no call.
 
-    bridge serve                 the supervisor: holds the port (shared_port.py), runs `supervise`
+    bridge serve                 the supervisor: holds the port (reserved_port.py), runs `supervise`
       bridge serve --worker 7    serves (worker.py); 7 is its end of the line to the supervisor
       bridge serve --worker 8
 

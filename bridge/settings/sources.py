@@ -3,7 +3,7 @@
     bridge.toml   [wallet.providers.12345] access_key = "..."          -> {"wallet": {"providers": {"12345": ...}}}
     environment   BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY = "..."  -> the same
 
-What a setting may hold is the models' business (config.py); here only names count, and three kinds of value: a secret
+What a setting may hold is the models' business (model.py); here only names count, and three kinds of value: a secret
 is wrapped where it enters, so that nothing behind can print it, a path gets the folder that it is relative to, and a
 list is read from a variable's text: either JSON, ["a", "b"], or with commas, a,b.
 """

@@ -1,4 +1,4 @@
-"""What the bridge tells its operator: events as values, and one module for each place they go to."""
+"""What the bridge tells its operator: one module for each place that events go to."""
 
 import os
 

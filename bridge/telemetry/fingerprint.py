@@ -3,9 +3,8 @@
 Without a key it would be no secret: whoever reads the log could hash a guess and compare.
 """
 
+import hmac
 import secrets
-
-from bridge.hmac_sha256 import HmacSha256
 
 KEY_BYTES_MIN = 16
 """128 bits: nobody tries them all."""
@@ -25,11 +24,15 @@ class Fingerprint:
             key = secrets.token_bytes(32)
         if len(key) < KEY_BYTES_MIN:
             raise ValueError(f"a fingerprint's key wants at least {KEY_BYTES_MIN} bytes")
-        self._mac = HmacSha256(key)
+        self._mac = hmac.new(key, digestmod="sha256")
 
     def __repr__(self) -> str:
         return "Fingerprint()"
 
     def __call__(self, text: str, /) -> str:
         """Return the first 16 hex digits of HMAC-SHA256 over the text's UTF-8 bytes; "" for an empty text."""
-        return self._mac.hexdigest(text.encode())[:DIGITS] if text else ""
+        if not text:
+            return ""
+        mac = self._mac.copy()
+        mac.update(text.encode())
+        return mac.hexdigest()[:DIGITS]

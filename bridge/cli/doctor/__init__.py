@@ -1,16 +1,12 @@
 """`bridge doctor`: looks at everything that a call needs, without making one, and says in plain words what is wrong.
 
     local.py        settings, credentials, certificate files
-    listen.py       whether the bridge's own addresses are free
+    listeners.py    whether the bridge's own addresses are free
     network.py      the wallet's name and its addresses
-    visit.py        one address of the wallet: TLS, ALPN, HTTP/2, an answer, its clock
-    tls_words.py    why a TLS handshake failed
+    probe.py        one address of the wallet: TLS, ALPN, HTTP/2, an answer, its clock
+    handshake.py    why a TLS handshake failed
     certificate.py  what a certificate says of itself
     finding.py      what is printed
 
 No credentials and no signature are ever sent, and the only request is a GET without a body to where wallet.url points.
 """
-
-from bridge.cli.doctor.command import add_arguments, run
-
-__all__ = ["add_arguments", "run"]

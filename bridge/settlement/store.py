@@ -99,8 +99,8 @@ class Store(Protocol):
         - `never_repeat`: the entry becomes REJECTED, whoever owns it.
         - `is_owed`: the entry becomes owed, and `last` is this call's. Where it was not owed before and is not leased,
           it is due after this call's `due_in_s`.
-        - else, while the entry is not owed: due not before this call's `due_in_s`. One that is owed stays as it is, so
-          that a caller who repeats does not hold the settler off.
+        - else, while the entry is neither owed nor leased: due not before this call's `due_in_s`. One that is owed
+          stays as it is, so that a caller who repeats does not hold the settler off.
 
         An end takes the call from its entry. A PENDING entry that is not owed is deleted with its last call; after a
         success one that is owed, or that other calls refer to, becomes SETTLED. A ticket that is not known is kept for

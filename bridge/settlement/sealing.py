@@ -1,0 +1,180 @@
+"""Encryption of stored requests, and the digests that find them again.
+
+From each key of the key file (32 random bytes) three keys are derived by HKDF-SHA256 (RFC 5869), so that none is used
+for two purposes:
+
+    entry key     encrypts one entry, by AES-256-GCM (NIST SP 800-38D)
+    digest key    HMAC-SHA256 (RFC 2104) of operation and body
+    id            tells keys apart in public; nothing about the key follows from it
+
+Each entry has an entry key of its own, derived with its random id. Random nonces under one key would be safe for 2^32
+entries only (SP 800-38D, section 8.3), which a busy bridge that writes every call reaches within weeks.
+"""
+
+import base64
+import binascii
+import enum
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from bridge.call_id import new_call_id
+from bridge.settlement.entry import Entry, KeyUse, Sealed
+
+KEY_BYTES = 32
+KEYS_MAX = 8
+"""Every call that is written is looked for under each of them."""
+NONCE_BYTES = 12
+"""96 bits, SP 800-38D, section 8.2.2."""
+KEY_ID_DIGITS = 16
+DISTINCT_BYTES_MIN = 8
+"""A key with fewer different bytes is a placeholder: of random ones not one in 10^30 has so few."""
+
+
+class KeyFileError(ValueError):
+    """A key file that cannot be used. The text names the line and what it wants, never what it holds."""
+
+
+class SealError(Exception):
+    """An entry whose request cannot be decrypted."""
+
+
+class KeyMissing(SealError):
+    """No key of the key file encrypted it."""
+
+
+class Damaged(SealError):
+    """It is not what was encrypted for this entry, operation and provider."""
+
+
+class KeyFinding(enum.Enum):
+    """How the key file fits a store."""
+
+    FITS = "the key file fits the store"
+    NEW = "the store has no key-check value that is up to date"
+    """Nothing was written yet, or another of our keys was the first one: `Store.set_key_check` with ours."""
+    WRONG = "settlement.key_file: none of its keys is the one that this store was written with; use the right file"
+    OLD_MISSING = (
+        "settlement.key_file: lacks a key that entries of the store were encrypted with; put it back as the last line "
+        "until they are settled or closed"
+    )
+
+
+class _Key:
+    """One key of the file, with what is derived from it. Its repr holds none of it."""
+
+    __slots__ = ("_digest", "_expand", "id")
+
+    def __init__(self, key: bytes) -> None:
+        # HKDF-Extract with a salt of zeros, then HKDF-Expand (RFC 5869, sections 2.2 and 2.3). 32 bytes are one block.
+        extracted = hmac.digest(bytes(KEY_BYTES), key, "sha256")
+        self._expand = hmac.new(extracted, digestmod=hashlib.sha256)
+        self._digest = hmac.new(self._derive(b"digest"), digestmod=hashlib.sha256)
+        self.id = self._derive(b"id").hex()[:KEY_ID_DIGITS]
+
+    def digest(self, message: bytes) -> bytes:
+        """Return the message's code under the digest key."""
+        return _code(self._digest, message)
+
+    def cipher(self, entry_id: str) -> AESGCM:
+        """Return the cipher of one entry."""
+        return AESGCM(self._derive(b"entry " + entry_id.encode()))
+
+    def _derive(self, purpose: bytes) -> bytes:
+        return _code(self._expand, b"wallet-bridge settlement " + purpose + b"\x01")
+
+
+class Keys:
+    """The keys of a key file: the first encrypts, all decrypt. Its repr holds no key."""
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        """Take 1 to KEYS_MAX keys of 32 bytes; `parse_keys` checks a file's."""
+        self._keys = tuple(_Key(key) for key in keys)
+        self._by_id = {key.id: key for key in self._keys}
+
+    def __repr__(self) -> str:
+        return f"Keys({len(self._keys)})"
+
+    @property
+    def first_id(self) -> str:
+        """Public id of the key that encrypts: the key-check value."""
+        return self._keys[0].id
+
+    def seal(self, operation: str, provider_id: int, content: bytes, body: bytes) -> Sealed:
+        """Return content, encrypted for a new entry, and the digests of operation and body that find it."""
+        entry_id, key = new_call_id(), self._keys[0]
+        nonce = os.urandom(NONCE_BYTES)
+        associated = _associated(entry_id, operation, provider_id)
+        return Sealed(
+            entry_id=entry_id,
+            operation=operation,
+            provider_id=provider_id,
+            ciphertext=nonce + key.cipher(entry_id).encrypt(nonce, content, associated),
+            key_id=key.id,
+            digests=self.digests(operation, body),
+        )
+
+    def digests(self, operation: str, body: bytes) -> tuple[bytes, ...]:
+        """Return what the open entry of a request may be found by, one for each key, the first first."""
+        message = operation.encode() + b"\0" + body
+        return tuple(key.digest(message) for key in self._keys)
+
+    def open(self, entry: Entry) -> bytes:
+        """Return what was sealed; raise KeyMissing or Damaged."""
+        key = self._by_id.get(entry.key_id)
+        if key is None:
+            raise KeyMissing
+        nonce, encrypted = entry.ciphertext[:NONCE_BYTES], entry.ciphertext[NONCE_BYTES:]
+        associated = _associated(entry.entry_id, entry.operation, entry.provider_id)
+        try:
+            return key.cipher(entry.entry_id).decrypt(nonce, encrypted, associated)
+        except (InvalidTag, ValueError):
+            # ValueError: too short to hold a nonce. Without the chain: nothing of the content may hang on it.
+            raise Damaged from None
+
+    def finding(self, use: KeyUse) -> KeyFinding:
+        """Say how these keys fit a store."""
+        if use.check and use.check not in self._by_id:
+            return KeyFinding.WRONG
+        if not use.in_use <= self._by_id.keys():
+            return KeyFinding.OLD_MISSING
+        return KeyFinding.FITS if use.check == self.first_id else KeyFinding.NEW
+
+
+def parse_keys(text: str) -> Keys:
+    """Return the keys of a key file, one base64 key of 32 bytes a line, empty lines aside; raise KeyFileError."""
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    keys = [_parsed(number, line) for number, line in lines]
+    if not 1 <= len(keys) <= KEYS_MAX:
+        raise KeyFileError(f"wants 1 to {KEYS_MAX} lines, each one key; make one with: openssl rand -base64 32")
+    if len(set(keys)) < len(keys):
+        raise KeyFileError("holds the same key twice; remove one of the lines")
+    return Keys(keys)
+
+
+def _parsed(number: int, line: str) -> bytes:
+    try:
+        key = base64.b64decode(line.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise KeyFileError(f"line {number}: wants {KEY_BYTES} bytes in base64, as openssl rand -base64 32 prints them")
+    if len(set(key)) < DISTINCT_BYTES_MIN:
+        raise KeyFileError(f"line {number}: is no random key; make one with: openssl rand -base64 32")
+    return key
+
+
+def _code(keyed: hmac.HMAC, message: bytes) -> bytes:
+    # A copy goes on from the state that begins with the key (RFC 2104, section 4): the key is not prepared again.
+    started = keyed.copy()
+    started.update(message)
+    return started.digest()
+
+
+def _associated(entry_id: str, operation: str, provider_id: int) -> bytes:
+    # None of the three can hold a NUL.
+    return f"{entry_id}\0{operation}\0{provider_id}".encode()

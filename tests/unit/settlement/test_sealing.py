@@ -1,0 +1,198 @@
+"""Encryption of stored requests, key files, and how they fit a store."""
+
+import base64
+import dataclasses
+import hashlib
+import hmac
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.settlement.entry import NO_FAILURE, Entry, KeyUse, Sealed, State
+from bridge.settlement.sealing import KEYS_MAX, Damaged, KeyFileError, KeyFinding, KeyMissing, Keys, parse_keys
+
+ONE, TWO, THREE = bytes(range(32)), bytes(range(50, 82)), bytes(range(100, 132))
+KEYS = Keys([ONE])
+OPERATION = "wallet.v1.WalletService/Terminate"
+CONTENT = b"canary-content"
+
+
+def stored(sealed: Sealed) -> Entry:
+    """Return the entry that a store gives back for what was sealed."""
+    return Entry(
+        entry_id=sealed.entry_id,
+        state=State.PENDING,
+        operation=sealed.operation,
+        provider_id=sealed.provider_id,
+        calls=(),
+        fingerprint="",
+        ciphertext=sealed.ciphertext,
+        key_id=sealed.key_id,
+        created=0.0,
+        pending_since=0.0,
+        due=0.0,
+        is_leased=False,
+        fence=0,
+        attempts=0,
+        last=NO_FAILURE,
+        never_repeat=False,
+        ended=0.0,
+        closed_reason="",
+        schema=1,
+        read_at=0.0,
+    )
+
+
+def derived(key: bytes, purpose: bytes) -> bytes:
+    """Return what the documented derivation gives, by an implementation that is not the bridge's."""
+    info = b"wallet-bridge settlement " + purpose
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(key)
+
+
+@given(content=st.binary(max_size=5000), provider_id=st.integers(1, 2**64 - 1))
+def test_what_is_sealed_is_opened(content: bytes, provider_id: int) -> None:
+    """Any content, any provider."""
+    assert KEYS.open(stored(KEYS.seal(OPERATION, provider_id, content, b"body"))) == content
+
+
+def test_the_ciphertext_is_what_the_documentation_says() -> None:
+    """AES-256-GCM under a key that HKDF-SHA256 derives for this entry alone, the nonce first: readable in 20 years."""
+    sealed = KEYS.seal(OPERATION, 7, CONTENT, b"body")
+    cipher = AESGCM(derived(ONE, b"entry " + sealed.entry_id.encode()))
+    associated = f"{sealed.entry_id}\0{OPERATION}\0007".encode()
+    assert cipher.decrypt(sealed.ciphertext[:12], sealed.ciphertext[12:], associated) == CONTENT
+
+
+def test_the_digest_and_the_id_are_what_the_documentation_says() -> None:
+    """HMAC-SHA256 of operation and body, under a key of its own; the id is another derived value."""
+    sealed = KEYS.seal(OPERATION, 7, CONTENT, b"body")
+    message = OPERATION.encode() + b"\0body"
+    assert sealed.digests == (hmac.digest(derived(ONE, b"digest"), message, hashlib.sha256),)
+    assert sealed.key_id == KEYS.first_id == derived(ONE, b"id").hex()[:16]
+
+
+def test_two_entries_of_one_request_share_only_the_digest() -> None:
+    """The ciphertext does not tell that two requests are the same."""
+    one, two = (KEYS.seal(OPERATION, 7, CONTENT, b"body") for _ in range(2))
+    assert one.digests == two.digests
+    assert one.entry_id != two.entry_id
+    assert one.ciphertext[:12] != two.ciphertext[:12]
+    assert one.ciphertext[12:] != two.ciphertext[12:]
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"), [("a/B", b"c"), ("a/", b"Bc"), ("a/Bc", b"")], ids=["whole", "shifted", "empty body"]
+)
+def test_operation_and_body_are_told_apart_in_the_digest(operation: str, body: bytes) -> None:
+    """Bytes that move from one to the other make another request."""
+    others = {KEYS.digests(*other)[0] for other in (("a/B", b"c"), ("a/", b"Bc"), ("a/Bc", b""))}
+    assert len(others) == 3
+    assert KEYS.digests(operation, body)[0] in others
+
+
+CHANGES: dict[str, Callable[[Entry], Entry]] = {
+    "entry id": lambda entry: dataclasses.replace(entry, entry_id="00000000-0000-4000-8000-000000000000"),
+    "operation": lambda entry: dataclasses.replace(entry, operation="wallet.v1.WalletService/Other"),
+    "provider": lambda entry: dataclasses.replace(entry, provider_id=8),
+    "a bit": lambda entry: dataclasses.replace(
+        entry, ciphertext=entry.ciphertext[:-1] + bytes([entry.ciphertext[-1] ^ 1])
+    ),
+    "cut": lambda entry: dataclasses.replace(entry, ciphertext=entry.ciphertext[:20]),
+    "no nonce": lambda entry: dataclasses.replace(entry, ciphertext=b"abc"),
+    "empty": lambda entry: dataclasses.replace(entry, ciphertext=b""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_changed_in_the_store_is_not_opened(change: str) -> None:
+    """Nobody with access to the store makes the bridge send another request, or one for another provider."""
+    entry = CHANGES[change](stored(KEYS.seal(OPERATION, 7, CONTENT, b"body")))
+    with pytest.raises(Damaged) as caught:
+        KEYS.open(entry)
+    assert caught.value.__cause__ is None
+
+
+def test_each_key_of_the_file_decrypts() -> None:
+    """After a rotation the old key, as second line, still opens what it encrypted; without it nothing does."""
+    entry = stored(KEYS.seal(OPERATION, 7, CONTENT, b"body"))
+    assert Keys([TWO, ONE]).open(entry) == CONTENT
+    with pytest.raises(KeyMissing):
+        Keys([TWO]).open(entry)
+
+
+def test_the_first_key_encrypts_and_all_give_digests() -> None:
+    """The open entry is found under whichever key it was written."""
+    sealed = Keys([TWO, ONE]).seal(OPERATION, 7, CONTENT, b"body")
+    assert sealed.key_id == Keys([TWO]).first_id
+    assert sealed.digests == Keys([TWO]).digests(OPERATION, b"body") + KEYS.digests(OPERATION, b"body")
+
+
+def line(key: bytes) -> str:
+    """Return a key as it stands in a file."""
+    return base64.b64encode(key).decode()
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_a_key_file_is_read(end: str) -> None:
+    """One key a line, in their order, whatever an editor leaves at the end."""
+    keys = parse_keys(f"{line(TWO)}\n{line(ONE)}{end}")
+    assert keys.first_id == Keys([TWO]).first_id
+    assert keys.open(stored(KEYS.seal(OPERATION, 7, CONTENT, b""))) == CONTENT
+
+
+BAD_FILES = {
+    "nothing": ("", "wants 1 to 8 lines"),
+    "empty lines": ("\n\n", "wants 1 to 8 lines"),
+    "too many": ("".join(f"{line(bytes(range(n, n + 32)))}\n" for n in range(KEYS_MAX + 1)), "wants 1 to 8 lines"),
+    "short": (f"{line(ONE)}\n{line(TWO[:31])}", "line 2: wants 32 bytes in base64"),
+    "long": (line(ONE + b"x"), "line 1: wants 32 bytes in base64"),
+    "hex": (ONE.hex(), "line 1: wants 32 bytes in base64"),
+    "not base64": ("canary canary", "line 1: wants 32 bytes in base64"),
+    "not ASCII": ("é" * 44, "line 1: wants 32 bytes in base64"),
+    "url-safe": (base64.urlsafe_b64encode(bytes([251]) * 8 + ONE[:24]).decode(), "line 1: wants 32 bytes in base64"),
+    "zeros": (line(bytes(32)), "line 1: is no random key"),
+    "a word": (line(b"changeme" * 4), "line 1: is no random key"),
+    "twice": (f"{line(ONE)}\n{line(ONE)}", "holds the same key twice"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_key_file_is_refused(case: str) -> None:
+    """The line that is wrong and what it wants, and nothing of what it holds."""
+    text, wanted = BAD_FILES[case]
+    with pytest.raises(KeyFileError) as caught:
+        parse_keys(text)
+    assert wanted in str(caught.value)
+    assert not [word for word in text.split() if word in str(caught.value)]
+
+
+FINDINGS: dict[str, tuple[list[bytes], bytes, list[bytes], KeyFinding]] = {
+    "new store": ([ONE], b"", [], KeyFinding.NEW),
+    "fits": ([ONE], ONE, [ONE], KeyFinding.FITS),
+    "second line added": ([ONE, TWO], ONE, [ONE], KeyFinding.FITS),
+    "moved to the first": ([TWO, ONE], ONE, [ONE], KeyFinding.NEW),
+    "a replica that is not there yet": ([ONE, TWO], TWO, [ONE, TWO], KeyFinding.NEW),
+    "a replica that lacks the new one": ([ONE], TWO, [ONE, TWO], KeyFinding.WRONG),
+    "another file": ([THREE], ONE, [], KeyFinding.WRONG),
+    "removed too early": ([TWO], TWO, [ONE, TWO], KeyFinding.OLD_MISSING),
+    "removed in time": ([TWO], TWO, [TWO], KeyFinding.FITS),
+}
+
+
+@pytest.mark.parametrize("case", FINDINGS)
+def test_keys_are_compared_with_a_store(case: str) -> None:
+    """Every step of a rotation passes; a file that cannot read the store's entries does not."""
+    keys, check, in_use, expected = FINDINGS[case]
+    use = KeyUse(Keys([check]).first_id if check else "", frozenset(Keys([one]).first_id for one in in_use))
+    assert Keys(keys).finding(use) is expected
+
+
+def test_nothing_shows_a_key() -> None:
+    """No repr of keys, or of what is inside them."""
+    shown = repr(KEYS) + repr([getattr(KEYS, name) for name in vars(KEYS)])
+    assert not [text for text in (ONE.hex(), line(ONE), repr(ONE)) if text in shown]

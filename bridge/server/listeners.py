@@ -42,7 +42,8 @@ READ_BYTES_MAX = 16 * 1024
 """What is read from a connection at once: as much as a frame has at most, by default (RFC 9113, section 4.2)."""
 
 HANDSHAKE_S = 10.0
-"""How long TLS and the preface of HTTP/2 may take, and so how long a silent connection is kept."""
+"""Time for TLS and the preface of HTTP/2, and so how long a silent connection is kept; then as long again for the
+acknowledgement of our SETTINGS."""
 
 STREAM_WINDOW_BYTES = 4 * 1024
 """What a stream may hold beyond the message that is being read. A larger message is granted its room when it is read,
@@ -94,7 +95,13 @@ def _options(settings: Settings, streams_max: int, *, reuse_port: bool) -> Optio
         ("grpc.http2.bdp_probe", 0),
         # By default the core reads up to 4 MiB at once, and keeps what it has read until the last of it is parsed.
         ("grpc.experimental.tcp_max_read_chunk_size", READ_BYTES_MAX),
+        # By default the next buffer is as large as all that was read since the socket was last empty: megabytes for a
+        # caller that never stops sending.
+        ("grpc.experimental.tcp_max_read_buffer_size", READ_BYTES_MAX),
         ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
+        # Limits that SETTINGS announce hold once they are acknowledged (RFC 9113, section 6.5.3): until then the core
+        # takes 16 MiB of headers for a call, and a large frame. Default: a minute.
+        ("grpc.http2.settings_timeout", _milliseconds(HANDSHAKE_S)),
     )
     if not settings.server.connection_age_s:
         return options

@@ -10,7 +10,10 @@ import json
 import sys
 import time
 
+import http2_frames as h2
 from floods.attacks import FLOODS, Flood
+
+SETTINGS_ACK = h2.frame(h2.SETTINGS, h2.ACK)
 
 REST_S = 0.01
 """Pause before a connection that the bridge has ended is opened again."""
@@ -42,7 +45,7 @@ class Attack:
             self.connected += 1
             try:
                 await self._use(reader, writer)
-            except OSError:
+            except (OSError, EOFError):
                 pass
             finally:
                 writer.transport.abort()
@@ -51,6 +54,10 @@ class Attack:
 
     async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send until the bridge ends the connection."""
+        writer.write(self._flood.opening)
+        if self._flood.acknowledges:
+            await reader.readexactly(1)  # the bridge's SETTINGS: an acknowledgement before them is an error
+            writer.write(SETTINGS_ACK)
         sending = asyncio.create_task(self._send(writer))
         try:
             if self._flood.reads:
@@ -65,7 +72,6 @@ class Attack:
                 sending.exception()  # else asyncio complains that nobody has looked
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        writer.write(self._flood.opening)
         step = 0
         while wire := self._flood.chunk(step):
             writer.write(wire)

@@ -64,7 +64,10 @@ class Flood:
     """Steps a second on each connection; 0: as many as the bridge takes."""
     opening: bytes = PREFACE + h2.settings()
     reads: bool = True
-    """Whether it reads what the bridge answers; it acknowledges nothing."""
+    """Whether it reads what the bridge answers."""
+    acknowledges: bool = True
+    """Whether it acknowledges the bridge's SETTINGS, as ordinary clients do: a peer that does not is held to defaults
+    (section 6.5.3), and a server may limit its streams."""
 
 
 def each_stream(build: Callable[[int], bytes], *, at_once: int = 100, streams: int = 2**30) -> Chunk:
@@ -158,6 +161,13 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
                 forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))),
             )
         ),
+        "continuations before the limit": Flood(
+            once_then(
+                h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)),
+                forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))),
+            ),
+            acknowledges=False,
+        ),
         "empty continuations": Flood(
             once_then(h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)), forever(h2.frame(h2.CONTINUATION, 0, 1)))
         ),
@@ -167,7 +177,7 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
         "unknown frames": Flood(forever(h2.frame(0x42, 0, 0, bytes(100)))),
         # Time instead of bytes.
         "drip, 300 connections": Flood(drip(opened(TERMINATE, payload=REQUEST)(1)), connections=300, per_s=10),
-        "silent connections": Flood(silence, connections=900, opening=b""),
+        "silent connections": Flood(silence, connections=900, opening=b"", acknowledges=False),
         "idle connections": Flood(silence, connections=900),
         # Small on the wire, large in memory.
         "gzip bombs": Flood(

@@ -34,12 +34,14 @@ NOT_NEEDED = (
     "grpc.http2.ping_timeout_ms",
     # It reads in small pieces.
     "grpc.experimental.tcp_max_read_chunk_size",
+    "grpc.experimental.tcp_max_read_buffer_size",
 )
 """Limits of gRPC's C core that the front keeps by itself."""
 
 NOT_MET = (
     "grpc.max_allowed_incoming_connections",
     "grpc.server_handshake_timeout_ms",
+    "grpc.http2.settings_timeout",
     "grpc.http2.min_ping_interval_without_data_ms",
     "grpc.http.overload_protection",
     "grpc.http2.bdp_probe",

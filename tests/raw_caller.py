@@ -43,6 +43,8 @@ class RawCaller:
         self.goaway: int | None = None
         """The code of a GOAWAY."""
         self.is_closed = False
+        self.acknowledges = True
+        """Whether it acknowledges the bridge's SETTINGS."""
 
     def send(self, *frames: bytes) -> None:
         """Put these on the wire."""
@@ -79,7 +81,8 @@ class RawCaller:
         if kind == h2.SETTINGS and not flags & h2.ACK:
             entries = [payload[start : start + 6] for start in range(0, len(payload), 6)]
             self.settings |= {int.from_bytes(entry[:2]): int.from_bytes(entry[2:]) for entry in entries}
-            self.send(h2.frame(h2.SETTINGS, h2.ACK))
+            if self.acknowledges:
+                self.send(h2.frame(h2.SETTINGS, h2.ACK))
         elif kind == h2.PING:
             self._pong(flags, payload)
         elif kind == h2.GOAWAY:

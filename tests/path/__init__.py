@@ -1,0 +1,1 @@
+"""Whole calls over sockets: a bridge, a caller and a wallet."""

@@ -7,6 +7,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROTOS := $(shell find protos -name '*.proto' | sort)
 COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--no-emit-options --strip-extras --no-header --all-build-deps --find-links $(VENV)/stubs --unsafe-package wallet-bridge-stubs
+# What both runs of `make test` leave out is run by `make mesh`. A worker of pytest-xdist that is through with its part takes
+# of what others have left, so that tests of one module, and their fixtures, mostly stay together.
+CORES ?= auto
+TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(CORES) --dist=worksteal
+ALONE := --ignore=tests/mesh -m alone
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients charts lock clean
@@ -17,8 +22,9 @@ help:  ## Show this list
 run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, then serve until Ctrl-C
 	@$(BIN)/python -m bridge demo
 
-test: $(VENV)/dev.done  ## Run all tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/dev.done  ## Run all tests: on every core (CORES=4), then those that need the machine to themselves
+	@$(BIN)/python -m pytest $(TOGETHER)
+	@$(BIN)/python -m pytest $(ALONE)
 
 check: lint types generated proto-lint coverage  ## Everything a change must pass: lint, types, protos, tests with coverage
 
@@ -47,7 +53,8 @@ proto-lint: $(VENV)/dev.done  ## buf lint STANDARD, and buf breaking against pro
 
 coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest
+	@$(BIN)/python -m coverage run -m pytest $(TOGETHER)
+	@$(BIN)/python -m coverage run -m pytest $(ALONE)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 

@@ -15,7 +15,7 @@ from floods.attacks import FLOODS
 from floods.measure import MISSING, Target, measure, target
 from whole_path import NO_SETTINGS
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason=MISSING)
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason=MISSING)]
 
 MEDIAN_S, LONGEST_S = 0.25, 2.0
 GROWTH_MB, KEPT_MB = 64.0, 30.0

@@ -13,7 +13,7 @@ from faults.server import FaultServer
 from processes import bridge_command
 from whole_path import environment
 
-pytestmark = on_both_engines
+pytestmark = [pytest.mark.alone, on_both_engines]
 
 CALLERS = Path(__file__).parent / "expiring_callers.py"
 COUNT, DEADLINE_S = 1000, 5.0

@@ -15,12 +15,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """One wrong line. `where`: module and function, `old` and `new`: text that occurs once in its source."""
+    """One wrong line. `where`: module and function, `old` and `new`: text that occurs once in its source.
+
+    `kind`: the name of the scenarios that find it. "anything" finds most, but needs more seeds for some.
+    """
 
     name: str
     where: str
     old: str
     new: str
+    kind: str = "anything"
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -62,6 +66,7 @@ BUGS = (
         "bridge.http2.exchange:Exchange.reset",
         "error_code == ErrorCode.REFUSED_STREAM",
         "error_code in (ErrorCode.REFUSED_STREAM, ErrorCode.CANCEL)",
+        "retry unknown",
     ),
     Bug(
         "a retry after a lost answer",
@@ -74,6 +79,7 @@ BUGS = (
         "bridge.http2.exchanges:Exchanges._on_going_away",
         "each.stream_id > event.last_stream_id",
         "each.stream_id >= event.last_stream_id",
+        "GOAWAY after each",
     ),
     Bug(
         "a stream that is never forgotten",
@@ -81,18 +87,20 @@ BUGS = (
         "return self._open.pop(stream_id, None)",
         "return self._open.get(stream_id)",
     ),
-    Bug("a timer that is not cancelled", "bridge.http2.transport:exchange", "timer.cancel()", "pass"),
+    Bug("a timer that is not cancelled", "bridge.http2.transport:exchange", "timer.cancel()", "pass", "recycling"),
     Bug(
         "an interim answer is no beginning",
         "bridge.http2.exchange:Exchange.disowned",
         "if not self.has_begun",
         "if True",
+        "retry unknown",
     ),
     Bug(
         "the other key version is not tried",
         "bridge.upstream.client:_other_signer",
         "post.keys.instead_of(signers) if may_be_about_keys(error) else None",
         "None",
+        "new keys",
     ),
     Bug(
         "a place that is not given back",
@@ -111,6 +119,7 @@ BUGS = (
         "bridge.upstream.client:WalletClient.call",
         "failure = unknown or error",
         "failure = error",
+        "retry unknown",
     ),
     Bug(
         "a call whose client left is not taken up again",
@@ -129,29 +138,34 @@ BUGS = (
         "bridge.http2.connect:Race._due_at",
         "return max(self._next_at, self._addresses.usable_from)",
         "return self._deadline if self._running else self._addresses.usable_from",
+        "dead addresses",
     ),
     Bug(
         "connections that retire are not counted",
         "bridge.http2.pool:Pool._room",
         "len(self._connections)",
         "sum(each.is_open for each in self._connections)",
+        "GOAWAY storm",
     ),
     Bug(
         "resets without a budget",
         "bridge.http2.reset_budget:ResetBudget.spend",
         "if self._tokens < 1 and not must:",
         "if False:",
+        "expiring",
     ),
     Bug(
         "a silent connection that nobody asks",
         "bridge.http2.liveness:Liveness._ask_about_silence",
         "if self.is_asking or",
         "if True or",
+        "silence",
     ),
     Bug(
         "another token's success",
         "bridge.transcoding.verdict:Judge._check_echoes",
         "for name in self._operation.echoes:",
         "for name in ():",
+        "retry unknown",
     ),
 )

@@ -53,8 +53,8 @@ def shrunk(seed: int, violation: Violation) -> Failure:
     size, runs = max(len(kept) // 2, 1), 0
     while size and runs < SHRINK_RUNS_MAX:
         for at in range(0, len(kept), size):
-            fewer = [token for token in kept[:at] + kept[at + size :] if token] or kept[:1]
-            if violation.token and violation.token not in fewer:
+            fewer = kept[:at] + kept[at + size :]
+            if not fewer or (violation.token and violation.token not in fewer):
                 continue
             runs += 1
             tried = run(Scenario.of(seed, frozenset(fewer)))

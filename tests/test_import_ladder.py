@@ -31,6 +31,8 @@ LIBRARIES: dict[str, set[str]] = {
     "httpcore": set(),
     "httpx": {"http2", "upstream.client"},
     "cryptography": {"identity", "settings.certificate_dates", "settlement"},
+    "sqlite3": {"settlement"},
+    "redis": {"settlement"},
     "grpc": {"cli.call", "cli.call_output", "cli.demo", "server"},
     "grpc.aio": {"cli.demo", "server"},
     "pygrpc_native": {"server.native"},

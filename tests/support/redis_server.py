@@ -1,0 +1,46 @@
+"""A real Redis on a socket of its own, for tests. Without `redis-server` on the machine they are skipped."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
+START_S = 20.0
+
+needs_redis = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[str]:
+    """Run a server in a folder that is short enough for a socket's path; give its URL."""
+    assert SERVER
+    path = folder / "redis.sock"
+    files = ("--dir", str(folder), "--unixsocket", str(path), "--logfile", str(folder / "redis.log"))
+    memory = ("--port", "0", "--save", "", "--appendonly", "no")
+    process = subprocess.Popen([SERVER, *files, *memory, *options])  # noqa: S603 - the machine's own server
+    try:
+        _wait_for(path, process)
+        yield f"unix://{path}"
+    finally:
+        process.terminate()
+        process.wait(START_S)
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_S
+    while True:
+        assert process.poll() is None, "redis-server has ended"
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                assert time.monotonic() < until, "redis-server does not answer"
+                time.sleep(0.02)
+            else:
+                return

@@ -15,6 +15,7 @@ Rules that every store keeps (tests/unit/settlement/ runs the same tests on each
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.settlement.entry import (
@@ -58,6 +59,14 @@ class Warn(enum.Enum):
     APPEND_LOG_EVERY_SECOND = "may lose the last second in a crash; set appendfsync to always"
     APPEND_LOG_NOT_SHOWN = "does not show its appendfsync: a crash may lose the last second unless it is always"
     READABLE_BY_OTHERS = "can be read by every user of the machine; set the file's mode to 0600"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Result of the test of a store that works."""
+
+    warnings: tuple[Warn, ...]
+    key_use: KeyUse
 
 
 class StoreError(Exception):
@@ -179,8 +188,8 @@ class Store(Protocol):
     async def set_key_check(self, key_id: str) -> None:
         """Write the key-check value."""
 
-    async def check(self) -> list[Warn]:
-        """Test reach, write and persistence without leaving anything behind; return what is risky.
+    async def check(self) -> Checked:
+        """Test reach, write and persistence without leaving anything behind; return what is risky, and the keys.
 
         Creates no store: one that is not there yet passes if it could be created.
         """

@@ -25,7 +25,7 @@ from bridge.settlement.entry import (
     Page,
     State,
 )
-from bridge.settlement.store import Warn
+from bridge.settlement.store import Checked
 
 ENDED_EARLY_KEPT_S = 600.0
 
@@ -305,9 +305,9 @@ class ModelStore:
         """Write the key-check value."""
         self._key_check = key_id
 
-    async def check(self) -> list[Warn]:
-        """Return nothing: nothing is risky but the model itself."""
-        return []
+    async def check(self) -> Checked:
+        """Return that nothing is risky."""
+        return Checked((), await self.key_use())
 
     # --- parts ----------------------------------------------------------------------------------------------------
 

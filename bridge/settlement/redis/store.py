@@ -30,7 +30,7 @@ from bridge.settlement.redis import script
 from bridge.settlement.redis.address import connection_arguments, shown
 from bridge.settlement.redis.errors import problem_of
 from bridge.settlement.redis.health import Refused, examine, probe
-from bridge.settlement.store import TIMEOUT_S, Problem, StoreError, Warn
+from bridge.settlement.store import TIMEOUT_S, Checked, Problem, StoreError
 
 PREFIX = "wallet-bridge:{settlement}:"
 CONNECTIONS_MAX = 16
@@ -178,18 +178,18 @@ class RedisStore:
 
     async def key_use(self) -> KeyUse:
         """Return which keys the store knows of."""
-        check, in_use = await self._run("key_use")
-        return KeyUse(check.decode(), frozenset(one.decode() for one in in_use))
+        return _key_use(await self._run("key_use"))
 
     async def set_key_check(self, key_id: str) -> None:
         """Write the key-check value."""
         await self._run("set_key_check", key_id=key_id)
 
-    async def check(self) -> list[Warn]:
+    async def check(self) -> Checked:
         """Test that the server takes writes, and how it keeps them."""
         async with self._bounded():
             await examine(self._client, PREFIX, writes=False)
-            return await probe(self._client, PREFIX)
+            warnings = await probe(self._client, PREFIX)
+            return Checked(tuple(warnings), _key_use(await self._call("key_use")))
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -201,7 +201,10 @@ class RedisStore:
         async with self._bounded():
             if not self._is_examined:
                 await self._examine()
-            return await self._script(keys=[PREFIX], args=[method, script.encoded(arguments), *ciphertexts])
+            return await self._call(method, *ciphertexts, **arguments)
+
+    async def _call(self, method: str, *ciphertexts: bytes, **arguments: Any) -> Any:
+        return await self._script(keys=[PREFIX], args=[method, script.encoded(arguments), *ciphertexts])
 
     async def _examine(self) -> None:
         await examine(self._client, PREFIX, writes=True)
@@ -222,6 +225,11 @@ class RedisStore:
             self._is_examined = False
             # Without the chain: the client's text may hold what was sent.
             raise StoreError(self._name, problem_of(error)) from None
+
+
+def _key_use(reply: Sequence[Any]) -> KeyUse:
+    check, in_use = reply
+    return KeyUse(check.decode(), frozenset(one.decode() for one in in_use))
 
 
 def _added(entry_id: bytes, state: bytes, is_new: int) -> Added:

@@ -178,22 +178,25 @@ class Database:
             self._connection = None
 
 
-def probe(path: Path) -> None:
+def probe(path: Path, ask: Callable[[sqlite3.Connection], ResultT], default: ResultT) -> ResultT:
     """Test that the file can be written, or could be created, and leave nothing behind.
 
-    Raise sqlite3.Error, OSError or LayoutProblem.
+    Return what the file says to a question, or the default where there is no file or layout yet; raise sqlite3.Error,
+    OSError or LayoutProblem.
     """
     if not path.exists():
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "")
-        return
+        return default
     with contextlib.closing(_opened(path)) as connection:
-        if is_up_to_date(connection):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO facts VALUES ('probe', '') ON CONFLICT DO NOTHING")
-            connection.execute("ROLLBACK")
+        if not is_up_to_date(connection):
+            return default
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO facts VALUES ('probe', '') ON CONFLICT DO NOTHING")
+        connection.execute("ROLLBACK")
+        return ask(connection)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -68,7 +68,7 @@ def counts(connection: sqlite3.Connection, now: float) -> Counts:
     return Counts(by_state, 0.0 if oldest is None else max(0.0, now - oldest))
 
 
-def key_use(connection: sqlite3.Connection, _: float) -> KeyUse:
+def key_use(connection: sqlite3.Connection, _: float = 0.0) -> KeyUse:
     """Return the key-check value and the keys of the entries that hold a request."""
     check = connection.execute(GET_FACT, (KEY_CHECK,)).fetchone()
     return KeyUse("" if check is None else check[0], frozenset(ids(connection.execute(KEYS_IN_USE).fetchall())))

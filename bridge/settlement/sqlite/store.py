@@ -16,7 +16,9 @@ from bridge.settlement.sqlite.database import Clock, Database, probe
 from bridge.settlement.sqlite.errors import problem_of
 from bridge.settlement.sqlite.rows import code_text
 from bridge.settlement.sqlite.schema import LayoutProblem
-from bridge.settlement.store import StoreError, Warn
+from bridge.settlement.store import Checked, StoreError, Warn
+
+NO_KEYS = KeyUse("", frozenset())
 
 
 class SqliteStore:
@@ -122,16 +124,16 @@ class SqliteStore:
         """Write the key-check value."""
         await self._database.run(partial(questions.set_key_check, key_id=key_id))
 
-    async def check(self) -> list[Warn]:
+    async def check(self) -> Checked:
         """Test that the file can be written, or created."""
         try:
-            await asyncio.to_thread(probe, self._path)
+            key_use = await asyncio.to_thread(probe, self._path, questions.key_use, NO_KEYS)
             is_open_to_all = self._path.exists() and self._path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH)
         except LayoutProblem as error:
             raise StoreError(self.name, error.problem) from None
         except (sqlite3.Error, OSError) as error:
             raise StoreError(self.name, problem_of(error)) from None
-        return [Warn.READABLE_BY_OTHERS] if is_open_to_all else []
+        return Checked((Warn.READABLE_BY_OTHERS,) if is_open_to_all else (), key_use)
 
     async def _owned(self, statement: str, entry_id: str, fence: int, due_in_s: float, *values: str | None) -> bool:
         def change(connection: sqlite3.Connection, now: float) -> bool:

@@ -19,15 +19,15 @@ import grpc.aio
 from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bridge.sandbox.server import FaultServer
 from canaries import CANARIES
 from canary_record import Record, arguments_of, command_line
 from canary_scene import CanaryWallet, Scene, Talk, canary_environment
 from collector import collecting
-from faults.certificates import write_certificates
-from faults.server import FaultServer
 from metrics_page import get
 from processes import bridge_command, children_of
 from secure_callers import OPTIONS, Authority, call_over, channel_to, tls_settings
+from support.certificates import write_certificates
 
 
 async def alone(record: Record, folder: Path) -> None:

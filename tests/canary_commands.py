@@ -7,11 +7,11 @@ from pathlib import Path
 import grpc.aio
 
 from bridge.sandbox import ROWS
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.server import FaultServer
 from canaries import CANARIES
 from canary_record import Record, command_line
 from canary_scene import IN_ENVIRONMENT, TIMEOUT_S, Talk, canary_environment
-from faults.behaviours import answer
-from faults.server import FaultServer
 from processes import bridge_command
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import End, end_of, terminate_request

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 
+from bridge.sandbox.record import Request
 from canaries import CANARIES
 from collector import Collector
-from faults.record import Received
 from whole_path import End
 
 PLACES = (
@@ -47,7 +47,7 @@ class Record:
     said: dict[str, bytes] = field(default_factory=lambda: dict.fromkeys(PLACES, b""))
     ends: list[End] = field(default_factory=list)
     """Of all calls that were no success, at any bridge."""
-    received: list[Received] = field(default_factory=list)
+    received: list[Request] = field(default_factory=list)
     """Every request that came to a wallet which keeps them."""
     pem: dict[str, str] = field(default_factory=dict)
     """Lines of private keys of TLS, by file and number."""
@@ -72,7 +72,7 @@ class Record:
         """Add what was said at a place."""
         self.said[place] += b"\n".join((*words, b""))
 
-    def take(self, log: str, output: str, ends: list[End], received: list[Received]) -> None:
+    def take(self, log: str, output: str, ends: list[End], received: list[Request]) -> None:
         """Add what a bridge that has ended has said, what its callers were told, and what its wallet got."""
         self.say(log, output.encode())
         self.say("statuses", *map(_bytes_of, ends))

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import grpc.aio
 
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.record import Pulse
+from bridge.sandbox.server import FaultServer
 from canaries import CANARIES
-from faults.behaviours import answer
-from faults.record import Pulse
-from faults.server import FaultServer
 from processes import Command
 from random_wallet import FAULTS, GOOD, RandomWallet
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub

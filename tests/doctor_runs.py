@@ -13,7 +13,7 @@ from typing import Any
 from bridge import __version__
 from bridge.cli.doctor import command as doctor
 from bridge.cli.doctor.resolver import Address, LookUp, system_look_up
-from faults.server import FaultServer
+from bridge.sandbox.server import FaultServer
 from whole_path import NO_SETTINGS, environment
 
 AFTER_TLS = ("alpn", "http2", "answer", "clock")

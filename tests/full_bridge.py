@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.events import CallEnded, Event
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.record import Pulse
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from bridge.service import BridgeService
-from faults.behaviours import terminated
-from faults.record import Pulse
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to, terminate_request
 

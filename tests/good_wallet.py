@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from faults.behaviours import terminated
-from faults.server import FaultServer
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 
 
 async def main() -> None:

@@ -1,6 +1,7 @@
 """Calls through `Http2Transport` for tests: how each ended, in one word."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +11,8 @@ from typing import Any
 import httpx
 
 from bridge.http2.transport import Http2Transport
-from faults.client import terminate_body
-from faults.server import FaultServer
+from bridge.sandbox.server import FaultServer
+from support.http2_client import terminate_body
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
 PATIENCE_S = 20.0
@@ -50,7 +51,7 @@ class Calls:
             return type(error).__name__ + (f" {cause}" if cause else "")
         answered = response.status_code, (await response.aread())
         assert answered[0] == 200
-        assert f'"token": "{token}"'.encode() in answered[1]
+        assert json.loads(answered[1])["token"] == token
         return OK
 
     def start(self, token: str = "t", *, timeout_s: float = PATIENCE_S, **fields: object) -> asyncio.Task[str]:

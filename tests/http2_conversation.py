@@ -9,7 +9,7 @@ import http2_frames as raw
 from bridge.http2.events import Event, ViolationError
 from bridge.http2.frames import HEADER_BYTES, PAYLOAD_BYTES_MAX
 from bridge.http2.protocol import ClientProtocol
-from faults.wire import take_frames
+from bridge.sandbox.wire import take_frames
 
 REQUEST = ((b":method", b"POST"), (b":authority", b"wallet"), (b":scheme", b"http"), (b":path", b"/terminate"))
 BODY = b"{}"

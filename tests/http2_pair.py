@@ -14,7 +14,7 @@ from hyperframe.frame import GoAwayFrame
 import http2_frames as raw
 from bridge.http2 import events
 from bridge.http2.protocol import ClientProtocol
-from faults.wire import FRAME_HEADER_BYTES, PREFACE, take_frames
+from bridge.sandbox.wire import FRAME_HEADER_BYTES, PREFACE, take_frames
 
 Fields = list[tuple[bytes, bytes]]
 

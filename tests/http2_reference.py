@@ -25,7 +25,7 @@ from bridge.http2.events import (
 )
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
 from bridge.http2.protocol import PING_PAYLOAD
-from faults.wire import FRAME_HEADER_BYTES
+from bridge.sandbox.wire import FRAME_HEADER_BYTES
 from http2_conversation import BODY, GREETING, OPEN_STREAMS, REQUEST
 
 

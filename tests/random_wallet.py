@@ -13,10 +13,11 @@ from functools import partial
 from h2.errors import ErrorCodes
 
 import http2_frames as raw
-from faults.behaviours import JSON, answer, drip, hang, reset_with, success_body
-from faults.record import Pulse
-from faults.stream import Behaviour, Stream
-from faults.wire import GoneError
+from bridge.sandbox.answers import JSON
+from bridge.sandbox.behaviours import answer, drip, hang, reset_with, success_body
+from bridge.sandbox.record import Pulse
+from bridge.sandbox.stream import Behaviour, Stream
+from bridge.sandbox.wire import GoneError
 
 DRIP_INTERVAL_S = 0.01
 REQUEST_ID = "4d5a42b3-62ec-40cb-b5e9-b338f194ce60"

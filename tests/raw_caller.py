@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import hpack
 
 import http2_frames as h2
-from faults.wire import take_frames
+from bridge.sandbox.wire import take_frames
 from floods.attacks import PREFACE, call_headers
 
 GOAWAY_CODE = slice(4, 8)

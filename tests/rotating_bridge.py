@@ -9,9 +9,9 @@ from itertools import count
 import grpc.aio
 
 from bridge.events import Emit, Event, Reloaded, ReloadFailed
+from bridge.sandbox.record import Pulse
 from bridge.server.app import running
 from bridge.settings.model import load
-from faults.record import Pulse
 from whole_path import PATIENCE_S, Caller
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.behaviours import answer, terminated
-from faults.record import Received
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import answer, terminated
+from bridge.sandbox.record import Request
+from bridge.sandbox.stream import Behaviour, Stream
 from whole_path import NO_SETTINGS, environment
 
 FILES = ("access_key", "private_key")
@@ -36,7 +36,7 @@ class Keys:
         for name in FILES:
             (folder / name).write_text(f"{getattr(self, name)}\n")
 
-    def signed(self, request: Received) -> bool:
+    def signed(self, request: Request) -> bool:
         """Say whether the request, of whichever provider, was signed with these."""
         headers = dict(request.headers)
         user_and_password = f"{request.fields['provider_id']}:{self.access_key}".encode()

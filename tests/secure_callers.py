@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bridge.events import Event
 from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
-from faults.certificates import Identity
+from support.certificates import Identity
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import End, end_of, environment, terminate_request
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc.aio
 
-from faults.server import FaultServer
+from bridge.sandbox.server import FaultServer
 from processes import Command, bridge_command
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import ACCESS_KEY, NO_SETTINGS, PATIENCE_S, TOKEN, End, end_of, environment, terminate_request

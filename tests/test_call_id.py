@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from bridge.call_id import call_id_of, is_caller_id, new_call_id
 from bridge.events import CallEnded, Event
 from bridge.sandbox import serve
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 from engines import on_both_engines
-from faults.behaviours import terminated
-from faults.server import FaultServer
 from whole_path import Caller, End, bridge_to, end_of
 
 UUID_4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

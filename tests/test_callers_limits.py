@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from bridge.sandbox.behaviours import after
+from bridge.sandbox.server import FaultServer
 from bridge.server import listeners
 from bridge.server.listeners import HEALTH_STREAMS_MAX, SPARE_STREAMS, health_options, server_options
 from bridge.settings.model import load
 from engines import on_both_engines, on_grpcio
-from faults.behaviours import after
-from faults.server import FaultServer
 from floods.attacks import (
     CHECK,
     EMPTY,

@@ -14,13 +14,14 @@ import pytest
 
 from bridge.cli.doctor import command as doctor
 from bridge.sandbox import serve
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.server import FaultServer
 from bridge.settings.model import SettingsError
 from doctor_runs import ca_setting, examine, examined, parsed, unharmed
-from faults.behaviours import answer
-from faults.certificates import Certificates, write_certificates
-from faults.server import FaultServer, refusing_port, silent_server
 from processes import Command
 from settings_files import PROVIDERS_MISSING, toml, write
+from support.broken_servers import refusing_port, silent_server
+from support.certificates import Certificates, write_certificates
 from whole_path import NO_SETTINGS, environment
 
 CHECKS = ["settings", "credentials", "files", "listen", "dns", "tcp", "tls", "alpn", "http2", "answer", "clock"]
@@ -56,7 +57,7 @@ async def test_one_line_a_check(certificates: Certificates) -> None:
     certificate = certificates.server
     async with serve(certificate_file=certificate.certificate_file, key_file=certificate.key_file) as sandbox:
         run = await examined(sandbox.url, settings)
-        received = [request.method for request in sandbox.received]
+        received = [received.request.method for received in sandbox.received]
     assert re.sub(r"[0-9]+(?= ms)", "0", run.text).replace(str(sandbox.port), "443") == (
         "ok    settings     wallet.url = https://127.0.0.1:443\n"
         "ok    credentials  providers 1, 12345: the keys have the right shape\n"

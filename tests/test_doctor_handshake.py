@@ -13,10 +13,11 @@ import pytest
 import trustme
 
 from bridge.cli.doctor.handshake import CLIENT_CERTIFICATE_REFUSED, CLIENT_CERTIFICATE_WANTED, HANDSHAKES, HUNG_UP
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.server import FaultServer
 from doctor_runs import assert_tls_failed, ca_setting, examined, unharmed
-from faults.behaviours import answer
-from faults.certificates import Certificates, write_certificates
-from faults.server import FaultServer, closing_server, silent_server
+from support.broken_servers import closing_server, silent_server
+from support.certificates import Certificates, write_certificates
 
 
 @pytest.fixture(scope="module")

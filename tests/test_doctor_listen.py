@@ -9,9 +9,9 @@ import pytest
 
 from bridge.cli.doctor.listeners import listen_findings
 from bridge.cli.doctor.resolver import LookUp, system_look_up
+from bridge.sandbox.server import bound_socket
 from bridge.settings.model import load
 from doctor_runs import looked_up
-from faults.server import bound_socket
 from whole_path import environment
 
 

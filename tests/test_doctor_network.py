@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.server import FaultServer
 from dead_addresses import unanswered
 from doctor_runs import WALLET_NAME, Examined, examined, looked_up, resolver, unharmed
-from faults.behaviours import answer
-from faults.server import FaultServer, refusing_port
+from support.broken_servers import refusing_port
 
 AFTER_DNS = ["tcp", "tls", "alpn", "http2", "answer", "clock"]
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from bridge.sandbox.behaviours import answer, hang
+from bridge.sandbox.server import FaultServer, Welcome
 from doctor_certificates import (
     chain_with_expired_middle,
     for_clients_only,
@@ -20,9 +22,7 @@ from doctor_certificates import (
     with_malformed_name,
 )
 from doctor_runs import assert_tls_failed, ca_setting, examined, looked_up, unharmed
-from faults.behaviours import answer, hang
-from faults.certificates import Certificates, Identity, write_certificates
-from faults.server import FaultServer, Welcome
+from support.certificates import Certificates, Identity, write_certificates
 from tls_chains import AUTHORITY, WORKLOAD, Extension, chain, constraints, usage
 
 TRUSTME = importlib.metadata.version("trustme")

@@ -14,12 +14,13 @@ from bridge.cli.doctor.finding import Level
 from bridge.cli.doctor.probe import visit
 from bridge.cli.doctor.target import Place
 from bridge.sandbox import serve
+from bridge.sandbox.behaviours import answer, drip, endless, hang, refuse, reset_with
+from bridge.sandbox.connection import Connection
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour
 from bridge.settings.model import load
 from doctor_runs import examined, unharmed
-from faults.behaviours import answer, drip, endless, hang, refuse, reset_with
-from faults.connection import Connection
-from faults.server import FaultServer, closing_server, refusing_port, silent_server
-from faults.stream import Behaviour
+from support.broken_servers import closing_server, refusing_port, silent_server
 from whole_path import environment
 
 IMPATIENT = {"WALLET__DEADLINE_DEFAULT_S": "0.3"}

@@ -12,11 +12,11 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from bridge.events import CallEnded
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 from bridge.server import first_message
 from bridge.server.first_message import GrpcioServer, Waiting
 from engines import on_both_engines
-from faults.behaviours import terminated
-from faults.server import FaultServer
 from floods.attacks import CANCEL, CHECK, EMPTY, REQUEST, TERMINATE, message
 from http2_frames import RST_STREAM, data, frame
 from raw_caller import RawCaller, raw_caller

@@ -9,9 +9,9 @@ from hyperframe.frame import DataFrame, HeadersFrame
 
 from bridge.http2.exchange import Exchange
 from bridge.outcome import Outcome
-from faults.behaviours import after, by_token
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, by_token
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import LOST, NOT_PROCESSED, OK, calls_to
 
 pytest_plugins = ["two_loops"]

@@ -8,12 +8,13 @@ import pytest
 from h2.settings import SettingCodes
 from hyperframe.frame import WindowUpdateFrame
 
-from faults.behaviours import hang, terminated
-from faults.certificates import write_certificates
-from faults.connection import Connection
-from faults.proxy import FaultProxy
-from faults.server import FaultServer, silent_server
+from bridge.sandbox.behaviours import hang, terminated
+from bridge.sandbox.connection import Connection
+from bridge.sandbox.server import FaultServer
 from http2_calls import LOST, OK, UNREACHABLE, calls_to
+from support.broken_servers import silent_server
+from support.certificates import write_certificates
+from support.fault_proxy import FaultProxy
 
 pytest_plugins = ["two_loops"]
 ONE_STREAM: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 1}

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 from dead_addresses import given, mute, resolve, unanswered
-from faults.behaviours import terminated
-from faults.certificates import Certificates, write_certificates
-from faults.server import FaultServer
 from http2_calls import OK, UNREACHABLE, Calls, calls_to
+from support.certificates import Certificates, write_certificates
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

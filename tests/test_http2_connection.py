@@ -9,13 +9,13 @@ from h2.settings import SettingCodes
 from hyperframe.frame import SettingsFrame
 
 from bridge.http2.liveness import Trust
-from faults.behaviours import after, by_token, hang, recycle_after, sequence, terminated
-from faults.certificates import write_certificates
-from faults.connection import Connection
-from faults.proxy import FaultProxy, Plan
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, by_token, hang, recycle_after, sequence, terminated
+from bridge.sandbox.connection import Connection
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, UNREACHABLE, calls_to
+from support.certificates import write_certificates
+from support.fault_proxy import FaultProxy, Plan
 
 pytest_plugins = ["two_loops"]
 IDLE_S = 0.05

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.http2.content_length import content_length
-from faults.behaviours import after, by_token
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, by_token
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import LOST, OK, TIMEOUT, calls_to
 
 pytest_plugins = ["two_loops"]

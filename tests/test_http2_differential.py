@@ -15,11 +15,12 @@ from pyqwest import HTTPTransport, HTTPVersion
 from pyqwest.httpx import AsyncPyqwestTransport
 
 from bridge.http2.transport import Http2Transport
-from faults.behaviours import JSON, answer
-from faults.connection import Headers
-from faults.record import Received
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.answers import JSON
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.connection import Headers
+from bridge.sandbox.record import Request
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 
 CONCURRENCY, CALLS_EACH = 20, 10
 STRIDE = 7
@@ -194,7 +195,7 @@ async def _alone(which: str, url: str, name: str) -> Answered:
         return await _call(transport, url, name)
 
 
-def _said(request: Received) -> tuple[list[tuple[str, str]], bytes]:
+def _said(request: Request) -> tuple[list[tuple[str, str]], bytes]:
     """Return what a request says, without what each client adds about itself."""
     own = {"accept", "accept-encoding", "user-agent", "connection"}
     return sorted(header for header in request.headers if header[0] not in own), request.body

@@ -17,9 +17,9 @@ from bridge.http2.limits import (
 )
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.reset_budget import BURST
-from faults.behaviours import after, answer, by_token
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, answer, by_token
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import LOST, OK, calls_to
 from http2_conversation import REQUEST, Heard, conversation, frames_of, in_words, listen
 

@@ -10,9 +10,9 @@ import pytest
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError
 from bridge.http2.exchange import Exchange
 from bridge.http2.transport import Http2Transport, exchange
-from faults.behaviours import hang
-from faults.client import terminate_body
-from faults.server import FaultServer
+from bridge.sandbox.behaviours import hang
+from bridge.sandbox.server import FaultServer
+from support.http2_client import terminate_body
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

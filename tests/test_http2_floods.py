@@ -19,10 +19,10 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from faults.behaviours import after, by_token, flood, sequence, terminated
-from faults.record import Reset
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, by_token, flood, sequence, terminated
+from bridge.sandbox.record import Reset
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import LOST, OK, UNREACHABLE, calls_to
 
 pytest_plugins = ["two_loops"]

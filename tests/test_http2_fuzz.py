@@ -24,13 +24,13 @@ from bridge.http2.limits import (
 )
 from bridge.http2.protocol import CREDIT_BYTES, ClientProtocol
 from bridge.http2.transport import Http2Transport
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
 from descriptors import open_descriptors
-from faults.behaviours import terminated
-from faults.client import terminate_body
-from faults.server import FaultServer
-from faults.stream import Stream
 from http2_conversation import GREETING, OPEN_STREAMS, REQUEST, Heard, conversation, frames_of, in_words, listen
 from http2_strategies import ANY_BYTES
+from support.http2_client import terminate_body
 from whole_path import PATIENCE_S
 
 NAMES = http2_vectors.names()

@@ -7,10 +7,10 @@ import pytest
 from h2.settings import SettingCodes
 
 from bridge.http2.reset_budget import BURST, REFILL_PER_S, ResetBudget
-from faults.behaviours import after, by_token, hang, terminated
-from faults.server import FaultServer
-from faults.session import RESETS_WINDOW_S
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, by_token, hang, terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.session import RESETS_WINDOW_S
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import OK, TIMEOUT, Calls, calls_to, cancelled
 
 pytest_plugins = ["two_loops"]

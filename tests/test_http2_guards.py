@@ -16,9 +16,9 @@ from bridge.http2.faults import LOGGER
 from bridge.http2.hpack import HeaderDecoder
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.transport import exchange
-from faults.behaviours import after, by_token, hang, terminated
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, by_token, hang, terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import LOST, OK, UNREACHABLE, calls_to
 from http2_conversation import BODY, OPEN_STREAMS
 

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from bridge.errors import BridgeError
 from bridge.http2.transport import CONNECTIONS_MAX, Http2Transport
 from bridge.outcome import Outcome
+from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES, routes
 from bridge.service import BridgeService, Route
 from bridge.settings.model import load
 from bridge.upstream.client import WalletClient
 from bridge.upstream.from_settings import keyring_of
-from faults.server import FaultServer
 from random_wallet import FAULTS, GOOD, RandomWallet
 from whole_path import PATIENCE_S, environment, terminate_request
 

@@ -30,7 +30,7 @@ from bridge.http2.errors import AnswerTimeoutError, UnreachableError
 from bridge.http2.exchange import Exchange
 from bridge.http2.transport import Http2Transport
 from descriptors import open_descriptors
-from faults.client import terminate_body
+from support.http2_client import terminate_body
 from whole_path import PATIENCE_S
 
 LOGGER = logging.getLogger(__name__)

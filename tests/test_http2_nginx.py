@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.behaviours import success_body
-from faults.certificates import Certificates, Identity, write_certificates
-from faults.record import Pulse, Received
+from bridge.sandbox.behaviours import success_body
+from bridge.sandbox.record import Pulse, Request
 from nginx import MISSING, NGINX, Front, Nginx, running_nginx
+from support.certificates import Certificates, Identity, write_certificates
 from whole_path import Caller, bridge_to
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason=MISSING)
@@ -50,7 +50,7 @@ async def wallet() -> AsyncIterator[Upstream]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
-        request = Received(0, 0, [], await reader.readexactly(int(headers["content-length"])))
+        request = Request(0, 0, [], await reader.readexactly(int(headers["content-length"])))
         upstream.log.append(request.token)
         upstream.front_connections.add(headers["x-front-connection"])
         upstream.changed.beat()

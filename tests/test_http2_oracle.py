@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import http2_frames as raw
 from bridge.http2.events import Event
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
-from faults.wire import take_frames
+from bridge.sandbox.wire import take_frames
 from http2_conversation import OPEN_STREAMS, conversation, listen
 from http2_dialogue import STEPS, Dialogue, Step
 from http2_pair import NOISE

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from h2.settings import SettingCodes
 
-from faults.behaviours import after, hang, sequence, terminated
-from faults.server import FaultServer, refusing_port, silent_server
+from bridge.sandbox.behaviours import after, hang, sequence, terminated
+from bridge.sandbox.server import FaultServer
 from http2_calls import NOT_PROCESSED, OK, TIMEOUT, UNREACHABLE, calls_to, cancelled
+from support.broken_servers import refusing_port, silent_server
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from bridge.http2.liveness import Trust
+from bridge.sandbox.behaviours import after, by_token, hang, terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from dead_addresses import given, mute, resolve
-from faults.behaviours import after, by_token, hang, terminated
-from faults.certificates import write_certificates
-from faults.proxy import FaultProxy
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
 from http2_calls import LOST, NOT_PROCESSED, OK, UNREACHABLE, Calls, calls_to
+from support.certificates import write_certificates
+from support.fault_proxy import FaultProxy
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

@@ -11,12 +11,12 @@ from h2.settings import SettingCodes
 import http2_frames as raw
 from bridge.http2.liveness import Trust
 from bridge.http2.transport import Http2Transport
-from faults.behaviours import by_token, hang, terminated
-from faults.proxy import FaultProxy
-from faults.server import FaultServer
-from faults.stream import Stream
-from faults.wire import PREFACE, take_frames
+from bridge.sandbox.behaviours import by_token, hang, terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
+from bridge.sandbox.wire import PREFACE, take_frames
 from http2_calls import OK, TIMEOUT, Calls, calls_to, cancelled
+from support.fault_proxy import FaultProxy
 
 pytest_plugins = ["two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

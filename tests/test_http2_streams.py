@@ -8,7 +8,7 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from bridge.http2.reset_budget import BURST
-from faults.behaviours import (
+from bridge.sandbox.behaviours import (
     after,
     answer,
     by_token,
@@ -18,9 +18,9 @@ from faults.behaviours import (
     reset_with,
     terminated,
 )
-from faults.record import Reset
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.record import Reset
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from http2_calls import LOST, NOT_PROCESSED, OK, TIMEOUT, calls_to, cancelled
 
 pytest_plugins = ["two_loops"]

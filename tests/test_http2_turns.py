@@ -9,10 +9,10 @@ from h2.settings import SettingCodes
 import http2_frames as raw
 from bridge.http2.connection import GATHER_FROM
 from bridge.http2.transport import Http2Transport
-from faults.behaviours import after, by_token, terminated
-from faults.server import FaultServer
-from faults.stream import Stream
-from faults.wire import PREFACE, take_frames
+from bridge.sandbox.behaviours import after, by_token, terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
+from bridge.sandbox.wire import PREFACE, take_frames
 from http2_calls import LOST, OK, TIMEOUT, UNREACHABLE, Calls, calls_to, cancelled
 
 pytest_plugins = ["two_loops"]

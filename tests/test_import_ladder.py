@@ -38,7 +38,6 @@ LIBRARIES: dict[str, set[str]] = {
     "pygrpc_native": {"server.native"},
     "grpc_health": {"server.health"},
     "grpc_reflection": {"server.reflection"},
-    "hypercorn": set(),
     "msgspec": {"cli.call_output", "deadline", "events", "outcome", "telemetry", "transcoding.codec"},
     "pydantic": {"settings"},
     "pydantic_settings": {"settings.model"},

@@ -3,9 +3,9 @@
 import json
 import re
 
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 from engines import current
-from faults.behaviours import terminated
-from faults.server import FaultServer
 from processes import bridge_command
 from supervised import NOWHERE, supervised
 from whole_path import environment

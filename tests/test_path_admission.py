@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
 from engines import on_both_engines
-from faults.behaviours import terminated
-from faults.server import FaultServer
-from faults.stream import Stream
 from full_bridge import FullBridge, Tap, full_bridge, until
 from whole_path import Failure, end_of
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from bridge.sandbox.behaviours import answer, terminated_with
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour
 from engines import on_both_engines
-from faults.behaviours import answer, terminated_with
-from faults.server import FaultServer
-from faults.stream import Behaviour
 from whole_path import TOKEN, Failure, bridge_to
 
 pytestmark = on_both_engines

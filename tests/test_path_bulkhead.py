@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bridge.admission import RETRY_AFTER_S
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
 from engines import on_both_engines
-from faults.behaviours import terminated
-from faults.server import FaultServer
-from faults.stream import Stream
 from full_bridge import FullBridge, Tap, full_bridge, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import End, Failure, end_of, terminate_request

@@ -11,10 +11,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from bridge.sandbox import serve
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.behaviours import hang, terminated
+from bridge.sandbox.operations import TERMINATE_REQUEST
+from bridge.sandbox.server import FaultServer
 from engines import on_both_engines
-from faults.behaviours import hang, terminated
-from faults.server import FaultServer
 from whole_path import Caller, End, Failure, bridge_to, end_of
 
 pytestmark = on_both_engines

@@ -12,10 +12,10 @@ from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 from bridge.events import AttemptEnded, CallEnded
 from bridge.http2.causes import TLS_REASONS
-from faults.behaviours import answer, reset_with, terminated
-from faults.connection import Connection
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import answer, reset_with, terminated
+from bridge.sandbox.connection import Connection
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from secure_callers import Heard
 from tls_chains import AUTHORITY, WORKLOAD, Extension, chain, constraints, usage
 from whole_path import NO_SETTINGS, End, Failure, bridge_to

@@ -15,15 +15,15 @@ from h2.settings import SettingCodes
 
 from bridge.deadline import DeadlineLimits
 from bridge.http2.transport import Http2Transport
+from bridge.sandbox.behaviours import answer, hang, processed, refuse, reset_with, sequence, terminated, terminated_with
+from bridge.sandbox.server import FaultServer, Welcome
+from bridge.sandbox.stream import Behaviour, Stream
 from bridge.server.handlers import SERVICES
 from bridge.service import BridgeService, Route, Watchers
 from bridge.transcoding.operation import operations
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Keyring
 from engines import on_both_engines
-from faults.behaviours import answer, hang, processed, refuse, reset_with, sequence, terminated, terminated_with
-from faults.server import FaultServer, Welcome
-from faults.stream import Behaviour, Stream
 from full_bridge import Ends, FullBridge, Tap, full_bridge, until
 from random_wallet import abort, wallet_says
 from whole_path import ACCESS_KEY, PRIVATE_KEY, end_of, terminate_request

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bridge.sandbox.behaviours import hang
+from bridge.sandbox.server import FaultServer
 from engines import on_both_engines
-from faults.behaviours import hang
-from faults.server import FaultServer
 from processes import bridge_command
 from whole_path import environment
 

@@ -11,13 +11,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.address import ListenError
+from bridge.sandbox.behaviours import after, terminated
+from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.server.health import LIVENESS
 from engines import on_both_engines, on_grpcio
-from faults.behaviours import after, terminated
-from faults.certificates import write_certificates
-from faults.server import FaultServer, bound_socket
 from http2_frames import HEADERS, SETTINGS, data, headers, settings
 from secure_callers import call_once, call_over, channel_to, listening_bridge, tls_settings
+from support.certificates import write_certificates
 from whole_path import NO_SETTINGS, end_of
 
 pytestmark = on_both_engines

@@ -9,13 +9,14 @@ from prometheus_client import CollectorRegistry
 
 from bridge import sandbox
 from bridge.events import AttemptEnded, CallEnded, Event, StateSampled, fan_out
+from bridge.sandbox.answers import JSON
+from bridge.sandbox.behaviours import after, refuse, success_body, terminated
+from bridge.sandbox.record import Pulse
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import serve_metrics
 from engines import on_both_engines
-from faults.behaviours import JSON, after, refuse, success_body, terminated
-from faults.record import Pulse
-from faults.server import FaultServer
-from faults.stream import Stream
 from metrics_page import METHOD, Page, scrape
 from whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, Caller, bridge_to
 

@@ -8,9 +8,9 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from engines import on_both_engines
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
 from proto_text import HEADER, compile_proto
 from whole_path import Failure, bridge_to, end_of
 

@@ -3,9 +3,9 @@
 import asyncio
 from collections import Counter
 
+from bridge.sandbox.behaviours import recycle_after
+from bridge.sandbox.server import FaultServer
 from engines import on_both_engines
-from faults.behaviours import recycle_after
-from faults.server import FaultServer
 from whole_path import bridge_to
 
 pytestmark = on_both_engines

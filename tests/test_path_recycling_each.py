@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from bridge.http2.recycling import UNLIMITED, Recycling
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from engines import on_both_engines
-from faults.behaviours import terminated
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
 from whole_path import bridge_to
 
 CALLERS, CALLS_EACH = 40, 5

@@ -11,11 +11,11 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2
 
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 from bridge.server import reflection as server_reflection
 from bridge.server.reflection import METHOD, NAMES, REQUESTS_MAX, Reflection
 from engines import on_both_engines
-from faults.behaviours import terminated
-from faults.server import FaultServer
 from full_bridge import until
 from whole_path import bridge_to
 

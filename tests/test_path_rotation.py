@@ -12,11 +12,11 @@ import pytest
 import structlog
 
 from bridge.events import CallEnded, Reloaded, ReloadFailed, fan_out
+from bridge.sandbox.behaviours import answer, hang, sequence
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from bridge.telemetry.logs import HELD_LOGGERS
 from engines import on_both_engines
-from faults.behaviours import answer, hang, sequence
-from faults.server import FaultServer
-from faults.stream import Behaviour, Stream
 from log_file import Log
 from rotating_bridge import Listener, Load, rotating_bridge
 from rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bridge.events import Event, Reloaded, ReloadFailed
-from faults.behaviours import terminated
-from faults.certificates import Certificates, write_certificates
-from faults.server import FaultServer
-from faults.stream import Stream
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
 from rotating_bridge import Listener, Load, rotating_bridge
+from support.certificates import Certificates, write_certificates
 from whole_path import Caller, Failure, environment
 
 CA, CERTIFICATE, KEY = FILES = ("ca_file", "client_certificate_file", "client_key_file")

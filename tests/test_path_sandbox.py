@@ -17,16 +17,17 @@ EXAMPLE_BODY = (
     b'"game_id":"example","currency":"EUR"}'
 )
 # HMAC-SHA256 of these 127 bytes with the sample key: docs/design/wallet.md, "X-Request-Signature".
-EXAMPLE_SIGNATURE = b"9e8526e3091242bffff60bede3e76807f44ec299e251aba7da7d43272628a135"
+EXAMPLE_SIGNATURE = "9e8526e3091242bffff60bede3e76807f44ec299e251aba7da7d43272628a135"
 
 
 async def test_example_of_the_wallets_page() -> None:
     """The page's example leaves as 127 exact bytes with the known signature, and its answer comes back typed."""
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:
         end = await caller.terminate()
+        (request,) = [received.request for received in sandbox.received]
         (received,) = sandbox.received
-    assert (received.body, len(received.body)) == (EXAMPLE_BODY, 127)
-    assert dict(received.headers)[b"x-request-signature"] == EXAMPLE_SIGNATURE
+    assert (request.body, len(request.body)) == (EXAMPLE_BODY, 127)
+    assert request.header("x-request-signature") == EXAMPLE_SIGNATURE
     assert received.authorised
     response = end.response
     assert response is not None
@@ -45,28 +46,32 @@ async def test_headers_are_exactly_the_contract() -> None:
     )
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:
         assert (await caller.terminate(metadata=hostile)).code == "OK"
-        (received,) = sandbox.received
-    assert sorted(name for name, _ in received.headers if name != b"host") == [
-        b"accept",
-        b"accept-encoding",
-        b"authorization",
-        b"content-length",
-        b"content-type",
-        b"user-agent",
-        b"x-request-signature",
+        (request,) = [received.request for received in sandbox.received]
+    assert sorted(name for name, _ in request.headers) == [
+        ":authority",
+        ":method",
+        ":path",
+        ":scheme",
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "content-length",
+        "content-type",
+        "user-agent",
+        "x-request-signature",
     ]
-    assert dict(received.headers)[b"authorization"] == b"Basic MTphYmNkZTEyMzQ1"
-    assert dict(received.headers)[b"accept-encoding"] == b"identity"
-    assert dict(received.headers)[b"content-length"] == b"%d" % len(received.body)
-    assert dict(received.headers)[b"user-agent"] == f"wallet-bridge/{__version__}".encode()
+    assert request.header("authorization") == "Basic MTphYmNkZTEyMzQ1"
+    assert request.header("accept-encoding") == "identity"
+    assert request.header("content-length") == str(len(request.body))
+    assert request.header("user-agent") == f"wallet-bridge/{__version__}"
 
 
 async def test_credentials_follow_the_provider() -> None:
     """The request's provider_id chooses the credentials: the published sample goes out for 12345."""
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:
         assert (await caller.terminate(provider_id=12345)).code == "OK"
-        (received,) = sandbox.received
-    assert dict(received.headers)[b"authorization"] == b"Basic MTIzNDU6YWJjZGUxMjM0NQ=="
+        (request,) = [received.request for received in sandbox.received]
+    assert request.header("authorization") == "Basic MTIzNDU6YWJjZGUxMjM0NQ=="
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.token)

@@ -7,9 +7,8 @@ import pytest
 from cryptography import x509
 
 from bridge.events import Reloaded, ReloadFailed
-from faults.behaviours import terminated
-from faults.certificates import Identity
-from faults.server import FaultServer
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 from secure_callers import (
     Authority,
     Heard,
@@ -20,6 +19,7 @@ from secure_callers import (
     shown_certificate,
     tls_settings,
 )
+from support.certificates import Identity
 from whole_path import Failure
 
 CERTIFICATE, KEY, CLIENT_CA = "server.tls_certificate_file", "server.tls_key_file", "server.tls_client_ca_file"

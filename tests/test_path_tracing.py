@@ -17,13 +17,14 @@ from opentelemetry.trace import SpanKind
 
 from bridge.events import CallEnded, Event
 from bridge.sandbox import ROWS, Provider, serve
+from bridge.sandbox.behaviours import after, answer, refuse, reset_with, terminated
+from bridge.sandbox.record import Request
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour
 from bridge.telemetry.tracing import Tracing
 from engines import on_both_engines
-from faults.behaviours import after, answer, refuse, reset_with, terminated
-from faults.record import Received
-from faults.server import FaultServer, refusing_port
-from faults.stream import Behaviour
 from processes import bridge_command
+from support.broken_servers import refusing_port
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import Metadata, bridge_to, end_of, environment, terminate_request
 
@@ -59,7 +60,7 @@ class Traces:
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.kind is not SpanKind.SERVER)
 
 
-def told(received: Received) -> tuple[str, str, str]:
+def told(received: Request) -> tuple[str, str, str]:
     """Return trace id, span id and flags that the wallet was told; there must be exactly one traceparent."""
     (value,) = [value for name, value in received.headers if name == "traceparent"]
     version, trace_id, span_id, flags = value.split("-")
@@ -315,7 +316,7 @@ async def test_no_secret_is_in_a_span() -> None:
                 await caller.terminate(
                     token, timeout_s=0.3, player_id=CANARY_PLAYER_ID, metadata=(("authorization", "canary-caller"),)
                 )
-        signatures = [dict(received.headers)[b"x-request-signature"].decode() for received in sandbox.received]
+        signatures = [dict(received.request.headers)["x-request-signature"] for received in sandbox.received]
     exported = "".join(span.to_json() for span in traces.spans) + str(encode_spans(traces.spans))
     basic = base64.b64encode(f"1:{CANARY_ACCESS_KEY}".encode()).decode()
     secrets = [CANARY_ACCESS_KEY, CANARY_PRIVATE_KEY, basic, str(CANARY_PLAYER_ID), "canary-caller", MESSAGE]

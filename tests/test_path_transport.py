@@ -8,11 +8,22 @@ from pathlib import Path
 import pytest
 from h2.errors import ErrorCodes
 
+from bridge.sandbox.behaviours import (
+    answer,
+    drip,
+    hang,
+    processed,
+    refuse,
+    reset_with,
+    sequence,
+    success_body,
+    terminated,
+)
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
 from engines import on_both_engines
-from faults.behaviours import answer, drip, hang, processed, refuse, reset_with, sequence, success_body, terminated
-from faults.certificates import Certificates, Identity, write_certificates
-from faults.server import FaultServer, closing_server, refusing_port, silent_server
-from faults.stream import Behaviour, Stream
+from support.broken_servers import closing_server, refusing_port, silent_server
+from support.certificates import Certificates, Identity, write_certificates
 from whole_path import Caller, Failure, bridge_to
 
 pytestmark = on_both_engines

@@ -15,8 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.process.signals import STOP_SIGNALS
 from bridge.sandbox import ROWS, Provider, serve
-from faults.behaviours import after, terminated
-from faults.server import FaultServer, bound_socket
+from bridge.sandbox.behaviours import after, terminated
+from bridge.sandbox.server import FaultServer, bound_socket
 from processes import Command, bridge_command, children_of
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, end_of, environment, terminate_request
@@ -132,7 +132,7 @@ async def test_no_secret_comes_out() -> None:
             told += [] if end.code == "OK" else [end.message, str(end.details), str(dict(end.trailers))]
         command.process.terminate()
         assert await command.end() == 0
-        signatures = [dict(received.headers)[b"x-request-signature"].decode() for received in sandbox.received]
+        signatures = [dict(received.request.headers)["x-request-signature"] for received in sandbox.received]
     everything = command.output + "".join(told)
     tokens = [row.token.replace("<ms>", "1") for row in ROWS]
     secrets = [CANARY_ACCESS_KEY, CANARY_PRIVATE_KEY, *signatures, *tokens]

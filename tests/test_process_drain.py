@@ -41,10 +41,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from h2.errors import ErrorCodes
 
 from bridge.process.serve import END_S
+from bridge.sandbox.behaviours import hang, reset_with, sequence, terminated
+from bridge.sandbox.server import FaultServer
 from bridge.server.app import REFUSE_AT_LEAST_S
 from engines import on_both_engines
-from faults.behaviours import hang, reset_with, sequence, terminated
-from faults.server import FaultServer
 from full_bridge import Tap, until
 from processes import Command, bridge_command
 from random_wallet import abort

@@ -8,11 +8,11 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from faults.behaviours import after
-from faults.certificates import write_certificates
-from faults.server import FaultServer, bound_socket
+from bridge.sandbox.behaviours import after
+from bridge.sandbox.server import FaultServer, bound_socket
 from processes import bridge_command
 from secure_callers import call_over, channel_to, tls_settings
+from support.certificates import write_certificates
 from whole_path import environment
 
 Request, Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse

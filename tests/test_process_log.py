@@ -17,11 +17,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import bridge
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
 from engines import current, on_both_engines
-from faults.behaviours import terminated
-from faults.server import FaultServer, refusing_port
 from metrics_page import scrape
 from processes import SOURCES
+from support.broken_servers import refusing_port
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import NO_SETTINGS, PATIENCE_S, bridge_to, end_of, environment, terminate_request
 

@@ -10,8 +10,8 @@ import grpc.aio
 import pytest
 
 from bridge.process.signals import IGNORED_SIGNALS, STOP_SIGNALS
-from faults.behaviours import after, terminated
-from faults.server import FaultServer
+from bridge.sandbox.behaviours import after, terminated
+from bridge.sandbox.server import FaultServer
 from processes import bridge_command
 from supervised import NOWHERE, key_in, supervised
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub

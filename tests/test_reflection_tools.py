@@ -14,7 +14,7 @@ import pytest
 
 import toolchain
 from bridge import sandbox
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.reflection import NAMES
 from engines import on_both_engines
 from whole_path import bridge_to

@@ -10,9 +10,9 @@ from bridge.settings.model import Settings, Wallet, load
 from bridge.upstream.from_settings import keyring_of
 from bridge.upstream.key_rotation import Pace, Rotation
 from bridge.upstream.signing import Credentials, Keyring
-from faults.certificates import write_certificates
 from rotating_wallet import FILES, NEW, OLD, OTHER, Keys, environment_with_files
 from settings_files import toml, write
+from support.certificates import write_certificates
 from whole_path import PATIENCE_S
 
 URL = "https://wallet.example"

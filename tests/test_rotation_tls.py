@@ -14,7 +14,7 @@ from bridge.events import Event, Reloaded, ReloadFailed
 from bridge.settings.model import Wallet, load
 from bridge.upstream.from_settings import keyring_of, tls_context
 from bridge.upstream.key_rotation import Rotation
-from faults.certificates import Certificates, Identity, write_certificates
+from support.certificates import Certificates, Identity, write_certificates
 from whole_path import environment
 
 CA_FILE, CERTIFICATE_FILE, KEY_FILE = KEYS = tuple(

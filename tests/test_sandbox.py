@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import bridge.sandbox
 from bridge.sandbox import OPERATIONS, SAMPLE_PROVIDERS, TEXT, UINT64, FieldRule, Operation, Provider, Sandbox, serve
-from bridge.sandbox.answers import json_text
-from bridge.sandbox.checks import BODY_BYTES_MAX, Request, signature_of
-from bridge.sandbox.plans import Reply
-from bridge.sandbox.wallet import Wallet
+from bridge.sandbox.answers import Reply, json_text
+from bridge.sandbox.checks import BODY_BYTES_MAX, signature_of
+from bridge.sandbox.record import Request
+from bridge.sandbox.wallet import Received, Wallet
 
 # For plain HTTP/2: to load the certificates that httpx trusts by default would take longer than the test.
 NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -58,6 +58,12 @@ def headers_for(body: bytes, **changes: str | None) -> dict[str, str]:
     }
     changed = {**headers, **{name.replace("_", "-"): value for name, value in changes.items()}}
     return {name: value for name, value in changed.items() if value is not None}
+
+
+def request_of(body: bytes, **changes: str | None) -> Request:
+    """Return a terminate with this body and headers as it comes off the wire."""
+    pseudo_headers = {":method": "POST", ":scheme": "http", ":authority": "wallet", ":path": PATH}
+    return Request(1, 1, [*pseudo_headers.items(), *headers_for(body, **changes).items()], body)
 
 
 async def post(client: httpx.AsyncClient, body: bytes, **changes: str | None) -> httpx.Response:
@@ -223,11 +229,10 @@ def test_client_that_leaves_out_what_others_send(changes: dict[str, str | None],
 
     By hand: every library adds both, and h2 ends a stream whose length is wrong before the sandbox sees it.
     """
-    headers = tuple((name.encode(), value.encode()) for name, value in headers_for(EXAMPLE_BODY, **changes).items())
-    _, plan = Wallet(SAMPLE_PROVIDERS, OPERATIONS).decide(Request("2", "POST", PATH, headers, EXAMPLE_BODY))
+    _, plan = Wallet(SAMPLE_PROVIDERS, OPERATIONS).decide(request_of(EXAMPLE_BODY, **changes))
     assert isinstance(plan, Reply)
     assert plan.answer.status == status
-    assert dict(plan.answer.headers)[b"content-type"] == (b"application/json" if status == 200 else b"text/html")
+    assert dict(plan.answer.headers)["content-type"] == ("application/json" if status == 200 else "text/html")
 
 
 async def test_signature_of_another_body_is_refused(client: httpx.AsyncClient) -> None:
@@ -255,9 +260,15 @@ async def test_wrong_place_gets_a_page(client: httpx.AsyncClient, method: str, p
 
 
 async def test_http_1_is_refused(sandbox: Sandbox) -> None:
-    """HTTP/1.1 gets 505, whatever else is right."""
-    async with httpx.AsyncClient(base_url=sandbox.url, http1=True, http2=False, verify=NO_TRUST) as client:
-        assert (await post(client, EXAMPLE_BODY)).status_code == 505
+    """HTTP/1.1 gets 505 and a line that says what is needed, whatever else is right; HTTP/2 is served beside it."""
+    async with (
+        httpx.AsyncClient(base_url=sandbox.url, http1=True, http2=False, verify=NO_TRUST) as old,
+        http2_client(sandbox) as client,
+    ):
+        answer = await post(old, EXAMPLE_BODY)
+        assert (await post(client, EXAMPLE_BODY)).status_code == 200
+    assert (answer.status_code, answer.headers["content-type"]) == (505, "text/plain")
+    assert answer.text.startswith("This wallet speaks HTTP/2 only")
 
 
 @pytest.mark.parametrize(("size", "status"), [(BODY_BYTES_MAX, 400), (BODY_BYTES_MAX + 1, 413), (300_000, 413)])
@@ -265,7 +276,7 @@ async def test_long_body(client: httpx.AsyncClient, sandbox: Sandbox, size: int,
     """A body over the limit gets 413, and the connection serves the next call."""
     assert (await post(client, b" " * size)).status_code == status
     assert (await post(client, EXAMPLE_BODY)).status_code == 200
-    assert len(sandbox.received[0].body) <= BODY_BYTES_MAX + 1
+    assert len(sandbox.received[0].request.body) <= BODY_BYTES_MAX + 1
 
 
 INTEGERS = ("player_id", "site_id", "provider_id")
@@ -311,17 +322,17 @@ async def test_wrong_body_is_refused(client: httpx.AsyncClient, body: bytes, sta
 )
 def test_any_body_gets_an_answer(body: bytes) -> None:
     """Whatever is signed and sent, the sandbox decides: it never fails itself."""
-    headers = tuple((name.encode(), value.encode()) for name, value in headers_for(body).items())
-    received, _ = Wallet(SAMPLE_PROVIDERS, OPERATIONS).decide(Request("2", "POST", PATH, headers, body))
+    received, _ = Wallet(SAMPLE_PROVIDERS, OPERATIONS).decide(request_of(body))
     assert received.status in {200, 400, 403, 422}
 
 
 @given(st.binary(), st.binary())
 def test_any_credentials_get_an_answer(authorization: bytes, signature: bytes) -> None:
     """Whatever stands in the headers, the sandbox decides."""
-    headers = tuple((name.encode(), value.encode()) for name, value in headers_for(EXAMPLE_BODY).items())
-    changed = ((b"authorization", authorization), (b"x-request-signature", signature), *headers[2:])
-    received, _ = Wallet(SAMPLE_PROVIDERS, OPERATIONS).decide(Request("2", "POST", PATH, changed, EXAMPLE_BODY))
+    request = request_of(
+        EXAMPLE_BODY, authorization=authorization.decode("latin-1"), x_request_signature=signature.decode("latin-1")
+    )
+    received, _ = Wallet(SAMPLE_PROVIDERS, OPERATIONS).decide(request)
     assert received.status == 401
 
 
@@ -332,9 +343,9 @@ async def test_received_has_the_request_as_sent(client: httpx.AsyncClient, sandb
     """The record holds the exact body, the headers, the token and what was decided."""
     await post(client, EXAMPLE_BODY)
     (received,) = sandbox.received
-    assert (received.method, received.path, received.http_version) == ("POST", PATH, "2")
-    assert received.body == EXAMPLE_BODY
-    assert (b"x-request-signature", EXAMPLE_SIGNATURE.encode()) in received.headers
+    assert (received.request.method, received.request.path) == ("POST", PATH)
+    assert received.request.body == EXAMPLE_BODY
+    assert ("x-request-signature", EXAMPLE_SIGNATURE) in received.request.headers
     assert (received.token, received.test_token) == (TOKEN, "")
     assert (received.authorised, received.status, received.refusal) == (True, 200, "")
 
@@ -370,7 +381,7 @@ async def test_received_says_why_it_was_refused(
 
 async def test_on_call_gets_what_received_has() -> None:
     """The caller's hook gets the same values as `received`, each before its answer begins."""
-    calls: list[bridge.sandbox.Received] = []
+    calls: list[Received] = []
     async with (
         serve(on_call=calls.append) as sandbox,
         http2_client(sandbox) as client,

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from bridge.sandbox import ROWS, Received, Sandbox, markdown, plain_text, serve
-from bridge.sandbox.plans import Reply
+from bridge.sandbox.answers import Reply
 from bridge.sandbox.recipes import Call
 from bridge.sandbox.rows import EXACT_BALANCE
 from bridge.sandbox.tokens import find_row

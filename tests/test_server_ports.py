@@ -8,12 +8,12 @@ import grpc.aio
 import pytest
 
 from bridge.address import ListenError
+from bridge.sandbox.behaviours import after, by_token, terminated
+from bridge.sandbox.server import FaultServer
 from bridge.server.app import running
 from bridge.server.listeners import server_options
 from bridge.settings.model import load
 from engines import on_both_engines, on_grpcio
-from faults.behaviours import after, by_token, terminated
-from faults.server import FaultServer
 from secure_callers import call_once, call_over, listening_bridge
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import NO_SETTINGS, end_of, environment, terminate_request

@@ -11,8 +11,8 @@ from bridge.server.tls import KEY, ServerTls
 from bridge.settings.file_watch import ReloadError
 from bridge.settings.model import load
 from bridge.settings.server import Server
-from faults.certificates import Identity
 from secure_callers import Authority, tls_settings
+from support.certificates import Identity
 from whole_path import environment
 
 

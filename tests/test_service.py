@@ -14,13 +14,13 @@ from bridge.deadline import DeadlineLimits
 from bridge.errors import BridgeDraining, BridgeError, BridgeFault, BridgeFaultBeforeSend
 from bridge.events import CallEnded, Event
 from bridge.http2.transport import Http2Transport
+from bridge.sandbox.behaviours import terminated, terminated_with
+from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES, behaviour_of
 from bridge.service import BridgeService, Route, Watchers
 from bridge.transcoding.operation import operations
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Generations, Keyring
-from faults.behaviours import terminated, terminated_with
-from faults.server import FaultServer
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 from whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, terminate_request
 

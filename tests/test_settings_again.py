@@ -7,9 +7,9 @@ import pytest
 from bridge.settings.file_watch import ReloadError
 from bridge.settings.model import Settings, load
 from bridge.settings.reload import files_of, read_again
-from faults.certificates import write_certificates
 from rotating_wallet import FILES, OLD
 from settings_files import toml, write
+from support.certificates import write_certificates
 
 CODES = """
 [wallet.codes.7]

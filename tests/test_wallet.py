@@ -11,14 +11,15 @@ from bridge.deadline import Deadline
 from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
 from bridge.http2.transport import Http2Transport
 from bridge.outcome import WalletFacts
+from bridge.sandbox.behaviours import answer, reset_with
+from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES
 from bridge.transcoding.operation import operations
 from bridge.transcoding.verdict import Answer, Verdict
 from bridge.upstream.client import Post, WalletClient
 from bridge.upstream.retry import RetryBudget, RetryPolicy
 from bridge.upstream.signing import Credentials, Generations
-from faults.behaviours import answer, reset_with
-from faults.server import FaultServer, refusing_port
+from support.broken_servers import refusing_port
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 from whole_path import PATIENCE_S
 

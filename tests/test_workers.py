@@ -12,10 +12,11 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from faults.behaviours import after, terminated
-from faults.server import FaultServer, refusing_port
+from bridge.sandbox.behaviours import after, terminated
+from bridge.sandbox.server import FaultServer
 from processes import bridge_command, children_of
 from supervised import NOWHERE, key_in, supervised
+from support.broken_servers import refusing_port
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import ACCESS_KEY, NO_SETTINGS, PATIENCE_S, PRIVATE_KEY, end_of, environment, terminate_request
 

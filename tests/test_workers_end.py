@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from bridge.process.signals import STOP_SIGNALS
-from faults.behaviours import after, hang
-from faults.server import FaultServer, bound_socket
+from bridge.sandbox.behaviours import after, hang
+from bridge.sandbox.server import FaultServer, bound_socket
 from supervised import NOWHERE, TWO, python, supervised
 from whole_path import environment
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import bridge
-from faults.behaviours import terminated
-from faults.server import FaultServer, bound_socket
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer, bound_socket
 from processes import bridge_command
 from supervised import NOWHERE, TWO, key_in, python, supervised
 from whole_path import PRIVATE_KEY, environment

@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 import engines
 from bridge.call_id import is_caller_id
 from bridge.events import Emit, ignore
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.app import BridgeServer, running
 from bridge.server.handlers import SERVICES
 from bridge.settings.model import load

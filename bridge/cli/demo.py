@@ -11,7 +11,7 @@ from google.protobuf import text_format
 
 from bridge import sandbox
 from bridge.process.signals import stop_signal
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.app import running
 from bridge.settings.model import Settings, load
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse

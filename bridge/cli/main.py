@@ -197,4 +197,4 @@ def _providers(config: Path | None) -> Sequence[sandbox.Provider]:
 
 def _call_line(received: sandbox.Received) -> str:
     what = received.refusal or received.test_token or "success"
-    return f"{received.method} {received.path}: {received.status or 'no answer'} ({what})\n"
+    return f"{received.request.method} {received.request.path}: {received.status or 'no answer'} ({what})\n"

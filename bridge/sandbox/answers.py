@@ -1,4 +1,4 @@
-"""What the wallet answers, as values: the wallet's own JSON bodies, and the pages of those who stand before it.
+"""Answers of the wallet as values: its own JSON bodies, the pages of what stands before it, and how each is given.
 
 JSON is put together from JSON texts, member by member, so that every number stands in a body exactly as its row in the
 table wants it, and so that a body can be wrong on purpose.
@@ -9,11 +9,14 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
-Headers = tuple[tuple[bytes, bytes], ...]
+Headers = tuple[tuple[str, str], ...]
 
 Members = Mapping[str, str]
 """JSON texts by name, in the order in which they are written: {"player_id": "1", "site_id": '"1"'}."""
+
+JSON: Headers = (("content-type", "application/json"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,52 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-def json_text(value: str | int | bool) -> str:  # noqa: FBT001 -- a JSON value, not a switch
-    """Return the JSON text of a string, an exact integer or a boolean."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Plan: the whole answer, after a wait."""
+
+    answer: Answer
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Plan: headers at once, then the body one byte at a time."""
+
+    answer: Answer
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """Plan: headers at once, then the body over and over, as fast as the client reads, until it goes."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Plan: headers and a part of the body; then the whole connection ends."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Plan: nothing at all, until the client goes."""
+
+
+Plan = Reply | Drip | Endless | Cut | Silence
+"""How an answer is given; `behaviours.carry_out` does it."""
+
+
+def status_of(plan: Plan) -> int | None:
+    """Return the HTTP status that the client is to see; None when it sees none."""
+    return None if isinstance(plan, Silence) else plan.answer.status
+
+
+def json_text(value: Any) -> str:
+    """Return the JSON text of a value; integers are exact."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -49,7 +96,7 @@ def envelope(*, status: bool, code: int, message: str) -> Members:
 
 def json_answer(status: int, body: bytes, headers: Headers = ()) -> Answer:
     """Return an answer that says that it is JSON, whatever its body is."""
-    return Answer(status, ((b"content-type", b"application/json"), *headers), body)
+    return Answer(status, JSON + headers, body)
 
 
 def wallet_answer(status: int, members: Members, headers: Headers = ()) -> Answer:
@@ -66,4 +113,4 @@ def page(status: int, headers: Headers = ()) -> Answer:
     """Return an HTML page such as web servers and gateways answer with: nothing that the wallet would say."""
     title = f"{status} {HTTPStatus(status).phrase}"
     html = f"<html>\n<head><title>{title}</title></head>\n<body><center><h1>{title}</h1></center></body>\n</html>\n"
-    return Answer(status, ((b"content-type", b"text/html"), *headers), html.encode())
+    return Answer(status, (("content-type", "text/html"), *headers), html.encode())

@@ -10,37 +10,18 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from bridge.sandbox.answers import Answer, failure, page
+from bridge.sandbox.answers import Answer, Headers, failure, page
 from bridge.sandbox.operations import Operation
 from bridge.sandbox.providers import Provider
+from bridge.sandbox.record import Request
 
 BODY_BYTES_MAX = 65_536
 """A terminate has some hundred bytes; beyond this nobody means it."""
 
-_JSON = b"application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request as it came off the wire. What a repr must not show is not in it."""
-
-    http_version: str
-    method: str
-    path: str
-    """As received, escapes and all, without the query."""
-    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    """Names in lower case, in the order in which they came, without HTTP/2's pseudo-headers."""
-    body: bytes = field(repr=False)
-    """As received; cut after BODY_BYTES_MAX + 1 bytes."""
-
-    def header(self, name: bytes) -> bytes | None:
-        """Return the value of a header that must be there once; None if it is missing or there twice."""
-        values = [value for key, value in self.headers if key == name]
-        return values[0] if len(values) == 1 else None
+_JSON = "application/json"
 
 
 class Refusal(Exception):
@@ -54,29 +35,27 @@ class Refusal(Exception):
 
 def find_operation(request: Request, operations: Mapping[str, Operation]) -> Operation:
     """Return the operation that is asked for; raise Refusal for what a web server would not let through."""
-    if request.http_version != "2":
-        _turn_away(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "the wallet speaks HTTP/2 only")
     if (operation := operations.get(request.path)) is None:
         _turn_away(HTTPStatus.NOT_FOUND, "there is no operation at this path")
     if request.method != "POST":
-        _turn_away(HTTPStatus.METHOD_NOT_ALLOWED, "the method must be POST", ((b"allow", b"POST"),))
+        _turn_away(HTTPStatus.METHOD_NOT_ALLOWED, "the method must be POST", (("allow", "POST"),))
     if len(request.body) > BODY_BYTES_MAX:
         _turn_away(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {BODY_BYTES_MAX} bytes")
     _check_length(request)
-    if request.header(b"user-agent") is None:
+    if request.header("user-agent") is None:
         _turn_away(HTTPStatus.FORBIDDEN, "user-agent must name the client, once")
-    for name in (b"content-type", b"accept"):
+    for name in ("content-type", "accept"):
         if request.header(name) != _JSON:
-            _turn_away(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{name.decode()} must be application/json, once")
+            _turn_away(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{name} must be application/json, once")
     return operation
 
 
 def _check_length(request: Request) -> None:
     """See that content-length is there and right; raise Refusal (411, 400) otherwise, as many web servers do."""
-    length = request.header(b"content-length")
+    length = request.header("content-length")
     if length is None:
         _turn_away(HTTPStatus.LENGTH_REQUIRED, "content-length must be there, once")
-    if length != b"%d" % len(request.body):
+    if length != str(len(request.body)):
         _turn_away(HTTPStatus.BAD_REQUEST, "content-length is not the length of the body")
 
 
@@ -85,12 +64,12 @@ def authorise(request: Request, providers: Mapping[bytes, Provider]) -> Provider
 
     `providers` is keyed by the user of HTTP Basic: the decimal text of the provider_id.
     """
-    user, access_key = _basic_credentials(request.header(b"authorization"))
+    user, access_key = _basic_credentials(request.header("authorization"))
     provider = providers.get(user)
     if provider is None or not hmac.compare_digest(access_key, provider.access_key.encode()):
         _refuse(HTTPStatus.UNAUTHORIZED, "authorization names no known provider with its access key")
-    signature = request.header(b"x-request-signature") or b""
-    if not hmac.compare_digest(signature, signature_of(request.body, provider)):
+    signature = request.header("x-request-signature") or ""
+    if not hmac.compare_digest(signature.encode("latin-1"), signature_of(request.body, provider)):
         _refuse(HTTPStatus.FORBIDDEN, "x-request-signature is not that of this body with the provider's private key")
     return provider
 
@@ -117,9 +96,9 @@ def read_fields(request: Request, operation: Operation, provider: Provider) -> M
     return members
 
 
-def _basic_credentials(authorization: bytes | None) -> tuple[bytes, bytes]:
+def _basic_credentials(authorization: str | None) -> tuple[bytes, bytes]:
     """Return user and password of HTTP Basic (RFC 7617, section 2); both empty when there are none."""
-    scheme, _, encoded = (authorization or b"").partition(b" ")
+    scheme, _, encoded = (authorization or "").encode("latin-1").partition(b" ")
     try:
         credentials = base64.b64decode(encoded, validate=True) if scheme.lower() == b"basic" else b""
     except binascii.Error:
@@ -152,7 +131,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _turn_away(status: HTTPStatus, why: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> NoReturn:
+def _turn_away(status: HTTPStatus, why: str, headers: Headers = ()) -> NoReturn:
     raise Refusal(page(status, headers), why)
 
 

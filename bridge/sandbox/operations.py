@@ -1,4 +1,4 @@
-"""What the sandbox can do: REST path -> operation. A new operation is one new row here."""
+"""Operations of the sandbox: REST path -> operation. A new operation is one new row here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -60,6 +60,16 @@ TERMINATE = Operation(
     },
     success=_terminated,
 )
+
+TERMINATE_REQUEST: dict[str, Any] = {
+    "token": "3dc8fe01-2018-486e-9632-35aef21028a5",
+    "player_id": 1,
+    "site_id": 1,
+    "provider_id": 1,
+    "game_id": "example",
+    "currency": "EUR",
+}
+"""The example of the wallet's page for Terminate."""
 
 OPERATIONS: Mapping[str, Operation] = {"/api/wallet/terminate": TERMINATE}
 """What `serve` offers unless it is given another table."""

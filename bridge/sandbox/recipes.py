@@ -1,4 +1,4 @@
-"""How the answers of the test tokens are made from the success that the call would have had."""
+"""Recipes for the answers of the test tokens, made from the success that the call would have had."""
 
 import gzip
 import json
@@ -9,6 +9,8 @@ from bridge.sandbox.answers import (
     Answer,
     Headers,
     Members,
+    Plan,
+    Reply,
     envelope,
     failure,
     json_answer,
@@ -17,7 +19,6 @@ from bridge.sandbox.answers import (
     page,
     wallet_answer,
 )
-from bridge.sandbox.plans import Plan, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def contradict(status: int, *, is_success: bool, code: int) -> Recipe:
 
 def gzipped(padding_bytes: int = 0) -> Recipe:
     """Answer with the success as gzip, blown up by `padding_bytes` of blanks that take no room."""
-    return with_body(lambda body: gzip.compress(body + b" " * padding_bytes), ((b"content-encoding", b"gzip"),))
+    return with_body(lambda body: gzip.compress(body + b" " * padding_bytes), (("content-encoding", "gzip"),))
 
 
 def _verdict(is_success: bool, code: int) -> Mapping[str, str]:  # noqa: FBT001 -- a JSON value, not a switch

@@ -7,7 +7,7 @@ succeeds. The table is the documentation too: `tokens.py` prints it.
 import re
 from dataclasses import dataclass, field
 
-from bridge.sandbox.plans import Cut, Drip, Endless, Plan, Reply, Silence
+from bridge.sandbox.answers import Cut, Drip, Endless, Plan, Reply, Silence
 from bridge.sandbox.recipes import (
     Call,
     Recipe,
@@ -138,9 +138,9 @@ ROWS: tuple[TokenRow, ...] = (
         GATEWAY_ERROR,
         say(b'{"message":"Internal server error"}', 502),
     ),
-    TokenRow("test-redirect", "302 to another place", ENDPOINT, show_page(302, ((b"location", b"/login"),))),
+    TokenRow("test-redirect", "302 to another place", ENDPOINT, show_page(302, (("location", "/login"),))),
     TokenRow("test-not-found-page", "404, an HTML page", ENDPOINT, show_page(404)),
-    TokenRow("test-method-page", "405, an HTML page", ENDPOINT, show_page(405, ((b"allow", b"GET"),))),
+    TokenRow("test-method-page", "405, an HTML page", ENDPOINT, show_page(405, (("allow", "GET"),))),
     TokenRow("test-length-page", "411, an HTML page", ENDPOINT, show_page(411)),
     TokenRow("test-too-large-page", "413, an HTML page", ENDPOINT, show_page(413)),
     TokenRow("test-uri-page", "414, an HTML page", ENDPOINT, show_page(414)),
@@ -159,13 +159,13 @@ ROWS: tuple[TokenRow, ...] = (
         "test-throttled",
         "429 with Retry-After: 7",
         THROTTLED,
-        refuse(429, 9429, "Too many requests.", ((b"retry-after", b"7"),)),
+        refuse(429, 9429, "Too many requests.", (("retry-after", "7"),)),
     ),
     TokenRow(
         "test-throttled-page",
         "429, an HTML page with Retry-After: 3600",
         THROTTLED,
-        show_page(429, ((b"retry-after", b"3600"),)),
+        show_page(429, (("retry-after", "3600"),)),
     ),
     TokenRow(
         "test-auth-rejected", "401, a failure of the wallet", AUTH_REJECTED, refuse(401, 9401, "Invalid credentials.")

@@ -1,123 +1,242 @@
-"""The sandbox on a real socket: HTTP/2 with prior knowledge over TCP, or by ALPN over TLS."""
+"""HTTP/2 server on real sockets that does what a behaviour says: answers well, answers badly, or breaks HTTP/2.
 
+    async with FaultServer(sequence(reset_with(ErrorCodes.INTERNAL_ERROR), terminated)) as server:
+        ...  # send requests to server.url
+        assert [request.token for request in server.requests] == ["a", "b"]
+
+It shares no code with the rest of the bridge, so that it can judge it. `service.serve` runs the sandbox wallet on it.
+"""
+
+import asyncio
 import contextlib
 import logging
 import os
 import socket
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum, auto
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from bridge.sandbox.app import WalletApp
-from bridge.sandbox.connections import Connections, ListeningSocket
-from bridge.sandbox.operations import OPERATIONS, Operation
-from bridge.sandbox.providers import SAMPLE_PROVIDERS, Provider
-from bridge.sandbox.wallet import Received, Wallet
+from bridge.sandbox.connection import Connection
+from bridge.sandbox.record import Record, Request
+from bridge.sandbox.session import Manners
+from bridge.sandbox.stream import Behaviour, Stream
+from bridge.sandbox.wire import GoneError, send_reset_on_close
 
-RECEIVED_MAX = 10_000
-"""How many requests the sandbox remembers; then it forgets the oldest."""
+HOST = "127.0.0.1"
 
-File = str | os.PathLike[str]
-OnCall = Callable[[Received], None]
-
-# How many connections the kernel holds until the loop accepts them: a burst of callers is not refused.
+# Connections that the kernel holds until the loop accepts them: a burst of callers is not refused.
 _BACKLOG = 1024
+# Without a free file descriptor, connections that wait are accepted as soon as some may be free again.
+_ACCEPT_PAUSE_S = 0.1
+
+_LOGGER = logging.getLogger(__name__)
+_Subject = TypeVar("_Subject", Connection, Stream)
 
 
-class Sandbox:
-    """A sandbox wallet that listens."""
+class Welcome(Enum):
+    """What an accepted TCP connection meets before any TLS or HTTP/2."""
 
-    def __init__(self, url: str, port: int, received: Iterable[Received]) -> None:
-        self.url = url
-        """What `wallet.url` of the bridge wants: scheme, host and port, no path."""
-        self.port = port
-        self._received = received
+    SERVE = auto()
+    """The server, as it should be."""
+    STALL = auto()
+    """Silence: the connection stands, nothing is read or sent."""
+    CLOSE = auto()
+    """FIN at once."""
+    RESET = auto()
+    """TCP RST at once."""
+
+
+@dataclass(eq=False)
+class FaultServer(Record, Manners):
+    """A server for the time of its `async with`; see Manners for its options, Record for what it saw.
+
+    A behaviour that raises anything but GoneError resets its connection; leaving the block raises it again, in a
+    group.
+    """
+
+    behaviour: Behaviour
+    """Called for every request on a task of its own; may be replaced at any time."""
+    _: KW_ONLY
+    host: str = HOST
+    """The IP address to listen on."""
+    listen_port: int = 0
+    """The port to listen on. 0: a free one."""
+    tls: ssl.SSLContext | None = None
+    """None: plaintext, HTTP/2 with prior knowledge."""
+    welcome: Callable[[int], Welcome] = lambda _number: Welcome.SERVE
+    """Chosen for each connection by its number, from 1."""
+    opening: Callable[[Connection], Awaitable[None]] | None = None
+    """Called once for each connection after its SETTINGS, on a task of its own."""
+
+    def __post_init__(self) -> None:
+        """Open nothing before the block is entered."""
+        super().__post_init__()
+        self._listener: socket.socket
+        self._resumption: asyncio.TimerHandle | None = None
+        self._held: dict[int, Connection] = {}
+        self._attending: set[asyncio.Task[None]] = set()
+        self._behaving: set[asyncio.Task[None]] = set()
+        self._failures: list[BaseException] = []
 
     @property
-    def received(self) -> tuple[Received, ...]:
-        """The last RECEIVED_MAX requests that were read to their end, oldest first, answered or not."""
-        return tuple(self._received)
+    def port(self) -> int:
+        """The TCP port; it stays the same while the server is offline."""
+        return int(self._listener.getsockname()[1])
 
+    @property
+    def url(self) -> str:
+        """Scheme, host and port, without a path."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
-@contextlib.asynccontextmanager
-async def serve(  # noqa: PLR0913 -- keywords with defaults, all of one kind: what the sandbox is to be
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    providers: Iterable[Provider] = SAMPLE_PROVIDERS,
-    operations: Mapping[str, Operation] = OPERATIONS,
-    certificate_file: File | None = None,
-    key_file: File | None = None,
-    on_call: OnCall | None = None,
-) -> AsyncIterator[Sandbox]:
-    """Serve the wallet in the running loop; it listens when this yields, and nothing of it is left afterwards.
+    @property
+    def open_connections(self) -> list[Connection]:
+        """The connections that stand, oldest first."""
+        return [held for held in self._held.values() if held.established and not held.lost.is_set()]
 
-    Port 0 takes a free one. With a certificate and its key (PEM) it speaks TLS with ALPN h2, else plain HTTP/2.
-    `on_call` gets every request before its answer begins. On leaving, open streams are cut off: their connections are
-    aborted. OSError when the address or a file cannot be used, ValueError for half a certificate or a provider twice.
-    """
-    wallet = Wallet(providers, operations)
-    tls = _tls(certificate_file, key_file)
-    _hush_header_logs()
-    received: deque[Received] = deque(maxlen=RECEIVED_MAX)
+    @property
+    def open_streams(self) -> int:
+        """Streams that are not closed, over all connections."""
+        return sum(len(connection.exchanges) for connection in self._held.values())
 
-    def on_received(request: Received) -> None:
-        received.append(request)
-        if on_call:
-            on_call(request)
+    @contextlib.asynccontextmanager
+    async def offline(self) -> AsyncIterator[None]:
+        """Restart: reset all connections and refuse new ones; after the block, accept on the same port again."""
+        port = self.port
+        self._stop_listening()
+        # Bound, but not listening: connecting is refused, and nobody else gets the port meanwhile.
+        self._listener = bound_socket(port, self.host)
+        for connection in self._held.values():
+            connection.abort()
+        await _ended(self._attending)
+        yield
+        self._start_listening()
 
-    with _listen(host, port) as listening:
-        bound_port = listening.getsockname()[1]
-        async with Connections(listening, partial(WalletApp, wallet, on_received), tls):
-            yield Sandbox(_url(host, bound_port, is_tls=tls is not None), bound_port, received)
+    async def __aenter__(self) -> Self:
+        """Listen; who connects from here on waits in the kernel until it is accepted. OSError if it cannot."""
+        self._listener = bound_socket(self.listen_port, self.host)
+        self._start_listening()
+        return self
 
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """End every task and connection; raise what behaviours raised, unless the block itself failed."""
+        self._stop_listening()
+        for task in self._behaving:
+            task.cancel()
+        await _ended(self._behaving)
+        for connection in self._held.values():
+            connection.dispose()
+        await _ended(self._attending)
+        for connection in self._held.values():
+            connection.release()
+        if self._failures and error is None:
+            raise BaseExceptionGroup("behaviours of the fault server failed", self._failures)
+        if self._failures and error is not None:
+            error.add_note(f"behaviours of the fault server failed too: {self._failures}")
 
-def _hush_header_logs() -> None:
-    """Keep hpack from printing credentials and signatures: at DEBUG it logs every header that it reads."""
-    logger = logging.getLogger("hpack")
-    logger.setLevel(max(logger.level, logging.WARNING))
+    def _start_listening(self) -> None:
+        self._listener.listen(_BACKLOG)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
+    def _stop_listening(self) -> None:
+        if self._resumption:
+            self._resumption.cancel()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
 
-def _tls(certificate_file: File | None, key_file: File | None) -> ssl.SSLContext | None:
-    if certificate_file is None and key_file is None:
-        return None
-    if certificate_file is None or key_file is None:
-        raise ValueError("the sandbox wants both a certificate file and a key file, or neither")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9113, section 9.2
-    context.set_alpn_protocols(["h2"])
-    try:
-        context.load_cert_chain(certificate_file, key_file)
-    except OSError as error:  # ssl.SSLError is one; neither names the file
-        files = f"certificate {os.fspath(certificate_file)} with key {os.fspath(key_file)}"
-        raise OSError(f"the sandbox cannot use {files}: {error.strerror or error}") from error
-    return context
-
-
-@contextlib.contextmanager
-def _listen(host: str, port: int) -> Iterator[ListeningSocket]:
-    """Bind and listen at once: whoever connects from here on waits in the kernel until the loop accepts it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol by name: asyncio turns Nagle's algorithm off only for a socket that says that it is TCP, and with it
-    # an answer would wait up to 40 ms for the client's delayed acknowledgement.
-    with ListeningSocket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+    def _accept(self) -> None:
         try:
-            _bind(listening, host, port)
-        except (OSError, OverflowError) as error:  # OverflowError: a port above 65535
-            reason = getattr(error, "strerror", None) or error
-            raise OSError(f"the sandbox cannot listen on {host}:{port}: {reason}") from error
-        yield listening
+            accepted, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):  # the client left between its arrival and now
+            return
+        except OSError as error:
+            self._pause_accepting(error)
+            return
+        accepted.settimeout(0)
+        # asyncio does so only for sockets made with the protocol's number; without it, answers wait for delayed ACKs.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections += 1
+        connection = Connection(accepted, self.connections, self, self, self._dispatch)
+        self._held[connection.number] = connection
+        self._spawn(self._attend(connection, accepted), self._attending)
+        self.changed.beat()
+
+    def _pause_accepting(self, error: OSError) -> None:
+        _LOGGER.error("cannot accept a connection: %s", error)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        self._resumption = loop.call_later(_ACCEPT_PAUSE_S, loop.add_reader, self._listener, self._accept)
+
+    async def _attend(self, connection: Connection, accepted: socket.socket) -> None:
+        match self.welcome(connection.number):
+            case Welcome.SERVE:
+                await self._serve(connection, accepted)
+            case Welcome.CLOSE:
+                # Only the sending half: closing the whole with the client's bytes unread would send RST.
+                accepted.shutdown(socket.SHUT_WR)
+            case Welcome.RESET:
+                send_reset_on_close(accepted)
+                accepted.close()
+            case Welcome.STALL:
+                pass
+
+    async def _serve(self, connection: Connection, accepted: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted, ssl=self.tls)
+        except OSError as error:
+            self.handshake_errors.append(error)
+        if connection.established:
+            if self.opening:
+                self._spawn(_behave(self.opening, connection, connection), self._behaving)
+            await connection.lost.wait()
+        del self._held[connection.number]
+        self.changed.beat()
+
+    def _dispatch(self, connection: Connection, request: Request) -> None:
+        self._spawn(_behave(self.behaviour, Stream(connection, request, self), connection), self._behaving)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+        def note_end(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            if not task.cancelled() and (failure := task.exception()):
+                self._failures.append(failure)
+
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(note_end)
 
 
-def _bind(listening: socket.socket, host: str, port: int) -> None:
-    if os.name == "posix":  # elsewhere it would let two servers share a port
-        # A restart does not have to wait until the kernel has forgotten the last connections.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(_BACKLOG)
-    listening.settimeout(0)
+def bound_socket(port: int = 0, host: str = HOST) -> socket.socket:
+    """Return a TCP socket that is bound and does not listen yet. OSError or OverflowError if it cannot be bound."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share a port
+            # A restart does not have to wait until the kernel has forgotten the last connections.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.settimeout(0)
+        bound.bind((host, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
-def _url(host: str, port: int, *, is_tls: bool) -> str:
-    return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+async def _behave(behaviour: Callable[[_Subject], Awaitable[None]], subject: _Subject, connection: Connection) -> None:
+    try:
+        await behaviour(subject)
+    except GoneError:
+        pass
+    except asyncio.CancelledError:
+        raise
+    except BaseException:  # pytest's own failures are no Exception
+        connection.abort()  # or else the test would wait for an answer until its time is up
+        raise
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,28 +1,22 @@
-"""The wallet's way of a request: check, find the test token, decide the answer. Pure: no I/O and no clock."""
+"""The wallet: checks a request, finds its test token, decides the answer. Pure: no I/O and no clock."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from bridge.sandbox.answers import Headers, envelope
-from bridge.sandbox.checks import Refusal, Request, authorise, find_operation, read_fields
+from bridge.sandbox.answers import Plan, Reply, envelope, status_of
+from bridge.sandbox.checks import Refusal, authorise, find_operation, read_fields
 from bridge.sandbox.operations import Operation
-from bridge.sandbox.plans import Plan, Reply, status_of
 from bridge.sandbox.providers import Provider
 from bridge.sandbox.recipes import Call, succeed
+from bridge.sandbox.record import Request
 from bridge.sandbox.tokens import find_row
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What the sandbox was asked and what it decided. Its repr shows no credential, signature, token or body."""
+    """A request and what the sandbox decided. Its repr shows no credential, signature, token or body."""
 
-    http_version: str
-    method: str
-    path: str
-    headers: Headers = field(repr=False)
-    """Names in lower case, in the order in which they came, without HTTP/2's pseudo-headers."""
-    body: bytes = field(repr=False)
-    """As received, byte for byte; cut after checks.BODY_BYTES_MAX + 1 bytes."""
+    request: Request
     token: str | None = field(default=None, repr=False)
     """The session token of a request that passed every check; None for one that was refused."""
     test_token: str = ""
@@ -52,16 +46,15 @@ class Wallet:
 
     def decide(self, request: Request) -> tuple[Received, Plan]:
         """Return the record of a request and how it is to be answered."""
-        received = Received(request.http_version, request.method, request.path, request.headers, request.body)
         try:
             call = self._admit(request)
         except Refusal as no:
-            received = replace(received, authorised=no.is_authorised, status=no.answer.status, refusal=str(no))
+            received = Received(request, authorised=no.is_authorised, status=no.answer.status, refusal=str(no))
             return received, Reply(no.answer)
         row = find_row(call.token)
         plan = row.plan(call) if row else succeed(call)
         name = row.token if row else ""
-        return replace(received, token=call.token, test_token=name, authorised=True, status=status_of(plan)), plan
+        return Received(request, call.token, test_token=name, authorised=True, status=status_of(plan)), plan
 
     def _admit(self, request: Request) -> Call:
         operation = find_operation(request, self._operations)

@@ -34,7 +34,7 @@ from bridge.transcoding.status import TEXT_CHARACTERS_MAX, clean
 
 HELD_LOGGERS = {
     # At DEBUG these print headers, hence the signature, or bodies, hence the token: never, whatever the level.
-    **dict.fromkeys(("h2", "hpack", "hyperframe", "httpcore", "httpx", "hypercorn"), "WARNING"),
+    **dict.fromkeys(("h2", "hpack", "hyperframe", "httpcore", "httpx"), "WARNING"),
     # A warning of this one prints what is wrong in OTEL_EXPORTER_OTLP_HEADERS, hence the collector's key.
     "opentelemetry.util.re": "ERROR",
 }

@@ -15,7 +15,7 @@ import grpc.aio
 
 from benchmark import envoy, procfs
 from benchmark.rows import ANSWER, response
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 from whole_path import environment

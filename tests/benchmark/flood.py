@@ -14,7 +14,7 @@ from typing import Any
 import grpc.aio
 import uvloop
 
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 METHOD = "/wallet.v1.WalletService/Terminate"

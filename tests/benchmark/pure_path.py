@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.handlers import SERVICES
 from bridge.service import Route
 from bridge.transcoding.operation import operations

@@ -13,7 +13,7 @@ from benchmark.figures import Round
 from benchmark.procfs import Cores
 from benchmark.rows import ANSWER
 from benchmark.wallets import QuickWallet, quick_wallet
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 METHOD = "/wallet.v1.WalletService/Terminate"

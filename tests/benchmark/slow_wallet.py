@@ -5,9 +5,9 @@ import sys
 
 import uvloop
 
-from faults.behaviours import terminated
-from faults.server import FaultServer
-from faults.stream import Stream
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
 
 ANSWER_S = 0.2
 """How long it takes for each answer."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from h2.errors import ErrorCodes
 
 from bridge import sandbox
+from bridge.sandbox.behaviours import reset_with
+from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
-from faults.behaviours import reset_with
-from faults.server import FaultServer, bound_socket
 from whole_path import environment
 
 DRAIN_S = 3600.0

@@ -19,7 +19,7 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from bridge.sandbox.example import TERMINATE_REQUEST
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from floods.attacks import FLOODS, HEALTH
 from processes import bridge_command
 from wallet.v1.wallet_service_pb2 import TerminateRequest

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from h2.events import ConnectionTerminated
 
-from faults.client import RawClient
 from interop.calls import SHORT_S, Ended, Terminate, make
 from interop.site import Site
+from support.http2_client import RawClient
 from whole_path import bridge_to
 
 LOAD_CALLS, LOAD_CALLERS = 300, 20

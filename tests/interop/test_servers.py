@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.server import bound_socket
+from bridge.sandbox.server import bound_socket
 from interop import ledger, rows
 from interop.calls import Ended, Terminate, bridge_process
 from interop.choice import chosen, is_quick

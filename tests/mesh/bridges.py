@@ -13,14 +13,14 @@ from pathlib import Path
 from cryptography.x509 import UniformResourceIdentifier
 from h2.errors import ErrorCodes
 
-from faults.behaviours import after, reset_with, terminated
-from faults.certificates import Identity
-from faults.record import Received
-from faults.server import FaultServer, bound_socket
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, reset_with, terminated
+from bridge.sandbox.record import Request
+from bridge.sandbox.server import FaultServer, bound_socket
+from bridge.sandbox.stream import Behaviour, Stream
 from mesh.envoy import Trust
 from processes import Command, bridge_command
 from secure_callers import Authority, tls_settings
+from support.certificates import Identity
 from whole_path import NO_SETTINGS, environment
 
 ENVOY_ID = "spiffe://mesh.example/ns/game/sa/envoy"
@@ -117,7 +117,7 @@ class Bridges:
         return self.by(self.a) + self.by(self.b)
 
 
-def sender(request: Received) -> str:
+def sender(request: Request) -> str:
     """Return the name of the bridge that has sent it: the access key in its credentials."""
     _, _, encoded = dict(request.headers)["authorization"].partition(" ")
     return base64.b64decode(encoded).decode().partition(":")[2]

@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from faults.certificates import Identity
 from mesh.policies import BRIDGES_WORD, RetryPolicy
 from processes import Command
+from support.certificates import Identity
 
 
 def _installed() -> Path | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import grpc.aio
 
-from faults.record import Pulse
+from bridge.sandbox.record import Pulse
 from mesh.bridges import Bridges
 from mesh.envoy import Envoy
 from secure_callers import channel_to

@@ -8,8 +8,8 @@ from itertools import count
 import grpc.aio
 import pytest
 
-from faults.behaviours import answer, hang, processed
-from faults.stream import Behaviour
+from bridge.sandbox.behaviours import answer, hang, processed
+from bridge.sandbox.stream import Behaviour
 from mesh.bridges import HELD, Bridges, held_until, refused_for
 from mesh.envoy import ENVOY, MISSING, SELDOM, Envoy, Front, RunEnvoy
 from mesh.load import call, calls, names

@@ -21,10 +21,10 @@ from typing import Any
 import uvloop
 from h2.settings import SettingCodes
 
-from faults.behaviours import recycle_after
-from faults.server import FaultServer
-from faults.stream import Stream
-from faults.wire import GoneError
+from bridge.sandbox.behaviours import recycle_after
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
+from bridge.sandbox.wire import GoneError
 from random_wallet import RandomWallet
 from rotating_wallet import REFUSED, Keys
 from soak_parts.mix import BEHAVIOURS, plan_of

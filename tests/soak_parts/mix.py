@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from h2.errors import ErrorCodes
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-from faults.behaviours import JSON, answer, drip, endless, flood, success_body
-from faults.stream import Behaviour, Stream
+from bridge.sandbox.answers import JSON
+from bridge.sandbox.behaviours import answer, drip, endless, flood, success_body
+from bridge.sandbox.stream import Behaviour, Stream
 from random_wallet import AFTER_PROCESSING, FAULTS, GOOD, success_with
 
 GOOD_SHARE = 0.85

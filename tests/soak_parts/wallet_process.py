@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from faults.record import Pulse
+from bridge.sandbox.record import Pulse
 from soak_parts.ledger import Ledger
 
 LINE_BYTES_MAX = 2**22

@@ -1,10 +1,11 @@
-"""What the client says on one HTTP/2 connection: h2 judges it, open streams and the server's record keep it.
+"""Receiving half of an HTTP/2 connection: h2 checks what the client sends; open streams and the record keep it.
 
 GOAWAY goes around h2 both ways: h2 calls a connection closed after it, while RFC 9113, section 6.8, lets the streams
 up to its last id finish.
 """
 
 import asyncio
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,13 +22,19 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
 
-from faults.record import Goaway, Pulse, Received, Record, Reset
-from faults.wire import FRAME_HEADER_BYTES, PREFACE, GoneError, Wire, take_frames
+from bridge.sandbox.record import Goaway, Pulse, Record, Request, Reset
+from bridge.sandbox.wire import FRAME_HEADER_BYTES, PREFACE, GoneError, Wire, take_frames
 
 STREAM_ID_MAX = 2**31 - 1
 RESETS_WINDOW_S = 5.0
 _SETTINGS: Mapping[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100}
 _RECORDED_FRAMES = (RstStreamFrame.type, GoAwayFrame.type)
+
+_HTTP_2_ONLY = (
+    b"This wallet speaks HTTP/2 only: by prior knowledge without TLS, by ALPN h2 with TLS.\n"
+    b"With curl: --http2-prior-knowledge, or --http2 for an https:// URL.\n"
+)
+_REFUSAL = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\n"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -36,10 +43,15 @@ class Manners:
 
     settings: Mapping[int, int] | None = field(default_factory=lambda: _SETTINGS)
     """The first SETTINGS frame: exactly these, by code. None: it is never sent."""
+    greets_first: bool = True
+    """Send SETTINGS as soon as the connection stands. False: once the client has said that it speaks HTTP/2, so that
+    an HTTP/1.1 client without TLS can read our refusal."""
     early: bool = False
     """Call the behaviour as soon as a request's headers are there, before its body."""
     checked: bool = True
     """Let h2 refuse illegal headers of ours. False: send them."""
+    body_bytes_max: int | None = None
+    """Bytes of a request's body that are kept; the rest is read and dropped. None: all."""
     resets_max: int | None = None
     """Say GOAWAY(ENHANCE_YOUR_CALM) and close at more resets than this within RESETS_WINDOW_S, as Tomcat, Jetty and
     Envoy do since the rapid reset attack. None: bear any number."""
@@ -74,7 +86,7 @@ class Session(Wire, ABC):
         self._record = record
         self._changed = Pulse()
         self._inbound = bytearray()
-        self._preface_missing_bytes = len(PREFACE)
+        self._preface_missing = PREFACE
         self._newest_stream_id = 0
         self._last_stream_id = STREAM_ID_MAX
         self._pongs: set[bytes] = set()
@@ -98,7 +110,11 @@ class Session(Wire, ABC):
             raise GoneError
 
     @abstractmethod
-    def deliver(self, request: Received) -> None:
+    def greet(self) -> None:
+        """Send the first SETTINGS frame, if there is one to send and it was not sent yet."""
+
+    @abstractmethod
+    def deliver(self, request: Request) -> None:
         """Take over a request that is to be answered."""
 
     def data_received(self, data: bytes) -> None:
@@ -114,21 +130,21 @@ class Session(Wire, ABC):
             self.close()
         self._beat()
 
-    def close(self) -> None:
-        """All streams end with their connection."""
-        super().close()
+    def close(self, *, waits_for_client: bool = False) -> None:
+        """End all streams with their connection."""
+        super().close(waits_for_client=waits_for_client)
         self._close_exchanges()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """All streams end with their connection."""
+        """End all streams with their connection."""
         super().connection_lost(error)
         self._close_exchanges()
 
     def _receive(self, data: bytes) -> None:
-        if not self.speaks_http2:
-            raise ProtocolError("the client spoke although ALPN did not choose h2")
         self._inbound += data
-        self._h2.receive_data(self._take_preface())
+        if not self.speaks_http2 or not self._take_preface():
+            self._refuse_other_protocol()
+            return
         for frame in take_frames(self._inbound):
             if self.closing:
                 return
@@ -136,11 +152,25 @@ class Session(Wire, ABC):
                 self._reactions.get(type(event), _ignore)(event)
             self._flush()
 
-    def _take_preface(self) -> bytes:
-        taken = bytes(self._inbound[: self._preface_missing_bytes])
+    def _take_preface(self) -> bool:
+        """Take the connection preface, or the part of it that is here; return False if it is something else."""
+        if not self._preface_missing:
+            return True
+        taken = bytes(self._inbound[: len(self._preface_missing)])
+        if not self._preface_missing.startswith(taken):
+            return False
         del self._inbound[: len(taken)]
-        self._preface_missing_bytes -= len(taken)
-        return taken
+        self._preface_missing = self._preface_missing[len(taken) :]
+        self._h2.receive_data(taken)
+        if not self._preface_missing:
+            self.greet()
+        return True
+
+    def _refuse_other_protocol(self) -> None:
+        """Answer in HTTP/1.1, which whoever does not speak HTTP/2 most likely speaks."""
+        self._record.client_errors.append(ProtocolError("the client does not speak HTTP/2"))
+        self.raw(_REFUSAL + b"content-length: %d\r\n\r\n" % len(_HTTP_2_ONLY) + _HTTP_2_ONLY)
+        self.close(waits_for_client=True)
 
     def _judge(self, data: bytes) -> list[events.Event]:
         # h2 is silent about a reset of a closed stream, and must not see GOAWAY: these two are parsed here.
@@ -190,7 +220,8 @@ class Session(Wire, ABC):
             if exchange and not event.stream_ended:
                 self._h2.increment_flow_control_window(event.flow_controlled_length, event.stream_id)
         if exchange:
-            exchange.body += event.data
+            room_bytes = (self._manners.body_bytes_max or sys.maxsize) - len(exchange.body)
+            exchange.body += event.data[: max(0, room_bytes)]
 
     def _request_ended(self, event: events.StreamEnded) -> None:
         if exchange := self.exchanges.get(event.stream_id):
@@ -200,7 +231,7 @@ class Session(Wire, ABC):
             self._close_if_ended(exchange)
 
     def _accept(self, exchange: Exchange) -> None:
-        request = Received(self.number, exchange.stream_id, exchange.headers, bytes(exchange.body))
+        request = Request(self.number, exchange.stream_id, exchange.headers, bytes(exchange.body))
         self.requests += 1
         self._record.requests.append(request)
         self.deliver(request)

@@ -14,7 +14,7 @@ from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from hpack.struct import Header
 
-from faults.wire import take_frames
+from bridge.sandbox.wire import take_frames
 
 _Event = TypeVar("_Event", bound=events.Event)
 _READ_BYTES_MAX = 65536

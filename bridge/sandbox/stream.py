@@ -1,12 +1,13 @@
-"""What a behaviour gets: one request, and every way to answer it, well or badly."""
+"""One request, and every way to answer it, well or badly: what a behaviour gets."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from faults.connection import Connection, Headers
-from faults.record import Received, Record
-from faults.wire import GoneError
+from bridge.sandbox.connection import Connection, Headers
+from bridge.sandbox.record import Record, Request
+from bridge.sandbox.wire import GoneError
 
 
 class Stream:
@@ -15,7 +16,7 @@ class Stream:
     Everything raises GoneError once the stream or its connection is over; a behaviour lets it pass.
     """
 
-    def __init__(self, connection: Connection, request: Received, record: Record) -> None:
+    def __init__(self, connection: Connection, request: Request, record: Record) -> None:
         self.connection = connection
         self.request = request
         """As it was when the behaviour was called: with `early`, the body is not there yet."""
@@ -34,6 +35,14 @@ class Stream:
             raise GoneError
         self._record.processed.append(self.request.token)
         self._record.changed.beat()
+
+    async def pause(self, delay_s: float) -> None:
+        """Wait. GoneError as soon as the stream is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self.closed.wait()
+        if self.closed.is_set():
+            raise GoneError
 
     async def body(self) -> bytes:
         """Wait for the whole body of the request."""

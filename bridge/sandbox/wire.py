@@ -1,4 +1,4 @@
-"""The lowest layer of the fault server: one TCP connection as frames in, bytes out, and every way to end it."""
+"""One TCP connection of the sandbox: frames in, bytes out, and every way to end it."""
 
 import asyncio
 import contextlib
@@ -97,17 +97,18 @@ class Wire(asyncio.Protocol):
         if self.closing:
             raise GoneError
 
-    def close(self) -> None:
+    def close(self, *, waits_for_client: bool = False) -> None:
         """Send what is buffered, then FIN (over TLS: close_notify), and read on until the client closes too.
 
-        Closing a socket at once sends RST instead of FIN if a byte of the client is unread or on its way.
+        Closing a socket at once sends RST instead of FIN if a byte of the client is unread or on its way. TLS has no
+        half-close: with `waits_for_client` nothing is sent there, and the client is left to end the connection.
         """
         if self._transport is None or self.closing:
             return
         self._said_goodbye = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        else:
+        elif not waits_for_client:
             self._transport.close()
 
     def abort(self) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from faults.record import Pulse
-from faults.server import HOST, bound_socket
-from faults.wire import send_reset_on_close
+from bridge.sandbox.record import Pulse
+from bridge.sandbox.server import HOST, bound_socket
+from bridge.sandbox.wire import send_reset_on_close
 
 _BACKLOG = 128
 _READ_BYTES_MAX = 65536

@@ -3,36 +3,77 @@
 import asyncio
 import contextlib
 import itertools
-import json
-import uuid
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
 
 from h2.errors import ErrorCodes
 
-from faults.connection import Headers
-from faults.record import Received
-from faults.stream import Behaviour, Stream
-from faults.wire import GoneError
+from bridge.sandbox.answers import (
+    JSON,
+    Answer,
+    Cut,
+    Drip,
+    Endless,
+    Plan,
+    Reply,
+    Silence,
+    envelope,
+    json_object,
+    json_text,
+)
+from bridge.sandbox.connection import Headers
+from bridge.sandbox.operations import OPERATIONS, TERMINATE
+from bridge.sandbox.record import Request
+from bridge.sandbox.stream import Behaviour, Stream
+from bridge.sandbox.wire import GoneError
 
-JSON = (("content-type", "application/json"),)
+
+async def carry_out(plan: Plan, stream: Stream) -> None:
+    """Answer as planned, until it is done or the client has gone."""
+    match plan:
+        case Reply(answer, delay_s):
+            if delay_s:
+                await stream.pause(delay_s)
+            await stream.respond(answer.status, answer.body, _sized(answer))
+        case Drip(answer, interval_s):
+            stream.send_headers(answer.status, _sized(answer))
+            await _drip(answer.body, interval_s, stream)
+        case Endless(answer):
+            stream.send_headers(answer.status, _dated(answer))
+            await _endless(answer.body, stream)
+        case Cut(answer):
+            await stream.respond(answer.status, answer.body[:-1], _sized(answer), end=False)
+            stream.connection.close()
+        case Silence():
+            await hang(stream)
 
 
-def success_body(request: Received, **changes: object) -> bytes:
-    """Build the wallet page's success answer to a Terminate request; `changes` replace or add fields."""
-    asked = request.fields
-    answer = {
-        "status": True,
-        "code": 1,
-        "message": "",
-        "request_id": str(uuid.uuid5(uuid.NAMESPACE_OID, request.token)),
-        "token": asked["token"],
-        "player_id": asked["player_id"],
-        "game_id": asked["game_id"],
-        "site_id": str(asked["site_id"]),
-        "provider_id": asked["provider_id"],
-        "balance": 22085.75,
-    }
-    return json.dumps(answer | changes).encode()
+def _dated(answer: Answer) -> Headers:
+    return (*answer.headers, ("date", formatdate(usegmt=True)))  # RFC 9110, section 6.6.1
+
+
+def _sized(answer: Answer) -> Headers:
+    return (*_dated(answer), ("content-length", str(len(answer.body))))
+
+
+async def _drip(body: bytes, interval_s: float, stream: Stream) -> None:
+    for byte in body:
+        await stream.send_data(bytes([byte]))
+        await stream.pause(interval_s)
+    await stream.end()
+
+
+async def _endless(piece: bytes, stream: Stream) -> None:
+    while True:
+        await stream.send_data(piece)
+        await stream.connection.drain()
+
+
+def success_body(request: Request, **changes: object) -> bytes:
+    """Return the success answer of the wallet's page to a request, unchecked; `changes` replace or add fields."""
+    operation = OPERATIONS.get(request.path, TERMINATE)
+    members = {**envelope(status=True, code=1, message=""), **operation.success(request.fields)}
+    return json_object({**members, **{name: json_text(value) for name, value in changes.items()}})
 
 
 def terminated_with(**changes: object) -> Behaviour:
@@ -46,7 +87,7 @@ def terminated_with(**changes: object) -> Behaviour:
 
 
 terminated = terminated_with()
-"""The good wallet: processes the request and answers with success."""
+"""The good wallet: processes the request, unchecked, and answers with success."""
 
 
 def answer(status: int = 200, body: bytes = b"", headers: Headers = JSON) -> Behaviour:
@@ -82,10 +123,7 @@ def drip(body: bytes, interval_s: float) -> Behaviour:
 
     async def behaviour(stream: Stream) -> None:
         stream.send_headers(200, JSON)
-        for byte in body:
-            await stream.send_data(bytes([byte]))
-            await asyncio.sleep(interval_s)
-        await stream.end()
+        await _drip(body, interval_s, stream)
 
     return behaviour
 
@@ -95,9 +133,7 @@ def endless(piece: bytes) -> Behaviour:
 
     async def behaviour(stream: Stream) -> None:
         stream.send_headers(200, JSON)
-        while True:
-            await stream.send_data(piece)
-            await stream.connection.drain()
+        await _endless(piece, stream)
 
     return behaviour
 

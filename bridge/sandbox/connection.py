@@ -1,4 +1,4 @@
-"""What the server says on one HTTP/2 connection: through h2 where it is legal, around h2 where it is not."""
+"""Sending half of an HTTP/2 connection: through h2 where it is legal, around h2 where it is not."""
 
 import asyncio
 import itertools
@@ -8,12 +8,12 @@ from typing import TypeAlias
 
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
-from faults.record import Received, Record
-from faults.session import STREAM_ID_MAX, Exchange, Manners, Session
-from faults.wire import GoneError
+from bridge.sandbox.record import Record, Request
+from bridge.sandbox.session import STREAM_ID_MAX, Exchange, Manners, Session
+from bridge.sandbox.wire import GoneError
 
 Headers: TypeAlias = Iterable[tuple[str, str]]
-Dispatch: TypeAlias = Callable[["Connection", Received], None]
+Dispatch: TypeAlias = Callable[["Connection", Request], None]
 
 
 class Connection(Session):
@@ -22,15 +22,22 @@ class Connection(Session):
     def __init__(self, accepted: socket, number: int, manners: Manners, record: Record, dispatch: Dispatch) -> None:
         super().__init__(accepted, number, manners, record)
         self._dispatch = dispatch
+        self._greeted = False
         self._ping_numbers = itertools.count(1)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet: SETTINGS is the first frame."""
+        """Begin: SETTINGS is our first frame."""
         super().connection_made(transport)
-        if self.speaks_http2 and self._manners.settings is not None:
+        if self.speaks_http2 and self._manners.greets_first:
+            self.greet()
+
+    def greet(self) -> None:
+        """Send the first SETTINGS frame, if there is one to send and it was not sent yet."""
+        if self._manners.settings is not None and not self._greeted:
+            self._greeted = True
             self.send_settings(self._manners.settings)
 
-    def deliver(self, request: Received) -> None:
+    def deliver(self, request: Request) -> None:
         """Hand the request to the server."""
         self._dispatch(self, request)
 

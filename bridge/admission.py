@@ -69,6 +69,11 @@ class Admission:
         """How many calls are admitted or wait."""
         return self.count + self.queued
 
+    @property
+    def free(self) -> int:
+        """How many places nobody holds or waits for."""
+        return 0 if self.queued else max(0, self._max_in_flight - self.count)
+
     def enter(self, provider_id: int) -> bool:
         """Admit a call at once, which must `leave` then; return False if it has to `wait` first.
 
@@ -88,6 +93,21 @@ class Admission:
             return True
         self._make_room(lane)
         return False
+
+    def enter_beside(self, provider_id: int, *, is_guaranteed: bool) -> bool:
+        """Admit a request of the bridge's own, which must `leave` then, where no caller has to wait for it.
+
+        With `is_guaranteed` also where all places are taken: it is one more then, and counts like any other until it
+        leaves. For providers that are configured, like `enter`.
+        """
+        lane = self._lanes.get(provider_id)
+        if lane is None:
+            lane = self._lanes[provider_id] = _Lane()
+        has_room = self.count < self._max_in_flight and lane.in_flight < self._max_in_flight_per_provider
+        if not is_guaranteed and (self.queued or not has_room):
+            return False
+        self._admit(lane)
+        return True
 
     async def wait(self, provider_id: int, deadline: Deadline) -> None:
         """Admit a call when its turn comes; it must `leave` then. Call it at once after `enter` has returned False.

@@ -52,13 +52,18 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
         return cls(time.monotonic() + seconds)
 
     @classmethod
-    def for_caller(cls, caller_s: float | None, limits: DeadlineLimits, under_way: int = 0) -> "Deadline":
+    def for_caller(
+        cls, caller_s: float | None, limits: DeadlineLimits, under_way: int = 0, reserve_s: float = 0.0
+    ) -> "Deadline":
         """Return when to give up on a call whose caller says that it waits this long (None: it did not say).
+
+        `reserve_s` is what the end of a failed call takes beside telling it: the time to write it down (settling.py).
 
         `under_way` is how many calls were before it when it arrived, none of which has ended. So each of those that
         expire together gives up a little earlier than the one before it, and none waits for the others to be told.
         """
         granted_s = limits.default_s if caller_s is None else min(_waits_at_least_s(caller_s), limits.max_s)
+        granted_s -= reserve_s
         return cls.after(granted_s - margin_s(granted_s, under_way))
 
     def remaining_s(self) -> float:

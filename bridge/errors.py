@@ -65,6 +65,8 @@ class BridgeError(Exception):
         self.violations = violations
         self.attempts = 0
         """How many POSTs were begun: set by the one who counts them, `upstream/client.py`."""
+        self.is_pending = False
+        """The bridge goes on with the request by itself until the wallet has given a certain answer (settling.py)."""
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.cause}" if self.cause else self.reason

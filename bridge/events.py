@@ -58,6 +58,8 @@ class CallEnded(Happening, frozen=True, tag="call ended"):
     """For BRIDGE_FAULT: the exception's type and places in the code, without its text."""
     queue_s: float = 0.0
     """How long it waited for admission."""
+    is_pending: bool = False
+    """The bridge goes on with the request by itself (settlement)."""
     is_detached: bool = False
     """The caller had left after the call was sent; nobody was told this end."""
     token_fingerprint: str = ""
@@ -172,6 +174,79 @@ class LogLinesDropped(Happening, frozen=True, tag="log lines dropped"):
     count: int
 
 
+class SettlementChanged(Happening, frozen=True, tag="settlement changed"):
+    """A request of unknown outcome that the bridge settles by itself has come into a state."""
+
+    entry_id: str
+    call_id: str
+    """Of the call that ended, or of the entry's newest call."""
+    operation: str
+    """The full name of the rpc: wallet.v1.WalletService/Terminate."""
+    provider_id: int
+    state: str
+    """PENDING, SETTLED, REJECTED or UNRESOLVED. What people change they see where they change it."""
+    reason: str = ""
+    """Of the last failure; "" for SETTLED."""
+    wallet_code: int | None = None
+    attempts: int = 0
+    """Of the settler; 0 for PENDING."""
+    duration_s: float = 0.0
+    """Since the entry was made; 0 for PENDING."""
+    token_fingerprint: str = ""
+
+
+class SettlementNotWritten(Happening, frozen=True, tag="settlement not written"):
+    """A call was to be settled and could not be written down. Its caller was not told PENDING."""
+
+    call_id: str
+    operation: str
+    provider_id: int
+    reason: str
+    """Why the call failed."""
+    cause: str
+    """Why it is not written, in fixed words."""
+    token_fingerprint: str = ""
+
+
+class SettlementPaused(Happening, frozen=True, tag="settlement paused"):
+    """A provider's entries wait for an operator: what keeps them is the same for all."""
+
+    provider_id: int
+    reason: str
+    cause: str = ""
+
+
+class SettlementStore(Happening, frozen=True, tag="settlement store"):
+    """The store of settlements fails, or works again."""
+
+    is_failing: bool
+    problem: str = ""
+    """One line that names the store, what is wrong and what to do; "" where it works again."""
+
+
+class SettlementStoreFailed(Happening, frozen=True, tag="settlement store failed"):
+    """One request to the store of settlements has failed."""
+
+
+class SettlementOff(Happening, frozen=True, tag="settlement off"):
+    """Settlement is switched off in this process: its key does not fit the store."""
+
+    problem: str
+
+
+class SettlementSampled(Happening, frozen=True, tag="settlement sampled"):
+    """What the store of settlements holds, told every few seconds."""
+
+    entries: dict[str, int]
+    """By state; all states are there."""
+    oldest_pending_s: float
+    """Age of the oldest entry that is PENDING; 0 without one."""
+    paused: tuple[int, ...]
+    """Providers whose entries wait for an operator."""
+    queued: int
+    """Writes that wait in memory."""
+
+
 Event = (
     CallStarted
     | CallEnded
@@ -187,6 +262,13 @@ Event = (
     | WorkerEnded
     | CannotStart
     | LogLinesDropped
+    | SettlementChanged
+    | SettlementNotWritten
+    | SettlementPaused
+    | SettlementStore
+    | SettlementStoreFailed
+    | SettlementOff
+    | SettlementSampled
 )
 Emit = Callable[[Event], None]
 

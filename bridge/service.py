@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -23,9 +23,10 @@ from bridge.admission import Admission
 from bridge.deadline import Deadline, DeadlineLimits, since_s
 from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, ProviderNotConfigured
 from bridge.events import CallEnded, CallStarted, Emit, ignore
-from bridge.identity import AllowList, AuthContext, identities_of
+from bridge.identity import AllowList, identities_of
 from bridge.outcome import GrpcCode, Outcome
-from bridge.tracer import CallSpan, Metadata, Tracer
+from bridge.settling import NO_SETTLING, NO_TICKET, Peer, Sending, Settling, Ticket
+from bridge.tracer import CallSpan, Tracer
 from bridge.transcoding.codec import codec_of
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.validation import parse, validator_of
@@ -51,16 +52,6 @@ class Route:
         self.secret_of: Callable[[Message], str] = _attribute(operation.secret) if operation.secret else lambda _: ""
 
 
-class Peer(Protocol):
-    """What a host knows of the one who calls. Asked only where it matters; grpc.aio's context is one."""
-
-    def auth_context(self) -> AuthContext:
-        """Return what the connection proves about the caller."""
-
-    def invocation_metadata(self) -> Metadata | None:
-        """Return what came beside the request."""
-
-
 @dataclass(frozen=True, slots=True)
 class Watchers:
     """Who is told of calls. Each stands outside the way of a call, and none may stop it."""
@@ -82,7 +73,7 @@ class Call:
 
     __slots__ = (
         *("call_id", "fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started"),
-        "watch",
+        *("ticket", "watch"),
     )
 
     def __init__(self, operation: Operation, call_id: str) -> None:
@@ -94,6 +85,7 @@ class Call:
         self.is_detached = False
         """The caller has left after the call was sent."""
         self.span: CallSpan | None = None
+        self.ticket: Ticket = NO_TICKET
         self.watch = NOTHING_SENT
         self.fault: type[BridgeError] = BridgeFaultBeforeSend
         """What an unexpected exception means now."""
@@ -129,6 +121,7 @@ class BridgeService:
         *,
         admission: Admission | None = None,
         allow_list: AllowList | None = None,
+        settling: Settling = NO_SETTLING,
     ) -> None:
         self.admission = admission or Admission()
         self.detached = 0
@@ -138,6 +131,7 @@ class BridgeService:
         self._limits = limits
         self._watchers = watchers
         self._allow_list = allow_list
+        self._settling = settling
 
     async def handle(
         self,
@@ -166,26 +160,34 @@ class BridgeService:
             failure = error
         except asyncio.CancelledError:
             outcome = Outcome.UNKNOWN if call.is_detached else call.watch.so_far
+            call.ticket.cut_off(outcome)
             self._report(call, GrpcCode.CANCELLED, {"outcome": outcome.name})
             raise
         except Exception as unexpected:  # noqa: BLE001 - a security control: no exception's text may reach a caller
             failure, places = call.fault(), _places(unexpected)
         else:
+            call.ticket.succeeded()
             self._report(call, GrpcCode.OK, _success_facts(verdict, attempts))
             return verdict.response
+        failure.is_pending = await self._is_taken_over(call, failure)
         self._report(call, failure.grpc_code, _failure_facts(failure, places))
         raise failure from None
 
     async def _carry_out(
         self, call: Call, route: Route, serialized: bytes | None, caller_s: float | None, peer: Peer | None
     ) -> tuple[Verdict, int]:
-        deadline = Deadline.for_caller(caller_s, self._limits, self.admission.under_way)
+        is_settled = route.operation.settles and self._settling.is_on
+        reserve_s = self._settling.reserve_s if is_settled else 0.0
+        deadline = Deadline.for_caller(caller_s, self._limits, self.admission.under_way, reserve_s)
         if self._allow_list is not None:
             self._allow_list.check(identities_of(peer.auth_context()) if peer else ())
         request = self._parsed(call, route, serialized)
         await self._admitted(call, deadline)
         try:
             post = self._prepared(call, route, request, deadline)
+            call.ticket = self._ticket(call, serialized, post, peer)
+            if call.ticket is not NO_TICKET:
+                await call.ticket.before_send(deadline.remaining_s())
             call.fault = BridgeFault
             call.watch = Watch(partial(self._goes_on, call), call.span)
             return await self._wallet.call(post, partial(route.judge, request), deadline, call.watch)
@@ -216,6 +218,27 @@ class BridgeService:
             raise DeadlineTooShort
         return Post(route.operation, route.encode(request), self._keyring.generations(call.provider_id))
 
+    def _ticket(self, call: Call, serialized: bytes | None, post: Post, peer: Peer | None) -> Ticket:
+        if not (call.operation.settles and self._settling.is_on):
+            return NO_TICKET
+        # Nothing in it leads back to the call: what a call leaves is freed without the collector.
+        fingerprint = partial(self._fingerprint, call.secret)
+        request = serialized or b""
+        return self._settling.ticket(
+            Sending(call.operation, call.provider_id, call.call_id, request, post.body, fingerprint, peer)
+        )
+
+    def _fingerprint(self, secret: str) -> str:
+        return self._watchers.fingerprint(secret) if self._watchers.fingerprint is not None and secret else ""
+
+    async def _is_taken_over(self, call: Call, failure: BridgeError) -> bool:
+        try:
+            return await call.ticket.failed(failure)
+        except asyncio.CancelledError:
+            # The caller has left meanwhile: nobody is there to be told, but the end is reported all the same.
+            self._goes_on(call)
+            return False
+
     def _goes_on(self, call: Call) -> bool:
         """Say whether a call goes on whose caller has left: yes, once (docs/design/contract.md, "Time")."""
         if call.is_detached:
@@ -233,8 +256,7 @@ class BridgeService:
     def _report(self, call: Call, grpc_code: GrpcCode, facts: dict[str, Any]) -> None:
         self.detached -= call.is_detached
         try:
-            if self._watchers.fingerprint is not None and call.secret:
-                facts["token_fingerprint"] = self._watchers.fingerprint(call.secret)
+            facts["token_fingerprint"] = self._fingerprint(call.secret)
             event = call.ended(grpc_code, facts)
             if call.span is not None:
                 call.span.ended(event)
@@ -275,6 +297,7 @@ def _failure_facts(error: BridgeError, fault: str) -> dict[str, Any]:
         "http_status": error.wallet.http_status,
         "wallet_code": error.wallet.code,
         "request_id": error.wallet.request_id,
+        "is_pending": error.is_pending,
         "fault": fault,
     }
 

@@ -1,8 +1,10 @@
 """grpc.aio as the host of the service, and where all parts are put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -19,12 +21,15 @@ from bridge.server.health import NAME as HEALTH_NAME
 from bridge.server.health import Health
 from bridge.server.listeners import Options, health_options, listening, server_options
 from bridge.server.reflection import Reflection
+from bridge.server.settlement import NAME as SETTLEMENT_NAME
+from bridge.server.settlement import serve_settlement, settlement_beside
 from bridge.server.tls import ServerTls
-from bridge.service import BridgeService, Watchers
+from bridge.service import BridgeService, Route, Watchers
 from bridge.settings.certificate_dates import tell_dates, telling_dates
 from bridge.settings.file_watch import INTERVAL_S, FileWatch
 from bridge.settings.model import Settings, Wallet
 from bridge.settings.reload import files_of
+from bridge.settling import NO_SETTLING
 from bridge.telemetry.fingerprint import Fingerprint
 from bridge.tracer import Tracer
 from bridge.upstream.client import WalletClient
@@ -32,6 +37,9 @@ from bridge.upstream.from_settings import keyring_of, tls_context
 from bridge.upstream.key_rotation import Pace, Rotation
 from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Keyring
+
+if TYPE_CHECKING:  # not imported where settlement is off
+    from bridge.settlement.running import Settlement
 
 REFUSE_AT_LEAST_S = 1.0
 """How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
@@ -52,6 +60,7 @@ class BridgeServer:
         service: BridgeService,
         health: Health,
         reflection: Reflection,
+        settlement: "Settlement | None",
         watches: Sequence[Rotation | FileWatch],
         address: str,
         health_address: str,
@@ -63,6 +72,7 @@ class BridgeServer:
         self._service = service
         self._health = health
         self._reflection = reflection
+        self._settlement = settlement
         self._watches = watches
 
     def look_at_files(self) -> None:
@@ -78,6 +88,8 @@ class BridgeServer:
         health alone stays open, and says NOT_SERVING, until `running` ends.
         """
         self._health.leave()
+        if self._settlement is not None:
+            self._settlement.leave()
         await asyncio.sleep(drain_s)
         self._service.admission.refuse()
         await asyncio.gather(self._service.admission.idle(), asyncio.sleep(min(drain_s, REFUSE_AT_LEAST_S)))
@@ -108,13 +120,20 @@ async def running(  # noqa: PLR0913 - the composition root
     transport = _transport(settings)
     retries = RetryPolicy(repeat_unknown=settings.wallet.retry_unknown)
     wallet = WalletClient(transport, settings.wallet.url, retries=retries, emit=emit)
-    keyring = keyring_of(settings.wallet)
-    try:
-        service = _service(settings, keyring, wallet, Watchers(emit, tracer, _fingerprint(settings)))
-        health = Health(descriptor.full_name for descriptor in services)
-        options = server_options(settings, reuse_port=reuse_port)
-        reflection = Reflection([*(descriptor.full_name for descriptor in services), HEALTH_NAME])
-        server = _server(settings, services, service, health, options)
+    keyring, admission = keyring_of(settings.wallet), _admission(settings)
+    compiled = {descriptor.full_name: routes(descriptor, settings) for descriptor in services}
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(wallet.aclose)
+        all_routes = chain.from_iterable(compiled.values())
+        settlement = await stack.enter_async_context(
+            settlement_beside(settings, keyring, transport, admission, all_routes, emit)
+        )
+        watchers = Watchers(emit, tracer, _fingerprint(settings))
+        service = _service(settings, keyring, wallet, watchers, admission, settlement)
+        names = [*compiled, *(() if settlement is None else (SETTLEMENT_NAME,))]
+        health = Health(names)
+        reflection = Reflection([*names, HEALTH_NAME])
+        server = _server(settings, compiled, service, health, server_options(settings, reuse_port=reuse_port))
         if settings.server.reflection:
             reflection.add_to(server)
         tls = None if settings.server.tls_certificate_file is None else ServerTls(settings.server)
@@ -123,6 +142,7 @@ async def running(  # noqa: PLR0913 - the composition root
         watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, tell, watch_interval_s)]
         if tls is not None:
             watches.append(FileWatch(tls.files, tls.reload, tell, watch_interval_s, [tls.files]))
+        watches.extend(serve_settlement(server, settlement, settings, emit, watch_interval_s))
         for watch in watches:
             watch.check()  # what was loaded is what later changes are compared with
         tell_dates(emit, tls_files)
@@ -133,20 +153,22 @@ async def running(  # noqa: PLR0913 - the composition root
             listening(server, "server.listen", settings.server.listen, credentials) as address,
             in_background(sample(service, transport, emit), *(watch.run() for watch in watches)),
         ):
-            yield BridgeServer(server, service, health, reflection, watches, address, health_address)
-    finally:
-        await wallet.aclose()
+            yield BridgeServer(server, service, health, reflection, settlement, watches, address, health_address)
 
 
 # --- gRPC -------------------------------------------------------------------------------------------------------
 
 
 def _server(
-    settings: Settings, services: Sequence[ServiceDescriptor], service: BridgeService, health: Health, options: Options
+    settings: Settings,
+    compiled: Mapping[str, Sequence[Route]],
+    service: BridgeService,
+    health: Health,
+    options: Options,
 ) -> grpc.aio.Server:
     server = ENGINES[settings.server.engine](options)
-    for descriptor in services:
-        add_service(server, service, descriptor.full_name, routes(descriptor, settings))
+    for name, service_routes in compiled.items():
+        add_service(server, service, name, service_routes)
     health.add_to(server)
     return server
 
@@ -173,15 +195,28 @@ def _transport(settings: Settings) -> Http2Transport:
     )
 
 
-def _service(settings: Settings, keyring: Keyring, wallet: WalletClient, watchers: Watchers) -> BridgeService:
+def _admission(settings: Settings) -> Admission:
     server = settings.server
+    return Admission(server.max_in_flight, server.max_queued, server.max_in_flight_per_provider)
+
+
+def _service(  # noqa: PLR0913, PLR0917 - where the parts come together
+    settings: Settings,
+    keyring: Keyring,
+    wallet: WalletClient,
+    watchers: Watchers,
+    admission: Admission,
+    settlement: "Settlement | None",
+) -> BridgeService:
+    allowed = settings.server.allowed_identities
     return BridgeService(
         keyring,
         wallet,
         settings.wallet.deadlines,
         watchers,
-        admission=Admission(server.max_in_flight, server.max_queued, server.max_in_flight_per_provider),
-        allow_list=None if server.allowed_identities is None else AllowList(server.allowed_identities),
+        admission=admission,
+        allow_list=None if allowed is None else AllowList(allowed),
+        settling=NO_SETTLING if settlement is None else settlement.intake,
     )
 
 

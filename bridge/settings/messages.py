@@ -123,9 +123,11 @@ def _setting(info: FieldInfo) -> Setting:
     table = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     if table is None:
         is_list = any(get_origin(kind) is tuple for kind in types)
-        return Setting(wants, is_path=Path in types, is_secret=SecretStr in types, is_list=is_list)
+        is_secret = any(isinstance(kind, type) and issubclass(kind, SecretStr) for kind in types)
+        return Setting(wants, is_path=Path in types, is_secret=is_secret, is_list=is_list)
     below = settings_of(table)
-    return Setting(wants, below if table is info.annotation else {ANY: Setting("a table", below)})
+    is_optional = type(None) in types
+    return Setting(wants, below if table is info.annotation or is_optional else {ANY: Setting("a table", below)})
 
 
 def _types(annotation: Any) -> Iterator[Any]:
@@ -193,7 +195,7 @@ def _values(value: Any, key: Key) -> Iterator[tuple[Key, Any]]:
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, SecretStr):
+    if type(value) is SecretStr:
         return json.dumps(MASK)
     if isinstance(value, enum.Enum):
         return json.dumps(value.name)

@@ -4,6 +4,7 @@
     [wallet]                   where they go, and how long they may take
     [wallet.providers.12345]   whose credentials sign them: keys, or files that hold keys
     [wallet.codes.7]           what the operator knows about one of the wallet's codes
+    [settlement]               where requests of unknown outcome are kept; without it they are not
     [telemetry]                what an operator sees
 
 The environment (BRIDGE_WALLET__URL) is stronger than the TOML file, key by key. A relative path in the file counts from
@@ -37,6 +38,7 @@ from bridge.outcome import GrpcCode
 from bridge.settings.messages import Key, describe, error_lines, settings_of
 from bridge.settings.secrets import ABSENT, check_shape, needed_secret, optional_secret
 from bridge.settings.server import Server
+from bridge.settings.settlement import Settlement
 from bridge.settings.sources import Source, UnreadableFile, environment_source, toml_source
 from bridge.settings.types import (
     CaFile,
@@ -59,6 +61,7 @@ __all__ = [
     "Server",
     "Settings",
     "SettingsError",
+    "Settlement",
     "Telemetry",
     "Wallet",
     "describe",
@@ -206,12 +209,22 @@ class Settings(BaseSettings):
 
     server: Server
     wallet: Wallet
+    settlement: Settlement | None = None
     telemetry: Telemetry
+
+    @field_validator("settlement")
+    @classmethod
+    def _has_a_ca(cls, settlement: Settlement | None, info: ValidationInfo) -> Settlement | None:
+        if settlement is None or settlement.allowed_identities is None or "server" not in info.data:
+            return settlement
+        if info.data["server"].tls_client_ca_file is None:
+            raise _refused_at(("allowed_identities",), "wants server.tls_client_ca_file too: it proves identities")
+        return settlement
 
     def __init__(self, *trees: Mapping[str, Any]) -> None:
         # Only what is given here counts: pydantic-settings' own source takes the process's environment, and ignores
         # a variable whose name is wrong. A section that nobody gives still has its defaults, or keys that it lacks.
-        trees = (*trees, {section: {} for section in type(self).model_fields})
+        trees = (*trees, {name: {} for name, section in type(self).model_fields.items() if section.is_required()})
         super().__init__(_build_sources=(tuple(InitSettingsSource(type(self), dict(tree)) for tree in trees), {}))
 
 

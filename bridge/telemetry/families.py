@@ -140,6 +140,59 @@ CERTIFICATE_END = _gauge(
     mode="min",
 )
 
+# --- settlement -------------------------------------------------------------------------------------------------
+
+SETTLEMENT_ENTRIES = _gauge(
+    "wallet_bridge_settlement_entries", "Entries that the settlement store holds.", "state", mode="max"
+)
+SETTLEMENT_OLDEST = _gauge(
+    "wallet_bridge_settlement_oldest_pending_seconds",
+    "Age of the oldest entry that is PENDING; 0 without one.",
+    mode="max",
+)
+SETTLEMENT_CHANGES = _counter(
+    "wallet_bridge_settlement_changes",
+    "Entries that came into a state, by the reason of the last failure.",
+    "state",
+    "reason",
+)
+SETTLEMENT_REJECTED = _counter(
+    "wallet_bridge_settlement_rejected", "Entries that became REJECTED, by the wallet's result code.", "code"
+)
+SETTLEMENT_ATTEMPTS = _histogram(
+    "wallet_bridge_settlement_attempts",
+    "Attempts of the settler that entries took to become SETTLED.",
+    buckets=(1, 2, 3, 5, 10, 20, 50, 100),
+)
+SETTLEMENT_DURATION = _histogram(
+    "wallet_bridge_settlement_duration_seconds",
+    "How long entries took to become SETTLED.",
+    buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400),
+)
+SETTLEMENT_PAUSED = _gauge(
+    "wallet_bridge_settlement_paused",
+    "1 while a provider's entries wait for an operator, else 0.",
+    "provider_id",
+    mode="max",
+)
+SETTLEMENT_STORE_ERRORS = _counter(
+    "wallet_bridge_settlement_store_errors", "Requests to the settlement store that failed."
+)
+SETTLEMENT_STORE_FAILING = _gauge(
+    "wallet_bridge_settlement_store_failing", "1 while the settlement store fails, else 0.", mode="max"
+)
+SETTLEMENT_QUEUED = _gauge(
+    "wallet_bridge_settlement_queued_writes", "Writes to the settlement store that wait in memory."
+)
+SETTLEMENT_NOT_WRITTEN = _counter(
+    "wallet_bridge_settlement_not_written", "Calls that were to be settled and could not be written down."
+)
+SETTLEMENT_OFF = _gauge(
+    "wallet_bridge_settlement_off",
+    "1 where settlement is switched off because its key does not fit the store.",
+    mode="max",
+)
+
 # --- the log ----------------------------------------------------------------------------------------------------
 
 LOG_LINES_DROPPED = _counter(

@@ -26,6 +26,13 @@ from bridge.events import (
     Event,
     LogLinesDropped,
     ReloadFailed,
+    SettlementChanged,
+    SettlementNotWritten,
+    SettlementOff,
+    SettlementPaused,
+    SettlementSampled,
+    SettlementStore,
+    SettlementStoreFailed,
     StateSampled,
     WorkerEnded,
 )
@@ -56,10 +63,15 @@ LEVELS: dict[type[Event], int] = {
     ReloadFailed: logging.ERROR,
     WorkerEnded: logging.ERROR,
     CannotStart: logging.CRITICAL,
+    SettlementNotWritten: logging.ERROR,
+    SettlementOff: logging.CRITICAL,
+    SettlementPaused: logging.ERROR,
 }
 """For any other event INFO, but for a call that failed."""
 
-SILENT: frozenset[type[Event]] = frozenset({CallStarted, StateSampled, LogLinesDropped})
+SILENT: frozenset[type[Event]] = frozenset(
+    {CallStarted, StateSampled, LogLinesDropped, SettlementStoreFailed, SettlementSampled}
+)
 """Never logged: metrics tell them. A call's start says nothing that its end does not; the others come every second."""
 
 LIBRARY_LINE = "a library has logged a line; its text is left out"
@@ -194,7 +206,15 @@ def _is_unknown(event: Event) -> bool:
     return isinstance(event, CallEnded) and event.outcome == "UNKNOWN"
 
 
+SETTLEMENT_NEEDS_EYES = frozenset({"REJECTED", "UNRESOLVED"})
+"""States that only a person ends."""
+
+
 def _level(event: Event) -> int:
+    if isinstance(event, SettlementChanged) and event.state in SETTLEMENT_NEEDS_EYES:
+        return logging.ERROR
+    if isinstance(event, SettlementStore) and event.is_failing:
+        return logging.ERROR
     if isinstance(event, CertificateInUse) and event.problem:
         return logging.WARNING
     if not isinstance(event, CallEnded) or not event.reason:

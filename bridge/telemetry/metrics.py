@@ -33,6 +33,7 @@ from bridge.outcome import GrpcCode, Outcome
 from bridge.telemetry import families
 from bridge.telemetry.families import Family, Labels
 from bridge.telemetry.series import Series, Vocabulary
+from bridge.telemetry.settlement_metrics import SettlementMetrics
 
 REGISTRY = CollectorRegistry()
 """The metrics of this process. The library's own registry holds some that are true of a single process only."""
@@ -81,6 +82,7 @@ class Metrics:
             Serving: life.serving,
             Draining: life.draining,
             LogLinesDropped: _Log(registry).dropped,
+            **SettlementMetrics(registry).listeners,
         }
 
     def __call__(self, event: Event) -> None:

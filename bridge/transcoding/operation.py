@@ -69,6 +69,11 @@ class Operation:
     request: Descriptor
     response: Descriptor
 
+    @property
+    def full_name(self) -> str:
+        """Its name in gRPC: wallet.v1.WalletService/Terminate."""
+        return f"{self.service}/{self.method}"
+
 
 def operations(service: ServiceDescriptor) -> tuple[Operation, ...]:
     """Return the operations of a service in the order of its proto; raise ContractError for one that cannot work.

@@ -1,16 +1,18 @@
 """A BridgeError -> what goes over the wire: google.rpc.Status with details, and trailers, within a size budget.
 
     google.rpc.Status         code, message; in the trailer grpc-status-details-bin
-      wallet.v1.WalletError     outcome, reason, code, message, request_id, http_status, attempts, call_id
+      wallet.v1.WalletError     outcome, reason, code, message, request_id, http_status, attempts, call_id, settlement
       google.rpc.ErrorInfo      reason, domain, the same facts as metadata, cause
       google.rpc.RequestInfo    the wallet's request_id, or the call_id where the wallet gave none
       google.rpc.RetryInfo      where there is a delay to keep
       google.rpc.BadRequest     where fields are at fault
     wallet-request-id         the wallet's request_id, for logs that see trailers only
     wallet-call-id            the call_id, with every end, OK included (call_id.py)
-    grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: nobody may repeat it blindly (gRFC A6)
-    wallet-safe-to-repeat     whenever the code is UNAVAILABLE: the bridge's own word that nothing was done. Libraries
-                              and proxies say UNAVAILABLE too, of calls that broke in the middle, but never this
+    grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: nobody may repeat it blindly (gRFC A6); and whenever
+                              the bridge goes on with the request by itself: nobody else need repeat it
+    wallet-safe-to-repeat     whenever the code is UNAVAILABLE and the bridge does not go on by itself: its own word
+                              that nothing was done. Libraries and proxies say UNAVAILABLE too, of calls that broke in
+                              the middle, but never this
 
 This is the one place where errors are translated. Everything that the wallet wrote is cleaned and cut here.
 """
@@ -28,6 +30,7 @@ from bridge.call_id import TRAILER as CALL_ID_TRAILER
 from bridge.errors import BridgeError
 from bridge.outcome import GrpcCode, Outcome
 from wallet.v1.wallet_error_pb2 import Outcome as ProtoOutcome
+from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_error_pb2 import WalletError as Facts
 
 DOMAIN = "wallet-bridge"
@@ -42,6 +45,9 @@ PATH_CHARACTERS_MAX = 128
 
 SAFE_TO_REPEAT = "wallet-safe-to-repeat"
 """What a mesh may repeat a call on, in any topology: for Envoy's `retriable-headers` (deploy/mesh)."""
+
+PENDING = "PENDING"
+"""Of ErrorInfo's metadata: the value of `settlement`, without the enum's prefix, as `outcome` is written."""
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 
@@ -66,7 +72,7 @@ def wire_status(error: BridgeError, call_id: str) -> WireStatus:
     trailers.extend(ok_trailers(call_id))
     if request_id := _ascii(error.wallet.request_id, TEXT_CHARACTERS_MAX):
         trailers.append(("wallet-request-id", request_id))
-    if error.outcome is Outcome.UNKNOWN:
+    if error.outcome is Outcome.UNKNOWN or error.is_pending:
         trailers.append(("grpc-retry-pushback-ms", "-1"))
     elif error.grpc_code is GrpcCode.UNAVAILABLE:
         trailers.append((SAFE_TO_REPEAT, "true"))
@@ -121,6 +127,7 @@ def _facts(error: BridgeError, call_id: str, characters_max: int) -> Facts:
         http_status=error.wallet.http_status,
         attempts=error.attempts,
         call_id=call_id,
+        settlement=Settlement.SETTLEMENT_PENDING if error.is_pending else Settlement.SETTLEMENT_UNSPECIFIED,
     )
 
 
@@ -132,6 +139,8 @@ def _error_info(error: BridgeError, facts: Facts, _violations_max: int) -> Messa
     metadata = {"outcome": error.outcome.name, "attempts": str(facts.attempts), "call_id": facts.call_id}
     if error.wallet.code is not None:
         metadata["code"] = str(facts.code)
+    if error.is_pending:
+        metadata["settlement"] = PENDING
     if facts.http_status:
         metadata["http_status"] = str(facts.http_status)
     texts = {"message": facts.message, "request_id": facts.request_id, "cause": error.cause[:PATH_CHARACTERS_MAX]}

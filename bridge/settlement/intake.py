@@ -1,0 +1,238 @@
+"""Intake: which calls are settled, and how they are written down while their callers wait at most WAIT_S.
+
+    a call ends UNKNOWN, or with a reason of FAILED where settle = "failed"   -> written, then told PENDING
+    durability = "before"                                                     -> written before it is sent, too
+    its own success                                                           -> settles earlier calls of that request
+
+Telling PENDING needs a write that the store has confirmed. Without it the call ends as it would without settlement, and
+the write goes on behind it. Source: docs/design/settlement.md, "What is settled".
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bridge.errors import (
+    BridgeError,
+    WalletEchoMismatch,
+    WalletNotProcessed,
+    WalletThrottled,
+    WalletUnavailable,
+    WalletUnreachable,
+)
+from bridge.events import Emit, SettlementChanged, SettlementNotWritten
+from bridge.identity import identities_of
+from bridge.outcome import Outcome
+from bridge.settlement.entry import NO_FAILURE, Added, Call, CallEnd, Last, NewCall, State, new_ticket
+from bridge.settlement.known import Known
+from bridge.settlement.pace import DELAY_FIRST_S, jittered_s
+from bridge.settlement.sealing import Keys
+from bridge.settlement.writer import Writer, Written
+from bridge.settling import Sending, Ticket
+
+LOGGER = logging.getLogger(__name__)
+
+WAIT_S = 0.05
+"""How long a call waits for the store, at most, before it is sent and at its end."""
+HELD_BEYOND_S = 5.0
+"""How long after its deadline a call that was written before it was sent is still taken for being under way."""
+
+METADATA, NEVER = "wallet-settle", "never"
+"""What a caller sends so that its call is not settled."""
+
+NO_ROOM = "the memory queue is full"
+"""Cause of a call that stays unwritten."""
+
+FAILED = (WalletUnreachable, WalletNotProcessed, WalletThrottled, WalletUnavailable)
+"""Settled with settle = "failed", too. Never what the bridge refused itself: it has no room for that work."""
+
+
+@dataclass(slots=True, eq=False)
+class Intake:
+    """Hooks of the service (settling.py) with settlement on."""
+
+    writer: Writer
+    keys: Keys
+    known: Known
+    emit: Emit
+    wake: Callable[[float], None]
+    """Tells the settler that an entry is due in so many seconds."""
+    confirm: Callable[[str], None]
+    """Makes an entry SETTLED."""
+    settles_failed: bool
+    """settle = "failed"."""
+    writes_before: bool
+    """durability = "before"."""
+    is_on: bool = True
+    reserve_s: float = WAIT_S
+
+    def ticket(self, sending: Sending) -> Ticket:
+        """Return the ticket of a call that is about to be sent."""
+        return _CallTicket(self, sending)
+
+    def added(self, new: NewCall, written: Written) -> None:
+        """Take note of a call that the store has taken."""
+        added = None if written.cancelled() else written.result()
+        if added is None or not added.entry_id:
+            return
+        if added.state is State.PENDING:
+            self.known.add(new.sealed.digests[0], added.entry_id)
+            self.wake(new.due_in_s)
+        self.emit(
+            SettlementChanged(
+                entry_id=added.entry_id,
+                call_id=new.call.call_id,
+                operation=new.sealed.operation,
+                provider_id=new.sealed.provider_id,
+                state=added.state.value,
+                reason=new.last.reason,
+                wallet_code=new.last.code,
+                token_fingerprint=new.fingerprint,
+            )
+        )
+
+    def not_written(self, new: NewCall, cause: str) -> None:
+        """Report a call that stays unwritten: nobody was told PENDING, but nothing goes on with it either."""
+        self.emit(
+            SettlementNotWritten(
+                call_id=new.call.call_id,
+                operation=new.sealed.operation,
+                provider_id=new.sealed.provider_id,
+                reason=new.last.reason,
+                cause=cause,
+                token_fingerprint=new.fingerprint,
+            )
+        )
+
+    def takes_over(self, error: BridgeError) -> bool:
+        """Say whether a call that failed so is settled."""
+        return error.outcome is Outcome.UNKNOWN or (self.settles_failed and isinstance(error, FAILED))
+
+
+class _CallTicket:
+    """One call that may be settled. The store's ticket and the encryption are made when the first write needs them."""
+
+    __slots__ = ("_held", "_intake", "_new", "_sending")
+
+    def __init__(self, intake: Intake, sending: Sending) -> None:
+        self._intake = intake
+        self._sending = sending
+        self._new: NewCall | None = None
+        self._held: Written | None = None
+        """The write of the call as under way, if it was queued: then its end must be written, too."""
+
+    async def before_send(self, remaining_s: float) -> None:
+        """Write the call down before its first byte is sent; see settling.py."""
+        if not self._intake.writes_before:
+            return
+        self._held = self._put(is_owed=False, due_in_s=remaining_s + HELD_BEYOND_S)
+        await self._confirmed(self._held)
+
+    async def failed(self, error: BridgeError) -> bool:
+        """Take over the call if it is one to settle; see settling.py."""
+        if not self._intake.takes_over(error):
+            self._ended(is_success=False)
+            return False
+        is_mismatch = isinstance(error, WalletEchoMismatch)
+        last = Last(error.reason, error.wallet.code)
+        is_held = self._is_held_open()
+        written = self._put(
+            is_owed=True, due_in_s=_first_delay_s(error), last=last, never_repeat=is_mismatch, cause=NO_ROOM
+        )
+        if is_held and not is_mismatch:
+            # It stands in the store already, and falls due there even if this write never came.
+            return True
+        added = await self._confirmed(written)
+        return added is not None and added.state is State.PENDING
+
+    def cut_off(self, outcome: Outcome) -> None:
+        """Take over a call whose task was cancelled, if its outcome is UNKNOWN."""
+        if outcome is Outcome.UNKNOWN:
+            self._put(is_owed=True, due_in_s=jittered_s(DELAY_FIRST_S), last=Last("CANCELLED"), cause=NO_ROOM)
+        else:
+            self._ended(is_success=False)
+
+    def succeeded(self) -> None:
+        """Take note that the wallet has confirmed the call."""
+        self._ended(is_success=True)
+        known, sending = self._intake.known, self._sending
+        if known:
+            entry_id = known.pop(self._intake.keys.digests(sending.operation.full_name, sending.body)[0])
+            if entry_id is not None:
+                self._intake.confirm(entry_id)
+
+    # --- writes ---------------------------------------------------------------------------------------------------
+
+    def _put(
+        self,
+        *,
+        is_owed: bool,
+        due_in_s: float,
+        last: Last = NO_FAILURE,
+        never_repeat: bool = False,
+        cause: str = "",
+    ) -> Written | None:
+        if _is_refused(self._sending):
+            return None
+        try:
+            self._new = new = self._written_as(is_owed=is_owed, due_in_s=due_in_s, last=last, never_repeat=never_repeat)
+            written = self._intake.writer.put(new)
+            if written is not None and is_owed:
+                written.add_done_callback(partial(self._intake.added, new))
+            elif written is None and cause:
+                self._intake.not_written(new, cause)
+        except Exception:  # nothing of settlement may stop a call
+            LOGGER.exception("a call could not be written down for settlement")
+            return None
+        return written
+
+    def _written_as(self, *, is_owed: bool, due_in_s: float, last: Last, never_repeat: bool) -> NewCall:
+        sending, before = self._sending, self._new
+        if before is None:
+            peer = sending.peer
+            identities = () if peer is None else tuple(sorted(identities_of(peer.auth_context())))
+            call, ticket, fingerprint = Call(sending.call_id, identities), new_ticket(), sending.fingerprint()
+            sealed = self._intake.keys.seal(
+                sending.operation.full_name, sending.provider_id, sending.request, sending.body
+            )
+        else:
+            call, ticket, sealed, fingerprint = before.call, before.ticket, before.sealed, before.fingerprint
+        return NewCall(
+            ticket=ticket,
+            call=call,
+            sealed=sealed,
+            due_in_s=due_in_s,
+            is_owed=is_owed,
+            fingerprint=fingerprint,
+            last=last,
+            never_repeat=never_repeat,
+        )
+
+    async def _confirmed(self, written: Written | None) -> Added | None:
+        """Return what the store made of a write; None where it does not say so within WAIT_S."""
+        if written is None or self._intake.writer.is_failing:
+            return None
+        # Not `wait_for`: the write goes on when the wait ends.
+        await asyncio.wait((written,), timeout=WAIT_S)
+        return written.result() if written.done() else None
+
+    def _is_held_open(self) -> bool:
+        if self._held is None or not self._held.done():
+            return False
+        added = self._held.result()
+        return added is not None and added.state is State.PENDING
+
+    def _ended(self, *, is_success: bool) -> None:
+        if self._held is not None and self._new is not None:
+            self._intake.writer.put(CallEnd(self._new.ticket, is_success))
+
+
+def _first_delay_s(error: BridgeError) -> float:
+    return max(jittered_s(DELAY_FIRST_S), error.retry_after_s or 0.0)
+
+
+def _is_refused(sending: Sending) -> bool:
+    metadata = (sending.peer.invocation_metadata() if sending.peer is not None else None) or ()
+    return any(key == METADATA and value == NEVER for key, value in metadata)

@@ -1,0 +1,312 @@
+"""The settler: takes due entries under a lease, sends each once, and writes down what came of it.
+
+    take (leased for LEASE_S) -> a place beside the callers -> LEFT_MIN_S of the lease left -> one POST -> result
+
+One POST an attempt: a further one could be under way when the lease has ended and another bridge owns the entry.
+Everything is timed on the event loop's clock; due times and leases are on the store's. Rules:
+docs/design/settlement.md, "The settler".
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bridge.admission import Admission
+from bridge.errors import (
+    BridgeError,
+    ProviderNotConfigured,
+    WalletAuthRejected,
+    WalletEchoMismatch,
+    WalletEndpoint,
+    WalletRejected,
+    WalletUnreachable,
+)
+from bridge.events import Emit, SettlementChanged, SettlementPaused
+from bridge.outcome import GrpcCode
+from bridge.settlement.entry import Entry, Last, State
+from bridge.settlement.pace import Pace, jittered_s, longest_delay_s
+from bridge.settlement.sealing import Damaged, SealError
+from bridge.settlement.store import Store, StoreError
+from bridge.transcoding.verdict import Verdict
+
+LOGGER = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+LEFT_MIN_S = 15.0
+"""What must be left of a lease when a POST begins: its 10 s, and time to write the result down."""
+POLL_S = 1.0
+"""How soon entries are seen that other bridges wrote, or that fall due."""
+STORE_DELAY_S, STORE_DELAY_MAX_S = 1.0, 30.0
+"""How long to leave a store alone that failed: first and at most, doubling."""
+
+PAUSING = (WalletAuthRejected, WalletEndpoint, WalletUnreachable, ProviderNotConfigured)
+"""What an operator must cure, for all entries of the provider alike."""
+
+CANNOT_OPEN = "ENTRY_KEY_MISSING"
+DAMAGED = "ENTRY_DAMAGED"
+"""Reasons of entries that cannot be decrypted. No call has them."""
+
+Send = Callable[[Entry], Awaitable[Verdict]]
+
+
+@dataclass(slots=True, eq=False)
+class _Owned:
+    """An entry under a lease of ours, as the event loop's clock tells it."""
+
+    entry: Entry
+    lease_end: float
+
+    def left_s(self, now: float) -> float:
+        return self.lease_end - now
+
+
+class Settler:
+    """Works on the entries of one store for as long as `run` runs. `ended` hears of each that is SETTLED."""
+
+    def __init__(  # noqa: PLR0913 - where its parts come together
+        self,
+        store: Store,
+        send: Send,
+        operations: frozenset[str],
+        admission: Admission,
+        pace: Pace,
+        *,
+        emit: Emit,
+        in_flight_max: int,
+        give_up_after_s: float,
+        ended: Callable[[str], None],
+        store_failed: Callable[[StoreError], None],
+    ) -> None:
+        self._store = store
+        self._send = send
+        self._operations = operations
+        self._admission = admission
+        self._pace = pace
+        self._emit = emit
+        self._in_flight_max = in_flight_max
+        self._give_up_after_s = give_up_after_s
+        self._ended = ended
+        self._store_failed = store_failed
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._confirmed: dict[str, None] = {}
+        """Entries that the wallet confirmed and the store does not know as SETTLED yet."""
+        self._places = 0
+        """Places among the calls that attempts hold."""
+        self._is_leaving = False
+        self._wake = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+
+    # --- what others ask of it --------------------------------------------------------------------------------------
+
+    def wake(self, in_s: float = 0.0) -> None:
+        """Look for due entries in so many seconds, if not sooner."""
+        if in_s < POLL_S:
+            asyncio.get_running_loop().call_later(in_s, self._wake.set)
+
+    def confirm(self, entry_id: str) -> None:
+        """Make an entry SETTLED: the wallet has confirmed its request to a caller."""
+        self._confirmed[entry_id] = None
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Begin no attempt any more, from now on: the first step of a drain."""
+        self._is_leaving = True
+
+    async def finish(self) -> None:
+        """Wait until every attempt has ended, and write down what the wallet confirmed. `leave` comes before."""
+        if self._attempts:
+            await asyncio.wait(set(self._attempts))
+        await self._round()
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled; attempts under way go on, see `finish`."""
+        failures = 0
+        while True:
+            self._wake.clear()
+            is_well = await self._round()
+            if is_well:
+                failures = 0
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._sleep_s()):
+                        await self._wake.wait()
+            else:
+                failures += 1
+                await asyncio.sleep(min(STORE_DELAY_S * 2 ** min(failures - 1, 10), STORE_DELAY_MAX_S))
+
+    async def _round(self) -> bool:
+        """Write down what was confirmed and take what is due; return whether the store works."""
+        try:
+            await self._settle_confirmed()
+            await self._take()
+        except StoreError as error:
+            self._store_failed(error)
+        except Exception:
+            LOGGER.exception("the settler failed")  # its places, no text (telemetry/logs.py)
+        else:
+            return True
+        return False
+
+    def _sleep_s(self) -> float:
+        """Return how long to wait: until the next delay of a provider ends, at most POLL_S."""
+        now = self._clock()
+        change = self._pace.next_change(now)
+        return POLL_S if change is None else min(POLL_S, max(change - now, 0.001))
+
+    async def _take(self) -> None:
+        room = self._room()
+        if room <= 0:
+            return
+        began = self._clock()
+        entries = await self._store.take(room, LEASE_S, self._operations, self._pace.at_most(began))
+        for entry in entries:
+            self._begin(_Owned(entry, began + LEASE_S))
+
+    def _room(self) -> int:
+        """Return how many attempts may begin: one for sure, more where callers leave places."""
+        if self._is_leaving:
+            return 0
+        free = min(self._admission.free, self._in_flight_max - len(self._attempts))
+        return max(free, 0 if self._attempts else 1)
+
+    def _begin(self, owned: _Owned) -> None:
+        self._pace.begin(owned.entry.provider_id)
+        task = asyncio.create_task(self._work(owned))
+        self._attempts.add(task)
+        task.add_done_callback(self._is_over)
+
+    def _is_over(self, task: asyncio.Task[None]) -> None:
+        self._attempts.discard(task)
+        self._wake.set()
+
+    # --- one attempt ------------------------------------------------------------------------------------------------
+
+    async def _work(self, owned: _Owned) -> None:
+        try:
+            if owned.entry.entry_id in self._confirmed:
+                return  # `_settle_confirmed` writes it down; nothing is sent
+            await self._admitted(owned)
+        except StoreError as error:
+            # The lease ends by itself.
+            self._store_failed(error)
+        except Exception:
+            LOGGER.exception("an attempt to settle failed")  # its places, no text (telemetry/logs.py)
+            self._pace.failed(owned.entry.provider_id, self._clock(), None)
+        finally:
+            self._pace.end(owned.entry.provider_id)
+
+    async def _admitted(self, owned: _Owned) -> None:
+        entry = owned.entry
+        if not self._admission.enter_beside(entry.provider_id, is_guaranteed=not self._places):
+            # The callers have filled the bridge, or this provider's share of it.
+            self._pace.crowded(entry.provider_id, self._clock())
+            await self._store.release(entry.entry_id, entry.fence)
+            return
+        self._places += 1
+        try:
+            if await self._is_owned(owned):
+                await self._attempt(entry)
+        finally:
+            self._places -= 1
+            self._admission.leave(entry.provider_id)
+
+    async def _is_owned(self, owned: _Owned) -> bool:
+        """Say whether an attempt may begin: with enough of the lease left, which is read after every wait."""
+        entry = owned.entry
+        while not self._is_leaving:
+            now = self._clock()
+            if owned.left_s(now) >= LEFT_MIN_S:
+                return True
+            if not await self._store.renew(entry.entry_id, entry.fence, LEASE_S):
+                return False
+            owned.lease_end = now + LEASE_S
+        await self._store.release(entry.entry_id, entry.fence)
+        return False
+
+    async def _attempt(self, entry: Entry) -> None:
+        began = self._clock()
+        try:
+            await self._send(entry)
+        except BridgeError as error:
+            await self._failed(entry, error, self._clock() - began)
+        except SealError as error:
+            await self._cannot_open(entry, error)
+        else:
+            self._pace.certain(entry.provider_id, self._clock())
+            self._confirmed[entry.entry_id] = None
+            self._report(entry, State.SETTLED, Last(), self._clock() - began)
+            await self._settle_confirmed()
+
+    async def _failed(self, entry: Entry, error: BridgeError, took_s: float) -> None:
+        now, last = self._clock(), Last(error.reason, error.wallet.code)
+        if _is_final(error):
+            self._pace.certain(entry.provider_id, now)
+            is_mismatch = isinstance(error, WalletEchoMismatch)
+            if await self._store.reject(entry.entry_id, entry.fence, last, never_repeat=is_mismatch):
+                self._report(entry, State.REJECTED, last, took_s)
+            return
+        if isinstance(error, PAUSING):
+            if self._pace.pause(entry.provider_id, now, error.reason):
+                self._emit(SettlementPaused(provider_id=entry.provider_id, reason=error.reason, cause=error.cause))
+        else:
+            self._pace.failed(entry.provider_id, now, error.retry_after_s)
+        await self._postpone(entry, last, took_s, error.retry_after_s or 0.0)
+
+    async def _cannot_open(self, entry: Entry, error: SealError) -> None:
+        if isinstance(error, Damaged):
+            last = Last(DAMAGED)
+            if await self._store.give_up(entry.entry_id, entry.fence, last):
+                self._report(entry, State.UNRESOLVED, last, 0.0)
+            return
+        # Another bridge may have the key, or this one get it back.
+        await self._postpone(entry, Last(CANNOT_OPEN), 0.0, longest_delay_s(16))
+
+    async def _postpone(self, entry: Entry, last: Last, took_s: float, at_least_s: float) -> None:
+        if entry.read_at - entry.pending_since + took_s >= self._give_up_after_s:
+            if await self._store.give_up(entry.entry_id, entry.fence, last):
+                self._report(entry, State.UNRESOLVED, last, took_s)
+            return
+        delay_s = max(jittered_s(longest_delay_s(entry.attempts)), at_least_s)
+        await self._store.postpone(entry.entry_id, entry.fence, delay_s, last)
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    async def _settle_confirmed(self) -> None:
+        """Write down as SETTLED what the wallet confirmed; it is kept until the store has taken it."""
+        confirmed = list(self._confirmed)
+        if not confirmed:
+            return
+        await self._store.settle(confirmed)
+        for entry_id in confirmed:
+            self._confirmed.pop(entry_id, None)
+            self._ended(entry_id)
+
+    def _report(self, entry: Entry, state: State, last: Last, took_s: float) -> None:
+        self._emit(
+            SettlementChanged(
+                entry_id=entry.entry_id,
+                call_id=entry.calls[-1].call_id if entry.calls else "",
+                operation=entry.operation,
+                provider_id=entry.provider_id,
+                state=state.value,
+                reason=last.reason,
+                wallet_code=last.code,
+                attempts=entry.attempts,
+                duration_s=round(entry.read_at - entry.created + took_s, 6),
+                token_fingerprint=entry.fingerprint,
+            )
+        )
+
+
+def _is_final(error: BridgeError) -> bool:
+    """Say whether this is a no that time does not change.
+
+    A code that the operator mapped to UNAVAILABLE says "safe to repeat", and so that time may change it.
+    WALLET_REJECTED with a 5xx is another class, of outcome UNKNOWN.
+    """
+    if isinstance(error, WalletRejected):
+        return error.grpc_code is not GrpcCode.UNAVAILABLE
+    return isinstance(error, WalletEchoMismatch)

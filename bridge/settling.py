@@ -1,0 +1,110 @@
+"""Hooks of settlement in the way of a call: what the service tells, and the null object of a bridge without settlement.
+
+With settlement on, `bridge/settlement/intake.py` stands behind them (docs/design/settlement.md). The service knows this
+module alone, so that nothing of settlement is imported where it is off.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.errors import BridgeError
+from bridge.identity import AuthContext
+from bridge.outcome import Outcome
+from bridge.tracer import Metadata
+from bridge.transcoding.operation import Operation
+
+
+class Peer(Protocol):
+    """What a host knows of the one who calls. Asked only where it matters; grpc.aio's context is one."""
+
+    def auth_context(self) -> AuthContext:
+        """Return what the connection proves about the caller."""
+
+    def invocation_metadata(self) -> Metadata | None:
+        """Return what came beside the request."""
+
+
+@dataclass(slots=True)
+class Sending:
+    """One call that is about to be sent. Its repr holds neither the request nor the token."""
+
+    operation: Operation
+    provider_id: int
+    call_id: str
+    request: bytes
+    """The serialized request message."""
+    body: bytes
+    """The JSON that is sent."""
+    fingerprint: Callable[[], str]
+    """Returns the token as the log shows it; "" for none."""
+    peer: Peer | None
+
+    def __repr__(self) -> str:
+        return f"Sending({self.operation.method})"
+
+
+class Ticket(Protocol):
+    """Settlement's view of one call. No method raises anything but CancelledError, and none waits longer than 50 ms."""
+
+    async def before_send(self, remaining_s: float) -> None:
+        """Write the call down before its first byte is sent, where `settlement.durability` asks for it."""
+
+    async def failed(self, error: BridgeError) -> bool:
+        """Take over a call that failed, if it is one to settle; return whether its caller may be told PENDING.
+
+        A cancel while this waits stops the wait alone: the call stays taken over.
+        """
+
+    def cut_off(self, outcome: Outcome) -> None:
+        """Take over a call whose task was cancelled, if its outcome is UNKNOWN."""
+
+    def succeeded(self) -> None:
+        """Take note that the wallet has confirmed the call: earlier calls of the same request are settled with it."""
+
+
+class Settling(Protocol):
+    """What becomes of calls that end without certainty."""
+
+    is_on: bool
+    """False: no call has a ticket."""
+    reserve_s: float
+    """How much earlier the calls of an operation that is settled give up, so that the write fits in their deadline."""
+
+    def ticket(self, sending: Sending) -> Ticket:
+        """Return the ticket of a call that is about to be sent."""
+
+
+class _NoTicket:
+    async def before_send(self, remaining_s: float) -> None:
+        """Write nothing."""
+
+    async def failed(self, error: BridgeError) -> bool:
+        """Take over nothing."""
+        del error
+        return False
+
+    def cut_off(self, outcome: Outcome) -> None:
+        """Take over nothing."""
+
+    def succeeded(self) -> None:
+        """Take note of nothing."""
+
+
+NO_TICKET = _NoTicket()
+"""Of a call that is not settled, whatever its end."""
+
+
+class NoSettling:
+    """A bridge without settlement."""
+
+    is_on = False
+    reserve_s = 0.0
+
+    def ticket(self, sending: Sending) -> Ticket:
+        """Return the ticket of a call that nobody settles."""
+        del sending
+        return NO_TICKET
+
+
+NO_SETTLING = NoSettling()

@@ -14,7 +14,7 @@ TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(CORES) --dist=wo
 ALONE := --ignore=tests/mesh -m alone
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients charts lock clean
+.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients contract second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,8 +102,15 @@ interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVER
 tools: $(VENV)/dev.done  ## Install the pinned plugins, grpcurl and ghz into .tools (needs Go and Node.js)
 	@$(BIN)/python tools/toolchain.py
 
-clients: $(VENV)/dev.done  ## Run the sample callers of every language whose toolchain is here, and compare them
+clients: $(VENV)/dev.done  ## Run the sample callers and the commands of docs/callers.md, of every language whose toolchain is here
+	@$(BIN)/python tests/clients/first_calls.py $(if $(ALL),--all)
 	@$(BIN)/python tests/clients/run.py $(if $(ALL),--all)
+
+contract: $(VENV)/dev.done  ## Write dist/contract.binpb, the protos and all that they import, for buf and other generators
+	@$(BIN)/python tools/proto_image.py --write dist/contract.binpb
+
+second-operation: $(VENV)/dev.done  ## Add two operations in a copy of the repository and run its whole `make check` there
+	@SECOND_OPERATION=1 $(BIN)/python -m pytest tests/second_operation
 
 charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh

@@ -238,7 +238,7 @@ async def world() -> AsyncIterator[World]:
     wallet = RandomWallet()
     async with FaultServer(wallet, settings=NEW_CONNECTIONS) as server:
         configured = load(None, environment(server.url))
-        (route,) = routes(SERVICES[0], configured)
+        route = routes(SERVICES[0], configured)[0]
         client = WalletClient(Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)), server.url)
         service = BridgeService(keyring_of(configured.wallet), client, configured.wallet.deadlines)
         created = World(server, wallet, service, route)

@@ -31,7 +31,7 @@ from bridge.tracer import CallSpan, Metadata, Tracer, TracingError
 from bridge.transcoding.operation import operations
 from wallet.v1.wallet_service_pb2 import DESCRIPTOR
 
-(TERMINATE,) = operations(DESCRIPTOR.services_by_name["WalletService"])
+TERMINATE = operations(DESCRIPTOR.services_by_name["WalletService"])[0]
 WALLET_URL = "https://wallet.example/v2"
 HANDBOOK = Path(__file__).parents[1] / "docs" / "operations.md"
 

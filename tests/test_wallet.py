@@ -23,7 +23,7 @@ from support.broken_servers import refusing_port
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 from whole_path import PATIENCE_S
 
-(TERMINATE,) = operations(SERVICES[0])
+TERMINATE = operations(SERVICES[0])[0]
 POST = Post(TERMINATE, b"{}", Generations(Credentials(1, "access", "private")))
 
 

@@ -1,6 +1,7 @@
 """Rebuild generated/ from protos/, and stamp the version.
 
 --check      compare instead and fail on any difference
+--offline    install no plugin that is missing
 --breaking   take changes of the contract that break older callers, see proto_image.py
 
 Python needs nothing but this environment. Go and Node.js need their pinned plugins (toolchain.py), which a rebuild
@@ -130,7 +131,8 @@ def write_python(target: Path) -> None:
         f"--python_out={target}",
         f"--grpc_python_out={target}",
         f"--mypy_out=quiet:{target}",
-        f"--mypy_grpc_out=quiet:{target}",
+        # A server of callers' own, for their tests, may leave rpcs out: grpcio answers UNIMPLEMENTED for them.
+        f"--mypy_grpc_out=quiet,generate_concrete_servicer_stubs:{target}",
     )
     write_config(target / "wallet" / "v1")
     # PEP 561: the type stubs count. `wallet` is a namespace package, so that the marker lies in the package below it.
@@ -224,12 +226,12 @@ def replace(package: Package, fresh: Path) -> None:
     shutil.copytree(fresh, package.committed, dirs_exist_ok=True)
 
 
-def stale_packages(*, check: bool) -> list[str]:
+def stale_packages(*, check: bool, offline: bool) -> list[str]:
     """Make every package that can be made here and replace the committed one, or only return what differs."""
     stale = []
     for package in PACKAGES:
         place = f"generated/{package.folder}".rstrip("/")
-        if not check:
+        if not (check or offline):
             toolchain.install(*package.programs)
         if why := package.absent:
             print(f"{place}: {'not compared' if check else 'left as it is'}: {why}")
@@ -261,7 +263,7 @@ def main() -> int:
     check = "--check" in sys.argv[1:]
     if not check and not proto_image.update(breaking_is_meant="--breaking" in sys.argv[1:]):
         return 1
-    stale = stale_stamps(check=check) + stale_packages(check=check)
+    stale = stale_stamps(check=check) + stale_packages(check=check, offline="--offline" in sys.argv[1:])
     for what in stale:
         print(f"{what}: run `make proto` and commit")
     if not check:

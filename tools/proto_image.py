@@ -104,8 +104,17 @@ def update(*, breaking_is_meant: bool) -> bool:
     return True
 
 
+def write_whole(path: Path) -> None:
+    """Write the protos and all that they import as one image, for buf and other generators."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(current().SerializeToString(deterministic=True))
+
+
 def main() -> int:
     """Compare the protos with the landed image; return 1 where they break it, or it is behind."""
+    if sys.argv[1:2] == ["--write"]:
+        write_whole(Path(sys.argv[2]))
+        return 0
     now = current()
     is_behind = rendered(ours(now)) != rendered(landed())
     if is_behind and breaks(now, committed()):

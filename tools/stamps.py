@@ -62,12 +62,19 @@ VERSIONED = (
     Stamp(
         "tests/clients/java/sample/pom.xml", r"^ +<artifactId>wallet-bridge</artifactId>\n +<version>(.+)</version>$"
     ),
+    Stamp("examples/callers/java/pom.xml", r"^ +<artifactId>wallet-bridge</artifactId>\n +<version>(.+)</version>$"),
+    Stamp("docs/callers.md", r"^go mod edit -require \S+@v(\S+) -replace"),
+    Stamp("docs/callers.md", r"^npm install \./wallet-bridge-(\S+)\.tgz"),
 )
 OF_GO_MODULE = (
     Stamp("tests/clients/go/go.mod", r"^\t(\S+) v0\.0\.0$"),
     Stamp("tests/clients/go/go.mod", r"^replace (\S+) => \S+/generated/go$"),
     Stamp("tests/clients/go/main.go", r'^\twalletv1 "(\S+)/wallet/v1"$'),
     Stamp("tests/clients/go/terminate.go", r'^\twalletv1 "(\S+)/wallet/v1"$'),
+    Stamp("examples/callers/go/main.go", r'^\twalletv1 "(\S+)/wallet/v1"$'),
+    Stamp("docs/callers.md", r"^\| Go 1\.\d+\+ \| module `(\S+)`,"),
+    Stamp("docs/callers.md", r"^go mod edit -require (\S+)@"),
+    Stamp("docs/callers.md", r"^go mod edit .* -replace (\S+)=\$BRIDGE/"),
 )
 
 

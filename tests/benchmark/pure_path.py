@@ -40,7 +40,7 @@ def best_us(step: Callable[[], object]) -> float:
 
 def main() -> int:
     """Measure and print; return 1 when the whole is above the target."""
-    (operation,) = operations(SERVICES[0])
+    operation = operations(SERVICES[0])[0]
     route = Route(operation, {})
     credentials = Credentials(1, "abcde12345", "e56eb966-a55f-4087-bc7d-e66df1f377a1")
     serialized = TerminateRequest(**TERMINATE_REQUEST).SerializeToString()

@@ -33,7 +33,7 @@ CONNECTIONS_MAX = 3
 QUIET_S = 40.0
 """After the last call: longer than any answer may be late, and than a detached call may last."""
 
-(TERMINATE,) = operations(SERVICES[0])
+TERMINATE = operations(SERVICES[0])[0]
 ROUTE = Route(TERMINATE, {})
 
 

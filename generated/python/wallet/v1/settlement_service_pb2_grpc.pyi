@@ -74,7 +74,7 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     who may call, if calls have no list of identities either, and else for nobody.
     """
 
-class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
+class SettlementServiceServicer:
     """What the bridge does about requests whose outcome was unknown. Served where the operator has switched settlement on;
     UNIMPLEMENTED elsewhere. No rpc of it is a call of the wallet, and no answer of it holds a token.
 
@@ -82,7 +82,6 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     reach its store, which may be asked again.
     """
 
-    @_abc_1.abstractmethod
     def GetSettlement(
         self,
         request: _settlement_service_pb2.GetSettlementRequest,
@@ -94,7 +93,6 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         token: the entry may have been removed some days after its end, or never have been made.
         """
 
-    @_abc_1.abstractmethod
     def ListSettlements(
         self,
         request: _settlement_service_pb2.ListSettlementsRequest,

@@ -54,10 +54,9 @@ class WalletServiceAsyncStub(WalletServiceStub):
     token is dead is not. Source: the wallet's page "Terminate".
     """
 
-class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
+class WalletServiceServicer:
     """The wallet's REST API as typed calls. Every failure carries a WalletError and a google.rpc.ErrorInfo as details."""
 
-    @_abc_1.abstractmethod
     def Terminate(
         self,
         request: _wallet_service_pb2.TerminateRequest,

@@ -1,0 +1,36 @@
+// The first call of a game service on Node.js: one that succeeds, one that fails, and what the failure says.
+// Usage: node first_call.mjs ADDRESS [TOKEN...]
+import { credentials, status } from "@grpc/grpc-js";
+import { Outcome, serviceConfig, Status, WalletError, WalletServiceClient } from "wallet-bridge";
+
+const [address, ...tokens] = process.argv.slice(2);
+const client = new WalletServiceClient(`dns:///${address}`, credentials.createInsecure(), {
+  "grpc.service_config": serviceConfig,
+});
+
+/** Terminates the session of a token and says how that ended. */
+function terminate(token) {
+  const request = { token, playerId: 1n, siteId: 1n, providerId: 1n, gameId: "example", currency: "EUR" };
+  return new Promise((resolve) => {
+    client.terminate(request, { deadline: Date.now() + 5000 }, (error, answer) =>
+      resolve(error ? failureText(error) : `OK code=${answer.code} balance=${answer.balance?.value}`),
+    );
+  });
+}
+
+/** Decides by the outcome, the first field of the first detail; without details nothing is certain. */
+function failureText(error) {
+  const [packed] = error.metadata.get("grpc-status-details-bin");
+  const details = packed ? Status.decode(packed).details : [];
+  const detail = details.find(({ typeUrl }) => typeUrl.endsWith("/wallet.v1.WalletError"));
+  if (!detail) {
+    return `${status[error.code]} without details: the token may be alive or dead`;
+  }
+  const wallet = WalletError.decode(detail.value);
+  return `${status[error.code]} ${Outcome[wallet.outcome]} ${wallet.reason} call_id=${wallet.callId}`;
+}
+
+for (const token of tokens.length ? tokens : ["first-call", "test-echo-player"]) {
+  console.log(await terminate(token));
+}
+client.close();

@@ -26,8 +26,7 @@ def write_chart(chart: Path, archive: Path, epoch: int) -> None:
                 continue
             member = tarfile.TarInfo(f"{chart.name}/{name}")
             member.size, member.mode, member.mtime = path.stat().st_size, MODE, epoch
-            with path.open("rb") as file:
-                tar.addfile(member, file)
+            tar.addfile(member, io.BytesIO(path.read_bytes()))
     with archive.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed:
         packed.write(content.getvalue())
 

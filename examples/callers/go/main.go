@@ -37,7 +37,7 @@ func main() {
 
 // terminate ends the session of a token and says how that ended.
 func terminate(conn *grpc.ClientConn, token string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	answer, err := walletv1.NewWalletServiceClient(conn).Terminate(ctx, &walletv1.TerminateRequest{
 		Token: token, PlayerId: 1, SiteId: 1, ProviderId: 1, GameId: "example", Currency: "EUR",

@@ -12,7 +12,7 @@ const client = new WalletServiceClient(`dns:///${address}`, credentials.createIn
 function terminate(token) {
   const request = { token, playerId: 1n, siteId: 1n, providerId: 1n, gameId: "example", currency: "EUR" };
   return new Promise((resolve) => {
-    client.terminate(request, { deadline: Date.now() + 5000 }, (error, answer) =>
+    client.terminate(request, { deadline: Date.now() + 20_000 }, (error, answer) =>
       resolve(error ? failureText(error) : `OK code=${answer.code} balance=${answer.balance?.value}`),
     );
   });

@@ -23,7 +23,7 @@ def main(address: str, tokens: list[str]) -> None:
                 token=token, player_id=1, site_id=1, provider_id=1, game_id="example", currency="EUR"
             )
             try:
-                answer = WalletServiceStub(channel).Terminate(request, timeout=5)
+                answer = WalletServiceStub(channel).Terminate(request, timeout=20)
             except grpc.RpcError as error:
                 print(failure_text(error))
             else:

@@ -58,7 +58,7 @@ public final class FirstCall {
             .build();
     try {
       TerminateResponse answer =
-          WalletServiceGrpc.newBlockingStub(channel).withDeadlineAfter(5, TimeUnit.SECONDS).terminate(request);
+          WalletServiceGrpc.newBlockingStub(channel).withDeadlineAfter(20, TimeUnit.SECONDS).terminate(request);
       return "OK code=" + Long.toUnsignedString(answer.getCode()) + " balance=" + answer.getBalance().getValue();
     } catch (StatusRuntimeException error) {
       return failureText(error);

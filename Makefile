@@ -12,6 +12,8 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 CORES ?= auto
 TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(CORES) --dist=worksteal
 ALONE := --ignore=tests/mesh -m alone
+# An environment that forbids bytecode files would have every process of a test compile the bridge anew, and pytest all tests.
+test coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients contract second-operation charts lock clean

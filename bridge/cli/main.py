@@ -15,7 +15,7 @@ from typing import Any
 
 from bridge import __version__, sandbox
 from bridge.address import ListenError, split_listen
-from bridge.cli import call, demo
+from bridge.cli import call, demo, settlement
 from bridge.cli import fingerprint as token_fingerprint
 from bridge.cli.doctor import command as doctor
 from bridge.events import CannotStart
@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("doctor", help="check everything a call needs, and say in plain words what is wrong")
     doctor.add_arguments(command)
     command.set_defaults(run=doctor.run)
+
+    command = commands.add_parser("settlement", help="see and change what the bridge finishes by itself")
+    settlement.add_arguments(command)
+    command.set_defaults(run=settlement.run)
 
     command = commands.add_parser("demo", help="sandbox and bridge in one, with one call shown (`make run`)")
     command.set_defaults(run=lambda _: _run(demo.run()))

@@ -46,6 +46,7 @@ class Problem(enum.Enum):
     FULL = "is full; free space or raise its limit"
     DAMAGED = "is damaged or is no settlement store; restore it from a backup or move it away"
     DISK = "reports an error of its disk; check the disk"
+    OLDER_LAYOUT = "was written by an older bridge; start a bridge of this version on it first"
     NEWER_LAYOUT = "was written by a newer bridge; use that version or another store"
     EVICTS = "may evict entries; set its maxmemory-policy to noeviction"
     NOT_INSTALLED = 'needs the extra "redis"; install wallet-bridge[redis]'

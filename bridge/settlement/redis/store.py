@@ -43,8 +43,12 @@ STATES = tuple(State)
 class RedisStore:
     """Entries in a Redis or Valkey (store.py has the rules)."""
 
-    def __init__(self, url: str) -> None:
-        """Take the server's URL (address.py); raise RedisUrlError for one that names none."""
+    def __init__(self, url: str, *, creates: bool = True) -> None:
+        """Take the server's URL (address.py); raise RedisUrlError for one that names none.
+
+        `creates`: note the layout in a store that is new.
+        """
+        self._creates = creates
         self._name = shown(url)
         # One try: whether a write is repeated is for the caller to decide, who knows how long there is.
         self._client = Redis(
@@ -207,7 +211,7 @@ class RedisStore:
         return await self._script(keys=[PREFIX], args=[method, script.encoded(arguments), *ciphertexts])
 
     async def _examine(self) -> None:
-        await examine(self._client, PREFIX, writes=True)
+        await examine(self._client, PREFIX, writes=self._creates)
         self._is_examined = True
 
     @asynccontextmanager

@@ -40,7 +40,7 @@ END_UNSETTLED = (
 )
 EXPIRE = """
     UPDATE entries SET state = 'UNRESOLVED', is_leased = 0, is_owed = 1, open_digest = NULL WHERE seq IN (
-        SELECT seq FROM entries
+        SELECT seq FROM entries INDEXED BY entries_pending
         WHERE state = 'PENDING' AND pending_since <= ? AND schema <= ? AND (NOT is_leased OR due <= ?)
             AND operation IN (SELECT value FROM json_each(?))
         ORDER BY pending_since LIMIT ?

@@ -70,7 +70,8 @@ class Job:
 class Database:
     """The file and its thread. `clock` tells the time for all processes that share the file."""
 
-    def __init__(self, path: Path, clock: Clock = time.time) -> None:
+    def __init__(self, path: Path, clock: Clock = time.time, *, creates: bool = True) -> None:
+        self._creates = creates
         self.name = f"sqlite://{path}"
         self._path = path
         self._clock = clock
@@ -167,7 +168,7 @@ class Database:
             # Removed or replaced while it was open: what is written now must be where the next start looks.
             self._disconnect()
         if self._connection is None:
-            self._connection = _connect(self._path)
+            self._connection = _connect(self._path, creates=self._creates)
             self._file_id = _file_id(self._path)
         return self._connection
 
@@ -199,24 +200,41 @@ def probe(path: Path, ask: Callable[[sqlite3.Connection], ResultT], default: Res
         return ask(connection)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Only a file that is new is opened here: closing a second descriptor of a database would drop this process's
-    # locks on it (https://www.sqlite.org/howtocorrupt.html, section 2.2). SQLite gives its other files the same mode.
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+def _connect(path: Path, *, creates: bool) -> sqlite3.Connection:
+    if creates:
+        _create(path)
     connection = _opened(path)
     try:
-        _use_wal(connection)
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
-        bring_up_to_date(connection)
+        _prepare(connection, creates=creates)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+def _prepare(connection: sqlite3.Connection, *, creates: bool) -> None:
+    if not is_up_to_date(connection) and not creates:
+        raise LayoutProblem(Problem.OLDER_LAYOUT)
+    _use_wal(connection)
+    for pragma in PRAGMAS:
+        connection.execute(pragma)
+    bring_up_to_date(connection)
+
+
+def _create(path: Path) -> None:
+    # Only a file that is new is opened here: closing a second descriptor of a database would drop this process's
+    # locks on it (https://www.sqlite.org/howtocorrupt.html, section 2.2). SQLite gives its other files the same mode.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+
+
 def _opened(path: Path) -> sqlite3.Connection:
+    if path.is_file():
+        # SQLite would only say that it cannot open the file: it lacks the place for its log.
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, "")
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, "")
     # mode=rw: a file that has been removed is not made again without its mode.
     uri = f"{path.absolute().as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)

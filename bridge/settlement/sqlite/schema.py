@@ -51,7 +51,7 @@ LAYOUTS: Sequence[str] = (
         added REAL NOT NULL
     ) STRICT;
     CREATE INDEX calls_of_entry ON calls (entry, id);
-    CREATE INDEX calls_by_call_id ON calls (call_id) WHERE entry IS NOT NULL;
+    CREATE INDEX calls_by_call_id ON calls (call_id, entry) WHERE entry IS NOT NULL;
     CREATE INDEX calls_ended_early ON calls (added) WHERE entry IS NULL;
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     """,

@@ -24,10 +24,13 @@ NO_KEYS = KeyUse("", frozenset())
 class SqliteStore:
     """Entries in one file, which the processes of one machine share (store.py has the rules)."""
 
-    def __init__(self, path: Path, clock: Clock = time.time) -> None:
-        """Take the file's path. `clock` gives seconds since 1970, the same for all processes that share the file."""
+    def __init__(self, path: Path, clock: Clock = time.time, *, creates: bool = True) -> None:
+        """Take the file's path. `clock` gives seconds since 1970, the same for all processes that share the file.
+
+        `creates`: make a file that is not there yet, and bring an older layout up to date; else both are StoreErrors.
+        """
         self._path = path
-        self._database = Database(path, clock)
+        self._database = Database(path, clock, creates=creates)
 
     @property
     def name(self) -> str:

@@ -13,10 +13,10 @@ CORES ?= auto
 TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(CORES) --dist=worksteal
 ALONE := --ignore=tests/mesh -m alone
 # An environment that forbids bytecode files would have every process of a test compile the bridge anew, and pytest all tests.
-test coverage: export PYTHONDONTWRITEBYTECODE :=
+test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients contract second-operation charts lock clean
+.PHONY: help run test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients contract second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,14 @@ run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, the
 test: $(VENV)/dev.done  ## Run all tests: on every core (CORES=4), then those that need the machine to themselves
 	@$(BIN)/python -m pytest $(TOGETHER)
 	@$(BIN)/python -m pytest $(ALONE)
+
+test-unit: $(VENV)/dev.done  ## The unit tests alone
+	@$(BIN)/python -m pytest tests/unit $(TOGETHER)
+
+test-newest: $(VENV)/dev.done  ## The unit tests on the newest Python that this machine has, in .venv-newest
+	@newest="$$($(BIN)/python tools/newest_python.py)"; \
+	if [ -n "$$newest" ]; then $(MAKE) --no-print-directory VENV=.venv-newest PYTHON="$$newest" test-unit; \
+	else echo "test-newest: no newer Python here than $$($(BIN)/python --version)"; fi
 
 check: lint types generated proto-lint coverage  ## Everything a change must pass: lint, types, protos, tests with coverage
 
@@ -124,7 +132,7 @@ lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies anew into req
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 
 clean:  ## Remove the environment and everything that tools left behind
-	@rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf $(VENV) .venv-newest .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt, bench.txt all of dev.txt.
 $(VENV)/run.done: requirements/run.txt pyproject.toml

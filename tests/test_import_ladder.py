@@ -40,7 +40,6 @@ LIBRARIES: dict[str, set[str]] = {
     "grpc_reflection": {"server.reflection"},
     "msgspec": {"cli.call_output", "deadline", "events", "outcome", "telemetry", "transcoding.codec"},
     "pydantic": {"settings"},
-    "pydantic_settings": {"settings.model"},
     "opentelemetry": {"telemetry.tracing"},
     "prometheus_client": {"process.serve", "telemetry"},
     "structlog": {"telemetry.logs"},

@@ -31,7 +31,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import InitErrorDetails
-from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from bridge.deadline import DeadlineLimits
 from bridge.outcome import GrpcCode
@@ -202,10 +201,8 @@ class Telemetry(Section):
         return check_shape(secret, info, str(cls.model_fields["fingerprint_key"].description))
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """Everything that can be set, checked. Made by `load`."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     server: Server
     wallet: Wallet
@@ -222,10 +219,10 @@ class Settings(BaseSettings):
         return settlement
 
     def __init__(self, *trees: Mapping[str, Any]) -> None:
-        # Only what is given here counts: pydantic-settings' own source takes the process's environment, and ignores
-        # a variable whose name is wrong. A section that nobody gives still has its defaults, or keys that it lacks.
-        trees = (*trees, {name: {} for name, section in type(self).model_fields.items() if section.is_required()})
-        super().__init__(_build_sources=(tuple(InitSettingsSource(type(self), dict(tree)) for tree in trees), {}))
+        """Take the settings of these trees, the strongest first; raise ValidationError."""
+        # A section that nobody gives still has its defaults, or keys that it lacks.
+        sections = {name: {} for name, section in type(self).model_fields.items() if section.is_required()}
+        super().__init__(**_merged(sections, *reversed(trees)))
 
 
 KNOWN = settings_of(Settings)
@@ -249,6 +246,19 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
             return settings.model_copy(update={"server": server})
     # Raised out here, so that no exception hangs on it that knows the values.
     raise SettingsError("\n".join(problems))
+
+
+def _merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one tree of these: a later one is stronger, key by key."""
+    merged: dict[str, Any] = {}
+    for tree in trees:
+        for name, value in tree.items():
+            weaker = merged.get(name)
+            if isinstance(value, Mapping) and isinstance(weaker, Mapping):
+                merged[name] = _merged(weaker, value)
+            else:
+                merged[name] = value
+    return merged
 
 
 def _refused_at(place: Key, text: str) -> ValidationError:

@@ -3,6 +3,8 @@
 import ipaddress
 import re
 
+from bridge.start_error import StartError
+
 PORT_MAX = 65535
 
 # A name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2). Underscores are no part of a host's
@@ -13,7 +15,7 @@ LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 LISTEN = re.compile(rf"(?P<host>{HOST}):(?P<port>[0-9]{{1,5}})")
 
 
-class ListenError(Exception):
+class ListenError(StartError):
     """The bridge cannot listen where it should. The text names the setting, the address and what to do."""
 
 

@@ -11,13 +11,14 @@ from typing import Protocol
 
 from bridge.events import AttemptEnded, CallEnded
 from bridge.headers import Headers
+from bridge.start_error import StartError
 from bridge.transcoding.operation import Operation
 
 Metadata = Iterable[tuple[str, str | bytes]]
 """What came with a call, names in lower case, as gRPC hands it over."""
 
 
-class TracingError(Exception):
+class TracingError(StartError):
     """Tracing cannot start. The text is one line that names the setting or the variable and what to do."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.main import _parser
+from bridge.cli.main import parser_for
 from manifests import ROOT, base
 
 TEXT = (ROOT / "deploy" / "Containerfile").read_text()
@@ -101,7 +101,7 @@ def test_the_default_arguments() -> None:
     """They are those of the manifests, and the bridge takes them."""
     (arguments,) = map(json.loads, rest_of("CMD"))
     assert arguments == base().container["args"]
-    _parser().parse_args(arguments)
+    parser_for(arguments).parse_args(arguments)
 
 
 def test_the_ports() -> None:

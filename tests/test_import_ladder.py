@@ -43,7 +43,7 @@ LIBRARIES: dict[str, set[str]] = {
     "opentelemetry": {"telemetry.tracing"},
     "prometheus_client": {"process.serve", "telemetry"},
     "structlog": {"telemetry.logs"},
-    "uvloop": {"cli.main"},
+    "uvloop": {"cli.event_loop"},
 }
 """Library -> the modules, or packages with all in them, that may know it. The sandbox, a program of its own, may know
 what it likes."""

@@ -1,5 +1,6 @@
 """`make run`: sandbox and bridge in one process, one real Terminate through both, then service until Ctrl-C."""
 
+import argparse
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import grpc.aio
 from google.protobuf import text_format
 
 from bridge import sandbox
+from bridge.cli.event_loop import run_to_end
 from bridge.process.signals import stop_signal
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.app import running
@@ -34,7 +36,16 @@ def demo_settings(wallet_url: str, environ: Mapping[str, str] = os.environ) -> S
     return load(None, {**defaults, **environ})
 
 
-async def run(out: TextIO = sys.stdout) -> None:
+def add_arguments(_parser: argparse.ArgumentParser) -> None:
+    """Add nothing: `bridge demo` has no flags."""
+
+
+def run(_parsed: argparse.Namespace) -> int:
+    """Show one call, then serve until a signal to stop; return the exit code."""
+    return run_to_end(demo())
+
+
+async def demo(out: TextIO = sys.stdout) -> None:
     """Show one call, then serve; return after SIGINT or SIGTERM."""
 
     def say(line: str = "") -> None:

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from bridge.events import Emit, Serving, Stopped, WorkerEnded, WorkerStarted
 from bridge.process.child import WorkerProcess
 from bridge.process.signals import on_reload, on_stop
+from bridge.start_error import StartError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ Start = Callable[[int], Awaitable[WorkerProcess]]
 """Starts the worker of this number, from 1 on."""
 
 
-class WorkersError(Exception):
+class WorkersError(StartError):
     """The bridge cannot start: a worker ended before it served. Why, it has said on standard error itself."""
 
 

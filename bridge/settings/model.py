@@ -53,6 +53,7 @@ from bridge.settings.types import (
     check_key_pair,
     refused,
 )
+from bridge.start_error import StartError
 
 __all__ = [
     "CodeSetting",
@@ -70,7 +71,7 @@ __all__ = [
 CODE_UNKNOWN_ERROR = 2
 
 
-class SettingsError(Exception):
+class SettingsError(StartError):
     """The bridge cannot start with these settings. The text is one line for each wrong key; it holds no secret."""
 
 

@@ -19,6 +19,7 @@ from google.api.annotations_pb2 import http
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
+from bridge.start_error import StartError
 from wallet.v1 import options_pb2
 
 HTTP: Any = http  # its stub calls the extension a plain field
@@ -44,7 +45,7 @@ ENVELOPE = {
 _FIXED_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
-class ContractError(Exception):
+class ContractError(StartError):
     """A proto asks for something that the engine cannot do. The text names the place and what is wanted there."""
 
 

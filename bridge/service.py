@@ -23,7 +23,7 @@ from bridge.admission import Admission
 from bridge.deadline import Deadline, DeadlineLimits, since_s
 from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, ProviderNotConfigured
 from bridge.events import CallEnded, CallStarted, Emit, ignore
-from bridge.identity import AllowList, identities_of
+from bridge.identity import CallerCheck
 from bridge.outcome import GrpcCode, Outcome
 from bridge.settling import NO_SETTLING, NO_TICKET, Peer, Sending, Settling, Ticket
 from bridge.tracer import CallSpan, Tracer
@@ -120,7 +120,7 @@ class BridgeService:
         watchers: Watchers = NOBODY,
         *,
         admission: Admission | None = None,
-        allow_list: AllowList | None = None,
+        check_caller: CallerCheck | None = None,
         settling: Settling = NO_SETTLING,
     ) -> None:
         self.admission = admission or Admission()
@@ -130,7 +130,7 @@ class BridgeService:
         self._wallet = wallet
         self._limits = limits
         self._watchers = watchers
-        self._allow_list = allow_list
+        self._check_caller = check_caller
         self._settling = settling
 
     async def handle(
@@ -179,8 +179,8 @@ class BridgeService:
         is_settled = route.operation.settles and self._settling.is_on
         reserve_s = self._settling.reserve_s if is_settled else 0.0
         deadline = Deadline.for_caller(caller_s, self._limits, self.admission.under_way, reserve_s)
-        if self._allow_list is not None:
-            self._allow_list.check(identities_of(peer.auth_context()) if peer else ())
+        if self._check_caller is not None:
+            self._check_caller(peer.auth_context() if peer else {})
         request = self._parsed(call, route, serialized)
         await self._admitted(call, deadline)
         try:

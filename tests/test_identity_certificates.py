@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.identity import CERTIFICATE, PEM_BYTES_MAX, AuthContext, identities_of, is_allowed_identity
+from bridge.identity import AuthContext, is_allowed_identity
+from bridge.identity.certificate import CERTIFICATE, PEM_BYTES_MAX, identities_of
 from identity_certificates import (
     DNS,
     EMAIL,

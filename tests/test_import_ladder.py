@@ -30,7 +30,7 @@ LIBRARIES: dict[str, set[str]] = {
     "hyperframe": set(),
     "httpcore": set(),
     "httpx": {"http2", "upstream.client"},
-    "cryptography": {"identity", "settings.certificate_dates", "settlement"},
+    "cryptography": {"identity.certificate", "settings.certificate_dates", "settlement"},
     "sqlite3": {"settlement"},
     "redis": {"settlement"},
     "grpc": {"cli.call", "cli.call_output", "cli.demo", "server"},

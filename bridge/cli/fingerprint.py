@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from bridge.address import split_listen
@@ -23,6 +24,11 @@ NO_KEY = (
     "telemetry.fingerprint_key: is not set, so that each process makes a key of its own and nobody can say what its "
     "log shows for a token; set it, or fingerprint_key_file, to the same value for all replicas"
 )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `bridge fingerprint`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
 
 
 def run(arguments: argparse.Namespace, given: BinaryIO | None = None, environ: Mapping[str, str] = os.environ) -> int:

@@ -1,7 +1,7 @@
 """grpc.aio as the host of the service, and where all parts are put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from bridge.admission import Admission
 from bridge.events import Emit, ignore
 from bridge.http2.transport import Http2Transport
-from bridge.identity import AllowList
+from bridge.identity import AllowList, CallerCheck
 from bridge.server.background import in_background, sample
 from bridge.server.engine import ENGINES
 from bridge.server.handlers import SERVICES, add_service, routes
@@ -215,9 +215,17 @@ def _service(  # noqa: PLR0913, PLR0917 - where the parts come together
         settings.wallet.deadlines,
         watchers,
         admission=admission,
-        allow_list=None if allowed is None else AllowList(allowed),
+        check_caller=None if allowed is None else _caller_check(allowed),
         settling=NO_SETTLING if settlement is None else settlement.intake,
     )
+
+
+def _caller_check(allowed: Iterable[str]) -> CallerCheck:
+    # With it comes all of `cryptography`: 10 MB that a bridge without a list can do without.
+    from bridge.identity.certificate import identities_of  # noqa: PLC0415 - see above
+
+    allow_list = AllowList(allowed)
+    return lambda peer: allow_list.check(identities_of(peer))
 
 
 def _fingerprint(settings: Settings) -> Fingerprint:

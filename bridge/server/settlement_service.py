@@ -15,7 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bridge.call_id import CALLER_ID_WANTED, is_caller_id
 from bridge.errors import CallerNotAllowed
-from bridge.identity import AllowList, identities_of
+from bridge.identity import AllowList
+from bridge.identity.certificate import identities_of
 from bridge.settings.settlement import Settlement as Section
 from bridge.settlement.entry import Entry, State
 from bridge.settlement.store import CursorError, Store, StoreError

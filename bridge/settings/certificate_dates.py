@@ -7,12 +7,14 @@ authorities                     those that are valid now count: a file may still
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from cryptography import x509
+from typing import TYPE_CHECKING
 
 from bridge.events import CertificateInUse, Emit, Event, Reloaded
 from bridge.settings.file_watch import ReloadError
 from bridge.settings.files import read_file
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 CERTIFICATES = ("server.tls_certificate_file", "wallet.client_certificate_file")
 AUTHORITIES = ("server.tls_client_ca_file", "wallet.ca_file")
@@ -61,10 +63,13 @@ def tell_dates(emit: Emit, files: Mapping[str, Path]) -> None:
             emit(found)
 
 
-def _counting(key: str, pem: bytes, now: datetime) -> x509.Certificate | None:
+def _counting(key: str, pem: bytes, now: datetime) -> "x509.Certificate | None":
     """Return the certificate of a file that counts; of several authorities that are valid, the first to end."""
     if key not in {*CERTIFICATES, *AUTHORITIES}:
         return None
+    # With it come 10 MB that a bridge without such files can do without.
+    from cryptography import x509  # noqa: PLC0415 - see above
+
     try:
         certificates: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(pem)
     except ValueError:
@@ -77,7 +82,7 @@ def _counting(key: str, pem: bytes, now: datetime) -> x509.Certificate | None:
     return max(certificates, key=lambda each: each.not_valid_after_utc)
 
 
-def _invalid(certificate: x509.Certificate, now: datetime) -> str:
+def _invalid(certificate: "x509.Certificate", now: datetime) -> str:
     """Return why a certificate is not valid now; "" where it is."""
     if now > certificate.not_valid_after_utc:
         return f"has expired, on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC: renew it"

@@ -222,7 +222,9 @@ class Settings(Section):
     def __init__(self, *trees: Mapping[str, Any]) -> None:
         """Take the settings of these trees, the strongest first; raise ValidationError."""
         # A section that nobody gives still has its defaults, or keys that it lacks.
-        sections = {name: {} for name, section in type(self).model_fields.items() if section.is_required()}
+        sections: dict[str, Any] = {
+            name: {} for name, section in type(self).model_fields.items() if section.is_required()
+        }
         super().__init__(**_merged(sections, *reversed(trees)))
 
 

@@ -23,7 +23,7 @@ from bridge.errors import (
     WalletUnreachable,
 )
 from bridge.events import Emit, SettlementChanged, SettlementNotWritten
-from bridge.identity import identities_of
+from bridge.identity.certificate import identities_of
 from bridge.outcome import Outcome
 from bridge.settlement.entry import NO_FAILURE, Added, Call, CallEnd, Last, NewCall, State, new_ticket
 from bridge.settlement.known import Known

@@ -1,0 +1,53 @@
+"""What a command imports: its own code and libraries, and nothing that only another command needs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bridge.cli.main import COMMANDS, parser_for
+
+DEAR = {
+    "bridge.sandbox",
+    "cryptography",
+    "grpc",
+    "h2",
+    "httpx",
+    "hypercorn",
+    "opentelemetry",
+    "prometheus_client",
+    "pydantic",
+    "pygrpc_native",
+    "redis",
+    "sqlite3",
+    "structlog",
+}
+"""Each costs a process at its start some 10 ms and more than a megabyte."""
+
+SUB_COMMANDS = {"call": ["terminate"], "settlement": ["list"]}
+SERVING = {"grpc", "httpx", "prometheus_client", "pydantic", "structlog"}
+
+
+def imported_by(statement: str) -> set[str]:
+    """Return which of the dear modules a new process has after this statement."""
+    script = f"import json, sys\n{statement}\njson.dump(sorted(sys.modules), sys.stdout)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603 - our own
+    return DEAR & set(json.loads(done.stdout))
+
+
+def test_the_command_by_itself_is_light() -> None:
+    """`bridge --version` and `bridge --help` know every command by name, and import none."""
+    assert imported_by("from bridge.cli.main import parser_for; parser_for(['--help'])") == set()
+
+
+def test_serving_imports_what_every_bridge_needs() -> None:
+    """A bridge in plaintext, without traces, without a sandbox: what only others need is not there."""
+    assert imported_by("from bridge.cli.main import parser_for; parser_for(['serve'])") == SERVING
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_its_flags_and_what_runs_it(name: str) -> None:
+    """Whatever the table of commands names can be imported and parsed."""
+    arguments = [name, *SUB_COMMANDS.get(name, [])]
+    assert callable(parser_for(arguments).parse_args(arguments).run)

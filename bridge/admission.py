@@ -113,10 +113,11 @@ class Admission:
         """Admit a call when its turn comes; it must `leave` then. Call it at once after `enter` has returned False.
 
         Raise BridgeOverloaded when its turn has not come while there still was time to send it, or when its place went
-        to another provider, and BridgeDraining at the `release` of those that are held back. A cancel frees its place.
+        to another provider, and BridgeDraining at the `release` of those that are held back, or at the call's deadline
+        if that is earlier. A cancel frees its place.
         """
         if self._held is not None:
-            await asyncio.shield(self._held)
+            await asyncio.wait([self._held], timeout=max(0.0, deadline.remaining_s()))
             raise BridgeDraining
         lane, turn = self._lanes[provider_id], asyncio.get_running_loop().create_future()
         self._join(lane, turn)

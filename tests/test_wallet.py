@@ -116,6 +116,7 @@ class Unhurried(RetryPolicy):
         *,
         idempotent: bool,
         provider_id: int = 0,  # noqa: ARG002 - the interface's own name
+        left_s: float = 0.0,  # noqa: ARG002 - likewise
     ) -> float | None:
         """Return an hour."""
         return 3600.0 * idempotent

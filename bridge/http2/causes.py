@@ -1,6 +1,6 @@
 """Why an exchange or a connection failed, in words of two fixed lists, by tables.
 
-    cause     for callers, operators and metrics: dns, refused, timeout, tls, http2_required, network
+    cause     for callers, operators and metrics: dns, refused, timeout, tls, http2_required, network, closed
     detail    for the log, narrower: the reason of a TLS failure, an errno, what the name server said, an HTTP/2 error
 
 Both are words of ours, of OpenSSL's or of the system's headers: no text of a peer is ever among them.
@@ -16,6 +16,7 @@ from bridge.http2.frames import ErrorCode
 
 OTHER: Final = "other"
 HTTP2_REQUIRED: Final = "http2_required"
+CLOSED: Final = "closed"
 
 
 class Why(NamedTuple):

@@ -66,6 +66,11 @@ class Connection(asyncio.Protocol):
         return self._is_over and not self.closed.done()
 
     @property
+    def is_lost(self) -> bool:
+        """Whether its server takes no further exchange: by GOAWAY, or because the connection has ended."""
+        return self._is_over or self._exchanges.goaway_code is not None
+
+    @property
     def refuses_http2(self) -> bool:
         """Whether its server has said goodbye because it requires HTTP/1.1."""
         return self._exchanges.goaway_code == ErrorCode.HTTP_1_1_REQUIRED

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from bridge.headers import Headers
+from bridge.http2.causes import CLOSED, HTTP2_REQUIRED
 from bridge.http2.connect import Sockets
 from bridge.http2.connection import Connection
 from bridge.http2.errors import UnreachableError
@@ -62,7 +63,7 @@ class Pool:
         Raise UnreachableError when the pool is closed.
         """
         if self._is_closed:
-            raise UnreachableError("closed")
+            raise UnreachableError(CLOSED)
         exchange = Exchange(headers, body, self.loop.create_future())
         if self._line or not self._begin(exchange):
             self._line[exchange] = None
@@ -105,7 +106,7 @@ class Pool:
         tasks = [] if self._connecting is None else [self._connecting]
         for task in tasks:
             task.cancel()
-        self._fail_line(UnreachableError("closed"))
+        self._fail_line(UnreachableError(CLOSED))
         connections = list(self._connections)
         for connection in connections:
             connection.close()
@@ -193,13 +194,17 @@ class Pool:
             await asyncio.sleep(self._delay_s())
             self._sockets = Sockets(self._room())
             connection = await self._connect(self._serve, self._sockets)
+            self._adopt(connection)
+            # Its GOAWAY may have come right behind its SETTINGS, before any request could be sent.
+            if connection.is_lost:
+                connection.close()
+                raise UnreachableError(HTTP2_REQUIRED if connection.refuses_http2 else CLOSED)  # noqa: TRY301 - as if none had been made
         except Exception as error:  # noqa: BLE001 - whatever it was, those in line must learn it
             self._failures += 1
             # Those who can still hope for a slot on another connection stay.
             if not any(each.is_open for each in self._connections):
                 self._fail_line(error)
         else:
-            self._adopt(connection)
             self._advance()
             self._failures = 0 if connection.in_use or not self._line else self._failures + 1
         finally:

@@ -15,7 +15,7 @@ import httpx
 
 from bridge.headers import Headers
 from bridge.http2.addresses import Addresses
-from bridge.http2.causes import Http2RequiredError, why
+from bridge.http2.causes import CLOSED, Http2RequiredError, why
 from bridge.http2.connect import Race, Sockets
 from bridge.http2.connection import ALPN_HTTP2, Connection
 from bridge.http2.errors import UnreachableError
@@ -128,7 +128,7 @@ class Http2Transport(httpx.AsyncBaseTransport):
             transport.abort()
             raise
         if not connection.is_open:
-            raise (Http2RequiredError if connection.refuses_http2 else ConnectionResetError)("GOAWAY at once")
+            raise Http2RequiredError("GOAWAY at once") if connection.refuses_http2 else UnreachableError(CLOSED)
         if ssl_context is not self._ssl_context:
             # It came too late for `use_tls` to see it, and for whoever waits for it another one is soon there.
             connection.retire()

@@ -51,7 +51,9 @@ class Steps(Protocol):
 class NoRetries(RetryPolicy):
     """One attempt, whatever its end."""
 
-    def delay_s(self, error: BridgeError, attempts: int, *, idempotent: bool, provider_id: int = 0) -> None:
+    def delay_s(
+        self, error: BridgeError, attempts: int, *, idempotent: bool, provider_id: int = 0, left_s: float = 0.0
+    ) -> None:
         """Return None: there is no further attempt."""
 
     def succeeded(self, provider_id: int) -> None:

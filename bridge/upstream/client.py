@@ -91,7 +91,11 @@ class WalletClient:
                 failure = unknown or error
                 failure.attempts = attempts
                 delay_s = self._retries.delay_s(
-                    error, attempts, idempotent=post.operation.idempotent, provider_id=post.keys.newest.provider_id
+                    error,
+                    attempts,
+                    idempotent=post.operation.idempotent,
+                    provider_id=post.keys.newest.provider_id,
+                    left_s=deadline.remaining_s(),
                 )
                 signer = _other_signer(post, signers, error)
                 if signer is not None:

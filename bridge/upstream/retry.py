@@ -1,5 +1,6 @@
 """When an attempt may be repeated, and how long to wait before it. Source: docs/design/contract.md, "Attempts"."""
 
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -51,14 +52,27 @@ class RetryPolicy:
     Only providers that are configured have calls, so there are no more of these.
     """
 
-    def delay_s(self, error: BridgeError, attempts: int, *, idempotent: bool, provider_id: int = 0) -> float | None:
-        """Return the seconds to wait before the next attempt, or None when there must not be one."""
+    def delay_s(
+        self,
+        error: BridgeError,
+        attempts: int,
+        *,
+        idempotent: bool,
+        provider_id: int = 0,
+        left_s: float = math.inf,
+    ) -> float | None:
+        """Return the seconds to wait before the next attempt, or None when there must not be one.
+
+        `left_s` is the call's time. Where the delay does not fit into it there is no attempt, and it costs nothing.
+        """
         if attempts >= ATTEMPTS_MAX or not self._is_repeatable(error, idempotent=idempotent):
             return None
         # A connection that the wallet recycles is daily business and no sign of trouble: at once, and for free.
-        if error.outcome is Outcome.NOT_PROCESSED and attempts == 1:
-            return 0.0
-        return random.uniform(DELAY_MIN_S, DELAY_MAX_S) if self._spend(error, provider_id) else None  # noqa: S311 - no secret
+        is_free = error.outcome is Outcome.NOT_PROCESSED and attempts == 1
+        delay_s = 0.0 if is_free else random.uniform(DELAY_MIN_S, DELAY_MAX_S)  # noqa: S311 - no secret
+        if delay_s >= left_s:
+            return None
+        return delay_s if is_free or self._spend(error, provider_id) else None
 
     def succeeded(self, provider_id: int) -> None:
         """Give back what a provider's success is worth."""

@@ -1,4 +1,4 @@
-"""Ten thousand calls, three in ten of them given up at a random moment: no other call notices, and nothing is kept.
+"""Five thousand calls, three in ten of them given up at a random moment: no other call notices, and nothing is kept.
 
 Memory is measured as what `tracemalloc` counts for code in `bridge/http2`, h2, hpack and hyperframe: everything that a
 call could leave behind in the transport is allocated there, while the fault server's records, which grow by design, are
@@ -23,6 +23,7 @@ import h2
 import hpack
 import httpx
 import hyperframe
+import pytest
 
 import bridge.http2
 from bridge.http2.connection import Connection
@@ -35,14 +36,14 @@ from whole_path import PATIENCE_S
 
 LOGGER = logging.getLogger(__name__)
 
-CALLS = 10_000
+CALLS = 5_000
 CALLERS = 64
-WARM_UP = 2_000
+WARM_UP = 1_000
 GIVEN_UP = 0.3
 GIVEN_UP_WITHIN_S = 0.004
 """A random moment below this: before sending, while waiting, or just after the answer."""
-BLOCKS_MORE_MAX = 64
-"""Objects more than before: less than one for a hundred calls."""
+BLOCKS_MORE_MAX = 40
+"""Objects more than before: one for a hundred calls."""
 LEFT_BY_A_CALL_BYTES_MAX = 2
 """Three calls in ten are given up, and whatever holds on to one has a pointer, eight bytes: 2.4 bytes a call."""
 SEED = 20_221_122
@@ -142,6 +143,7 @@ class Callers:
         return (await self._transport.handle_async_request(request)).status_code == 200
 
 
+@pytest.mark.timeout(240)  # it takes CPU, twice as much while tracemalloc counts: a busy machine needs minutes
 async def test_given_up_calls_leave_nothing() -> None:
     """Calls that are cancelled or time out harm no other call, and leave no stream, task, descriptor or memory."""
     tasks, descriptors = asyncio.all_tasks(), open_descriptors()

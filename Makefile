@@ -69,44 +69,44 @@ coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/
 	@$(BIN)/python -m coverage report
 
 bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microseconds
-	@$(BIN)/python tests/benchmark/pure_path.py
+	@$(BIN)/python -m benchmarks.pure_path
 
 bench: $(VENV)/bench.done  ## Bridge beside floor, textbook and Envoy, latency, scaling; writes docs/performance.md (ten minutes)
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py
+	@$(BIN)/python -m benchmarks.bench
 
 bench-quick: $(VENV)/bench.done  ## The table of `make bench` alone, from two short rounds, in under a minute
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --quick
+	@$(BIN)/python -m benchmarks.bench --quick
 
 bench-scaling: $(VENV)/bench.done  ## The scaling of `make bench` alone: workers, calls in flight, slow wallets, added latency
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts scaling
+	@$(BIN)/python -m benchmarks.bench --parts scaling
 
 profile: $(VENV)/bench.done  ## Where the CPU time of a call of the bridge goes, step by step
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/bench.py --parts profile
+	@$(BIN)/python -m benchmarks.bench --parts profile
 
 bench-telemetry: $(VENV)/bench.done  ## CPU that log lines and metrics add to a call, at most 10 % (QUICK=1 for few short rounds)
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/telemetry.py $(if $(QUICK),--quick)
+	@$(BIN)/python -m benchmarks.telemetry $(if $(QUICK),--quick)
 
 bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (SECONDS=30): goodput, refusals, health, memory
-	@PYTHONPATH=tests $(BIN)/python tests/benchmark/overload.py --seconds $(or $(SECONDS),30)
+	@$(BIN)/python -m benchmarks.overload --seconds $(or $(SECONDS),30)
 
 bench-floods: $(VENV)/dev.done  ## Every flood of a hostile caller on each engine: latency of other calls, memory (SECONDS=5)
-	@PYTHONPATH=tests $(BIN)/python tests/floods/bench.py --seconds $(or $(SECONDS),5)
+	@$(BIN)/python -m benchmarks.floods --seconds $(or $(SECONDS),5)
 
 h2spec: $(VENV)/dev.done  ## h2spec on each engine: no failure but those that tests/h2spec/expected.toml gives a reason for
-	@PYTHONPATH=tests:tools $(BIN)/python tests/h2spec/run.py
+	@PYTHONPATH=tools $(BIN)/python -m tests.h2spec.run
 
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
-	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py --minutes $(or $(MINUTES),30)
+	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
 simulate: $(VENV)/dev.done  ## The whole way of a call in virtual time, SEEDS=1000 histories, or one: SEED=7
-	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
 
 mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, retries, restarts and kills under load
 	@$(BIN)/python -m pytest tests/mesh
 
 interop: export INTEROP := $(if $(QUICK),quick,$(or $(SERVERS),all))
 interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVERS="nginx Jetty"); writes docs/interop.md
-	@$(BIN)/python tests/interop/install.py
+	@$(BIN)/python -m tests.interop.install
 	@$(BIN)/python -m pytest tests/interop
 
 tools: $(VENV)/dev.done  ## Install the pinned plugins, grpcurl and ghz into .tools (needs Go and Node.js)
@@ -114,7 +114,7 @@ tools: $(VENV)/dev.done  ## Install the pinned plugins, grpcurl and ghz into .to
 
 clients: $(VENV)/dev.done  ## Run the sample callers and the commands of docs/callers.md, of every language whose toolchain is here
 	@$(BIN)/python tests/clients/first_calls.py $(if $(ALL),--all)
-	@$(BIN)/python tests/clients/run.py $(if $(ALL),--all)
+	@$(BIN)/python -m tests.clients.run $(if $(ALL),--all)
 
 contract: $(VENV)/dev.done  ## Write dist/contract.binpb, the protos and all that they import, for buf and other generators
 	@$(BIN)/python tools/proto_image.py --write dist/contract.binpb

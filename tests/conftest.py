@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-import engines
+from tests.support import engines
 
 # No deadline for an example: a busy machine is no bug, and timed assertions are not among our proofs.
 settings.register_profile("house", deadline=None)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lint and render what is in deploy/, with Helm and kustomize built from their Go modules into .tools/ (once; needs go).
-# The tests in tests/test_deploy*.py use the same two programs and look closer.
+# The tests in tests/deploy/ use the same two programs and look closer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 """Put the tested samples into docs/callers.md: each block after a line `<!-- file: ... -->` is that file, as it is.
 
-python tests/clients/docs.py
+python -m tests.clients.docs
 """
 
 import re

@@ -1,8 +1,8 @@
 """Run the same cases with the sample of every language, against a bridge and its sandbox, and compare what they print.
 
-    python tests/clients/run.py           every language whose toolchain is here; says which are missing
-    python tests/clients/run.py --all     the same, and a missing toolchain is a failure
-    python tests/clients/run.py go java   only these
+    python -m tests.clients.run           every language whose toolchain is here; says which are missing
+    python -m tests.clients.run --all     the same, and a missing toolchain is a failure
+    python -m tests.clients.run go java   only these
 
 What each must print is expected.txt, byte for byte, so that all are equal. How many POSTs a case may cause stands in
 cases.json and is counted at the wallet's stand-ins: that is how a repeat that nobody asked for would be seen.
@@ -31,7 +31,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "generated" / "python"), str(ROOT)]
 
 from bridge import __version__  # noqa: E402 -- after the path is set: a script brings only its own folder
-from clients.stand_ins import WALLETS, bridges  # noqa: E402 -- likewise
+from tests.clients.stand_ins import WALLETS, bridges  # noqa: E402 -- likewise
 
 CONFIGS = {
     "shipped": ROOT / "generated" / "service_config.json",

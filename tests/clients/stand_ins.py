@@ -13,7 +13,7 @@ from bridge.sandbox.behaviours import reset_with
 from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
-from whole_path import environment
+from tests.support.whole_path import environment
 
 DRAIN_S = 3600.0
 """Longer than any run of the samples takes."""

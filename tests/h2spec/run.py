@@ -1,4 +1,4 @@
-"""h2spec against the bridge on each engine: `PYTHONPATH=tests python tests/h2spec/run.py`.
+"""h2spec against the bridge on each engine: `python -m tests.h2spec.run`.
 
 Its failures must be those of expected.toml, which has the reason beside each. The bridge must not grow by more than
 GROWTH_MB, and must still serve when h2spec has ended.
@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import toolchain
-from engines import NAMES, served_by
-from floods.attacks import CHECK
-from floods.measure import MEBIBYTE, Target, target
-from secure_callers import call_once
-from whole_path import NO_SETTINGS
+from tests.support.engines import NAMES, served_by
+from tests.support.floods.attacks import CHECK
+from tests.support.floods.measure import MEBIBYTE, Target, target
+from tests.support.secure_callers import call_once
+from tests.support.whole_path import NO_SETTINGS
 
 EXPECTED = Path(__file__).with_name("expected.toml")
 FRAME_S = "2"

@@ -4,10 +4,10 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from interop.installed import PYTHON, WALLETS, Debian, python_version
-from interop.running import Program
-from interop.site import SLOW_S, Site
-from whole_path import ACCESS_KEY, PRIVATE_KEY
+from tests.interop.installed import PYTHON, WALLETS, Debian, python_version
+from tests.interop.running import Program
+from tests.interop.site import SLOW_S, Site
+from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
 
 PHP = Debian("php-fpm8.2", "php-fpm")
 THREADS = 32

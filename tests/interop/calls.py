@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc.aio
 
-from processes import bridge_command
+from tests.support.processes import bridge_command
+from tests.support.whole_path import End, end_of, environment, terminate_request
 from wallet.v1.wallet_error_pb2 import Outcome
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
-from whole_path import End, end_of, environment, terminate_request
 
 PATIENT_S = 15.0
 """The deadline of a call that has nothing to fear but a busy machine."""

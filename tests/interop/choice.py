@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from interop.server import Server
-from interop.servers import SERVERS
+from tests.interop.server import Server
+from tests.interop.servers import SERVERS
 
 VARIABLE = "INTEROP"
 """`all`, `quick`, or names of servers; unset: the suite is not asked for."""

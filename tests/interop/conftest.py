@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509 import load_pem_x509_certificate
 
-from interop.choice import is_quick, wanted
-from interop.matrix import Matrix
-from interop.results import merge
-from interop.servers import SERVERS
-from interop.site import Tls
-from support.certificates import Certificates, Identity, write_certificates
+from tests.interop.choice import is_quick, wanted
+from tests.interop.matrix import Matrix
+from tests.interop.results import merge
+from tests.interop.servers import SERVERS
+from tests.interop.site import Tls
+from tests.support.certificates import Certificates, Identity, write_certificates
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "interop.md"
 MATRIX = pytest.StashKey[Matrix]()

@@ -1,19 +1,15 @@
 """Build what the suite needs beside Debian's packages, and say what is missing; fail on that in CI.
 
-    python tests/interop/install.py
+    python -m tests.interop.install
 
 Run by `make interop`, with INTEROP set as it is for the tests.
 """
 
 import os
 import sys
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[1] / "generated" / "python")]
-
-from interop.choice import chosen, is_quick  # noqa: E402 - after the path is set: a script brings only its own folder
-from interop.installed import BUILT, RUST, TOOLS  # noqa: E402 - likewise
+from tests.interop.choice import chosen, is_quick
+from tests.interop.installed import BUILT, RUST, TOOLS
 
 
 def main() -> int:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from interop.expectations import Expectation, explained
-from interop.server import Server
-from interop.tally import Tally
+from tests.interop.expectations import Expectation, explained
+from tests.interop.server import Server
+from tests.interop.tally import Tally
 
 ROWS: Mapping[str, str] = {
     "one call": "",

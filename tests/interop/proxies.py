@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from interop.applications import ASGI, Application
-from interop.installed import PYTHON, WALLETS, Debian, first_line
-from interop.running import Program
-from interop.site import Site
+from tests.interop.applications import ASGI, Application
+from tests.interop.installed import PYTHON, WALLETS, Debian, first_line
+from tests.interop.running import Program
+from tests.interop.site import Site
 
 NGINX = Debian("nginx", "nginx-light")
 HAPROXY = Debian("haproxy", "haproxy")

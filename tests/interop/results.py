@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from interop.installed import TOOLS
-from interop.matrix import Line, Matrix
-from interop.tally import Tally
+from tests.interop.installed import TOOLS
+from tests.interop.matrix import Line, Matrix
+from tests.interop.tally import Tally
 
 FILE = TOOLS / "results.json"
 

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from h2.events import ConnectionTerminated
 
-from interop.calls import SHORT_S, Ended, Terminate, make
-from interop.site import Site
-from support.http2_client import RawClient
-from whole_path import bridge_to
+from tests.interop.calls import SHORT_S, Ended, Terminate, make
+from tests.interop.site import Site
+from tests.support.http2_client import RawClient
+from tests.support.whole_path import bridge_to
 
 LOAD_CALLS, LOAD_CALLERS = 300, 20
 RELOADS = 3

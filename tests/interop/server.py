@@ -5,8 +5,8 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from interop.running import Processes, Program
-from interop.site import Site
+from tests.interop.running import Processes, Program
+from tests.interop.site import Site
 
 Reload = Callable[[Processes, Site], Awaitable[None]]
 

@@ -5,13 +5,13 @@ import shutil
 import signal
 from collections.abc import Callable, Sequence
 
-from interop import applications, proxies
-from interop.applications import environ
-from interop.installed import GO, JAVA, PYTHON, RUST, WALLETS, first_line, python_version
-from interop.proxies import before, missing
-from interop.running import Processes, Program
-from interop.server import Server, by_command, handover, on_signal, with_gap
-from interop.site import Site
+from tests.interop import applications, proxies
+from tests.interop.applications import environ
+from tests.interop.installed import GO, JAVA, PYTHON, RUST, WALLETS, first_line, python_version
+from tests.interop.proxies import before, missing
+from tests.interop.running import Processes, Program
+from tests.interop.server import Server, by_command, handover, on_signal, with_gap
+from tests.interop.site import Site
 
 NO_ODD = "its SETTINGS cannot be set"
 THREADED = "each call holds a thread of the application: slow calls would delay the others there, not on the connection"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from support.certificates import Identity
+from tests.support.certificates import Identity
 
 CONFIGURATIONS = Path(__file__).parent / "configurations"
 IDLE_DEFAULT_S = 60

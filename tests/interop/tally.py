@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from interop import calls
-from interop.calls import Ended
-from interop.ledger import Entry
+from tests.interop import calls
+from tests.interop.calls import Ended
+from tests.interop.ledger import Entry
 
 CERTAIN = ("NOT_SENT", "NOT_PROCESSED", "REJECTED")
 """Outcomes that say: the wallet has not carried this call out."""

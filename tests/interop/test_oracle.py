@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from interop.calls import Ended, body
-from interop.expectations import EXPECTATIONS
-from interop.ledger import Entry, Ledger, read
-from interop.matrix import ROWS, Line, Matrix
-from interop.results import merge
-from interop.servers import SERVERS
-from interop.tally import Tally, tally
+from tests.interop.calls import Ended, body
+from tests.interop.expectations import EXPECTATIONS
+from tests.interop.ledger import Entry, Ledger, read
+from tests.interop.matrix import ROWS, Line, Matrix
+from tests.interop.results import merge
+from tests.interop.servers import SERVERS
+from tests.interop.tally import Tally, tally
 
 GOOD = Entry("", body("t"))
 OK = Ended("t", "OK")

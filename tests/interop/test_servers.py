@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from bridge.sandbox.server import bound_socket
-from interop import ledger, rows
-from interop.calls import Ended, Terminate, bridge_process
-from interop.choice import chosen, is_quick
-from interop.matrix import Line, Matrix
-from interop.running import Processes, StartError, running
-from interop.server import H2C, TRANSPORTS, Server
-from interop.site import IDLE_SHORT_S, Site, Tls
-from interop.tally import tally
+from tests.interop import ledger, rows
+from tests.interop.calls import Ended, Terminate, bridge_process
+from tests.interop.choice import chosen, is_quick
+from tests.interop.matrix import Line, Matrix
+from tests.interop.running import Processes, StartError, running
+from tests.interop.server import H2C, TRANSPORTS, Server
+from tests.interop.site import IDLE_SHORT_S, Site, Tls
+from tests.interop.tally import tally
 
 EXPIRING_S = 3.0 if is_quick() else 6.0
 IDLE_ROUNDS = 2 if is_quick() else 4

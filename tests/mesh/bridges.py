@@ -17,11 +17,11 @@ from bridge.sandbox.behaviours import after, reset_with, terminated
 from bridge.sandbox.record import Request
 from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.sandbox.stream import Behaviour, Stream
-from mesh.envoy import Trust
-from processes import Command, bridge_command
-from secure_callers import Authority, tls_settings
-from support.certificates import Identity
-from whole_path import NO_SETTINGS, environment
+from tests.mesh.envoy import Trust
+from tests.support.certificates import Identity
+from tests.support.processes import Command, bridge_command
+from tests.support.secure_callers import Authority, tls_settings
+from tests.support.whole_path import NO_SETTINGS, environment
 
 ENVOY_ID = "spiffe://mesh.example/ns/game/sa/envoy"
 """The only identity that the bridges let in."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from mesh.bridges import Bridges, Certificates, two_bridges
-from mesh.envoy import RunEnvoy, running_envoy
+from tests.mesh.bridges import Bridges, Certificates, two_bridges
+from tests.mesh.envoy import RunEnvoy, running_envoy
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from mesh.policies import BRIDGES_WORD, RetryPolicy
-from processes import Command
-from support.certificates import Identity
+from tests.mesh.policies import BRIDGES_WORD, RetryPolicy
+from tests.support.certificates import Identity
+from tests.support.processes import Command
 
 
 def _installed() -> Path | None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import grpc.aio
 
 from bridge.sandbox.record import Pulse
-from mesh.bridges import Bridges
-from mesh.envoy import Envoy
-from secure_callers import channel_to
+from tests.mesh.bridges import Bridges
+from tests.mesh.envoy import Envoy
+from tests.support.secure_callers import channel_to
+from tests.support.whole_path import End, end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
-from whole_path import End, end_of, terminate_request
 
 CHANNELS, CALLERS_EACH = 4, 4
 

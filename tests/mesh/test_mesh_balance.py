@@ -7,12 +7,12 @@ import pytest
 from cryptography.x509 import UniformResourceIdentifier
 
 from bridge.sandbox.behaviours import answer
-from mesh.bridges import HELD, Bridges, held_until, slowly_terminated
-from mesh.envoy import EJECTED, ENVOY, MISSING, NEVER, NOT_SERVING, SELDOM, WORKERS, Front, RunEnvoy, Trust
-from mesh.load import calls, names
-from secure_callers import Authority
-from support.certificates import Identity
-from whole_path import End
+from tests.mesh.bridges import HELD, Bridges, held_until, slowly_terminated
+from tests.mesh.envoy import EJECTED, ENVOY, MISSING, NEVER, NOT_SERVING, SELDOM, WORKERS, Front, RunEnvoy, Trust
+from tests.mesh.load import calls, names
+from tests.support.certificates import Identity
+from tests.support.secure_callers import Authority
+from tests.support.whole_path import End
 
 pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]
 

@@ -10,14 +10,14 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from floods.attacks import REQUEST, TERMINATE, call_fields
-from http2_frames import data, headers
-from mesh.bridges import Bridges, two_bridges
-from mesh.envoy import ENVOY, MISSING, NEVER, Front, RunEnvoy
-from mesh.load import calls
-from raw_caller import raw_caller
+from tests.mesh.bridges import Bridges, two_bridges
+from tests.mesh.envoy import ENVOY, MISSING, NEVER, Front, RunEnvoy
+from tests.mesh.load import calls
+from tests.support.floods.attacks import REQUEST, TERMINATE, call_fields
+from tests.support.http2.frames import data, headers
+from tests.support.raw_caller import raw_caller
+from tests.support.whole_path import end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
-from whole_path import end_of, terminate_request
 
 pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]
 

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from mesh.bridges import HELD, Bridge, Bridges, held_until
-from mesh.envoy import ENVOY, MISSING, Front, RunEnvoy
-from mesh.load import calls, names, restarted_under_load, under_load
+from tests.mesh.bridges import HELD, Bridge, Bridges, held_until
+from tests.mesh.envoy import ENVOY, MISSING, Front, RunEnvoy
+from tests.mesh.load import calls, names, restarted_under_load, under_load
 
 pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]
 

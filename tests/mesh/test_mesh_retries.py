@@ -10,13 +10,13 @@ import pytest
 
 from bridge.sandbox.behaviours import answer, hang, processed
 from bridge.sandbox.stream import Behaviour
-from mesh.bridges import HELD, Bridges, held_until, refused_for
-from mesh.envoy import ENVOY, MISSING, SELDOM, Envoy, Front, RunEnvoy
-from mesh.load import call, calls, names
-from mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, UNAVAILABLE, RetryPolicy
-from random_wallet import abort
-from secure_callers import channel_to
-from whole_path import End
+from tests.mesh.bridges import HELD, Bridges, held_until, refused_for
+from tests.mesh.envoy import ENVOY, MISSING, SELDOM, Envoy, Front, RunEnvoy
+from tests.mesh.load import call, calls, names
+from tests.mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, UNAVAILABLE, RetryPolicy
+from tests.support.random_wallet import abort
+from tests.support.secure_callers import channel_to
+from tests.support.whole_path import End
 
 POLICIES = {"bridge's word": BRIDGES_WORD, "as Istio": BRIDGES_WORD_AS_ISTIO, "unavailable": UNAVAILABLE}
 """All are safe here: there is no other proxy between this Envoy and the bridges."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from mesh.bridges import HELD, Bridges, held_until, refused_for
-from mesh.envoy import ENVOY, MISSING, NEVER, OFTEN, SELDOM, Envoy, Front, RunEnvoy
-from mesh.load import calls, names, restarted_under_load
-from mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, ISTIO_DEFAULT, UNAVAILABLE, RetryPolicy
-from whole_path import End
+from tests.mesh.bridges import HELD, Bridges, held_until, refused_for
+from tests.mesh.envoy import ENVOY, MISSING, NEVER, OFTEN, SELDOM, Envoy, Front, RunEnvoy
+from tests.mesh.load import calls, names, restarted_under_load
+from tests.mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, ISTIO_DEFAULT, UNAVAILABLE, RetryPolicy
+from tests.support.whole_path import End
 
 pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from bridge.server import listeners
-from engines import on_both_engines, on_grpcio
-from raw_caller import raw_caller
-from secure_callers import listening_bridge
+from tests.support.engines import on_both_engines, on_grpcio
+from tests.support.raw_caller import raw_caller
+from tests.support.secure_callers import listening_bridge
 
 pytestmark = on_both_engines
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import toolchain
-from second_operation.copied import Copy, copied
+from tests.second_operation.copied import Copy, copied
 
 # Generators and processes: seconds on a free machine, minutes on a busy one.
 pytestmark = pytest.mark.timeout(600)

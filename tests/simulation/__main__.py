@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-from simulation.search import Failure, check
+from tests.simulation.search import Failure, check
 
 BATCH = 50
 REPORT_EVERY_S = 10.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from h2.errors import ErrorCodes
 
 if TYPE_CHECKING:
-    from simulation.wallet import Request
+    from tests.simulation.wallet import Request
 
 JSON = ("content-type", "application/json")
 REQUEST_ID = "4d5a42b3-62ec-40cb-b5e9-b338f194ce60"

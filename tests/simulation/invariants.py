@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from bridge.outcome import GrpcCode, Outcome
-from simulation.run import CONNECTIONS_MAX, End, Run
+from tests.simulation.run import CONNECTIONS_MAX, End, Run
 
 DEADLINE_DEFAULT_S = 5.0
 SLACK_S = 1e-3

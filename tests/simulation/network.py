@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from simulation.clock import VirtualLoop
+from tests.simulation.clock import VirtualLoop
 
 DELAYS_S = (0.001, 0.005, 0.03)
 DNS_S = 0.001

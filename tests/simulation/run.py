@@ -20,11 +20,11 @@ from bridge.transcoding.operation import operations
 from bridge.upstream.client import WalletClient
 from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Credentials, Keyring
-from simulation.clock import DeadlockError, virtual_time
-from simulation.history import History
-from simulation.network import Address, Network, NetworkLoop
-from simulation.scenario import Call, Scenario
-from simulation.wallet import Wallet
+from tests.simulation.clock import DeadlockError, virtual_time
+from tests.simulation.history import History
+from tests.simulation.network import Address, Network, NetworkLoop
+from tests.simulation.scenario import Call, Scenario
+from tests.simulation.wallet import Wallet
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 LOGGER = logging.getLogger("bridge")

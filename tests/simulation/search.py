@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from simulation.invariants import Violation, violations
-from simulation.run import Run, run
-from simulation.scenario import Scenario
+from tests.simulation.invariants import Violation, violations
+from tests.simulation.run import Run, run
+from tests.simulation.scenario import Scenario
 
 SHRINK_RUNS_MAX = 150
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from simulation.invariants import violations
-from simulation.planted import BUGS, Bug
-from simulation.run import run
-from simulation.scenario import SCENARIOS, Scenario
-from simulation.search import check, first_failure
+from tests.simulation.invariants import violations
+from tests.simulation.planted import BUGS, Bug
+from tests.simulation.run import run
+from tests.simulation.scenario import SCENARIOS, Scenario
+from tests.simulation.search import check, first_failure
 
 KINDS = [kind.name for kind in SCENARIOS]
 SEEDS = 300

@@ -20,10 +20,10 @@ import h2.settings
 import hyperframe.frame
 from h2.errors import ErrorCodes
 
-from simulation import answers
-from simulation.history import History
-from simulation.network import Address, Link, NetworkLoop
-from simulation.scenario import Scenario
+from tests.simulation import answers
+from tests.simulation.history import History
+from tests.simulation.network import Address, Link, NetworkLoop
+from tests.simulation.scenario import Scenario
 
 GOAWAY_CODES = (ErrorCodes.NO_ERROR, ErrorCodes.INTERNAL_ERROR, ErrorCodes.ENHANCE_YOUR_CALM)
 SETTING = h2.settings.SettingCodes

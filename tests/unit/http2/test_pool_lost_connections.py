@@ -14,9 +14,9 @@ from bridge.http2.pool import Pool
 from bridge.sandbox.behaviours import after
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
-from support.http2_client import terminate_body
+from tests.support.http2_client import terminate_body
 
-pytest_plugins = ["two_loops"]
+pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
 
 HTTP_1_1_REQUIRED = 13

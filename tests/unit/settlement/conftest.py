@@ -12,8 +12,8 @@ from redis import Redis
 from bridge.settlement.redis import RedisStore
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import Store
-from support.redis_server import needs_redis, redis_server
-from support.settlement_model import ModelStore
+from tests.support.redis_server import needs_redis, redis_server
+from tests.support.settlement_model import ModelStore
 
 STORES = ["model", "sqlite", pytest.param("redis", marks=needs_redis)]
 

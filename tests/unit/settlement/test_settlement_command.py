@@ -14,7 +14,7 @@ from bridge.cli.main import main
 from bridge.settlement.entry import Entry, Last, State
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import Problem, StoreError
-from support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, new_call
+from tests.support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, new_call
 
 ResultT = TypeVar("ResultT")
 SETTINGS = """

@@ -37,8 +37,8 @@ from bridge.settlement.pace import PAUSE_S, Pace
 from bridge.settlement.sealing import Damaged, KeyMissing, Keys
 from bridge.settlement.settler import CANNOT_OPEN, DAMAGED, LEASE_S, LEFT_MIN_S, Settler
 from bridge.settlement.store import Problem, StoreError
-from support.settlement_model import ModelStore
-from virtual_time import run_virtually
+from tests.support.settlement_model import ModelStore
+from tests.support.virtual_time import run_virtually
 
 OPERATION = "wallet.test.Asking/Ask"
 ONE, OTHER = 1, 12345

@@ -22,7 +22,7 @@ from bridge.settlement.entry import SCHEMA, State
 from bridge.settlement.sqlite import SqliteStore, changes, questions, schema
 from bridge.settlement.sqlite.database import BATCH_MAX
 from bridge.settlement.store import Problem, StoreError, Warn
-from support.settlement_calls import FAR_S, OPERATION, OPERATIONS, add, new_call
+from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, add, new_call
 
 
 @pytest.fixture
@@ -345,7 +345,7 @@ from pathlib import Path
 from typing import Any
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import StoreError
-from support.settlement_calls import new_call
+from tests.support.settlement_calls import new_call
 
 async def main(folder):
     store = SqliteStore(folder / "x.db")
@@ -380,7 +380,7 @@ from pathlib import Path
 from typing import Any
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import StoreError
-from support.settlement_calls import new_call
+from tests.support.settlement_calls import new_call
 
 async def main(folder):
     store = SqliteStore(folder / "x.db")

@@ -27,9 +27,9 @@ from bridge.settlement.redis import RedisStore
 from bridge.settlement.sealing import Keys
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import Store
-from support.redis_server import needs_redis
-from support.settlement_calls import FAR_S, OPERATION, OPERATIONS, new_call
-from support.settlement_model import ModelStore
+from tests.support.redis_server import needs_redis
+from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, new_call
+from tests.support.settlement_model import ModelStore
 
 EXAMPLES, STEPS = 30, 25
 CALLS_MAX = 3
@@ -206,7 +206,7 @@ def sqlite_store(machine: Comparison) -> Store:
 
 def run(make: Callable[[Comparison], Store], monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare one kind of store with the model."""
-    for module in ("bridge.settlement.sqlite.calls", "bridge.settlement.redis.store", "support.settlement_model"):
+    for module in ("bridge.settlement.sqlite.calls", "bridge.settlement.redis.store", "tests.support.settlement_model"):
         # Few enough that attached calls are dropped.
         monkeypatch.setattr(f"{module}.CALLS_MAX", CALLS_MAX)
     monkeypatch.setattr(Comparison, "make", make, raising=False)

@@ -8,7 +8,7 @@ import pytest
 from bridge.settlement.entry import CALLS_MAX, SCHEMA, CallEnd, Change, Entry, Last, NewCall, State
 from bridge.settlement.sealing import Keys
 from bridge.settlement.store import CursorError, Store
-from support.settlement_calls import FAR_S, KEYS, OPERATION, OPERATIONS, TIMEOUT, add, end, new_call
+from tests.support.settlement_calls import FAR_S, KEYS, OPERATION, OPERATIONS, TIMEOUT, add, end, new_call
 
 OLD, NEW = bytes(range(32)), bytes(range(100, 132))
 

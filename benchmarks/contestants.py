@@ -1,0 +1,190 @@
+"""Who is compared: the table of rows, and each of them as a running server."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from benchmarks import envoy, procfs
+from benchmarks.rows import ANSWER, response
+from bridge.sandbox.operations import TERMINATE_REQUEST
+from tests.support.whole_path import environment
+from wallet.v1.wallet_service_pb2 import TerminateRequest
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+STEPS_FILE = "steps.json"
+START_TIMEOUT_S = 20.0
+SAMPLED_CALLS, SAMPLED_IN_FLIGHT = 128, 64
+
+
+class Kind(Enum):
+    """How a row is run."""
+
+    SCRIPT = "rows.py"
+    BRIDGE = "bridge serve"
+    INSTRUMENTED = "instrumented.py"
+    ENVOY = "envoy"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One that is compared."""
+
+    name: str
+    what: str
+    """For a reader of the table."""
+    kind: Kind
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the bridge, as `whole_path.environment` names them."""
+    asks_the_wallet: bool = True
+    empty_field_bytes: int = 0
+    """Of the fields in its response that it writes although they are empty, which says the same."""
+
+    @property
+    def response_bytes(self) -> int:
+        """DATA bytes of its one right response."""
+        return len(framed(response(ANSWER).SerializeToString())) + self.empty_field_bytes
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the bridge."""
+        return self.kind is Kind.BRIDGE
+
+
+FLOOR, TEXTBOOK, BRIDGE, NATIVE_FLOOR, NATIVE, ENVOY = (
+    *("floor", "textbook", "bridge", "native floor", "bridge (native)"),
+    "Envoy",
+)
+
+NATIVE_SETTINGS = {"SERVER__ENGINE": "native", "SERVER__NATIVE_TRUSTS_CALLERS": "true"}
+
+ROWS = (
+    Row(FLOOR, "an empty grpc.aio handler on uvloop: nothing in grpcio is cheaper", Kind.SCRIPT, asks_the_wallet=False),
+    Row(TEXTBOOK, "what one would write: grpc.aio, json, hmac, `httpx.AsyncClient(http2=True)`", Kind.SCRIPT),
+    Row(BRIDGE, "`bridge serve` with its log at info", Kind.BRIDGE),
+    Row(
+        NATIVE_FLOOR,
+        "the floor's handler on `pygrpc_native.aio`: nothing on that engine is cheaper",
+        Kind.SCRIPT,
+        asks_the_wallet=False,
+    ),
+    Row(NATIVE, 'the bridge with `server.engine = "native"`', Kind.BRIDGE, NATIVE_SETTINGS),
+    Row(
+        ENVOY,
+        "`grpc_json_reverse_transcoder` in C++: no validation, no signature, no verdict",
+        Kind.ENVOY,
+        empty_field_bytes=2,  # the field `message`, of length 0
+    ),
+)
+
+BY_NAME = {row.name: row for row in ROWS}
+OURS = tuple(row for row in ROWS if row.is_ours)
+
+
+INSTRUMENTED = Row("bridge (timed)", "the bridge with a timer around each step", Kind.INSTRUMENTED)
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message as it stands in a stream: gRPC over HTTP/2, Length-Prefixed-Message."""
+    return b"\0" + len(message).to_bytes(4) + message
+
+
+class StartError(Exception):
+    """A row that did not come to answer a call, with what to try."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running row."""
+
+    row: Row
+    pid: int
+    port: int
+
+    def cpu_time(self) -> procfs.CpuTime:
+        """Return the CPU time of its processes so far."""
+        return procfs.cpu_time(self.pid)
+
+    def memory_mb(self) -> float:
+        """Return the most memory that its processes have held so far, in MB."""
+        return procfs.memory_mb(self.pid)
+
+    async def wrong_of_sample(self) -> int:
+        """Make some calls with a real gRPC client; return how many did not end OK with exactly the right message."""
+        limit = asyncio.Semaphore(SAMPLED_IN_FLIGHT)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{self.port}") as channel:
+            stub = WalletServiceStub(channel)
+            ends = await asyncio.gather(*(_is_right(stub, limit) for _ in range(SAMPLED_CALLS)))
+        return ends.count(False)
+
+
+async def _is_right(stub: Any, limit: asyncio.Semaphore) -> bool:
+    # Any: the type of an asynchronous stub is known to type checkers only.
+    async with limit:
+        try:
+            return bool(await stub.Terminate(TerminateRequest(**TERMINATE_REQUEST), timeout=10) == response(ANSWER))
+        except grpc.aio.AioRpcError:
+            return False
+
+
+@asynccontextmanager
+async def running(
+    row: Row, wallet_url: str, folder: Path, cores: frozenset[int], settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Server]:
+    """Run a row on these cores until the context ends, with further settings where it is a bridge.
+
+    Enter when it has answered a call. Raise StartError where it does not.
+    """
+    port = free_port()
+    environ = environment(wallet_url, {**row.settings, **(settings or {}), "SERVER__LISTEN": f"127.0.0.1:{port}"})
+    arguments = _command(row, port, wallet_url, folder)
+    process = await asyncio.create_subprocess_exec(
+        *("taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *arguments),
+        env={**os.environ, **environ},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await _answers(row, port, process)
+        yield Server(row, process.pid, port)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _command(row: Row, port: int, wallet_url: str, folder: Path) -> Sequence[str]:
+    if row.kind is Kind.BRIDGE:
+        return (sys.executable, "-m", "bridge", "serve")
+    if row.kind is Kind.ENVOY:
+        return envoy.command(envoy.transcoder(port, int(wallet_url.rpartition(":")[2]), folder))
+    if row.kind is Kind.INSTRUMENTED:
+        return (sys.executable, "-m", "benchmarks.instrumented", str(folder / STEPS_FILE))
+    return (sys.executable, "-m", "benchmarks.rows", row.name, str(port), wallet_url)
+
+
+async def _answers(row: Row, port: int, process: asyncio.subprocess.Process) -> None:
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            request = TerminateRequest(**TERMINATE_REQUEST)
+            await WalletServiceStub(channel).Terminate(request, wait_for_ready=True, timeout=START_TIMEOUT_S)
+    except grpc.aio.AioRpcError as error:
+        ended = "" if process.returncode is None else f" (it ended with {process.returncode})"
+        raise StartError(
+            f"the row {row.name!r} answers no call{ended}: {error.code().name} {error.details()}. "
+            f"See what {row.kind.value} says when it is started by hand with {dict(row.settings) or 'its defaults'}."
+        ) from None
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])

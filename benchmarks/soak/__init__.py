@@ -1,0 +1,1 @@
+"""Mixed faults for a long time: memory, descriptors and streams must stay flat."""

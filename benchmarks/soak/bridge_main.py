@@ -1,0 +1,27 @@
+"""`bridge serve` that also tells how many tasks it has: `python -m benchmarks.soak.bridge_main FILE`.
+
+At SIGUSR1 it writes the number into the file, which is there as a whole or not at all.
+"""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from bridge.cli.main import main
+
+
+def tell_tasks(file: Path) -> None:
+    """From now on, write at SIGUSR1 how many tasks the running loop has that have not ended."""
+
+    def tell(*_signal: object) -> None:
+        written = file.with_suffix(".new")
+        written.write_text(str(len(asyncio.all_tasks())), encoding="ascii")
+        written.rename(file)
+
+    signal.signal(signal.SIGUSR1, tell)
+
+
+if __name__ == "__main__":
+    tell_tasks(Path(sys.argv[1]))
+    sys.exit(main(["serve"]))

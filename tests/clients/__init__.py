@@ -1,0 +1,1 @@
+"""Sample callers in four languages, and the cases that all of them must pass."""

@@ -1,0 +1,1 @@
+"""What deploy/ offers: manifests, charts, alerts, dashboards."""

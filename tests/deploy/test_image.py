@@ -1,0 +1,122 @@
+"""The Containerfile, as far as it can be checked without a container engine."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bridge.cli.main import parser_for
+from tests.support.manifests import ROOT, base
+
+TEXT = (ROOT / "deploy" / "Containerfile").read_text()
+IGNORED = (ROOT / "deploy" / "Containerfile.dockerignore").read_text().splitlines()
+LINES = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE)).splitlines()
+STEPS = [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in LINES if line]
+FINAL = STEPS[max(index for index, (step, _) in enumerate(STEPS) if step == "FROM") :]
+
+
+def rest_of(step: str) -> list[str]:
+    """Return what follows each step of a kind."""
+    return [rest for name, rest in STEPS if name == step]
+
+
+def copied() -> list[str]:
+    """Return what is copied from the repository."""
+    sources = [shlex.split(rest)[:-1] for rest in rest_of("COPY") if not rest.startswith("--from")]
+    return [path for paths in sources for path in paths]
+
+
+@pytest.mark.parametrize("path", copied())
+def test_what_is_copied_is_there(path: str) -> None:
+    """Every source of a COPY exists, and the build may see it."""
+    assert (ROOT / path).exists()
+    assert f"!{path}" in IGNORED
+    assert IGNORED[1] == "*"
+
+
+def test_the_wheels_have_all_they_need(tmp_path: Path) -> None:
+    """From what is copied alone, both wheels are built, with the licence, the generated code and the service config."""
+    for path in copied():
+        into = tmp_path / path
+        into.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / path).is_dir() else shutil.copyfile)(ROOT / path, into)
+    (own,) = (command for command in map(json.loads, rest_of("RUN")) if "--no-index" in command)
+    sources = [word for word in own if word.startswith(".")]
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", "wheels"]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, *sources], cwd=tmp_path, check=True)  # noqa: S603 - our own
+    packed = {name for wheel in (tmp_path / "wheels").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
+    assert {"bridge/__init__.py", "wallet/v1/wallet_service_pb2.py", "wallet/v1/service_config.json"} <= packed
+    assert sum(name.endswith("/licenses/LICENSE") for name in packed) == len(sources) == 2
+
+
+@pytest.mark.parametrize("step", ["RUN", "ENTRYPOINT", "CMD"])
+def test_no_shell(step: str) -> None:
+    """Every command is in the exec form: no shell is needed, and none stands before a signal."""
+    commands = [json.loads(rest) for rest in rest_of(step)]
+    assert commands
+    assert all(isinstance(word, str) for command in commands for word in command)
+
+
+def test_every_dependency_has_a_hash() -> None:
+    """Packages come from the lock with hashes as wheels; the bridge itself fetches nothing."""
+    (locked, own) = [command for command in map(json.loads, rest_of("RUN")) if "install" in command]
+    assert {"--require-hashes", "--only-binary=:all:"} < set(locked)
+    assert locked[-2:] == ["--requirement", "requirements/run.txt"]
+    assert {"--no-index", "--no-deps", "--no-build-isolation"} < set(own)
+    assert own[-1] == "."
+
+
+def test_the_final_stage() -> None:
+    """It is on the same base as the build, gets the environment alone, and runs nothing."""
+    assert {rest.split()[0] for rest in rest_of("FROM")} == {"${PYTHON_IMAGE}"}
+    copies = [rest for step, rest in FINAL if step == "COPY"]
+    assert copies == ["--from=build /opt/wallet-bridge /opt/wallet-bridge"]
+    assert "RUN" not in {step for step, _ in FINAL}
+
+
+def test_the_user_is_the_manifests_user() -> None:
+    """A number that is not root, as Kubernetes checks it."""
+    security = base().pod["securityContext"]
+    assert [rest for step, rest in FINAL if step == "USER"] == [f"{security['runAsUser']}:{security['runAsGroup']}"]
+    assert security["runAsUser"] > 0
+
+
+def test_the_bridge_is_the_first_process() -> None:
+    """It gets SIGTERM itself, from the console script that pyproject.toml declares."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (entry_point,) = map(json.loads, rest_of("ENTRYPOINT"))
+    assert entry_point == ["/opt/wallet-bridge/bin/bridge"]
+    assert project["scripts"] == {"bridge": "bridge.cli.main:main"}
+    assert rest_of("STOPSIGNAL") == ["SIGTERM"]
+
+
+def test_the_default_arguments() -> None:
+    """They are those of the manifests, and the bridge takes them."""
+    (arguments,) = map(json.loads, rest_of("CMD"))
+    assert arguments == base().container["args"]
+    parser_for(arguments).parse_args(arguments)
+
+
+def test_the_ports() -> None:
+    """The ports that are exposed are the container's."""
+    (exposed,) = rest_of("EXPOSE")
+    assert exposed.split() == [str(each["containerPort"]) for each in base().container["ports"]]
+
+
+def test_no_settings_are_baked_in() -> None:
+    """No variable of the image is a setting, which would be stronger than every bridge.toml."""
+    assert "BRIDGE_" not in "".join(rest_of("ENV") + rest_of("ARG"))
+
+
+def test_no_registry_is_named() -> None:
+    """Images are named without a host: each installation has its own registry."""
+    texts = {path: path.read_text() for path in (ROOT / "deploy").rglob("*") if path.is_file()}
+    named = re.compile(r"(?:image|repository|FROM|newName|PYTHON_IMAGE)[:= ]+[\w-]+\.\S+/")
+    assert not [path for path, text in texts.items() if named.search(text)]

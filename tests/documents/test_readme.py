@@ -1,0 +1,58 @@
+"""The README tells the truth: what it lists is what the code has."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import leaves
+from bridge.sandbox import markdown
+from bridge.settings.model import load
+from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_failure_is_a_row() -> None:
+    """The table of failures has exactly the reasons of the error tree, each with its gRPC code and outcome."""
+    rows = re.findall(r"^\| ([A-Z_]+) \| .* \| ([A-Z_]+) \| ([A-Z_]+) \|$", README, re.MULTILINE)
+    tree = [(leaf.reason, leaf.grpc_code.name, leaf.outcome.name) for leaf in leaves()]
+    assert sorted(rows) == sorted(tree)
+
+
+def test_test_tokens() -> None:
+    """The table of test tokens is the sandbox's own."""
+    assert markdown() in README
+
+
+def test_settings_example_loads(tmp_path: Path) -> None:
+    """The example of the settings loads as it stands, but for the secret files, which a machine of yours has not."""
+    example = re.search(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    text = example[1].replace("/run/secrets/", "")
+    (tmp_path / "access_key").write_text(ACCESS_KEY)
+    (tmp_path / "private_key").write_text(PRIVATE_KEY)
+    (tmp_path / "bridge.toml").write_text(text)
+    settings = load(tmp_path / "bridge.toml", {})
+    shown = {section: set(table) for section, table in tomllib.loads(text).items()}
+    # What is optional and has no default stands in a comment.
+    commented = {
+        header: set(re.findall(r"^# (\w+) =", body, re.MULTILINE))
+        for header, body in re.findall(r"^\[(\w+)\]\n(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL)
+    }
+    for section in ("server", "wallet", "telemetry"):
+        assert shown[section] | commented[section] == set(type(getattr(settings, section)).model_fields)
+
+
+@pytest.mark.parametrize("target", re.findall(r"`make ([a-z-]+)`", README))
+def test_make_targets_exist(target: str) -> None:
+    """Every make target that the README names is one, with its line in `make help`."""
+    assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", re.findall(r"`((?:bridge|tests|protos|generated)/[\w/.]*)`", README))
+def test_named_files_exist(path: str) -> None:
+    """Every file and folder that the README names is there."""
+    assert (ROOT / path).exists()

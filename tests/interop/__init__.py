@@ -1,0 +1,1 @@
+"""Real HTTP/2 servers behind the bridge."""

@@ -1,0 +1,172 @@
+"""A bridge that is full: who waits, who is refused, and that nobody's request leaves who was told that it did not."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
+from tests.support.engines import on_both_engines
+from tests.support.full_bridge import FullBridge, Tap, full_bridge, until
+from tests.support.whole_path import Failure, end_of
+
+pytestmark = on_both_engines
+
+ONE = {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}
+TWO = {"SERVER__MAX_IN_FLIGHT": "2", "SERVER__MAX_QUEUED": "1"}
+NO_LINE = {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "0"}
+FULL = ("RESOURCE_EXHAUSTED", "BRIDGE_OVERLOADED", "NOT_SENT")
+NOW = Failure(*FULL, retry_after_s=1.0, attempts=0)
+IN_LINE = Failure(*FULL, retry_after_s=1.0, attempts=0, cause="queue")
+
+
+def is_empty(bridge: FullBridge) -> bool:
+    """Say whether nobody is admitted or in line."""
+    return (bridge.service.admission.count, bridge.service.admission.queued) == (0, 0)
+
+
+async def test_one_more_waits_and_succeeds() -> None:
+    """The call after the last that is admitted is not sent before a place is free; then it is served like any other."""
+    tap = Tap()
+    async with full_bridge(FaultServer(tap), TWO) as bridge:
+        held = await bridge.hold(2)
+        (queued,) = await bridge.queue("queued")
+        assert bridge.service.admission.count == 2
+        assert bridge.tokens == ["held-0", "held-1"]
+        tap.open()
+        assert [(await end_of(call)).code for call in (*held, queued)] == ["OK"] * 3
+        assert bridge.tokens == ["held-0", "held-1", "queued"]
+        waited_s = [ended.queue_s for ended in await bridge.ends.number(3)]
+        assert is_empty(bridge)
+    assert waited_s[:2] == [0.0, 0.0]
+    assert waited_s[2] > 0
+
+
+async def test_line_is_served_in_order() -> None:
+    """Those in line reach the wallet in the order in which they came."""
+    tap = Tap()
+    names = [f"queued-{number}" for number in range(5)]
+    async with full_bridge(FaultServer(tap), {**ONE, "SERVER__MAX_QUEUED": "5"}) as bridge:
+        calls = await bridge.hold(1) + await bridge.queue(*names)
+        tap.open()
+        assert {(await end_of(call)).code for call in calls} == {"OK"}
+        assert bridge.tokens == ["held-0", *names]
+
+
+@pytest.mark.parametrize("settings", [ONE, NO_LINE], ids=["the line is full", "there is no line"])
+async def test_full(settings: dict[str, str]) -> None:
+    """Who finds no place in line is refused at once, may come again in a second, and nothing of it is sent."""
+    tap = Tap()
+    async with full_bridge(FaultServer(tap), settings) as bridge:
+        calls = await bridge.hold(1) + await bridge.queue(*["queued"] * int(settings["SERVER__MAX_QUEUED"]))
+        NOW.check(await bridge.caller.terminate("refused"))
+        (refused,) = await bridge.ends.number(1)
+        assert (refused.reason, refused.outcome, refused.queue_s) == ("BRIDGE_OVERLOADED", "NOT_SENT", 0.0)
+        tap.open()
+        assert {(await end_of(call)).code for call in calls} == {"OK"}
+        assert (await bridge.caller.terminate("later")).code == "OK"
+        assert "refused" not in bridge.tokens
+        await until(lambda: is_empty(bridge))
+
+
+async def test_health_of_a_full_bridge() -> None:
+    """Health is answered while calls are refused: a bridge that is busy must not be restarted for it."""
+    async with full_bridge(FaultServer(Tap()), NO_LINE) as bridge:
+        (held,) = await bridge.hold(1)
+        NOW.check(await bridge.caller.terminate("refused"))
+        stub: Any = health_pb2_grpc.HealthStub(bridge.caller.channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        held.cancel()
+
+
+async def test_cancel_in_line() -> None:
+    """A caller who leaves the line frees a place in it; its request never leaves, and the report says so."""
+    tap = Tap()
+    async with full_bridge(FaultServer(tap), ONE) as bridge:
+        (held,) = await bridge.hold(1)
+        (cancelled,) = await bridge.queue("cancelled")
+        cancelled.cancel()
+        (ended,) = await bridge.ends.number(1)
+        assert (ended.grpc_code, ended.outcome, ended.is_detached) == ("CANCELLED", "NOT_SENT", False)
+        (queued,) = await bridge.queue("queued")
+        tap.open()
+        assert [(await end_of(call)).code for call in (held, queued)] == ["OK", "OK"]
+        assert bridge.tokens == ["held-0", "queued"]
+        await until(lambda: is_empty(bridge))
+
+
+async def test_deadline_in_line() -> None:
+    """A call whose time ends in line is refused with its details while its caller still waits, and is not sent."""
+    tap = Tap()
+    async with full_bridge(FaultServer(tap), ONE) as bridge:
+        (held,) = await bridge.hold(1)
+        (late,) = await bridge.queue("late", timeout_s=0.3)
+        IN_LINE.check(await end_of(late))
+        tap.open()
+        assert (await end_of(held)).code == "OK"
+        assert bridge.tokens == ["held-0"]
+        await until(lambda: is_empty(bridge))
+
+
+async def test_time_in_line_of_one_who_was_refused() -> None:
+    """The report of a call whose time ended in line says how long it was there."""
+    async with full_bridge(FaultServer(Tap()), ONE) as bridge:
+        (held,) = await bridge.hold(1)
+        await end_of(bridge.start("late", timeout_s=0.2))
+        (ended,) = await bridge.ends.number(1)
+        held.cancel()
+    assert (ended.reason, ended.cause) == ("BRIDGE_OVERLOADED", "queue")
+    assert ended.queue_s > 0
+
+
+async def test_calls_that_fail_leave_their_place() -> None:
+    """Requests that are refused for what is in them hold their place no longer than others."""
+    async with full_bridge(FaultServer(terminated), NO_LINE) as bridge:
+        codes = [(await bridge.caller.terminate(provider_id=number)).code for number in (0, 999, 1) * 2]
+        assert codes == ["INVALID_ARGUMENT", "FAILED_PRECONDITION", "OK"] * 2
+        assert is_empty(bridge)
+
+
+async def test_bound_of_many() -> None:
+    """Of many calls at once the wallet never has more than are admitted, and all get their answer."""
+    at_once, most, all_come = 0, 0, asyncio.Event()
+
+    async def counting(stream: Stream) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        if at_once == 3:
+            all_come.set()
+        await all_come.wait()
+        await stream.connection.ping()  # a round trip, in which others could come
+        at_once -= 1
+        await terminated(stream)
+
+    async with full_bridge(
+        FaultServer(counting), {"SERVER__MAX_IN_FLIGHT": "3", "SERVER__MAX_QUEUED": "100"}
+    ) as bridge:
+        ends = await asyncio.gather(*(bridge.caller.terminate(f"call-{number}") for number in range(60)))
+        assert {end.code for end in ends} == {"OK"}
+        assert most == 3
+        assert sorted(bridge.wallet.processed) == sorted(f"call-{number}" for number in range(60))
+        await until(lambda: is_empty(bridge))
+
+
+async def test_far_too_many() -> None:
+    """Of fifty times what there is room for, those that find room are OK and all others are refused, unsent."""
+    tap = Tap()
+    async with full_bridge(FaultServer(tap), {"SERVER__MAX_IN_FLIGHT": "3", "SERVER__MAX_QUEUED": "3"}) as bridge:
+        tokens = [f"call-{number}" for number in range(300)]
+        calls = [asyncio.create_task(bridge.caller.terminate(token)) for token in tokens]
+        refused = await bridge.ends.number(294)
+        assert {ended.reason for ended in refused} == {"BRIDGE_OVERLOADED"}
+        tap.open()
+        ends = dict(zip(tokens, await asyncio.gather(*calls), strict=True))
+        ok = {token for token, end in ends.items() if end.code == "OK"}
+        assert (len(ok), set(bridge.tokens)) == (6, ok)
+        await until(lambda: is_empty(bridge))
+        assert (await bridge.caller.terminate()).code == "OK"

@@ -1,0 +1,56 @@
+"""Floods of hostile callers: other calls go on, and memory stays bounded and comes back. `make bench-floods` has all.
+
+The limits are those of the requirement, not of what was measured: a busy machine must not fail them.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.support.engines import served_by
+from tests.support.floods.attacks import FLOODS
+from tests.support.floods.measure import MISSING, Target, measure, target
+from tests.support.whole_path import NO_SETTINGS
+
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason=MISSING)]
+
+MEDIAN_S, LONGEST_S = 0.25, 2.0
+GROWTH_MB, KEPT_MB = 64.0, 30.0
+FLOOD_S = 1.5
+"""Of which the attacker needs half a second to start."""
+
+ON_GRPCIO = (
+    *("rapid reset", "rapid reset, health", "open streams", "no message", "watches"),
+    *("requests, window 0", "pings", "unknown frames"),
+)
+"""Without "continuations" and "large messages held open": under them the limits are not kept in each run.
+`make bench-floods` measures them."""
+ON_NATIVE = ("rapid reset", "open streams", "watches", "checks, window 0", "settings, unread", "empty data")
+"""Without what `server.native_trusts_callers` is about: gzip bombs, and messages of any size that are held open."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["grpcio", "native"])
+async def bridge(request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, Target]]:
+    """Run one bridge for all floods on an engine: what one leaves behind counts in the next."""
+    with served_by(request.param):
+        async with target(NO_SETTINGS) as running:
+            yield request.param, running
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", sorted({*ON_GRPCIO, *ON_NATIVE}))
+async def test_flood(bridge: tuple[str, Target], name: str) -> None:
+    """Calls and health checks beside the flood are served in time, and memory grows little and comes back."""
+    engine, running = bridge
+    if name not in {"grpcio": ON_GRPCIO, "native": ON_NATIVE}[engine]:
+        pytest.skip("measured on the other engine only")
+    figures = await measure(running, name, FLOOD_S, kept_mb_max=KEPT_MB)
+    sys.stdout.write(f"{engine}: {figures.row(name)}\n")
+    assert figures.median_s < MEDIAN_S
+    assert figures.longest_s < LONGEST_S
+    assert figures.growth_mb < GROWTH_MB
+    assert figures.kept_mb < KEPT_MB
+    assert FLOODS[name].connections <= figures.attack["connected"]

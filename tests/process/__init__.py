@@ -1,0 +1,1 @@
+"""The bridge as processes: signals, exit codes, workers, logs."""

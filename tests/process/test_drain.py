@@ -1,0 +1,296 @@
+"""A bridge under full load, and its end: a real process, real signals, and callers who do not stop calling.
+
+What proves the rows of docs/design/faults.md, "Callers and process":
+
+    unset, over-long, invalid UTF-8 fields       test_path_callers: test_unset_field, test_every_violation_is_listed,
+    unknown provider                             test_bytes_that_are_no_request, test_unknown_provider
+    metadata that names authorization and so on  test_path_sandbox: test_headers_are_exactly_the_contract
+    message, metadata too large; unknown method  test_path_callers: test_message_over_64_kib, test_metadata_over_16_kib,
+                                                 test_unknown_method
+    deadline 1 ms; none; 1 hour                  test_path_callers: test_deadline_too_short, test_default_deadline,
+                                                 test_deadline_is_capped
+    cancel while queued                          test_path_admission: test_cancel_in_line
+    cancel after sending                         test_path_detached
+    10 times the capacity for 30 s               benchmarks/overload.py, by hand; in the suite path/test_admission:
+                                                 test_far_too_many, test_health_of_a_full_bridge
+    SIGTERM under load                           here: test_told_to_end_under_load; calls served during drain_s:
+                                                 test_process: test_drain_in_two_steps; with workers: test_workers_end
+    SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
+                                                 test_a_crash_loop_backs_off; test_worker_restarts
+    secret or certificate file replaced, bad     test_path_rotation, test_path_rotation_tls, test_rotation_tls
+    DEBUG logging with canary secrets            logs and statuses: test_process: test_no_secret_comes_out, and for the
+                                                 rows of this table test_no_secret_comes_out here; metrics:
+                                                 test_path_metrics: test_no_secret_and_no_text_of_others_is_on_the_page;
+                                                 traces: test_path_tracing: test_no_secret_is_in_a_span
+    invariants over a random mix                 test_http2_invariants: test_random_mix
+"""
+
+import asyncio
+import json
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from h2.errors import ErrorCodes
+
+from bridge.process.serve import END_S
+from bridge.sandbox.behaviours import hang, reset_with, sequence, terminated
+from bridge.sandbox.server import FaultServer
+from bridge.server.app import REFUSE_AT_LEAST_S
+from tests.support.engines import on_both_engines
+from tests.support.full_bridge import Tap, until
+from tests.support.processes import Command, bridge_command
+from tests.support.random_wallet import abort
+from tests.support.whole_path import NO_SETTINGS, end_of, environment, terminate_request
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+pytestmark = on_both_engines
+
+ROUNDS = [("grpcio", 0), ("grpcio", 1), ("native", 0)]
+AT_ONCE = 4
+CALLERS = 16
+BACKOFF_S = 0.02
+"""How long a caller who was refused waits before the next call, as every client does."""
+DRAIN_S, DEADLINE_MAX_S = 0.2, 5.0
+SETTINGS = {
+    # Fewer than there are callers: the line is never empty.
+    "SERVER__MAX_IN_FLIGHT": "8",
+    "SERVER__MAX_QUEUED": "100",
+    "SERVER__DRAIN_S": str(DRAIN_S),
+    "WALLET__DEADLINE_DEFAULT_S": str(DEADLINE_MAX_S),
+    "WALLET__DEADLINE_MAX_S": str(DEADLINE_MAX_S),
+}
+LONGEST_S = DRAIN_S + max(min(DRAIN_S, REFUSE_AT_LEAST_S), DEADLINE_MAX_S) + END_S
+"""Both steps of a drain, of which the second may last as long as a call, and what run.py grants for the rest."""
+
+OPTIONS = (("grpc.enable_retries", 0),)
+
+
+@dataclass(eq=False)
+class Serving:
+    """A bridge as a process, and a channel to it."""
+
+    command: Command
+    channel: grpc.aio.Channel
+
+    def start(self, token: str, **fields: Any) -> Any:
+        """Begin a call."""
+        return WalletServiceStub(self.channel).Terminate(terminate_request(token, **fields))
+
+    async def status(self) -> int:
+        """Ask for its health."""
+        stub: Any = health_pb2_grpc.HealthStub(self.channel)
+        return int((await stub.Check(health_pb2.HealthCheckRequest())).status)
+
+    async def ends(self, exit_code: int) -> None:
+        """Wait for its end, no longer than its settings allow."""
+        async with asyncio.timeout(LONGEST_S):
+            assert await self.command.end() == exit_code
+
+    def reported(self) -> list[dict[str, Any]]:
+        """Return the ends of calls that it has reported; afterwards."""
+        events = [json.loads(line) for line in self.command.output.splitlines() if line.startswith("{")]
+        return [event for event in events if event["event"] == "call ended"]
+
+
+@asynccontextmanager
+async def serving(wallet: FaultServer, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Serving]:
+    """Run `bridge serve` until it serves."""
+    async with bridge_command("serve", environ=environment(wallet.url, {**SETTINGS, **settings})) as command:
+        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
+        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+            yield Serving(command, channel)
+
+
+# --- full load --------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Load:
+    """Callers who call again and again until nobody is there any more."""
+
+    bridge: Serving
+    ok: set[str] = field(default_factory=set)
+    """The tokens of calls that were OK."""
+    heard: list[str] = field(default_factory=list)
+    """What else was heard, in that order: NOT_SERVING, and of each refusal its reason, or its code without one."""
+    is_over: bool = False
+
+    async def run(self) -> None:
+        """Call from many sides at once."""
+        tokens = (f"call-{number}" for number in count())
+        await asyncio.gather(*(self._call(tokens) for _ in range(CALLERS)), self._watch())
+
+    async def _call(self, tokens: Iterator[str]) -> None:
+        while not self.is_over:
+            token = next(tokens)
+            end = await end_of(self.bridge.start(token))
+            if end.code == "OK":
+                self.ok.add(token)
+                continue
+            self.heard.append(end.error_info.reason if end.details else end.code)
+            # A refusal of the bridge has details; one of gRPC, which says that the port is closed, has none.
+            self.is_over |= not end.details
+            await asyncio.sleep(BACKOFF_S)
+
+    async def _watch(self) -> None:
+        stub: Any = health_pb2_grpc.HealthStub(self.bridge.channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        while (await watch.read()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
+            pass
+        self.heard.append("NOT_SERVING")
+        watch.cancel()
+
+
+PORT_CLOSED = {"UNAVAILABLE", "CANCELLED"}
+"""What gRPC itself says to who comes in the moment in which the port closes. CANCELLED is its C core's word for calls
+that the server had not taken up yet: nothing of them was sent, as the wallet's record proves below. The bridge holds
+back its last refusals so that hardly anybody comes then; where callers get no CPU for that long, somebody may."""
+
+
+async def told_to_end_under_load() -> list[str]:
+    """Tell one bridge to end while callers keep calling; return what they heard."""
+    async with FaultServer(terminated) as wallet, serving(wallet) as bridge:
+        load = Load(bridge)
+        calling = asyncio.create_task(load.run())
+        await wallet.until(lambda: len(wallet.requests) > 3 * CALLERS)
+        bridge.command.process.terminate()
+        await bridge.ends(0)
+        await calling
+        assert {request.token for request in wallet.requests} == load.ok
+        assert set(wallet.processed) == load.ok
+        assert load.heard[0] == "NOT_SERVING"
+        assert set(load.heard[1:]) <= {"BRIDGE_DRAINING", *PORT_CLOSED}
+        assert {ended["grpc_code"] for ended in bridge.reported()} <= {"OK", "UNAVAILABLE"}
+        assert '"stopped"' in bridge.command.output
+    return load.heard
+
+
+@pytest.mark.parametrize(("engine", "_round"), ROUNDS, indirect=["engine"])
+async def test_told_to_end_under_load(_round: int) -> None:
+    """SIGTERM at full load: health turns first, every call that was sent is OK, the others are refused, exit 0.
+
+    A call that was not OK never reached the wallet, and each that reached it was OK: nothing was cut off.
+    """
+    async with asyncio.TaskGroup() as bridges:
+        runs = [bridges.create_task(told_to_end_under_load()) for _ in range(AT_ONCE)]
+    # Not of each: on a busy machine the whole second step may pass while its callers do not run.
+    assert "BRIDGE_DRAINING" in {word for run in runs for word in run.result()}
+
+
+# --- more than it can look at ------------------------------------------------------------------------------------
+
+CROWD = 1500
+"""More than gRPC's C core keeps by default for a server that is busy: 1000 (grpc.server.max_pending_requests)."""
+
+
+async def test_a_crowd_before_a_busy_process() -> None:
+    """Calls that come while the process gets no CPU are refused like any others, with what to do, and not cut off."""
+    tap, patient = Tap(), {"WALLET__DEADLINE_DEFAULT_S": "20", "WALLET__DEADLINE_MAX_S": "20"}
+    async with FaultServer(tap) as wallet, serving(wallet, patient) as bridge:
+        assert await bridge.status() == health_pb2.HealthCheckResponse.SERVING
+        bridge.command.process.send_signal(signal.SIGSTOP)
+        calls = [bridge.start(f"call-{number}") for number in range(CROWD)]
+        for _ in range(5):  # until gRPC has been given them all
+            await asyncio.sleep(0)
+        bridge.command.process.send_signal(signal.SIGCONT)
+        room = int(SETTINGS["SERVER__MAX_IN_FLIGHT"]) + int(SETTINGS["SERVER__MAX_QUEUED"])
+        ends = [asyncio.create_task(end_of(call)) for call in calls]
+        await until(lambda: sum(each.done() for each in ends) == CROWD - room)
+        tap.open()
+        codes = Counter(end.code for end in await asyncio.gather(*ends))
+    assert codes == {"OK": room, "RESOURCE_EXHAUSTED": CROWD - room}
+
+
+# --- callers who have left --------------------------------------------------------------------------------------
+
+
+async def leave(bridge: Serving, wallet: FaultServer) -> None:
+    """Begin a call, and leave when the wallet has it."""
+    call = bridge.start("left")
+    await wallet.until(lambda: len(wallet.requests) == 1)
+    call.cancel()
+
+
+async def test_a_call_without_its_caller_is_finished_first() -> None:
+    """The process does not end before a call whose caller has left has its answer, and its end is in the log."""
+    tap = Tap()
+    async with FaultServer(tap) as wallet, serving(wallet) as bridge:
+        await leave(bridge, wallet)
+        bridge.command.process.terminate()
+        await bridge.command.line(lambda line: '"draining"' in line)
+        # Answered behind the cancel, on the same connection; and it says that the first step has begun.
+        assert await bridge.status() == health_pb2.HealthCheckResponse.NOT_SERVING
+        tap.open()
+        await bridge.ends(0)
+        assert wallet.processed == ["left"]
+        assert wallet.resets == []
+        (ended,) = bridge.reported()
+        assert (ended["grpc_code"], ended["is_detached"]) == ("OK", True)
+        assert bridge.command.output.index('"call ended"') < bridge.command.output.index('"stopped"')
+
+
+async def test_a_call_without_its_caller_ends_at_its_deadline() -> None:
+    """A wallet that never answers holds the process up no longer than the call's deadline."""
+    settings = {"WALLET__DEADLINE_DEFAULT_S": "0.5"}
+    async with FaultServer(hang) as wallet, serving(wallet, settings) as bridge:
+        await leave(bridge, wallet)
+        bridge.command.process.terminate()
+        await bridge.ends(0)
+        (ended,) = bridge.reported()
+        assert (ended["reason"], ended["outcome"], ended["is_detached"]) == ("WALLET_TIMEOUT", "UNKNOWN", True)
+
+
+async def test_a_second_signal_does_not_wait_for_it() -> None:
+    """A second signal ends the process at once, calls without a caller or not."""
+    async with FaultServer(hang) as wallet, serving(wallet) as bridge:
+        await leave(bridge, wallet)
+        bridge.command.process.terminate()
+        await bridge.command.line(lambda line: '"draining"' in line)
+        bridge.command.process.terminate()
+        await bridge.ends(-signal.SIGTERM)
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------
+
+CANARIES = {
+    "TELEMETRY__LOG_LEVEL": "debug",
+    "WALLET__PROVIDERS__1__ACCESS_KEY": "canary-access-key-7c1d",
+    "WALLET__PROVIDERS__1__PRIVATE_KEY": "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456",
+    "SERVER__MAX_IN_FLIGHT": "1",
+    "SERVER__MAX_QUEUED": "0",
+}
+
+
+async def test_no_secret_comes_out() -> None:
+    """At DEBUG nothing is said of keys, tokens and signatures when calls are refused, lost, left and cut off."""
+    behaviour = sequence(reset_with(ErrorCodes.REFUSED_STREAM), abort, hang)
+    async with FaultServer(behaviour) as wallet, serving(wallet, CANARIES) as bridge:
+        ends = [
+            await end_of(bridge.start("canary-token", player_id=0)),
+            await end_of(bridge.start("canary-token", provider_id=999)),
+            await end_of(bridge.start("canary-token")),
+        ]
+        left = bridge.start("canary-token")
+        await wallet.until(lambda: len(wallet.requests) == 3)
+        ends.append(await end_of(bridge.start("canary-token")))
+        left.cancel()
+        bridge.command.process.terminate()
+        await bridge.command.line(lambda line: '"draining"' in line)
+        bridge.command.process.terminate()
+        await bridge.ends(-signal.SIGTERM)
+        signatures = [dict(request.headers)["x-request-signature"] for request in wallet.requests]
+    assert [end.error_info.reason for end in ends] == [
+        *("INVALID_REQUEST", "PROVIDER_NOT_CONFIGURED", "WALLET_CONNECTION_LOST", "BRIDGE_OVERLOADED")
+    ]
+    told = bridge.command.output + "".join(f"{end.message} {end.details} {dict(end.trailers)}" for end in ends)
+    assert '"attempt ended"' in told
+    secrets = ["canary", CANARIES["WALLET__PROVIDERS__1__PRIVATE_KEY"], *signatures]
+    assert [secret for secret in secrets if secret in told] == []

@@ -1,0 +1,360 @@
+"""The log of real processes: nobody reads it, its reader has gone, its disk is full; and what else writes there."""
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import bridge
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from tests.support.broken_servers import refusing_port
+from tests.support.engines import current, on_both_engines
+from tests.support.metrics_page import scrape
+from tests.support.processes import SOURCES
+from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, bridge_to, end_of, environment, terminate_request
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+PIPE_BYTES = 4096
+CALLS = 60
+"""Their lines, at debug, are far more than the pipe holds."""
+NOWHERE = "http://127.0.0.1:1"
+
+
+@asynccontextmanager
+async def bridge_with_log(
+    stderr: int, wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, grpc.aio.Channel]]:
+    """Run `bridge serve` with this standard error until it serves; kill what is left of it."""
+    with refusing_port() as port:
+        environ = environment(wallet_url, {"SERVER__LISTEN": f"127.0.0.1:{port}", **settings})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridge", "serve", env={**os.environ, **environ}, stderr=stderr
+    )
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.enable_retries", 0),)) as channel:
+            async with asyncio.timeout(PATIENCE_S):
+                await channel.channel_ready()
+            yield process, channel
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def works_and_ends(process: asyncio.subprocess.Process, channel: grpc.aio.Channel) -> None:
+    """See that calls, health and SIGTERM work."""
+    stub, health = WalletServiceStub(channel), health_stub(channel)
+    for _ in range(CALLS):
+        assert (await end_of(stub.Terminate(terminate_request(), timeout=PATIENCE_S))).code == "OK"
+    answer = await health.Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=PATIENCE_S)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    process.terminate()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await process.wait() == 0
+
+
+def health_stub(channel: grpc.aio.Channel) -> Any:
+    """Return a stub for health; its generated type is that of another kind of channel."""
+    return health_pb2_grpc.HealthStub(channel)
+
+
+def small_pipe() -> tuple[int, int]:
+    """Return both ends of a pipe that holds little."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return reading, writing
+
+
+DEBUG = {"TELEMETRY__LOG_LEVEL": "debug"}
+FORMATS = {name: {"TELEMETRY__LOG_FORMAT": name, **DEBUG} for name in ("json", "console")}
+
+
+@on_both_engines
+@pytest.mark.parametrize("settings", FORMATS.values(), ids=FORMATS)
+async def test_nobody_reads_the_log(settings: Mapping[str, str]) -> None:
+    """Calls, health and SIGTERM do not care whether anybody reads standard error."""
+    reading, writing = small_pipe()
+    try:
+        async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, settings) as running:
+            await works_and_ends(*running)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+async def test_nobody_reads_the_log_of_workers() -> None:
+    """Nor do they with several workers and their supervisor."""
+    reading, writing = small_pipe()
+    settings = {"SERVER__WORKERS": "2", **DEBUG}
+    try:
+        async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, settings) as running:
+            await works_and_ends(*running)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+async def dropped(address: str) -> float:
+    """Return how many lines are missing, by the metric."""
+    return (await asyncio.to_thread(scrape, address)).value("wallet_bridge_log_lines_dropped_total")
+
+
+async def test_the_reader_of_the_log_has_gone() -> None:
+    """A closed pipe ends nothing, and the metric tells how many lines are missing."""
+    with refusing_port() as port:
+        metrics = {"TELEMETRY__METRICS_LISTEN": f"127.0.0.1:{port}", **DEBUG}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, metrics) as running:
+            stub = WalletServiceStub(running[1])
+            assert (await end_of(stub.Terminate(terminate_request()))).code == "OK"
+            async with asyncio.timeout(PATIENCE_S):
+                while not await dropped(f"127.0.0.1:{port}"):  # noqa: ASYNC110 - it is sampled once a second
+                    await asyncio.sleep(0.1)
+            await works_and_ends(*running)
+    finally:
+        os.close(writing)
+
+
+async def test_the_disk_of_the_log_is_full() -> None:
+    """Nor does a full disk end anything."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        async with FaultServer(terminated) as wallet, bridge_with_log(full, wallet.url, DEBUG) as running:
+            await works_and_ends(*running)
+    finally:
+        os.close(full)
+
+
+async def test_a_late_reader_finds_every_line_whole() -> None:
+    """Who reads late finds all lines that the buffer has kept, each of them JSON, and the end of the bridge."""
+    reading, writing = small_pipe()
+    async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, DEBUG) as (process, channel):
+        for _ in range(CALLS):
+            await end_of(WalletServiceStub(channel).Terminate(terminate_request()))
+        process.terminate()
+        text = await asyncio.to_thread(read_to_the_end, reading, writing)
+    events = [json.loads(line)["event"] for line in text.splitlines()]
+    assert events.count("call ended") == CALLS
+    assert events[-1] == "stopped"
+
+
+def read_to_the_end(reading: int, writing: int) -> str:
+    """Read until nobody can write any more; close both ends."""
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        return stream.read().decode()
+
+
+async def test_nobody_reads_what_the_sandbox_says() -> None:
+    """The sandbox answers and ends however little of its lines is read."""
+    with refusing_port() as port:
+        address = f"127.0.0.1:{port}"
+    reading, writing = small_pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bridge", "sandbox", "--listen", address), stdout=writing, stderr=writing
+    )
+    try:
+        async with bridge_to(f"http://{address}") as caller:
+            while (await caller.terminate()).code == "UNAVAILABLE":
+                pass  # it does not listen yet
+            for _ in range(2 * PIPE_BYTES // len("POST /api/wallet/terminate: 200 (success)")):
+                assert (await caller.terminate()).code == "OK"
+        process.terminate()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        os.close(reading)
+        os.close(writing)
+
+
+# --- what else writes there -------------------------------------------------------------------------------------
+
+SECRET = "canary-4d1f"
+
+STRANGERS = {
+    "Python's own writes": (f"print('{SECRET}', file=sys.stderr)", "something beside the log", ""),
+    "bytes": (f"os.write(2, b'{SECRET}\\xff\\n')", "something beside the log", ""),
+    "the C core": (
+        f"os.write(2, b'E0000 00:00:00.000000 7 server_chttp2.cc:901] {SECRET}\\n')",
+        "something beside the log",
+        "server_chttp2.cc:901",
+    ),
+    "a forged place": (
+        f"os.write(2, b'E0000 00:00:00.000000 7 {SECRET}.cc:1] {SECRET}\\n')",
+        "something beside the log",
+        "",
+    ),
+    "a panic": (
+        f"os.write(2, b\"thread 'x' panicked at src/front/main.rs:10:5:\\n{SECRET}\\n\")",
+        "something beside the log",
+        "main.rs:10",
+    ),
+    "a warning": (f"warnings.warn('{SECRET}', UserWarning)", "Python warns with UserWarning", "<string>:"),
+    "a warning of a library": (
+        f"logging.getLogger('{'a' * 3}.b').warning('x-request-id: {SECRET}')",
+        "a library has logged a line",
+        "<string>:",
+    ),
+    "a thread that fails": (
+        f"t = threading.Thread(target=fail, args=('{SECRET}',)); t.start(); t.join()",
+        "an exception has ended a thread",
+        "",
+    ),
+    "a destructor that fails": (f"Bad('{SECRET}')", "an exception that could not be raised", ""),
+    "a log record that cannot be made": (
+        f"logging.getLogger('bridge.x').warning('%d', '{SECRET}')",
+        "a log line could not be made",
+        "",
+    ),
+    "a very long line": (f"os.write(2, b'{SECRET}' * 3000); os.write(2, b'\\n')", "something beside the log", ""),
+    "an exception that nobody catches": (f"fail('{SECRET}')", "an exception that nobody caught", ""),
+}
+
+SCRIPT = """
+import fcntl, logging, os, struct, sys, termios, threading, time, warnings
+from bridge.telemetry.standard_error import StandardError
+
+def fail(text):
+    raise ValueError(text)
+
+class Bad:
+    def __init__(self, text):
+        self.text = text
+    def __del__(self):
+        raise ValueError(self.text)
+
+def until_read():
+    # A thread reads the pipe behind descriptor 2: give it the time that it needs.
+    while struct.unpack("i", fcntl.ioctl(2, termios.FIONREAD, b"    "))[0]:
+        time.sleep(0.01)
+    time.sleep(0.05)
+
+log = StandardError.take("info", sys.argv[1])
+for case in sys.argv[2:]:
+    log.events.write(20, {"event": "case"})
+    exec(case)
+    until_read()
+"""
+
+
+def said_by_strangers(log_format: str) -> str:
+    """Return what is on standard error of a process in which all of STRANGERS happen, one after the other."""
+    environ = {**os.environ, "PYTHONPATH": str(Path(bridge.__file__).parents[1])}
+    command = [sys.executable, "-c", SCRIPT, log_format, *(code for code, _, _ in STRANGERS.values())]
+    ran = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PATIENCE_S)  # noqa: S603 - ours
+    assert (ran.returncode, ran.stdout) == (1, b"")
+    return ran.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def by_case() -> dict[str, list[dict[str, Any]]]:
+    """Return the lines of each of STRANGERS."""
+    cases: list[list[dict[str, Any]]] = []
+    for line in map(json.loads, said_by_strangers("json").splitlines()):
+        if line["event"] == "case":
+            cases.append([])
+        else:
+            cases[-1].append(line)
+    return dict(zip(STRANGERS, cases, strict=True))
+
+
+@pytest.mark.parametrize("case", STRANGERS)
+def test_whoever_writes_gets_a_line_of_fixed_text(case: str, by_case: dict[str, list[dict[str, Any]]]) -> None:
+    """Each line of standard error is a line of the log, with a place where there is one, and never the text itself."""
+    _, event, place = STRANGERS[case]
+    lines = by_case[case]
+    assert SECRET not in str(lines)
+    assert lines
+    assert all(line["event"].startswith(event) for line in lines)
+    assert all(line["level"] in {"warning", "error", "critical"} for line in lines)
+    assert lines[0].get("place", "").startswith(place)
+    assert bool(lines[0].get("place")) == bool(place)
+    if event.startswith("an exception"):
+        assert re.match(r"ValueError at (<string>|[\w.]+):\d+ ", lines[0]["exception"])
+
+
+def test_nor_do_people_see_such_a_text() -> None:
+    """The format for people has the same lines."""
+    text = said_by_strangers("console")
+    assert SECRET not in text
+    assert [event for _, event, _ in STRANGERS.values() if event not in text] == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_what_keeps_the_bridge_from_starting_is_json_too(workers: str) -> None:
+    """Once the settings are in force, also the line that says why there is no bridge is one of the log."""
+    with refusing_port() as port:
+        settings = {"SERVER__LISTEN": f"192.0.2.1:{port}", "SERVER__WORKERS": workers}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bridge", "serve"),
+            env={**os.environ, **environment(NOWHERE, settings)},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+    lines = [json.loads(line) for line in said.decode().splitlines()]
+    (line,) = (line for line in lines if line["event"] == "cannot start")
+    assert (process.returncode, line["level"]) == (2, "critical")
+    assert line["problem"].startswith("server.listen: cannot listen on 192.0.2.1:")
+    assert current() == "grpcio"
+
+
+HANGING = """
+import asyncio, os, sys, threading
+from bridge.settings.model import load
+from bridge.server.app import running
+
+async def main():
+    async with running(load(None, os.environ)) as bridge:
+        print(bridge.address, flush=True)
+        # The loop turns until a line comes, and then no more.
+        await asyncio.to_thread(sys.stdin.readline)
+        print("hangs", flush=True)
+        threading.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@on_both_engines
+async def test_liveness_asks_the_loop() -> None:
+    """While the event loop turns the answer is SERVING; when it hangs there is none, though the port is open."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HANGING),
+        env={**os.environ, **environment(NOWHERE), "PYTHONPATH": SOURCES},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        address = (await process.stdout.readline()).decode().strip()
+        async with grpc.aio.insecure_channel(address) as channel:
+            check = health_stub(channel).Check
+            request = health_pb2.HealthCheckRequest(service="liveness")
+            assert (await check(request, timeout=PATIENCE_S)).status == health_pb2.HealthCheckResponse.SERVING
+            process.stdin.write(b"now\n")
+            assert await process.stdout.readline() == b"hangs\n"
+            with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+                await check(request, timeout=1)
+        host, _, port = address.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+    finally:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,242 @@
+"""The bridge as an operator runs it: processes, signals, exit codes, and one line for every mistake."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bridge.process.signals import STOP_SIGNALS
+from bridge.sandbox import ROWS, Provider, serve
+from bridge.sandbox.behaviours import after, terminated
+from bridge.sandbox.server import FaultServer, bound_socket
+from tests.support.processes import Command, bridge_command, children_of
+from tests.support.whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, end_of, environment, terminate_request
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+
+@asynccontextmanager
+async def serving(
+    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS, within: Sequence[str] = ()
+) -> AsyncIterator[tuple[Command, grpc.aio.Channel]]:
+    """Run `bridge serve` as a process until it serves, with a channel to it."""
+    async with bridge_command("serve", environ=environment(wallet_url, settings), within=within) as command:
+        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
+        async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
+            yield command, channel
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+async def test_drain_finishes_what_is_in_flight(number: signal.Signals) -> None:
+    """On SIGTERM, SIGINT or SIGQUIT a call in flight still gets its answer, then the process ends with 0."""
+    may_answer = asyncio.Event()
+    async with FaultServer(after(may_answer, terminated)) as wallet, serving(wallet.url) as (command, channel):
+        call = asyncio.create_task(end_of(WalletServiceStub(channel).Terminate(terminate_request())))
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        command.process.send_signal(number)
+        await command.line(lambda line: '"draining"' in line)
+        may_answer.set()
+        assert (await call).code == "OK"
+        assert await command.end() == 0
+        assert '"stopped"' in command.output
+
+
+async def test_drain_in_two_steps() -> None:
+    """While it drains, health says NOT_SERVING and calls are still served; then they get BRIDGE_DRAINING."""
+    may_answer = asyncio.Event()
+    wallet = FaultServer(terminated)
+    async with wallet, serving(wallet.url, {"SERVER__DRAIN_S": "1"}) as (command, channel):
+        stub = WalletServiceStub(channel)
+        health_stub: Any = health_pb2_grpc.HealthStub(channel)
+        health = health_stub.Watch(health_pb2.HealthCheckRequest())
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
+        command.process.terminate()
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await end_of(stub.Terminate(terminate_request()))).code == "OK"
+        # A call that stays in flight holds the second step open until it has its answer.
+        wallet.behaviour = after(may_answer, terminated)
+        held = asyncio.create_task(end_of(stub.Terminate(terminate_request())))
+        wallet_has_it = len(wallet.requests) + 1
+        await wallet.until(lambda: len(wallet.requests) == wallet_has_it)
+        wallet.behaviour = terminated
+        while (end := await end_of(stub.Terminate(terminate_request()))).code == "OK":
+            pass
+        assert (end.code, end.error_info.reason) == ("UNAVAILABLE", "BRIDGE_DRAINING")
+        assert end.error_info.metadata["outcome"] == "NOT_SENT"
+        may_answer.set()
+        assert (await held).code == "OK"
+        assert await command.end() == 0
+
+
+CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+async def test_second_signal_in_a_container(number: signal.Signals) -> None:
+    """To the first process of a container the kernel leaves out signals in their default: it ends all the same."""
+    tried = await asyncio.create_subprocess_shell(" ".join([*CONTAINER, "true"]), stderr=asyncio.subprocess.DEVNULL)
+    if await tried.wait():
+        pytest.skip("this machine gives no namespace of processes to unshare(1)")
+    async with (
+        FaultServer(after(asyncio.Event())) as wallet,
+        serving(wallet.url, within=CONTAINER) as (command, channel),
+    ):
+        call = WalletServiceStub(channel).Terminate(terminate_request())
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        first = int(children_of(command.process.pid))
+        os.kill(first, number)
+        await command.line(lambda line: '"draining"' in line)
+        os.kill(first, number)
+        assert await command.end() == 128 + number
+        call.cancel()
+
+
+async def test_second_signal_ends_at_once() -> None:
+    """A second signal does not wait for calls in flight."""
+    async with FaultServer(after(asyncio.Event())) as wallet, serving(wallet.url) as (command, channel):
+        call = WalletServiceStub(channel).Terminate(terminate_request())
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        command.process.terminate()
+        await command.line(lambda line: '"draining"' in line)
+        command.process.terminate()
+        assert await command.end() == -signal.SIGTERM
+        call.cancel()
+
+
+CANARY_ACCESS_KEY = "canary-access-key-7c1d"
+CANARY_PRIVATE_KEY = "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456"
+
+
+async def test_no_secret_comes_out() -> None:
+    """At DEBUG, through every test token, no key, token or signature is in a log line or a status."""
+    providers = (Provider(1, CANARY_ACCESS_KEY, CANARY_PRIVATE_KEY),)
+    settings = {
+        "TELEMETRY__LOG_LEVEL": "debug",
+        "WALLET__PROVIDERS__1__ACCESS_KEY": CANARY_ACCESS_KEY,
+        "WALLET__PROVIDERS__1__PRIVATE_KEY": CANARY_PRIVATE_KEY,
+    }
+    told: list[str] = []
+    async with serve(providers=providers) as sandbox, serving(sandbox.url, settings) as (command, channel):
+        stub = WalletServiceStub(channel)
+        for row in ROWS:
+            token = row.token.replace("<ms>", "1")
+            end = await end_of(stub.Terminate(terminate_request(token), timeout=0.5))
+            # An OK repeats the token to the one who sent it; what must not leak is in failures and logs.
+            told += [] if end.code == "OK" else [end.message, str(end.details), str(dict(end.trailers))]
+        command.process.terminate()
+        assert await command.end() == 0
+        signatures = [dict(received.request.headers)["x-request-signature"] for received in sandbox.received]
+    everything = command.output + "".join(told)
+    tokens = [row.token.replace("<ms>", "1") for row in ROWS]
+    secrets = [CANARY_ACCESS_KEY, CANARY_PRIVATE_KEY, *signatures, *tokens]
+    assert [secret for secret in secrets if secret in everything] == []
+    assert len(signatures) == len(ROWS)
+
+
+# --- starting ---------------------------------------------------------------------------------------------------
+
+
+async def run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run a command to its end; return exit code and output."""
+    async with bridge_command(*arguments, environ=environ) as command:
+        return await command.end(), command.output
+
+
+async def test_check_prints_settings_without_secrets() -> None:
+    """`serve --check` prints every effective setting, hides the keys, and exits with 0."""
+    code, output = await run("serve", "--check", environ=environment("http://127.0.0.1:1"))
+    assert code == 0
+    assert 'wallet.url = "http://127.0.0.1:1"' in output
+    assert 'wallet.providers.1.private_key = "********"' in output
+    assert [secret for secret in (ACCESS_KEY, PRIVATE_KEY) if secret in output] == []
+
+
+async def test_bad_setting_stops_the_start() -> None:
+    """A bad key stops the start with one line that names it, and exit code 2."""
+    code, output = await run("serve", environ=environment("http://127.0.0.1:1", {"WALLET__ALLOW_PLAINTEXT": "perhaps"}))
+    assert (code, len(output.splitlines())) == (2, 1)
+    assert output.startswith("bridge: wallet.allow_plaintext: wants true or false")
+
+
+async def test_missing_config_file() -> None:
+    """A config file that is not there is one line, and exit code 2."""
+    code, output = await run("serve", "--config", "nowhere.toml")
+    assert (code, len(output.splitlines())) == (2, 1)
+    assert "nowhere.toml" in output
+
+
+@pytest.mark.parametrize("command", ["serve", "sandbox"])
+async def test_port_in_use(command: str) -> None:
+    """A port that is taken is one line that names the address, in the bridge's log or plain, and exit code 2."""
+    with bound_socket() as taken:
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        arguments = ["--listen", address] if command == "sandbox" else []
+        environ = environment("http://127.0.0.1:1", {"SERVER__LISTEN": address})
+        async with bridge_command(command, *arguments, environ=environ) as ran:
+            code = await ran.end()
+    lines = [line for line in ran.output.splitlines() if line.startswith("bridge: ")] + ran.problems
+    assert (code, len(lines)) == (2, 1)
+    assert address in lines[0]
+
+
+# --- the other commands -----------------------------------------------------------------------------------------
+
+
+async def test_demo() -> None:
+    """`bridge demo` shows the page's example as a typed answer and the grpcurl line, and ends with 0 on Ctrl-C.
+
+    A proxy that the environment names, where nobody listens, is not asked.
+    """
+    no_proxy = {"grpc_proxy": "http://127.0.0.1:1", "no_grpc_proxy": "", "no_proxy": ""}
+    async with bridge_command("demo", environ={"BRIDGE_SERVER__LISTEN": "127.0.0.1:0", **no_proxy}) as command:
+        await command.line(lambda line: line.startswith("serving until Ctrl-C"))
+        command.process.send_signal(signal.SIGINT)
+        assert await command.end() == 0
+    assert 'value: "22085.75"' in command.output
+    assert "\ngrpcurl -plaintext -d '{" in command.output
+
+
+async def test_sandbox_command(tmp_path: Path) -> None:
+    """`bridge sandbox` serves the providers of a config file, says what it answered, and ends with 0 on Ctrl-C."""
+    config = tmp_path / "bridge.toml"
+    config.write_text(
+        f'[wallet]\nurl = "https://wallet.example"\n[wallet.providers.1]\naccess_key = "{ACCESS_KEY}"\n'
+        f'private_key = "{PRIVATE_KEY}"\n'
+    )
+    async with bridge_command("sandbox", "--listen", "127.0.0.1:0", "--config", str(config)) as sandbox:
+        url = (await sandbox.line(lambda line: "http://" in line)).split()[3].rstrip(",")
+        async with serving(url) as (_, channel):
+            for token, provider_id in (("test-rejected", 1), ("any", 1), ("any", 12345)):
+                request = terminate_request(token, provider_id=provider_id)
+                await end_of(WalletServiceStub(channel).Terminate(request))
+        sandbox.process.send_signal(signal.SIGINT)
+        assert await sandbox.end() == 0
+    said = [line for line in sandbox.output.splitlines() if line.startswith("POST")]
+    assert said[0] == "POST /api/wallet/terminate: 409 (test-rejected)"
+    assert said[1] == "POST /api/wallet/terminate: 200 (success)"
+    assert said[2].startswith("POST /api/wallet/terminate: 401 (")
+
+
+async def test_sandbox_tokens() -> None:
+    """`bridge sandbox --tokens` prints the table of test tokens."""
+    code, output = await run("sandbox", "--tokens")
+    assert code == 0
+    assert all(row.token in output for row in ROWS)
+
+
+async def test_sandbox_bad_address() -> None:
+    """An address that is none is one line, and exit code 2."""
+    assert await run("sandbox", "--listen", "here") == (2, 'bridge: --listen: wants host:port, like "127.0.0.1:8080"\n')
+
+
+async def test_version() -> None:
+    """`bridge --version` prints the version."""
+    assert (await run("--version"))[1].startswith("bridge 0.")

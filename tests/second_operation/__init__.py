@@ -1,0 +1,1 @@
+"""A second and a third operation, added to a copy of the repository."""

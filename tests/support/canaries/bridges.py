@@ -1,0 +1,178 @@
+"""Bridges that live through everything with canaries, each with a wallet of its own.
+
+alone      JSON in its log, metrics; overload, and a drain with calls
+workers    two of them, one of which is killed; tracing, a log for a console
+with_tls   mutual TLS on both sides, callers that may not call, health on a port of its own
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from cryptography import x509
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bridge.sandbox.server import FaultServer
+from tests.support.canaries.record import Record, arguments_of, command_line
+from tests.support.canaries.scene import CanaryWallet, Scene, Talk, canary_environment
+from tests.support.canaries.secrets import CANARIES
+from tests.support.certificates import write_certificates
+from tests.support.collector import collecting
+from tests.support.metrics_page import get
+from tests.support.processes import bridge_command, children_of
+from tests.support.secure_callers import OPTIONS, Authority, call_over, channel_to, tls_settings
+
+
+async def alone(record: Record, folder: Path) -> None:
+    """Run a bridge that is one process."""
+    metrics = _free_address()
+    key_file = folder / "fingerprint_key"
+    key_file.write_text(CANARIES["fingerprint key"], encoding="utf-8")
+    settings = {
+        "SERVER__MAX_IN_FLIGHT": "2",
+        "SERVER__MAX_QUEUED": "0",
+        "TELEMETRY__METRICS_LISTEN": metrics,
+        "TELEMETRY__FINGERPRINT_KEY_FILE": str(key_file),
+    }
+    wallet = CanaryWallet()
+    async with FaultServer(wallet) as server, _bridge(server.url, folder, settings) as talk:
+        record.say("command lines", await command_line(talk.command.process))
+        async with grpc.aio.insecure_channel(talk.address, options=OPTIONS) as channel:
+            scene = Scene(talk, server, wallet, channel, folder)
+            await _everything(scene)
+            await scene.overload()
+            await scene.use_replaced_keys()
+            record.say("metrics", *await asyncio.to_thread(_pages, metrics))
+            await scene.drain()
+    record.take("log", talk.command.output, scene.ends, server.requests)
+    record.take_files("files left behind", *_places_of_work(folder))
+
+
+async def workers(record: Record, folder: Path) -> None:
+    """Run a bridge of two workers, with tracing to a collector."""
+    metrics = _free_address()
+    settings = {
+        "SERVER__WORKERS": "2",
+        "TELEMETRY__METRICS_LISTEN": metrics,
+        "TELEMETRY__LOG_FORMAT": "console",
+        "TELEMETRY__TRACING": "true",
+        "TELEMETRY__FINGERPRINT_KEY": CANARIES["fingerprint key in the environment"],
+    }
+    wallet = CanaryWallet()
+    async with collecting() as record.collector, FaultServer(wallet) as server:
+        tracing = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": record.collector.url,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={CANARIES['collector key']}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        async with _bridge(server.url, folder, settings, tracing) as talk:
+            supervisor = talk.command.process
+            children = [int(child) for child in children_of(supervisor.pid).split()]
+            record.say("command lines", *map(arguments_of, (supervisor.pid, *children)))
+            async with grpc.aio.insecure_channel(talk.address, options=OPTIONS) as channel:
+                scene = Scene(talk, server, wallet, channel, folder)
+                await _everything(scene)
+                await scene.use_replaced_keys()
+            os.kill(children[0], signal.SIGKILL)
+            await talk.until("worker ended")
+            record.say("metrics of workers", (await asyncio.to_thread(get, metrics))[1].encode())
+            supervisor.terminate()
+            await talk.end()
+        record.say("spans", *record.collector.bodies)
+    record.take("log for a console, of workers", talk.command.output, scene.ends, server.requests)
+    record.take_files("files left behind", *_places_of_work(folder))
+
+
+async def with_tls(record: Record, folder: Path) -> None:
+    """Run a bridge that knows its callers and its wallet by certificates; replace its key by nonsense."""
+    authority, health = Authority(folder, "callers_ca"), _free_address()
+    ours, stranger = (authority.client(name, x509.DNSName(f"{name}.example")) for name in ("ours", "stranger"))
+    shown, certificates = authority.server("shown"), write_certificates(folder)
+    settings = {
+        **tls_settings(shown, authority.ca_file, "ours.example"),
+        "SERVER__HEALTH_LISTEN": health,
+        "WALLET__CA_FILE": str(certificates.ca_file),
+        "WALLET__CLIENT_CERTIFICATE_FILE": str(certificates.client.certificate_file),
+        "WALLET__CLIENT_KEY_FILE": str(certificates.client.key_file),
+    }
+    for identity in (shown, certificates.client):
+        record.take_key(identity.key_file)
+    wallet_tls = certificates.server.server_context(client_ca_file=certificates.ca_file)
+    wallet = CanaryWallet()
+    async with FaultServer(wallet, tls=wallet_tls) as server, _bridge(server.url, folder, settings) as talk:
+        async with channel_to(talk.address, authority.ca_file, ours) as channel:
+            scene = Scene(talk, server, wallet, channel, folder)
+            await scene.answers()
+        async with channel_to(talk.address, authority.ca_file, stranger) as channel:
+            scene.ends.append(await call_over(channel))
+        async with channel_to(talk.address) as channel:
+            scene.ends.append(await call_over(channel))
+        record.say("health", *[word async for word in _health_at(health)])
+        for file in (shown.key_file, certificates.client.key_file):
+            file.write_text(file.read_text(encoding="ascii")[:-40], encoding="ascii")
+        await talk.until("reload failed", "server.tls_key_file")
+        await talk.until("reload failed", "wallet.client_key_file")
+        talk.command.process.terminate()
+        assert await talk.end() == 0
+    record.take("log, with TLS", talk.command.output, scene.ends, server.requests)
+
+
+async def _everything(scene: Scene) -> None:
+    scene.replace_keys()
+    await scene.answers()
+    await scene.refusals()
+    await scene.cancels()
+
+
+@asynccontextmanager
+async def _bridge(
+    wallet_url: str, folder: Path, settings: Mapping[str, str], others: Mapping[str, str] | None = None
+) -> AsyncIterator[Talk]:
+    """Run a bridge until it serves. `others`: variables that are none of its settings."""
+    cwd, temporary = _places_of_work(folder)
+    environ = canary_environment(wallet_url, folder, settings) | {"TMPDIR": str(temporary)} | dict(others or {})
+    async with bridge_command("serve", environ=environ, folder=cwd) as command, Talk(command) as talk:
+        talk.address = _address(await talk.until("serving", "wallet_url"))
+        yield talk
+
+
+# --- small things -----------------------------------------------------------------------------------------------
+
+
+def _places_of_work(folder: Path) -> tuple[Path, Path]:
+    """Make and return the folder in which a bridge works, and the one for temporary files."""
+    places = folder / "cwd", folder / "tmp"
+    for place in places:
+        place.mkdir(exist_ok=True)
+    return places
+
+
+def _pages(address: str) -> list[bytes]:
+    return [get(address, path)[1].encode() for path in ("/metrics", "/")]
+
+
+async def _health_at(address: str) -> AsyncIterator[bytes]:
+    async with channel_to(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "wallet.v1.WalletService"):
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+            yield f"{answer}".encode() + answer.SerializeToString()
+
+
+def _address(serving: str) -> str:
+    """Return the address of a line about the event "serving", in either format."""
+    if serving.startswith("{"):
+        return str(json.loads(serving)["address"])
+    return next(word for word in serving.split() if word.startswith("address=")).removeprefix("address=")
+
+
+def _free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"

@@ -1,0 +1,84 @@
+"""The commands beside `bridge serve`, with canaries: what they print, right and wrong."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc.aio
+
+from bridge.sandbox import ROWS
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.server import FaultServer
+from tests.support.canaries.record import Record, command_line
+from tests.support.canaries.scene import IN_ENVIRONMENT, TIMEOUT_S, Talk, canary_environment
+from tests.support.canaries.secrets import CANARIES
+from tests.support.processes import bridge_command
+from tests.support.whole_path import End, end_of, terminate_request
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+
+async def commands(record: Record, folder: Path) -> None:
+    """Run each command that looks at settings: with right ones, and with wrong ones."""
+    async with FaultServer(answer(404)) as server:
+        right = canary_environment(server.url, folder, {})
+        wrong = right | {
+            "BRIDGE_WALLET__PROVIDERS__3__PRIVATE_KEY": CANARIES["bad new private key"],
+            "BRIDGE_WALLET__PROVIDERS__3__ACCESKEY": CANARIES["access key in the environment"],
+            "BRIDGE_WALLET__URL": f"http://{CANARIES['access key']}@127.0.0.1:1",
+            "BRIDGE_TELEMETRY__FINGERPRINT_KEY": CANARIES["token"][:15],
+        }
+        await _run(record, "doctor", right, "doctor")
+        await _run(record, "doctor, as JSON", right, "doctor", "--json")
+        await _run(record, "serve --check", right, "serve", "--check")
+        await _run(record, "settings that are refused", wrong, "serve")
+
+
+async def before_the_sandbox(record: Record, folder: Path) -> None:
+    """Run the sandbox with a bridge before it; call about each of its test tokens, and by `bridge call`."""
+    config = folder / "sandbox.toml"
+    environ = canary_environment("http://127.0.0.1:1", folder, {})
+    config.write_text("", encoding="utf-8")
+    sandbox = bridge_command("sandbox", "--listen", "127.0.0.1:0", "--config", str(config), environ=environ)
+    async with sandbox as wallet_command, Talk(wallet_command) as wallet:
+        url = (await wallet.until("sandbox wallet on")).split()[3].rstrip(",")
+        settings = canary_environment(url, folder, {})
+        async with bridge_command("serve", environ=settings) as command, Talk(command) as talk:
+            address = json.loads(await talk.until('"serving"', "wallet_url"))["address"]
+            ends = await _every_row(address)
+            await _calls(record, settings, folder, address)
+            command.process.terminate()
+            assert await talk.end() == 0
+        wallet_command.process.terminate()
+        await wallet.end()
+    record.take("log, before the sandbox", command.output, ends, [])
+    record.say("sandbox", wallet_command.output.encode())
+
+
+async def _every_row(address: str) -> list[End]:
+    async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
+        stub, ends = WalletServiceStub(channel), []
+        for row in ROWS:
+            request = terminate_request(
+                row.token.replace("<ms>", "1"), provider_id=IN_ENVIRONMENT, player_id=int(CANARIES["player"])
+            )
+            ends.append(await end_of(stub.Terminate(request, timeout=TIMEOUT_S)))
+    return [end for end in ends if end.code != "OK"]
+
+
+async def _calls(record: Record, environ: Mapping[str, str], folder: Path, address: str) -> None:
+    """Call by the command: a success, failures, and what would be sent."""
+    token_file = folder / "token"
+    token_file.write_text(CANARIES["token"], encoding="utf-8")
+    fields = ("--player-id", CANARIES["player"], "--provider-id", str(IN_ENVIRONMENT), "--site-id", "1")
+    words = ("call", "terminate", *fields, "--game-id", "example", "--currency", "EUR", "--address", address)
+    await _run(record, "call", environ, *words, "--token", f"@{token_file}")
+    await _run(record, "call --json", environ, *words, "--token", "test-auth-rejected", "--json")
+    await _run(record, "call --dry-run", environ, *words, "--token", f"@{token_file}", "--dry-run")
+
+
+async def _run(record: Record, place: str, environ: Mapping[str, str], *arguments: str) -> None:
+    async with bridge_command(*arguments, environ=environ) as command:
+        if "call" not in arguments:  # its arguments are the caller's own, the player among them
+            record.say("command lines", await command_line(command.process))
+        await command.end()
+    record.say(place, command.output.encode())

@@ -1,0 +1,110 @@
+"""What a bridge and the commands beside it have said, as bytes, by the place where it was said."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+
+from bridge.sandbox.record import Request
+from tests.support.canaries.secrets import CANARIES
+from tests.support.collector import Collector
+from tests.support.whole_path import End
+
+PLACES = (
+    "log",
+    "log for a console, of workers",
+    "log, with TLS",
+    "log, before the sandbox",
+    "metrics",
+    "metrics of workers",
+    "spans",
+    "statuses",
+    "health",
+    "command lines",
+    "files left behind",
+    "doctor",
+    "doctor, as JSON",
+    "serve --check",
+    "settings that are refused",
+    "sandbox",
+    "call",
+    "call --json",
+    "call --dry-run",
+)
+
+SHOWN_BY_CALL = frozenset({"token", "player"})
+"""What `bridge call` is told, and what the answer repeats: it is for who calls."""
+
+LINE_MIN = 16
+"""Characters."""
+
+
+@dataclass
+class Record:
+    """What came of a run."""
+
+    said: dict[str, bytes] = field(default_factory=lambda: dict.fromkeys(PLACES, b""))
+    ends: list[End] = field(default_factory=list)
+    """Of all calls that were no success, at any bridge."""
+    received: list[Request] = field(default_factory=list)
+    """Every request that came to a wallet which keeps them."""
+    pem: dict[str, str] = field(default_factory=dict)
+    """Lines of private keys of TLS, by file and number."""
+    collector: Collector = field(default_factory=Collector)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The canaries, and what was made of them: every signature, and every authorization without its scheme."""
+        secrets = {**CANARIES, **self.pem}
+        for request in self.received:
+            headers = dict(request.headers)
+            secrets[f"signature of {request.token}"] = headers["x-request-signature"]
+            secrets[f"authorization {len(secrets)}"] = headers["authorization"].removeprefix("Basic ")
+        return secrets
+
+    def secrets_at(self, place: str) -> Mapping[str, str]:
+        """Return what must not be said at this place."""
+        shown = SHOWN_BY_CALL if place.startswith("call") else frozenset[str]()
+        return {name: secret for name, secret in self.secrets.items() if name not in shown}
+
+    def say(self, place: str, *words: bytes) -> None:
+        """Add what was said at a place."""
+        self.said[place] += b"\n".join((*words, b""))
+
+    def take(self, log: str, output: str, ends: list[End], received: list[Request]) -> None:
+        """Add what a bridge that has ended has said, what its callers were told, and what its wallet got."""
+        self.say(log, output.encode())
+        self.say("statuses", *map(_bytes_of, ends))
+        self.ends += ends
+        self.received += received
+
+    def take_key(self, file: Path) -> None:
+        """Add a private key's lines to the secrets, but for a last one that is too short to be told from others."""
+        lines = file.read_text(encoding="ascii").splitlines()[1:-1]
+        self.pem |= {f"{file.name}, line {number}": line for number, line in enumerate(lines) if len(line) >= LINE_MIN}
+
+    def take_files(self, place: str, *folders: Path) -> None:
+        """Add all files of folders, with their names."""
+        for folder in folders:
+            for file in sorted(folder.rglob("*")):
+                self.say(place, str(file.relative_to(folder)).encode(), file.read_bytes() if file.is_file() else b"")
+
+
+async def command_line(process: asyncio.subprocess.Process) -> bytes:
+    """Return a process's arguments. They are empty for the moment in which the kernel puts them together."""
+    while not (line := arguments_of(process.pid)) and process.returncode is None:  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0.001)
+    return line
+
+
+def arguments_of(pid: int) -> bytes:
+    """Return the arguments of a process that runs, each with a NUL behind it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _bytes_of(end: End) -> bytes:
+    trailers = reduce(
+        lambda text, value: text + (value if isinstance(value, bytes) else value.encode()), end.trailers.values(), b""
+    )
+    return f"{end.code} {end.message} {end.details} ".encode() + trailers

@@ -1,0 +1,226 @@
+"""A real bridge that lives through everything that can happen, with canaries for secrets: one wallet, one caller."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import grpc.aio
+
+from bridge.sandbox.behaviours import answer
+from bridge.sandbox.record import Pulse
+from bridge.sandbox.server import FaultServer
+from tests.support.canaries.secrets import CANARIES
+from tests.support.processes import Command
+from tests.support.random_wallet import FAULTS, GOOD, RandomWallet
+from tests.support.whole_path import PATIENCE_S, End, end_of, environment, terminate_request
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+METHOD = "/wallet.v1.WalletService/Terminate"
+TIMEOUT_S = 0.15
+"""Of calls that the wallet may leave without an answer."""
+LEFT_S = 1.0
+"""Of a call that its caller leaves: until then the bridge goes on."""
+NEVER = "no answer"
+ENDPOINT_WRONG = "no such endpoint"
+
+IN_FILES, IN_BAD_FILES, IN_ENVIRONMENT, UNKNOWN = 1, 2, 3, 999
+"""Providers by where their keys are: in files, in files that come to hold nonsense, in the environment, nowhere."""
+NAMES = ("access_key", "private_key")
+
+METADATA = tuple((name, CANARIES["caller metadata"]) for name in ("authorization", "x-request-signature", "baggage"))
+
+
+class CanaryWallet(RandomWallet):
+    """A random wallet that can be at the wrong address, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._special = {**self._special, ENDPOINT_WRONG: answer(404, b"<html>")}
+
+
+class Talk:
+    """What a command says, taken as it comes, so that it never has to wait for its reader."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.address = ""
+        """Where a bridge that serves takes calls."""
+        self._said = Pulse()
+        self._is_over = False
+
+    async def until(self, *words: str) -> str:
+        """Wait for a line with all of these words, and return it."""
+
+        def found() -> list[str]:
+            return [line for line in self.command.lines if all(word in line for word in words)]
+
+        async with asyncio.timeout(PATIENCE_S):
+            await self._said.until(lambda: bool(found()) or self._is_over)
+        assert found(), self.command.output
+        return found()[0]
+
+    async def end(self) -> int:
+        """Read to the end and return the exit code."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self._reading
+            return await self.command.end()
+
+    async def __aenter__(self) -> Self:
+        """Read from now on."""
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Kill what is left of the command, and read to the end."""
+        if self.command.process.returncode is None:
+            self.command.process.kill()
+        await self._reading
+
+    async def _read(self) -> None:
+        assert self.command.process.stdout is not None
+        while line := await self.command.process.stdout.readline():
+            self.command.lines.append(line.decode())
+            self._said.beat()
+        self._is_over = True
+        self._said.beat()
+
+
+@dataclass
+class Scene:
+    """What plays at one bridge."""
+
+    talk: Talk
+    server: FaultServer
+    wallet: CanaryWallet
+    channel: grpc.aio.Channel
+    folder: Path
+    """Where the key files are."""
+    ends: list[End] = field(default_factory=list)
+    """Of all calls that were no success."""
+
+    async def call(self, fault: str = GOOD, timeout_s: float = PATIENCE_S, **fields: Any) -> End:
+        """Call about a canary; keep the end, unless it is a success, which repeats the token to who knows it."""
+        token = f"{CANARIES['token']}-{len(self.wallet.plans)}"
+        self.wallet.plans[token] = (fault,)
+        fields = {"player_id": int(CANARIES["player"]), **fields}
+        request = terminate_request(token, **fields)
+        return await self._end(WalletServiceStub(self.channel).Terminate(request, timeout=timeout_s, metadata=METADATA))
+
+    async def send(self, method: str, serialized: bytes) -> End:
+        """Send what may be no request at all."""
+        send: Any = self.channel.unary_unary(method)
+        return await self._end(send(serialized, metadata=METADATA))
+
+    async def hold(self, timeout_s: float = PATIENCE_S) -> asyncio.Task[End]:
+        """Make a call that the wallet leaves without an answer until `release`; return when the wallet has it.
+
+        One that ends before that is made again: on a busy machine calls of before may still fill the bridge.
+        """
+        while True:
+            before = len(self.server.requests)
+            held = asyncio.create_task(self.call(NEVER, timeout_s))
+            arrived = asyncio.create_task(self._more_requests_than(before))
+            await asyncio.wait((held, arrived), return_when=asyncio.FIRST_COMPLETED)
+            if arrived.done():
+                return held
+            arrived.cancel()
+
+    async def _more_requests_than(self, count: int) -> None:
+        await self.server.until(lambda: len(self.server.requests) > count)
+
+    def release(self) -> None:
+        """End what is held: the wallet drops its connections."""
+        for connection in self.server.open_connections:
+            connection.abort()
+
+    async def answers(self) -> None:
+        """Meet every answer and every fault of a wallet, with the keys of each provider."""
+        for provider_id in (IN_FILES, IN_BAD_FILES, IN_ENVIRONMENT):
+            assert (await self.call(provider_id=provider_id)).code == "OK"
+        for fault in (*FAULTS, ENDPOINT_WRONG):
+            await self.call(fault, TIMEOUT_S)
+        async with self.server.offline():
+            await self.call()
+
+    async def refusals(self) -> None:
+        """Meet everything that the bridge and gRPC refuse by themselves."""
+        token = CANARIES["token"]
+        await self.call(currency="", game_id=token * 100)
+        await self.call(provider_id=UNKNOWN)
+        await self.call(timeout_s=TIMEOUT_S / 3)
+        for serialized in (b"\x0a" + bytes([len(token)]) + token.encode()[:-1] + b"\xff", token.encode() * 5000):
+            await self.send(METHOD, serialized)
+        await self.send(f"/{token}/{token}", token.encode())
+
+    async def cancels(self) -> None:
+        """Leave while the wallet is at work, and wait until the bridge has reported the end, at its deadline."""
+        held = await self.hold(LEFT_S)
+        held.cancel()
+        await asyncio.wait([held])
+        await self.talk.until("is_detached")
+
+    async def overload(self) -> None:
+        """Call while as many calls are in flight as may be: 2, by the settings."""
+        held = [await self.hold(), await self.hold()]
+        await self.call()
+        self.release()
+        await asyncio.wait(held)
+
+    async def drain(self) -> None:
+        """Tell the bridge to stop, call once more, and see it end."""
+        held = await self.hold()
+        self.talk.command.process.terminate()
+        await self.talk.until("draining")
+        while (await self.call()).code == "OK":
+            pass
+        self.release()
+        await held
+        assert await self.talk.end() == 0
+
+    async def _end(self, call: Any) -> End:
+        end = await end_of(call)
+        if end.code != "OK":
+            self.ends.append(end)
+        return end
+
+    # --- key files ------------------------------------------------------------------------------------------------
+
+    def replace_keys(self) -> None:
+        """Give one provider new keys, and another one nonsense."""
+        for name in NAMES:
+            words = name.replace("_", " ")
+            (self.folder / f"{IN_FILES}_{name}").write_text(CANARIES[f"new {words}"], encoding="utf-8")
+            (self.folder / f"{IN_BAD_FILES}_{name}").write_text(CANARIES[f"bad new {words}"], encoding="utf-8")
+
+    async def use_replaced_keys(self) -> None:
+        """Wait until the bridge has noticed, and call with what it has now."""
+        await self.talk.until("reloaded", f"providers.{IN_FILES}")
+        await self.talk.until("reload failed", f"providers.{IN_BAD_FILES}")
+        for provider_id in (IN_FILES, IN_BAD_FILES):
+            assert (await self.call(provider_id=provider_id)).code == "OK"
+
+
+def key_settings(folder: Path) -> dict[str, str]:
+    """Write the keys of all providers into files or settings; return the settings."""
+    settings = {}
+    for name in NAMES:
+        words, provider = name.replace("_", " "), f"WALLET__PROVIDERS__%d__{name.upper()}"
+        settings[provider % IN_ENVIRONMENT] = CANARIES[f"{words} in the environment"]
+        for provider_id in (IN_FILES, IN_BAD_FILES):
+            file = folder / f"{provider_id}_{name}"
+            file.write_text(CANARIES[words], encoding="utf-8")
+            settings[f"{provider % provider_id}_FILE"] = str(file)
+    return settings
+
+
+def canary_environment(url: str, folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a bridge for this wallet, whose secrets are canaries and whose log is at debug."""
+    given = {"TELEMETRY__LOG_LEVEL": "debug", **key_settings(folder), **settings}
+    environ = environment(url, given)
+    # Those of whole_path.py are no canaries.
+    others = {name for name in environment(url) if "PROVIDERS" in name}
+    return {
+        name: value for name, value in environ.items() if name not in others or name.removeprefix("BRIDGE_") in given
+    }

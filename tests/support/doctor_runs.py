@@ -1,0 +1,98 @@
+"""`bridge doctor` in tests: run beside the test's own servers, and a wallet to which nothing harmful may come."""
+
+import argparse
+import asyncio
+import io
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge import __version__
+from bridge.cli.doctor import command as doctor
+from bridge.cli.doctor.resolver import Address, LookUp, system_look_up
+from bridge.sandbox.server import FaultServer
+from tests.support.whole_path import NO_SETTINGS, environment
+
+AFTER_TLS = ("alpn", "http2", "answer", "clock")
+WALLET_NAME = "wallet.example"
+"""The one name that `resolver` is about; what the bridge itself listens on is looked up as ever."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """How a run of the doctor ended."""
+
+    exit_code: int
+    text: str
+
+    def __getitem__(self, check: str) -> list[str]:
+        """Return what this check found, each as "level text"."""
+        rows = (line.split(maxsplit=2) for line in self.text.splitlines())
+        return [f"{level} {text}" for level, name, text in rows if name == check]
+
+    @property
+    def failed(self) -> list[str]:
+        """The checks that failed."""
+        return [line.split()[1] for line in self.text.splitlines() if line.startswith("FAIL")]
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    """Parse what follows `bridge doctor`."""
+    parser = argparse.ArgumentParser()
+    doctor.add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def examine(environ: Mapping[str, str], *arguments: str, **seams: Any) -> Examined:
+    """Run `bridge doctor` with these variables as its whole environment."""
+    out = io.StringIO()
+    exit_code = doctor.run(parsed(*arguments), out, environ, **seams)
+    return Examined(exit_code, out.getvalue())
+
+
+async def examined(url: str, settings: Mapping[str, str] = NO_SETTINGS, *arguments: str, **seams: Any) -> Examined:
+    """Run `bridge doctor` on a thread of its own for this wallet and these settings."""
+    return await asyncio.to_thread(examine, environment(url, settings), *arguments, **seams)
+
+
+def assert_tls_failed(run: Examined, text: str) -> None:
+    """Fail unless TLS failed with this, and nothing further was tried."""
+    assert run["tls"] == [f"FAIL {text}"]
+    assert [run[check] for check in AFTER_TLS] == [["skip because tls failed"]] * len(AFTER_TLS)
+    assert (run.exit_code, run.failed) == (1, ["tls"])
+
+
+@asynccontextmanager
+async def unharmed(server: FaultServer) -> AsyncIterator[FaultServer]:
+    """Run a wallet to which nothing may come but a GET without credentials, signature and body, to no operation."""
+    async with server:
+        yield server
+        for request in server.requests:
+            assert [name for name, _ in request.headers] == [":method", ":authority", ":scheme", ":path", "user-agent"]
+            assert dict(request.headers)["user-agent"] == f"wallet-bridge/{__version__}"
+            assert dict(request.headers)[":method"] == "GET"
+            assert not dict(request.headers)[":path"].endswith("/terminate")
+            assert request.body == b""
+        assert server.client_errors == []
+
+
+def resolver(of_wallet: LookUp) -> LookUp:
+    """Return the system's resolver, but with another one for WALLET_NAME."""
+    return lambda host, port: of_wallet(host, port) if host == WALLET_NAME else system_look_up(host, port)
+
+
+def looked_up(*addresses: str) -> LookUp:
+    """Return a resolver that knows these IPv4 addresses for every name."""
+
+    def look_up(_host: str, port: int) -> list[Address]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)) for address in addresses]
+
+    return look_up
+
+
+def ca_setting(ca_file: Path) -> dict[str, str]:
+    """Return the setting that trusts this authority."""
+    return {"WALLET__CA_FILE": str(ca_file)}

@@ -1,0 +1,1 @@
+"""Hostile callers, and what they cost everybody else."""

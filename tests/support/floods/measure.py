@@ -1,0 +1,210 @@
+"""What a flood does to everybody else: calls beside it, health, and the memory of the bridge.
+
+A real `bridge serve` with both ports before a good wallet, all of them processes of their own.
+"""
+
+import asyncio
+import json
+import socket
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bridge.sandbox.operations import TERMINATE_REQUEST
+from tests.support.floods.attacks import FLOODS, HEALTH
+from tests.support.processes import bridge_command
+from tests.support.whole_path import environment
+from wallet.v1.wallet_service_pb2 import TerminateRequest
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+MEBIBYTE = 2**20
+CALL_INTERVAL_S, CALL_TIMEOUT_S = 0.05, 10.0
+MISSING = "this needs Linux: memory is read from /proc"
+OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+RECOVERY_S = 10.0
+AFTERMATH_S = 0.5
+LOOK_AGAIN_S = 0.1
+WARM_CALLS = 300
+
+
+@dataclass(frozen=True)
+class Target:
+    """A running bridge."""
+
+    pid: int
+    address: str
+    health_address: str
+
+    def memory_bytes(self) -> int:
+        """Return its resident memory."""
+        fields = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in fields if line.startswith("VmRSS:")).split()[1]) * 1024
+
+
+@dataclass(eq=False)
+class Figures:
+    """What was seen during and after one flood."""
+
+    latencies_s: list[float] = field(default_factory=list)
+    """Of calls on a connection of their own."""
+    health_s: list[float] = field(default_factory=list)
+    """Of health checks on a connection of their own, at the port for health alone."""
+    failures: list[str] = field(default_factory=list)
+    before_bytes: int = 0
+    most_bytes: int = 0
+    after_bytes: int = 0
+    attack: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def median_s(self) -> float:
+        """The median latency of calls."""
+        return statistics.median(self.latencies_s)
+
+    @property
+    def longest_s(self) -> float:
+        """The longest latency of a call or a check."""
+        return max(self.latencies_s + self.health_s)
+
+    @property
+    def growth_mb(self) -> float:
+        """By how much memory grew at most."""
+        return (self.most_bytes - self.before_bytes) / MEBIBYTE
+
+    @property
+    def kept_mb(self) -> float:
+        """What of it was still there at the end."""
+        return (self.after_bytes - self.before_bytes) / MEBIBYTE
+
+    def row(self, name: str) -> str:
+        """Return the figures as a row of a table."""
+        return (
+            f"| {name} | {self.median_s * 1000:.0f} | {self.longest_s * 1000:.0f} | {self.growth_mb:.0f} | "
+            f"{self.kept_mb:.0f} | {len(self.failures)} | {self.attack.get('closed', 0)} |"
+        )
+
+
+HEAD = (
+    "| flood | median, ms | longest, ms | memory grows, MB | and keeps, MB | calls failed | connections ended |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+@asynccontextmanager
+async def wallet() -> AsyncIterator[str]:
+    """Run a good wallet as a process; yield its URL."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.good_wallet"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.readline()).decode().strip()
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+@asynccontextmanager
+async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
+    """Run a bridge with these settings, warm, before a wallet of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        health_address = f"127.0.0.1:{free.getsockname()[1]}"
+    own = {"SERVER__HEALTH_LISTEN": health_address, **settings}
+    async with wallet() as url, bridge_command("serve", environ=environment(url, own)) as command:
+        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
+        reading = asyncio.create_task(_discard(command.process))
+        bridge = Target(command.process.pid, address, health_address)
+        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+            stub: Any = WalletServiceStub(channel)
+            for _ in range(WARM_CALLS // 10):
+                await asyncio.gather(*(stub.Terminate(_request(), timeout=CALL_TIMEOUT_S) for _ in range(10)))
+        yield bridge
+        command.process.terminate()
+        await reading
+
+
+async def _discard(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout is not None
+    while await process.stdout.read(2**16):
+        pass
+
+
+async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: float = 0.0) -> Figures:
+    """Flood a bridge for so long; then wait until memory is back within `kept_mb_max`, at most RECOVERY_S."""
+    figures = Figures(before_bytes=bridge.memory_bytes())
+    figures.most_bytes = figures.before_bytes
+    async with asyncio.TaskGroup() as group:
+        beside = [group.create_task(each(bridge, figures)) for each in (_call, _check, _watch_memory)]
+        await asyncio.sleep(CALL_INTERVAL_S)
+        figures.attack = await _attack(bridge, name, seconds)
+        # What the flood has left to be done delays calls, too.
+        await asyncio.sleep(AFTERMATH_S)
+        for task in beside:
+            task.cancel()
+    give_up_at = time.monotonic() + RECOVERY_S
+    figures.after_bytes = bridge.memory_bytes()
+    while figures.kept_mb > kept_mb_max and time.monotonic() < give_up_at:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        figures.after_bytes = bridge.memory_bytes()
+    return figures
+
+
+async def _attack(bridge: Target, name: str, seconds: float) -> Mapping[str, int]:
+    address = bridge.health_address if FLOODS[name].port == HEALTH else bridge.address
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.floods.attacker", address, name, str(seconds)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    sent: dict[str, int] = json.loads(output)
+    return sent
+
+
+async def _call(bridge: Target, figures: Figures) -> None:
+    async with grpc.aio.insecure_channel(bridge.address, options=OPTIONS) as channel:
+        stub: Any = WalletServiceStub(channel)
+        await _time(lambda: stub.Terminate(_request(), timeout=CALL_TIMEOUT_S), figures.latencies_s, figures)
+
+
+async def _check(bridge: Target, figures: Figures) -> None:
+    async with grpc.aio.insecure_channel(bridge.health_address, options=OPTIONS) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest()
+        await _time(lambda: stub.Check(request, timeout=CALL_TIMEOUT_S), figures.health_s, figures)
+
+
+async def _time(begin: Any, durations_s: list[float], figures: Figures) -> None:
+    """Call again and again; what has not ended when it is over counts with the time it has taken."""
+    while True:
+        begun = time.monotonic()
+        try:
+            await begin()
+        except grpc.aio.AioRpcError as error:
+            figures.failures.append(error.code().name)
+        finally:
+            durations_s.append(time.monotonic() - begun)
+        await asyncio.sleep(max(0.0, CALL_INTERVAL_S - durations_s[-1]))
+
+
+async def _watch_memory(bridge: Target, figures: Figures) -> None:
+    while True:
+        figures.most_bytes = max(figures.most_bytes, bridge.memory_bytes())
+        await asyncio.sleep(0.02)
+
+
+def _request() -> TerminateRequest:
+    return TerminateRequest(**TERMINATE_REQUEST)

@@ -1,0 +1,114 @@
+"""A bridge before a wallet that answers when it may: for tests of waiting, refusing and leaving."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.events import CallEnded, Event
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.record import Pulse
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour, Stream
+from bridge.service import BridgeService
+from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to, terminate_request
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+
+@dataclass(eq=False)
+class Tap:
+    """A wallet that answers nobody before it is opened, and then does as `then`."""
+
+    then: Behaviour = terminated
+    is_open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, stream: Stream) -> None:
+        """Answer a request."""
+        await self.is_open.wait()
+        await self.then(stream)
+
+    def open(self) -> None:
+        """Answer everybody from now on, and those who wait."""
+        self.is_open.set()
+
+
+@dataclass(eq=False)
+class Ends:
+    """The ends of calls as the bridge reports them, oldest first."""
+
+    calls: list[CallEnded] = field(default_factory=list)
+    _changed: Pulse = field(default_factory=Pulse)
+
+    def heard(self, event: Event) -> None:
+        """Remember the end of a call."""
+        if isinstance(event, CallEnded):
+            self.calls.append(event)
+            self._changed.beat()
+
+    async def number(self, count: int) -> list[CallEnded]:
+        """Wait until that many calls have ended, and return them."""
+        await self._changed.until(lambda: len(self.calls) >= count)
+        return self.calls
+
+
+@dataclass(frozen=True)
+class FullBridge:
+    """A bridge with a caller, and what it reports."""
+
+    wallet: FaultServer
+    caller: Caller
+    ends: Ends
+
+    @property
+    def service(self) -> BridgeService:
+        """The service inside: nobody else tells at the very moment how many calls it has."""
+        return self.caller.bridge._service
+
+    def start(self, token: str, timeout_s: float | None = None) -> Any:
+        """Begin a call, which `end_of` can wait for and which can be cancelled."""
+        stub = WalletServiceStub(self.caller.channel)
+        return stub.Terminate(terminate_request(token), timeout=timeout_s)
+
+    async def hold(self, count: int) -> list[Any]:
+        """Begin so many calls, called held-0 and so on, one after the other; return when the wallet has them all."""
+        calls = []
+        for number in range(count):
+            calls.append(self.start(f"held-{number}"))
+            await self.wallet.until(lambda: len(self.wallet.requests) == len(calls))
+        return calls
+
+    async def queue(self, *tokens: str, timeout_s: float | None = None) -> list[Any]:
+        """Begin these calls, one after the other; return when all are in line behind those that were there."""
+        calls = []
+        for token in tokens:
+            queued = self.service.admission.queued
+            calls.append(self.start(token, timeout_s))
+            await until(lambda before=queued: self.service.admission.queued > before)  # type: ignore[misc]
+        return calls
+
+    @property
+    def tokens(self) -> list[str]:
+        """Of the requests that have reached the wallet, in that order."""
+        return [request.token for request in self.wallet.requests]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that the bridge tells nobody, and so must be looked at again and again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def full_bridge(server: FaultServer, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[FullBridge]:
+    """Run a bridge with these settings before this wallet, which is started for it; see that no task is left."""
+    tasks, complaints = asyncio.all_tasks(), list[Mapping[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, complaint: complaints.append(complaint))
+    ends = Ends()
+    async with server as wallet:
+        async with bridge_to(wallet.url, settings, emit=ends.heard) as caller:
+            yield FullBridge(wallet, caller, ends)
+        await wallet.until(lambda: not wallet.open_connections)
+    await until(lambda: asyncio.all_tasks() == tasks)
+    assert complaints == []

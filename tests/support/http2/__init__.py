@@ -1,0 +1,1 @@
+"""Frames, conversations and oracles for the tests of bridge.http2."""

@@ -1,0 +1,81 @@
+"""Calls through `Http2Transport` for tests: how each ended, in one word."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from bridge.http2.transport import Http2Transport
+from bridge.sandbox.server import FaultServer
+from tests.support.http2_client import terminate_body
+
+# Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
+PATIENCE_S = 20.0
+
+OK = "OK"
+UNREACHABLE = "UnreachableError"
+NOT_PROCESSED = "NotProcessedError"
+LOST = "ConnectionLostError"
+TIMEOUT = "AnswerTimeoutError"
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Sends Terminate requests to one wallet."""
+
+    transport: Http2Transport
+    url: str
+
+    async def post(self, token: str = "t", *, timeout_s: float = PATIENCE_S, **fields: object) -> httpx.Response:
+        """Send one as bridge.wallet does; return the answer."""
+        request = httpx.Request(
+            "POST",
+            f"{self.url}/api/wallet/terminate",
+            headers=[("x-request-signature", "s")],
+            stream=httpx.ByteStream(terminate_body(token, **fields)),
+            extensions={"timeout": {"read": timeout_s}},
+        )
+        return await self.transport.handle_async_request(request)
+
+    async def end(self, token: str = "t", *, timeout_s: float = PATIENCE_S, **fields: object) -> str:
+        """Send one; return OK for its own success answer, else the name of the error's class, `cause` behind it."""
+        try:
+            response = await self.post(token, timeout_s=timeout_s, **fields)
+        except httpx.TransportError as error:
+            cause = getattr(error, "cause", None)
+            return type(error).__name__ + (f" {cause}" if cause else "")
+        answered = response.status_code, (await response.aread())
+        assert answered[0] == 200
+        assert json.loads(answered[1])["token"] == token
+        return OK
+
+    def start(self, token: str = "t", *, timeout_s: float = PATIENCE_S, **fields: object) -> asyncio.Task[str]:
+        """Send one on a task of its own."""
+        return asyncio.create_task(self.end(token, timeout_s=timeout_s, **fields))
+
+
+@asynccontextmanager
+async def calls_to(
+    server: FaultServer, *, tls: ssl.SSLContext | None = None, port: int = 0, **options: Any
+) -> AsyncIterator[Calls]:
+    """Open a transport with these options for calls to a server; at the end, no stream of theirs may be open there."""
+    context = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    transport = Http2Transport(context, **options)
+    try:
+        yield Calls(transport, f"{'https' if server.tls else 'http'}://127.0.0.1:{port or server.port}")
+        async with asyncio.timeout(PATIENCE_S):
+            await server.until(lambda: server.open_streams == 0)
+    finally:
+        await transport.aclose()
+
+
+async def cancelled(*tasks: asyncio.Task[str]) -> None:
+    """Cancel these and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

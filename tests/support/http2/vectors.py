@@ -1,0 +1,86 @@
+"""The corpus of server bytes that once were, or might be, trouble. Run this file to add a case or to list them.
+
+    python -m tests.support.http2.vectors                          list the cases and what comes of them
+    python -m tests.support.http2.vectors NAME "COMMENT" HEX ...   add the case NAME, from hex
+
+A case is `tests/vectors/http2/NAME.hex`: a comment that says what it is and by which section of RFC 9113 the client
+judges it; `# >` lines, the events that come of it; `# <` lines, the client's frames that come of it; then hex, one
+frame a line. The bytes follow the server's SETTINGS; the client waits for the answers on streams 1, 3 and 5. The name
+begins with `closes_` if the connection is closed for it, with `keeps_` if not.
+
+A new case is written down with what comes of it now: read that before it is committed.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.http2.events import Event
+from tests.support.http2.conversation import Heard, conversation, frames_of, in_words, listen
+
+FOLDER = Path(__file__).parents[2] / "vectors" / "http2"
+LINE_BYTES_MAX = 48
+EVENT, REPLY = "# > ", "# < "
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What comes of a case."""
+
+    events: list[str]
+    replies: list[str]
+
+
+def names() -> list[str]:
+    """Return the names of all cases."""
+    return sorted(path.stem for path in FOLDER.glob("*.hex"))
+
+
+def read(name: str) -> bytes:
+    """Return the bytes of a case."""
+    return bytes.fromhex("".join(line.partition("#")[0] for line in _lines(name)))
+
+
+def expected(name: str) -> Expected:
+    """Return what is to come of a case."""
+    return Expected(_marked(name, EVENT), _marked(name, REPLY))
+
+
+def came_of(heard: Heard) -> Expected:
+    """Return what has come of some bytes, in the words of the corpus."""
+    return Expected([_event(each) for each in heard.events], [in_words(each) for each in frames_of(heard.said)])
+
+
+def write(name: str, comment: str, frames: list[bytes]) -> None:
+    """Add or replace a case, with what comes of it now; a long frame is folded."""
+    came = came_of(listen(conversation(), b"".join(frames)))
+    events, replies = [EVENT + each for each in came.events], [REPLY + each for each in came.replies]
+    lines = [frame[at : at + LINE_BYTES_MAX].hex() for frame in frames for at in range(0, len(frame), LINE_BYTES_MAX)]
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.hex").write_text("\n".join([f"# {comment}", *events, *replies, *lines, ""]))
+
+
+def main(arguments: list[str]) -> None:
+    """List the cases, or add one."""
+    if arguments:
+        name, comment, *frames = arguments
+        write(name, comment, [bytes.fromhex(each) for each in frames])
+    for name in names():
+        heard = listen(conversation(), read(name))
+        print(f"{name}: {heard.violation or 'no violation'}; {came_of(heard)}")  # noqa: T201 - for people
+
+
+def _lines(name: str) -> list[str]:
+    return (FOLDER / f"{name}.hex").read_text().splitlines()
+
+
+def _marked(name: str, mark: str) -> list[str]:
+    return [line.removeprefix(mark) for line in _lines(name) if line.startswith(mark)]
+
+
+def _event(event: Event) -> str:
+    return " ".join([type(event).__name__, *map(str, event)])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,161 @@
+"""The manifests in deploy/ as values: read from files, or rendered by Helm and kustomize where they are there."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "deploy" / "kustomize" / "base"
+CHART = ROOT / "deploy" / "helm" / "wallet-bridge"
+TOOLS = ROOT / ".tools" / "bin"
+KUBE_VERSION = "1.31.0"
+
+HELM = shutil.which("helm", path=str(TOOLS)) or shutil.which("helm")
+KUSTOMIZE = shutil.which("kustomize", path=str(TOOLS)) or shutil.which("kustomize")
+"""None where they are not installed."""
+HELM_MISSING = "helm is not installed; tools/helm.sh builds it, which needs go"
+KUSTOMIZE_MISSING = "kustomize is not installed; tools/helm.sh builds it, which needs go"
+
+Manifest = dict[str, Any]
+
+
+class Manifests:
+    """What is applied to a cluster together."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.all: list[Manifest] = [found for found in yaml.safe_load_all(text) if found]
+
+    def every(self, kind: str) -> list[Manifest]:
+        """Return all of a kind."""
+        return [manifest for manifest in self.all if manifest["kind"] == kind]
+
+    def one(self, kind: str) -> Manifest:
+        """Return the only one of its kind."""
+        (manifest,) = self.every(kind)
+        return manifest
+
+    @property
+    def pod(self) -> Manifest:
+        """The specification of the bridge's pods."""
+        spec: Manifest = self.one("Deployment")["spec"]["template"]["spec"]
+        return spec
+
+    @property
+    def container(self) -> Manifest:
+        """The only container in them."""
+        (container,) = self.pod["containers"]
+        found: Manifest = container
+        return found
+
+    @property
+    def toml(self) -> str:
+        """The settings that the bridge reads."""
+        text: str = self.one("ConfigMap")["data"]["bridge.toml"]
+        return text
+
+    @property
+    def secret_folders(self) -> dict[str, str]:
+        """Where Secrets are mounted, and their names."""
+        secrets = {each["name"]: each["secret"]["secretName"] for each in self.pod["volumes"] if "secret" in each}
+        mounts = self.container["volumeMounts"]
+        return {each["mountPath"]: secrets[each["name"]] for each in mounts if each["name"] in secrets}
+
+
+@cache
+def base() -> Manifests:
+    """Return the kustomize base with the component beside it, read without kustomize."""
+    component = BASE.parent / "components" / "service-monitor"
+    files = [
+        folder / name
+        for folder in (BASE, component)
+        for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    ]
+    config = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "wallet-bridge-config"},
+        "data": {"bridge.toml": (BASE / "bridge.toml").read_text()},
+    }
+    return Manifests("\n---\n".join([*(path.read_text() for path in files), yaml.safe_dump(config)]))
+
+
+@cache
+def overlay(name: str) -> Manifests:
+    """Return what kustomize makes of an overlay."""
+    assert KUSTOMIZE is not None, KUSTOMIZE_MISSING
+    code, said = run(KUSTOMIZE, "build", str(BASE.parent / "overlays" / name))
+    assert code == 0, said
+    return Manifests(said)
+
+
+@cache
+def chart(values: str) -> Manifests:
+    """Return what Helm makes of the chart with one of the files in its folder ci."""
+    code, said = helm("--values", str(CHART / "ci" / f"{values}-values.yaml"))
+    assert code == 0, said
+    return Manifests(said)
+
+
+def helm(*arguments: str) -> tuple[int, str]:
+    """Render the chart; return Helm's exit code, and what it says."""
+    assert HELM is not None, HELM_MISSING
+    return run(HELM, "template", "wallet-bridge", str(CHART), "--kube-version", KUBE_VERSION, *arguments)
+
+
+def run(*command: str) -> tuple[int, str]:
+    """Run a command; return its exit code, and standard output or, if that is empty, standard error."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - tools named above
+    return done.returncode, done.stdout or done.stderr
+
+
+# --- for each of them -----------------------------------------------------------------------------------------------
+
+needs_helm = pytest.mark.skipif(HELM is None, reason=HELM_MISSING)
+needs_kustomize = pytest.mark.skipif(KUSTOMIZE is None, reason=KUSTOMIZE_MISSING)
+
+VARIANTS = [
+    pytest.param(base, id="base"),
+    pytest.param(lambda: overlay("example"), id="overlay", marks=needs_kustomize),
+    pytest.param(lambda: chart("mesh"), id="chart", marks=needs_helm),
+    pytest.param(lambda: chart("own-tls"), id="chart with everything on", marks=needs_helm),
+]
+each_variant = pytest.mark.parametrize("variant", VARIANTS)
+Variant = Callable[[], Manifests]
+
+
+def content(name: str, authority: trustme.CA, leaf: trustme.LeafCert) -> bytes:
+    """Return what a mounted file of this name holds."""
+    if name.startswith("private-key-"):
+        return PRIVATE_KEY.encode()
+    certificate = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+    fixed = {
+        "tls.crt": certificate,
+        "tls.key": leaf.private_key_pem.bytes(),
+        "ca.crt": authority.cert_pem.bytes(),
+        "fingerprint-key": b"0123456789abcdef",
+    }
+    return fixed.get(name, ACCESS_KEY.encode())
+
+
+def mounted(manifests: Manifests, folder: Path) -> Path:
+    """Write bridge.toml with files in a folder in place of mounted secrets; return its path."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("wallet-bridge.example")
+    toml = manifests.toml
+    for path in re.findall(r'_file = "(/[^"]+)"', toml):
+        file = folder / path.removeprefix("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content(file.name, authority, leaf))
+        toml = toml.replace(f'"{path}"', f'"{file}"')
+    (folder / "bridge.toml").write_text(toml)
+    return folder / "bridge.toml"

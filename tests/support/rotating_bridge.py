@@ -1,0 +1,93 @@
+"""A bridge whose files are looked at all the time, what it tells of them, and callers who never stop."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+
+import grpc.aio
+
+from bridge.events import Emit, Event, Reloaded, ReloadFailed
+from bridge.sandbox.record import Pulse
+from bridge.server.app import running
+from bridge.settings.model import load
+from tests.support.whole_path import PATIENCE_S, Caller
+
+
+class Listener:
+    """Everything that a bridge tells, to be waited for."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._told = Pulse()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+        self._told.beat()
+
+    async def reports(self, count: int) -> list[Event]:
+        """Wait until that many events about files are there; return them and forget all events."""
+
+        def found() -> list[Event]:
+            return [event for event in self.events if isinstance(event, Reloaded | ReloadFailed)]
+
+        async with asyncio.timeout(PATIENCE_S):
+            await self._told.until(lambda: len(found()) >= count)
+        reports = found()
+        self.events.clear()
+        return reports
+
+
+@asynccontextmanager
+async def rotating_bridge(environ: Mapping[str, str], emit: Emit) -> AsyncIterator[Caller]:
+    """Run a bridge with this environment, and open a channel to it that repeats nothing by itself."""
+    options = (("grpc.enable_retries", 0),)
+    async with (
+        running(load(None, environ), emit=emit, watch_interval_s=0.005) as bridge,
+        grpc.aio.insecure_channel(bridge.address, options=options) as channel,
+    ):
+        yield Caller(bridge, channel)
+
+
+class Load:
+    """Callers each of whom makes one call after the other, with a token of its own each time."""
+
+    def __init__(self) -> None:
+        self.ends: Counter[str] = Counter()
+        """How many calls ended with each gRPC code."""
+        self.tokens: list[str] = []
+        """Of all calls, in the order of their beginning."""
+        self._rounds: list[int] = []
+        self._ended = Pulse()
+        self._is_over = False
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, caller: Caller, callers: int = 40) -> AsyncIterator["Load"]:
+        """Let so many callers call until the end of the block, and then end their last call."""
+        load = cls()
+        load._rounds = [0] * callers
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(callers):
+                tasks.create_task(load._call(caller, number))
+            await load.goes_on()
+            yield load
+            await load.goes_on()
+            load._is_over = True
+
+    async def goes_on(self) -> None:
+        """Wait until every caller has ended a call since now: what is under way then was begun since."""
+        target = [ended + 1 for ended in self._rounds]
+        async with asyncio.timeout(PATIENCE_S):
+            await self._ended.until(lambda: all(map(int.__ge__, self._rounds, target)))
+
+    async def _call(self, caller: Caller, number: int) -> None:
+        for turn in count():
+            if self._is_over:
+                return
+            self.tokens.append(f"{number}-{turn}")
+            self.ends[(await caller.terminate(self.tokens[-1])).code] += 1
+            self._rounds[number] += 1
+            self._ended.beat()

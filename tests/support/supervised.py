@@ -1,0 +1,149 @@
+"""A bridge of several worker processes for tests: who its workers are, and calls that meet all of them."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from bridge.sandbox.server import FaultServer
+from tests.support.processes import Command, bridge_command
+from tests.support.whole_path import (
+    ACCESS_KEY,
+    NO_SETTINGS,
+    PATIENCE_S,
+    TOKEN,
+    End,
+    end_of,
+    environment,
+    terminate_request,
+)
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+CALLS_MAX = 64
+"""The kernel chooses a connection's worker by a hash: that so many have the same one is as likely as 1 in 2^63."""
+
+NOWHERE = "http://127.0.0.1:1"
+"""A wallet for tests that do not call it."""
+
+TWO = {"SERVER__WORKERS": "2"}
+
+OPTIONS = (
+    ("grpc.enable_retries", 0),
+    # Channels to one address would otherwise share a connection, and so a worker.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass
+class Supervised:
+    """A running `bridge serve` with two workers, before a wallet."""
+
+    command: Command
+    wallet: FaultServer
+    address: str = ""
+    pids: dict[int, int] = field(default_factory=dict)
+    """The process id of the worker in each place, as far as the log was read."""
+    _pidfds: list[int] = field(default_factory=list)
+
+    async def event(self, name: str) -> dict[str, Any]:
+        """Read on in the log until an event of this name; return its fields."""
+        while True:
+            fields: dict[str, Any] = json.loads(await self.command.line(lambda line: line.startswith("{")))
+            if fields["event"] == "worker started":
+                self.pids[fields["worker"]] = fields["pid"]
+                with suppress(ProcessLookupError):
+                    self._pidfds.append(os.pidfd_open(fields["pid"]))
+            if fields["event"] == name:
+                return fields
+
+    async def until_all_drain(self) -> None:
+        """Read on until every worker has said that it drains."""
+        for _ in self.pids:
+            await self.event("draining")
+
+    async def call(self, token: str = TOKEN, **fields: Any) -> End:
+        """Call on a connection of its own."""
+        async with grpc.aio.insecure_channel(self.address, options=OPTIONS) as channel:
+            return await end_of(WalletServiceStub(channel).Terminate(terminate_request(token, **fields)))
+
+    async def meet_all(self) -> None:
+        """Call, one call after the other, until all workers have carried out one; all calls must be OK.
+
+        A worker is known by its connection to the wallet: it has only one, and none before its first call.
+        """
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.wallet.open_connections) < len(self.pids):
+                end = await self.call()
+                assert end.code == "OK", end
+
+    async def hold_calls(self) -> dict[str, asyncio.Task[End]]:
+        """Call until every worker has a call in flight, which the wallet must hold; return all calls by their token."""
+        calls: dict[str, asyncio.Task[End]] = {}
+        while len(self.wallet.open_connections) < len(self.pids):
+            token = f"held-{len(calls)}"
+            calls[token] = asyncio.create_task(self.call(token))
+            await self.wallet.until(lambda: len(self.wallet.requests) == len(calls))
+            assert len(calls) < CALLS_MAX
+        return calls
+
+    def kill_workers(self) -> None:
+        """End every worker that the log has named. By pidfd: an id may mean another process by now."""
+        for pidfd in self._pidfds:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
+
+
+@asynccontextmanager
+async def supervised(
+    wallet: FaultServer, settings: Mapping[str, str] = NO_SETTINGS, *arguments: str, **variables: str
+) -> AsyncIterator[Supervised]:
+    """Run `bridge serve` with two workers until all serve, and leave nothing of it behind.
+
+    `variables` of the environment are none of the bridge's settings.
+    """
+    environ = environment(wallet.url, {**TWO, "WALLET__CONNECTIONS_MAX": "1", **settings})
+    async with bridge_command("serve", *arguments, environ=environ | variables) as command:
+        bridge = Supervised(command, wallet)
+        try:
+            bridge.address = (await bridge.event("serving"))["address"]
+            yield bridge
+        finally:
+            # The supervisor first, or else it would start others.
+            if command.process.returncode is None:
+                command.process.kill()
+            bridge.kill_workers()
+
+
+def key_in(file: Path) -> dict[str, str]:
+    """Return the settings of one more provider, whose private key is in this file."""
+    provider = "WALLET__PROVIDERS__777"
+    return {f"{provider}__ACCESS_KEY": ACCESS_KEY, f"{provider}__PRIVATE_KEY_FILE": str(file)}
+
+
+@asynccontextmanager
+async def python(*arguments: str, environ: Mapping[str, str], **options: Any) -> AsyncIterator[Command]:
+    """Run Python; kill what is left of it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        env={**os.environ, **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        **options,
+    )
+    command = Command(process)
+    try:
+        yield command
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await command.end()

@@ -1,0 +1,54 @@
+"""A pytest plugin for tests of sockets: run on two event loops, asyncio's and production's, and leave nothing behind.
+
+pytest_plugins = ["tests.support.two_loops"]
+pytestmark = [
+    pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]),
+    pytest.mark.usefixtures("nothing_left"),
+]
+"""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.support.descriptors import open_descriptors
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+_LOOPS: Mapping[str, LoopFactory] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """Offer both loops to those who name their loops, and everybody else the one they would have anyway."""
+    marker = item.get_closest_marker("asyncio")
+    chooses = marker is not None and "loop_factories" in marker.kwargs
+    return _LOOPS if chooses else {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def nothing_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task or a descriptor, or an exception that nobody looked at."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, complaint: complaints.append(complaint))
+    # libuv keeps a spare descriptor from the first time that it listens.
+    (await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)).close()
+    tasks, descriptors = _other_tasks(), open_descriptors()
+    yield
+    for _ in range(100):  # a closed socket is released some turns of the loop later
+        if _other_tasks() == tasks and not open_descriptors() - descriptors:
+            break
+        await asyncio.sleep(0)
+    assert _other_tasks() == tasks
+    assert open_descriptors() - descriptors == set()
+    gc.collect()  # a future whose exception nobody has seen complains now
+    assert complaints == []
+
+
+def _other_tasks() -> set[asyncio.Task[Any]]:
+    """Return the tasks but this one: a fixture begins in another task than it ends in."""
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}

@@ -1,0 +1,1 @@
+"""Tests of bridge.http2, over bytes and over real sockets."""

@@ -1,0 +1,200 @@
+"""A name with addresses that do not work: RFC 8305, over real sockets. Its schedule is in test_race.py."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.server import FaultServer
+from tests.support.certificates import Certificates, write_certificates
+from tests.support.dead_addresses import given, mute, resolve, unanswered
+from tests.support.http2.calls import OK, UNREACHABLE, Calls, calls_to
+
+pytest_plugins = ["tests.support.two_loops"]
+pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
+
+FIRST_CALL_S = 1.5
+"""A requirement: how long the first call to such a name may take."""
+
+Hold = Callable[[str, int], contextlib.AbstractContextManager[object]]
+
+
+def nobody(_host: str, _port: int) -> contextlib.AbstractContextManager[object]:
+    """Let connecting be refused."""
+    return contextlib.nullcontext()
+
+
+DEAD: dict[str, Hold] = {"no answer": unanswered, "refuses": nobody, "accepts and is silent": mute}
+PLACES = {
+    "first": ("127.0.0.2", "127.0.0.1"),
+    "second": ("127.0.0.1", "127.0.0.2"),
+    "IPv6": ("::1", "127.0.0.1"),
+    "both families, half of each": ("::1", "127.0.0.2", "127.0.0.1"),
+}
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Make certificates, once."""
+    return write_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@asynccontextmanager
+async def calls_by_name(server: FaultServer, tls: ssl.SSLContext | None = None) -> AsyncIterator[Calls]:
+    """Yield calls to a name, with the settings' own defaults."""
+    async with calls_to(server, tls=tls) as calls:
+        yield Calls(calls.transport, calls.url.replace("127.0.0.1", "localhost"))
+
+
+async def end_in_time(calls: Calls, limit_s: float) -> str:
+    """Make one call and see that it takes no longer."""
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    end = await calls.end()
+    assert loop.time() - began_at < limit_s
+    return end
+
+
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list of addresses to which the running loop connects from now on."""
+    loop = asyncio.get_running_loop()
+    really, tried = loop.sock_connect, list[str]()
+
+    async def sock_connect(connecting: socket.socket, where: tuple[Any, ...]) -> None:
+        tried.append(where[0])
+        await really(connecting, where)
+
+    monkeypatch.setattr(loop, "sock_connect", sock_connect)
+    return tried
+
+
+@contextlib.contextmanager
+def held(hold: Hold, hosts: tuple[str, ...], port: int) -> Iterator[None]:
+    """Let all of these be dead but 127.0.0.1."""
+    with contextlib.ExitStack() as stack:
+        for host in hosts:
+            if host != "127.0.0.1":
+                stack.enter_context(hold(host, port))
+        yield
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("hosts", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("hold", DEAD.values(), ids=DEAD)
+async def test_dead_address(
+    monkeypatch: pytest.MonkeyPatch, certificates: Certificates, hold: Hold, hosts: tuple[str, ...], *, secure: bool
+) -> None:
+    """Wherever a dead address stands: the first call is OK in time, and the next connect tries the good one first."""
+    served = certificates.server.server_context() if secure else None
+    resolve(monkeypatch, given(*hosts))
+    async with FaultServer(terminated, tls=served) as server:
+        tls = certificates.client_context() if secure else None
+        with held(hold, hosts, server.port):
+            async with calls_by_name(server, tls) as calls:
+                assert await end_in_time(calls, FIRST_CALL_S) == OK
+                server.open_connections[0].goaway()
+                await server.until(lambda: not server.open_connections)
+                tried = attempts(monkeypatch)
+                assert await calls.end() == OK
+                # Not how long it takes, which depends on the machine: what a dead address costs is in virtual time.
+                assert tried[0] == "127.0.0.1"
+                assert server.connections == 2
+                assert calls.transport.connections == 1
+
+
+async def test_address_that_worked_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that worked last is not preferred for ever: when it dies, another one serves the very next call."""
+    resolve(monkeypatch, given("127.0.0.1", "127.0.0.2"))
+    async with FaultServer(terminated) as server, calls_by_name(server) as calls:
+        assert await calls.end() == OK
+        async with server.offline():
+            with mute("127.0.0.2", server.port) as other:
+                assert await calls.end() == f"{UNREACHABLE} timeout"
+                other.accept()[0].close()
+
+
+@pytest.mark.parametrize("flaw", ["expired", "untrusted"])
+async def test_refused_certificate_ends_all(
+    monkeypatch: pytest.MonkeyPatch, certificates: Certificates, flaw: str
+) -> None:
+    """After an address with a certificate that is not trusted, no other address is tried."""
+    resolve(monkeypatch, given("127.0.0.1", "127.0.0.2"))
+    async with FaultServer(terminated, tls=getattr(certificates, flaw).server_context()) as server:
+        with mute("127.0.0.2", server.port) as other:
+            async with calls_by_name(server, certificates.client_context()) as calls:
+                assert await calls.end() == f"{UNREACHABLE} tls"
+            other.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                other.accept()
+
+
+async def test_all_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no address works, the limit holds, the cause is said, and no socket is left."""
+    resolve(monkeypatch, given("127.0.0.2", "127.0.0.3"))
+    async with FaultServer(terminated) as server:
+        with mute("127.0.0.2", server.port), unanswered("127.0.0.3", server.port):
+            async with calls_to(server, connect_timeout_s=0.2) as calls:
+                named = Calls(calls.transport, calls.url.replace("127.0.0.1", "localhost"))
+                assert await named.end() == f"{UNREACHABLE} timeout"
+                assert calls.transport.connections == 0
+
+
+# --- the name server ----------------------------------------------------------------------------------------------
+
+
+async def test_name_server_without_answers_for_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that never answers for IPv6 costs 50 ms, not the call."""
+
+    async def answers(family: int) -> list[str]:
+        if family == socket.AF_INET6:
+            await asyncio.Event().wait()
+        return ["127.0.0.1"]
+
+    asked = resolve(monkeypatch, answers)
+    async with FaultServer(terminated) as server, calls_by_name(server) as calls:
+        assert await end_in_time(calls, FIRST_CALL_S) == OK
+        assert asked == [socket.AF_INET6, socket.AF_INET]
+        server.open_connections[0].goaway()
+        await server.until(lambda: not server.open_connections)
+        assert await calls.end() == OK
+        # A lookup holds a thread: one that still runs is joined, and an answer of just now is used again.
+        assert asked == [socket.AF_INET6, socket.AF_INET]
+
+
+async def test_name_server_slower_than_a_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that comes when its connect has given up serves the next one."""
+    gate = asyncio.Event()
+
+    async def answers(family: int) -> list[str]:
+        await gate.wait()
+        return await given("127.0.0.1")(family)
+
+    asked = resolve(monkeypatch, answers)
+    async with FaultServer(terminated) as server, calls_to(server, connect_timeout_s=0.1) as calls:
+        named = Calls(calls.transport, calls.url.replace("127.0.0.1", "localhost"))
+        assert await named.end() == f"{UNREACHABLE} timeout"
+        gate.set()
+        assert await named.end() == OK
+        assert asked.count(socket.AF_INET) == 1
+
+
+@pytest.mark.parametrize("error", [socket.gaierror(socket.EAI_AGAIN, "x"), UnicodeError("x")], ids=["again", "no name"])
+async def test_no_address(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A name without addresses is cause dns, at once, and asked for anew by the next call."""
+    errors = [error, error]
+
+    async def answers(family: int) -> list[str]:
+        if errors:
+            raise errors.pop()
+        return await given("127.0.0.1")(family)
+
+    resolve(monkeypatch, answers)
+    async with FaultServer(terminated) as server, calls_by_name(server) as calls:
+        assert await calls.end() == f"{UNREACHABLE} dns"
+        assert await calls.end() == OK

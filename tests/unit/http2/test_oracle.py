@@ -1,0 +1,174 @@
+"""h2 as the judge of bridge.http2.protocol, as a server that hears us, and as a client in our place."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.http2.events import Event
+from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
+from bridge.sandbox.wire import take_frames
+from tests.support.http2 import frames as raw
+from tests.support.http2.conversation import OPEN_STREAMS, conversation, listen
+from tests.support.http2.dialogue import STEPS, Dialogue, Step
+from tests.support.http2.pair import NOISE
+from tests.support.http2.reference import Reference, RefusedError
+from tests.support.http2.strategies import ANY_BYTES, SPEECHES
+
+# --- a server ---------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200)
+@given(steps=st.lists(STEPS, min_size=20, max_size=60))
+def test_h2_server_understands_us(steps: list[Step]) -> None:
+    """In no conversation does h2 object to us, and both sides hear what was said; windows are kept and used up."""
+    dialogue = Dialogue()
+    for method, arguments in steps:
+        method(dialogue, **arguments)
+    dialogue.settle()
+
+
+def test_greeting() -> None:
+    """A server learns from our first bytes that nothing may be pushed, and how much we read."""
+    server = Dialogue().server.h2
+    told = server.remote_settings
+    assert (told.enable_push, told.initial_window_size) == (0, STREAM_WINDOW_BYTES)
+    assert told.max_header_list_size == HEADERS_BYTES_MAX
+    assert server.outbound_flow_control_window == CONNECTION_WINDOW_BYTES
+
+
+def answering(streams: int) -> Dialogue:
+    """Return a dialogue in which the server has begun to answer so many requests."""
+    dialogue = Dialogue()
+    for _ in range(streams):
+        dialogue.request([], 0)
+    dialogue.exchange()
+    for stream_id in dialogue.server.open():
+        dialogue.server.answer(stream_id, [(b":status", b"200")], ends=False)
+    return dialogue
+
+
+@pytest.mark.parametrize("padding", [None, 50], ids=["plain", "padded"])
+def test_answers_are_credited(padding: int | None) -> None:
+    """When half of a window is used, all that has arrived is given back at once, with its padding, and not before."""
+    dialogue = answering(streams=30)
+    server = dialogue.server.h2
+    sent_bytes = 16_000 if padding is None else 16_000 + padding + 1
+    filled = Counter[str]()
+    for _ in range(len(NOISE) // 16_000):
+        for stream_id in dialogue.server.open():
+            stream = server.streams[stream_id]
+            before = server.outbound_flow_control_window, stream.outbound_flow_control_window
+            dialogue.server.data(stream_id, 16_000, padding, ends=False)
+            dialogue.exchange()
+            for name, window, full, was in (
+                ("connection", server.outbound_flow_control_window, CONNECTION_WINDOW_BYTES, before[0]),
+                ("stream", stream.outbound_flow_control_window, STREAM_WINDOW_BYTES, before[1]),
+            ):
+                left = was - sent_bytes
+                assert window == (left if left >= full // 2 else full)
+                filled[name] += window == full
+    assert filled == {"connection": 2, "stream": 30 * 2}
+    dialogue.settle()
+
+
+def test_no_credit_for_a_stream_that_has_ended() -> None:
+    """The piece of an answer that ends it is not credited to its stream, however much of the window is used."""
+    client = conversation()
+    half = STREAM_WINDOW_BYTES // 2 // 16_384
+    frames = raw.headers(1) + raw.data(1, bytes(16_384)) * half + raw.data(1, b"x", end=True)
+    assert listen(client, frames).said == b""
+
+
+def test_abandoned_answers_are_credited() -> None:
+    """What is on its way for streams that we give up is credited to the connection, and no flood."""
+    dialogue = answering(streams=31)
+    for _ in range(2):
+        for stream_id in dialogue.server.open():
+            dialogue.server.data(stream_id, STREAM_WINDOW_BYTES, None, ends=False)
+        for stream_id in list(dialogue.client.open):
+            dialogue.client.reset(stream_id, 8)
+        dialogue.exchange()
+        dialogue.check_windows()
+    dialogue.settle()
+
+
+# --- a client ---------------------------------------------------------------------------------------------------
+
+
+def is_idle(frame: bytes) -> bool:
+    """Say whether a frame is about a stream that the client has not opened."""
+    stream_id = int.from_bytes(frame[5:9]) & 2**31 - 1
+    return stream_id % 2 == 0 or stream_id > OPEN_STREAMS[-1]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where we are stricter than h2, on purpose. Where we are milder, the corpus in vectors/http2 shows it."""
+
+    is_it: Callable[[bytes, list[tuple[bytes, bytes]]], bool]
+    """Whether this frame is a case of it; with the fields of the header block that it ends, if it does."""
+    example: bytes
+
+
+DIFFERENCES = {
+    # RFC 9113, section 6.4: a connection error. h2 ignores it.
+    "RST_STREAM on an idle stream": Difference(
+        lambda frame, _: frame[3] == raw.RST_STREAM and is_idle(frame), raw.frame(raw.RST_STREAM, 0, 7, bytes(4))
+    ),
+    # Sections 5.1 and 6.6: connection errors. h2 finds them only when the header block has come to its end.
+    "HEADERS on an idle stream, unfinished": Difference(
+        lambda frame, _: frame[3] == raw.HEADERS and is_idle(frame) and not frame[4] & raw.END_HEADERS,
+        raw.frame(raw.HEADERS, 0, 7),
+    ),
+    "PUSH_PROMISE, unfinished": Difference(
+        lambda frame, _: frame[3] == raw.PUSH_PROMISE and not frame[4] & raw.END_HEADERS,
+        raw.frame(raw.PUSH_PROMISE, 0, 1, bytes((0, 0, 0, 2))),
+    ),
+    # Section 8.2.2: only a request may have it.
+    "te: trailers": Difference(
+        lambda _, fields: (b"te", b"trailers") in fields,
+        raw.headers(1, fields=((":status", "200"), ("te", "trailers"))),
+    ),
+    # Section 8.6: there is no such answer.
+    "101": Difference(lambda _, fields: (b":status", b"101") in fields, raw.headers(1, fields=((":status", "101"),))),
+    # RFC 9110, section 15: 100 to 599. h2 takes any text.
+    "a status that is none": Difference(
+        lambda _, fields: not re.fullmatch(rb"[1-5]\d\d", dict(fields).get(b":status", b"200"), re.ASCII),
+        raw.headers(1, fields=((":status", "600"),)),
+    ),
+}
+
+
+def first_difference(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]] | None:
+    """Feed frame by frame to h2 and to us; return the first that means something else to us, up to what h2 refuses."""
+    theirs, ours = Reference(), conversation()
+    for frame in take_frames(bytearray(data)):
+        try:
+            wanted: list[Event] = theirs.hear(frame)
+        except RefusedError:
+            return None
+        heard = listen(ours, frame)
+        if heard.violation is not None or heard.events != wanted:
+            return frame, theirs.fields
+    return None
+
+
+@settings(max_examples=500)
+@given(data=SPEECHES | ANY_BYTES)
+def test_we_understand_what_an_h2_client_does(data: bytes) -> None:
+    """As long as h2 accepts what a server says, it means the same to us, but for the differences in the table."""
+    difference = first_difference(data)
+    assert difference is None or any(each.is_it(*difference) for each in DIFFERENCES.values())
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_difference(name: str) -> None:
+    """Each difference in the table is one: h2 accepts its example, and we do not."""
+    difference = first_difference(DIFFERENCES[name].example)
+    assert difference is not None
+    assert [each for each in DIFFERENCES if DIFFERENCES[each].is_it(*difference)] == [name]

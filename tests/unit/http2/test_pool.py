@@ -1,0 +1,173 @@
+"""docs/design/faults.md, "Connection": how many calls a server takes at once, and those that it does not take yet."""
+
+import asyncio
+
+import pytest
+from h2.settings import SettingCodes
+
+from bridge.sandbox.behaviours import after, hang, sequence, terminated
+from bridge.sandbox.server import FaultServer
+from tests.support.broken_servers import refusing_port, silent_server
+from tests.support.http2.calls import NOT_PROCESSED, OK, TIMEOUT, UNREACHABLE, calls_to, cancelled
+
+pytest_plugins = ["tests.support.two_loops"]
+pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
+
+
+def streams_max(number: int) -> dict[int, int]:
+    """Return the SETTINGS of a server that allows so many streams at once."""
+    return {SettingCodes.MAX_CONCURRENT_STREAMS: number}
+
+
+async def test_calls_queue_in_order() -> None:
+    """Where one stream is allowed on one connection, calls take their turns in the order in which they came."""
+    async with FaultServer(terminated, settings=streams_max(1)) as server, calls_to(server, connections_max=1) as calls:
+        tokens = [str(number) for number in range(20)]
+        assert await asyncio.gather(*map(calls.end, tokens)) == [OK] * 20
+        assert server.processed == tokens
+        assert (server.connections, server.client_errors) == (1, [])
+
+
+async def test_more_connections_up_to_the_maximum() -> None:
+    """When all slots are in use another connection opens, one after the other, and no more than `connections_max`."""
+    gate = asyncio.Event()
+    async with (
+        FaultServer(after(gate), settings=streams_max(2)) as server,
+        calls_to(server, connections_max=3) as calls,
+    ):
+        tasks = [calls.start(str(number)) for number in range(10)]
+        await server.until(lambda: len(server.requests) == 6)
+        gate.set()
+        assert await asyncio.gather(*tasks) == [OK] * 10
+        assert server.connections == 3
+
+
+async def test_no_stream_allowed() -> None:
+    """With a maximum of 0 nothing is sent; the calls' time passes: NOT_SENT, cause timeout. Then one is allowed."""
+    async with FaultServer(terminated, settings=streams_max(0)) as server, calls_to(server, connections_max=2) as calls:
+        ends = await asyncio.gather(*(calls.end(timeout_s=0.15) for _ in range(3)))
+        assert ends == [f"{UNREACHABLE} timeout"] * 3
+        assert (server.requests, server.connections) == ([], 2)
+        task = calls.start("later")
+        server.open_connections[0].send_settings(streams_max(1))
+        assert await task == OK
+        assert server.connections == 2
+
+
+async def test_maximum_lowered_while_streams_are_open() -> None:
+    """A lower maximum ends no stream; new ones wait until fewer are open, and its violation is never provoked."""
+    gate = asyncio.Event()
+    async with (
+        FaultServer(after(gate), settings=streams_max(3)) as server,
+        calls_to(server, connections_max=1) as calls,
+    ):
+        tasks = [calls.start(token) for token in "abc"]
+        await server.until(lambda: len(server.requests) == 3)
+        await server.open_connections[0].settings(streams_max(1))
+        tasks += [calls.start(token) for token in "de"]
+        await asyncio.sleep(0)
+        assert len(server.requests) == 3
+        gate.set()
+        assert await asyncio.gather(*tasks) == [OK] * 5
+        assert server.processed == list("abcde")
+        assert (server.connections, server.client_errors) == (1, [])
+
+
+async def test_time_passes_in_line() -> None:
+    """A call whose time passes in line is NOT_SENT, and those behind it are served in its place."""
+    gate = asyncio.Event()
+    async with (
+        FaultServer(sequence(after(gate), terminated), settings=streams_max(1)) as server,
+        calls_to(server, connections_max=1) as calls,
+    ):
+        first = calls.start("first")
+        await server.until(lambda: len(server.requests) == 1)
+        late, last = calls.start("late", timeout_s=0.05), calls.start("last")
+        assert await late == f"{UNREACHABLE} timeout"
+        gate.set()
+        assert [await first, await last] == [OK, OK]
+        assert server.processed == ["first", "last"]
+
+
+async def test_cancelled_in_line() -> None:
+    """A call that is cancelled in line is never sent."""
+    gate = asyncio.Event()
+    async with (
+        FaultServer(after(gate), settings=streams_max(1)) as server,
+        calls_to(server, connections_max=1) as calls,
+    ):
+        first = calls.start("first")
+        await server.until(lambda: len(server.requests) == 1)
+        gone, last = calls.start("gone"), calls.start("last")
+        await asyncio.sleep(0)
+        await cancelled(gone)
+        gate.set()
+        assert [await first, await last] == [OK, OK]
+        assert server.processed == ["first", "last"]
+
+
+async def test_those_who_left_the_line_are_forgotten() -> None:
+    """Nothing is kept of calls that were cancelled in line, though the line does not move."""
+    async with FaultServer(terminated, settings=streams_max(0)) as server, calls_to(server, connections_max=1) as calls:
+        assert await calls.end(timeout_s=0.1) == f"{UNREACHABLE} timeout"
+        tasks = [calls.start() for _ in range(50)]
+        await asyncio.sleep(0)
+        await cancelled(*tasks)
+        # Seen from outside, a line that only grows is a leak of months: hence the look inside.
+        assert [len(pool._line) for pool in calls.transport._pools.values()] == [0]
+
+
+async def test_slot_and_cancel_in_one_moment() -> None:
+    """A call that is cancelled just when its turn has come gives the slot to the next one."""
+    async with FaultServer(hang, settings=streams_max(1)) as server, calls_to(server, connections_max=1) as calls:
+        first = calls.start("first")
+        await server.until(lambda: len(server.requests) == 1)
+        second, third = calls.start("second"), calls.start("third", timeout_s=0.1)
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)  # the first gives its slot to the second, which does not run yet
+        second.cancel()
+        assert await third == TIMEOUT
+        await server.until(lambda: len(server.resets) == len(server.requests))
+        assert server.requests[-1].token == "third"
+
+
+async def test_goaway_with_calls_in_line() -> None:
+    """Those in line behind a connection that goes away are sent on the next one."""
+    gate = asyncio.Event()
+    async with (
+        FaultServer(after(gate), settings=streams_max(1)) as server,
+        calls_to(server, connections_max=1) as calls,
+    ):
+        tasks = [calls.start(token) for token in "abc"]
+        await server.until(lambda: len(server.requests) == 1)
+        server.open_connections[0].goaway(0)
+        gate.set()
+        assert await asyncio.gather(*tasks) == [NOT_PROCESSED, OK, OK]
+        assert server.processed == ["b", "c"]
+        assert server.connections == 2
+
+
+async def test_everybody_in_line_learns_why() -> None:
+    """One attempt to connect answers for all who wait for it."""
+    async with FaultServer(terminated) as server:
+        with refusing_port() as port:
+            async with calls_to(server, port=port) as calls:
+                assert await asyncio.gather(*(calls.end() for _ in range(50))) == [f"{UNREACHABLE} refused"] * 50
+
+
+async def test_one_probe_at_a_time() -> None:
+    """50 calls wait for one and the same attempt to connect."""
+    async with silent_server() as server, calls_to(server, connect_timeout_s=0.1) as calls:
+        assert await asyncio.gather(*(calls.end() for _ in range(50))) == [f"{UNREACHABLE} timeout"] * 50
+        assert server.connections == 1
+
+
+async def test_connection_outlives_the_call_that_asked_for_it() -> None:
+    """A call that is cancelled while its connection is being made leaves it to the next one."""
+    async with FaultServer(terminated) as server, calls_to(server) as calls:
+        task = calls.start("gone")
+        await server.until(lambda: server.connections == 1)
+        await cancelled(task)
+        assert await calls.end("next") == OK
+        assert server.connections == 1

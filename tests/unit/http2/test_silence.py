@@ -1,0 +1,193 @@
+"""A connection that dies without a word while calls are made, and one that is only slow: over real sockets."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+
+import pytest
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+
+from bridge.http2.liveness import Trust
+from bridge.http2.transport import Http2Transport
+from bridge.sandbox.behaviours import by_token, hang, terminated
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Stream
+from bridge.sandbox.wire import PREFACE, take_frames
+from tests.support.fault_proxy import FaultProxy
+from tests.support.http2 import frames as raw
+from tests.support.http2.calls import OK, TIMEOUT, Calls, calls_to, cancelled
+
+pytest_plugins = ["tests.support.two_loops"]
+pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
+
+INTERVAL_S = 0.04
+"""25 calls a second."""
+DEADLINE_S = 2.0
+CAUGHT_S = 2.5
+"""A requirement: how long after the silence began calls may begin that fail."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that has ended, and when it began, in seconds after the silence had."""
+
+    began_s: float
+    end: str
+
+
+async def steady(calls: Calls, began_at: float, seconds: float) -> list[Call]:
+    """Make 25 calls a second for so long; return them all."""
+    loop = asyncio.get_running_loop()
+
+    async def one(number: int) -> Call:
+        began_s = loop.time() - began_at
+        return Call(began_s, await calls.end(str(number), timeout_s=DEADLINE_S))
+
+    tasks: list[asyncio.Task[Call]] = []
+    due_at = loop.time()
+    while loop.time() - began_at < seconds:
+        tasks.append(asyncio.create_task(one(len(tasks))))
+        due_at += INTERVAL_S
+        await asyncio.sleep(due_at - loop.time())
+    return await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("others", [0, 100])
+async def test_silent_death_under_load(others: int) -> None:
+    """Only calls that began before or within 2.5 s of the silence fail, also beside 100 calls that are under way."""
+    loop = asyncio.get_running_loop()
+    async with (
+        FaultServer(by_token({"other": hang}, terminated)) as server,
+        FaultProxy(server.port) as proxy,
+        FaultServer(hang) as busy,
+        calls_to(server, port=proxy.port) as calls,
+        calls_to(busy) as other_calls,
+    ):
+        waiting = [other_calls.start("other") for _ in range(others)]
+        assert await calls.end("first") == OK
+        began_at = loop.time()
+        proxy.links[0].swallow()
+        made = await steady(calls, began_at, 5.0)
+        failed = [call for call in made if call.end != OK]
+        assert failed
+        assert {call.end for call in failed} == {TIMEOUT}
+        assert max(call.began_s for call in failed) < CAUGHT_S
+        assert len(proxy.links) == 2
+        await cancelled(*waiting)
+
+
+async def test_all_connections_die_at_once() -> None:
+    """Where several connections die in one moment, they are found out together, and not one after the other."""
+    loop = asyncio.get_running_loop()
+    gate = asyncio.Event()
+
+    async def held(stream: Stream) -> None:
+        await gate.wait()
+        await terminated(stream)
+
+    async with (
+        FaultServer(held, settings={SettingCodes.MAX_CONCURRENT_STREAMS: 100}) as server,
+        FaultProxy(server.port) as proxy,
+        calls_to(server, port=proxy.port) as calls,
+    ):
+        first = [calls.start(str(number)) for number in range(301)]
+        await server.until(lambda: len(server.requests) == 301)
+        gate.set()
+        assert await asyncio.gather(*first) == [OK] * 301
+        assert len(proxy.links) == 4
+        began_at = loop.time()
+        for link in list(proxy.links):
+            link.swallow()
+        made = await steady(calls, began_at, 4.0)
+        assert max(call.began_s for call in made if call.end != OK) < CAUGHT_S
+
+
+class SlowServer:
+    """Answers PING at once and each request after 3 s, and says nothing else meanwhile, not even that it has room."""
+
+    def __init__(self) -> None:
+        self.connections = self.pings = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until the client closes it."""
+        self.connections += 1
+        writer.write(raw.settings((SettingCodes.MAX_CONCURRENT_STREAMS, 1000)))
+        await reader.readexactly(len(PREFACE))
+        received = bytearray()
+        while piece := await reader.read(65_536):
+            received += piece
+            for frame in take_frames(received):
+                self._received(frame, writer)
+        writer.close()
+        await writer.wait_closed()
+
+    def _received(self, frame: bytes, writer: asyncio.StreamWriter) -> None:
+        kind, flags, stream_id, payload = frame[3], frame[4], int.from_bytes(frame[5:9]), frame[9:]
+        if kind == raw.PING and not flags & raw.ACK:
+            self.pings += 1
+            writer.write(raw.frame(raw.PING, raw.ACK, 0, payload))
+        if kind == raw.DATA and flags & raw.END_STREAM:
+            # The fault itself, not a way to wait for something.
+            asyncio.get_running_loop().call_later(3, self._answer, writer, stream_id, payload)
+
+    def _answer(self, writer: asyncio.StreamWriter, stream_id: int, body: bytes) -> None:
+        writer.write(raw.headers(stream_id) + raw.data(stream_id, body, end=True))
+
+
+async def test_slow_server() -> None:
+    """A server that needs 3 s for each answer gets no more than a PING a second, and one connection suffices."""
+    loop = asyncio.get_running_loop()
+    slow = SlowServer()
+    async with await asyncio.start_server(slow, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        calls = Calls(Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)), url)
+        began_at = loop.time()
+        tasks: list[asyncio.Task[str]] = []
+        while loop.time() - began_at < 4:
+            tasks.append(calls.start(str(len(tasks))))
+            await asyncio.sleep(INTERVAL_S)
+        assert await asyncio.gather(*tasks) == [OK] * len(tasks)
+        assert slow.connections == 1
+        assert 1 <= slow.pings <= loop.time() - began_at
+        await calls.transport.aclose()
+
+
+async def test_answers_on_a_connection_that_was_given_up() -> None:
+    """A connection that was silent for too long takes no further call, but what it still brings counts."""
+    gate = asyncio.Event()
+
+    async def late(stream: Stream) -> None:
+        await gate.wait()
+        await terminated(stream)
+
+    async with (
+        FaultServer(by_token({"late": late}, terminated)) as server,
+        FaultProxy(server.port) as proxy,
+        calls_to(server, port=proxy.port, trust=Trust(unanswered_s=0.05, ping_timeout_s=0.05)) as calls,
+    ):
+        task = calls.start("late")
+        await server.until(lambda: len(server.requests) == 1)
+        proxy.links[0].pause()
+        while await calls.end("next", timeout_s=0.5) != OK:
+            assert len(proxy.links) == 1
+        gate.set()
+        proxy.links[0].resume()
+        assert await task == OK
+        await server.until(lambda: [each.number for each in server.open_connections] == [2])
+
+
+async def test_enhance_your_calm() -> None:
+    """GOAWAY(ENHANCE_YOUR_CALM) doubles the interval between PINGs for the whole origin."""
+
+    async def complaint(stream: Stream) -> None:
+        await terminated(stream)
+        stream.connection.goaway(error_code=ErrorCodes.ENHANCE_YOUR_CALM)
+
+    async with FaultServer(complaint) as server, calls_to(server) as calls:
+        for number in range(1, 4):
+            assert await calls.end() == OK
+            await server.until(lambda: not server.open_connections)
+            (pool,) = calls.transport._pools.values()
+            # To count PINGs would take minutes; that the interval is kept is shown in virtual time.
+            assert pool._caution.ping_interval_s == 2.0**number

@@ -1,0 +1,1 @@
+"""Tests of bridge.process, without a bridge in the processes."""

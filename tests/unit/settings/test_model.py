@@ -1,0 +1,258 @@
+"""The settings as a whole: defaults, ranges, rules between settings, and that nothing can change them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from bridge.deadline import DeadlineLimits
+from bridge.settings.model import CodeSetting, load
+from tests.support.settings_files import (
+    BOOL_WANTS,
+    CODE_WANTS,
+    GRPC_WANTS,
+    PROVIDERS_MISSING,
+    REASON_WANTS,
+    UINT64_MAX,
+    URL,
+    URL_WANTS,
+    WHOLE_WANTS,
+    refusal,
+    toml,
+    write,
+)
+
+METRICS_WANTS = 'telemetry.metrics_listen: wants host:port, like "127.0.0.1:9464", or "" for no metrics'
+DEFAULT_MAX = "wallet.deadline_max_s: wants at least as many seconds as wallet.deadline_default_s"
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """A URL and one provider are enough; everything else has the default of the contract."""
+    settings = load(write(tmp_path, toml()), {})
+    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 50051)
+    assert (settings.server.reflection, settings.server.drain_s) == (True, 5.0)
+    assert (settings.server.workers, settings.server.max_in_flight, settings.server.max_queued) == (1, 1000, 100)
+    assert (settings.server.tls_certificate_file, settings.server.tls_key_file) == (None, None)
+    assert (settings.server.tls_client_ca_file, settings.server.allowed_identities) == (None, None)
+    assert (settings.server.health_listen, settings.server.connection_age_s) == ("", 300.0)
+    assert (settings.wallet.url, settings.wallet.allow_plaintext) == ("https://wallet.example", False)
+    assert (settings.wallet.ca_file, settings.wallet.connect_timeout_s) == (None, 1.0)
+    assert settings.wallet.deadlines == DeadlineLimits(default_s=5.0, max_s=30.0)
+    assert settings.wallet.retry_unknown is False
+    assert dict(settings.wallet.codes) == {}
+    assert (settings.telemetry.log_level, settings.telemetry.log_format) == ("info", "json")
+    assert (settings.telemetry.metrics_listen, settings.telemetry.tracing) == ("127.0.0.1:9464", False)
+    assert (settings.telemetry.fingerprint_key, settings.telemetry.fingerprint_key_file) == (None, None)
+
+
+def test_plaintext_when_allowed(tmp_path: Path) -> None:
+    """http:// is possible once the operator says so."""
+    wallet = 'url = "http://127.0.0.1:8080"\nallow_plaintext = true'
+    assert load(write(tmp_path, toml(wallet=wallet)), {}).wallet.url == "http://127.0.0.1:8080"
+
+
+def test_edges_of_ranges(tmp_path: Path) -> None:
+    """The ends of every range are inside it, whole numbers are seconds too, and the two deadlines may be equal."""
+    low = "connect_timeout_s = 0.001\ndeadline_default_s = 0.1\ndeadline_max_s = 0.1"
+    high = "connect_timeout_s = 30\ndeadline_default_s = 300\ndeadline_max_s = 300"
+    low_server = "drain_s = 0\nworkers = 1\nconnection_age_s = 0\nmax_in_flight = 1\nmax_queued = 0"
+    high_server = "drain_s = 600\nworkers = 64\nconnection_age_s = 86400\nmax_in_flight = 100000\nmax_queued = 100000"
+    lowest = load(write(tmp_path, toml(server=low_server, wallet=f"{URL}\n{low}")), {})
+    highest = load(write(tmp_path, toml(server=high_server, wallet=f"{URL}\n{high}")), {})
+    assert (lowest.server.drain_s, lowest.wallet.connect_timeout_s) == (0.0, 0.001)
+    assert lowest.wallet.deadlines == DeadlineLimits(default_s=0.1, max_s=0.1)
+    assert (lowest.server.workers, lowest.server.connection_age_s) == (1, 0.0)
+    assert (lowest.server.max_in_flight, lowest.server.max_queued) == (1, 0)
+    assert (highest.server.drain_s, highest.wallet.connect_timeout_s) == (600.0, 30.0)
+    assert highest.wallet.deadlines == DeadlineLimits(default_s=300.0, max_s=300.0)
+    assert (highest.server.workers, highest.server.connection_age_s) == (64, 86400.0)
+    assert (highest.server.max_in_flight, highest.server.max_queued) == (100_000, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("rule", "setting"),
+    [
+        ("success = true", CodeSetting(success=True)),
+        (
+            'grpc = "NOT_FOUND"\nreason = "TOKEN_NOT_FOUND"\nsuccess = false',
+            CodeSetting.model_validate({"grpc": "NOT_FOUND", "reason": "TOKEN_NOT_FOUND"}),
+        ),
+    ],
+    ids=["success", "error"],
+)
+def test_code(tmp_path: Path, rule: str, setting: CodeSetting) -> None:
+    """A code means success, or a gRPC code with a reason."""
+    assert load(write(tmp_path, toml(rest=f"[wallet.codes.7]\n{rule}")), {}).wallet.codes == {7: setting}
+
+
+WRONG_WALLET = {
+    "url-missing": ("", [f"wallet.url: is missing; {URL_WANTS}"]),
+    "url-number": ("url = 1", [f"wallet.url: {URL_WANTS}"]),
+    "plaintext": (
+        'url = "http://wallet.example"',
+        ["wallet.url: wants https://; http:// is possible only with wallet.allow_plaintext = true"],
+    ),
+    # The URL may be right: that is not known before this is mended.
+    "allow-plaintext": (
+        'url = "http://wallet.example"\nallow_plaintext = 7',
+        [f"wallet.allow_plaintext: {BOOL_WANTS}"],
+    ),
+    "connect-0": (
+        f"{URL}\nconnect_timeout_s = 0",
+        ["wallet.connect_timeout_s: wants seconds, more than 0, at most 30"],
+    ),
+    "connect-too-long": (
+        f"{URL}\nconnect_timeout_s = 30.1",
+        ["wallet.connect_timeout_s: wants seconds, more than 0, at most 30"],
+    ),
+    "default-too-short": (
+        f"{URL}\ndeadline_default_s = 0.09",
+        ["wallet.deadline_default_s: wants seconds, 0.1 to 300"],
+    ),
+    "default-too-long": (f"{URL}\ndeadline_default_s = 301", ["wallet.deadline_default_s: wants seconds, 0.1 to 300"]),
+    "max-too-short": (f"{URL}\ndeadline_max_s = 0.09", ["wallet.deadline_max_s: wants seconds, 0.1 to 300"]),
+    "max-too-long": (f"{URL}\ndeadline_max_s = inf", ["wallet.deadline_max_s: wants seconds, 0.1 to 300"]),
+    "max-below-the-default's-default": (f"{URL}\ndeadline_max_s = 4.9", [DEFAULT_MAX]),
+    "default-above-max's-default": (f"{URL}\ndeadline_default_s = 31", [DEFAULT_MAX]),
+    "retry-unknown": (f'{URL}\nretry_unknown = ""', [f"wallet.retry_unknown: {BOOL_WANTS}"]),
+    "several": (
+        "connect_timeout_s = 0\nretry_unknown = 7",
+        [
+            f"wallet.url: is missing; {URL_WANTS}",
+            "wallet.connect_timeout_s: wants seconds, more than 0, at most 30",
+            f"wallet.retry_unknown: {BOOL_WANTS}",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("wallet", "lines"), WRONG_WALLET.values(), ids=WRONG_WALLET.keys())
+def test_wrong_wallet(tmp_path: Path, wallet: str, lines: list[str]) -> None:
+    """Every wrong setting of the wallet is refused with one line of its own."""
+    assert refusal(write(tmp_path, toml(wallet=wallet))) == lines
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [("", PROVIDERS_MISSING), ("[wallet.providers]", PROVIDERS_MISSING.replace("is missing; ", ""))],
+    ids=["no-table", "empty-table"],
+)
+def test_no_provider(tmp_path: Path, section: str, line: str) -> None:
+    """Without credentials the bridge could not do anything."""
+    assert refusal(write(tmp_path, f"[wallet]\n{URL}\n{section}")) == [line]
+
+
+def test_nothing_given() -> None:
+    """Without a file and without variables, the two settings that have no default are missing."""
+    assert refusal(None) == [f"wallet.url: is missing; {URL_WANTS}", PROVIDERS_MISSING]
+
+
+WRONG_CODES = {
+    "success-of-code-1": ("1", "success = true", "wallet.codes.1: cannot be mapped: code 1 is the wallet's success"),
+    "code-2-success": (
+        "2",
+        "success = true",
+        "wallet.codes.2.success: wants false: code 2 is an unknown error, never a success",
+    ),
+    "code-2-unavailable": (
+        "2",
+        'grpc = "UNAVAILABLE"\nreason = "X"',
+        "wallet.codes.2.grpc: wants another code: UNAVAILABLE means safe to repeat, code 2 is not",
+    ),
+    "negative": ("-1", "success = true", f"wallet.codes.-1: {CODE_WANTS}"),
+    "leading-zero": ("07", "success = true", f"wallet.codes.07: {CODE_WANTS}"),
+    "too-high": (str(UINT64_MAX + 1), "success = true", f"wallet.codes.{UINT64_MAX + 1}: {CODE_WANTS}"),
+    "empty": ("7", "", f"wallet.codes.7: {WHOLE_WANTS}"),
+    "success-false": ("7", "success = false", f"wallet.codes.7: {WHOLE_WANTS}"),
+    "success-with-reason": ("7", 'success = true\nreason = "X"', f"wallet.codes.7: {WHOLE_WANTS}"),
+    "success-with-grpc": ("7", 'success = true\ngrpc = "ABORTED"', f"wallet.codes.7: {WHOLE_WANTS}"),
+    "grpc-alone": ("7", 'grpc = "ABORTED"', f"wallet.codes.7: {WHOLE_WANTS}"),
+    "reason-alone": ("7", 'reason = "X"', f"wallet.codes.7: {WHOLE_WANTS}"),
+    "success-text": ("7", 'success = "done"', f"wallet.codes.7.success: {BOOL_WANTS}"),
+    "grpc-ok": ("7", 'grpc = "OK"\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_WANTS}"),
+    "grpc-lower-case": ("7", 'grpc = "not_found"\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_WANTS}"),
+    "grpc-number": ("7", 'grpc = 5\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_WANTS}"),
+    "reason-empty": ("7", 'grpc = "ABORTED"\nreason = ""', f"wallet.codes.7.reason: {REASON_WANTS}"),
+    "reason-lower-case": ("7", 'grpc = "ABORTED"\nreason = "x"', f"wallet.codes.7.reason: {REASON_WANTS}"),
+    "reason-digit-first": ("7", 'grpc = "ABORTED"\nreason = "1X"', f"wallet.codes.7.reason: {REASON_WANTS}"),
+    "reason-line-end": ("7", 'grpc = "ABORTED"\nreason = "X\\n"', f"wallet.codes.7.reason: {REASON_WANTS}"),
+    "reason-too-long": (
+        "7",
+        f'grpc = "ABORTED"\nreason = "{"X" * 64}"',
+        f"wallet.codes.7.reason: {REASON_WANTS}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "rule", "line"), WRONG_CODES.values(), ids=WRONG_CODES.keys())
+def test_wrong_code(tmp_path: Path, code: str, rule: str, line: str) -> None:
+    """A rule that contradicts the wallet's page, the contract or itself is refused."""
+    assert refusal(write(tmp_path, toml(rest=f"[wallet.codes.{code}]\n{rule}"))) == [line]
+
+
+def test_code_2_may_be_named(tmp_path: Path) -> None:
+    """Code 2 may get another reason and gRPC code, as long as they do not call it settled."""
+    rule = 'grpc = "INTERNAL"\nreason = "WALLET_BROKEN"'
+    assert load(write(tmp_path, toml(rest=f"[wallet.codes.2]\n{rule}")), {}).wallet.codes[2].reason == "WALLET_BROKEN"
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "line"),
+    [
+        ('log_level = "INFO"', 'telemetry.log_level: wants "debug", "info", "warning" or "error"'),
+        ('log_format = "text"', 'telemetry.log_format: wants "json" or "console"'),
+        ('metrics_listen = "9464"', METRICS_WANTS),
+        ("metrics_listen = 9464", METRICS_WANTS),
+        ("metrics_listen = false", METRICS_WANTS),
+        ('tracing = "otlp"', f"telemetry.tracing: {BOOL_WANTS}"),
+    ],
+    ids=["level", "format", "metrics-port-alone", "metrics-number", "metrics-false", "tracing"],
+)
+def test_wrong_telemetry(tmp_path: Path, telemetry: str, line: str) -> None:
+    """Each setting of telemetry is refused with what it wants."""
+    assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line]
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_telemetry(tmp_path: Path, level: str, format_: str) -> None:
+    """Every level and format there is can be set."""
+    text = toml(rest=f'[telemetry]\nlog_level = "{level}"\nlog_format = "{format_}"')
+    telemetry = load(write(tmp_path, text), {}).telemetry
+    assert (telemetry.log_level, telemetry.log_format) == (level, format_)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:9464", "[::]:0", ""])
+def test_metrics_and_tracing(tmp_path: Path, listen: str) -> None:
+    """Metrics have an address of their own, or none; tracing is on or off."""
+    text = toml(rest=f'[telemetry]\nmetrics_listen = "{listen}"\ntracing = true')
+    telemetry = load(write(tmp_path, text), {}).telemetry
+    assert (telemetry.metrics_listen, telemetry.tracing) == (listen, True)
+
+
+def test_frozen_all_the_way_down(tmp_path: Path) -> None:
+    """No setting, no provider and no code can be changed once it is loaded."""
+    settings: Any = load(write(tmp_path, toml(rest="[wallet.codes.7]\nsuccess = true")), {})
+    frozen = [
+        (settings, "server"),
+        (settings.server, "listen"),
+        (settings.wallet, "url"),
+        (settings.wallet.providers[12345], "access_key"),
+        (settings.wallet.codes[7], "success"),
+        (settings.telemetry, "log_level"),
+    ]
+    for value, name in frozen:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(value, name, None)
+    for table in (settings.wallet.providers, settings.wallet.codes):
+        with pytest.raises(TypeError):
+            table[7] = None
+
+
+def test_process_environment_is_read_only_by_default(tmp_path: Path) -> None:
+    """Settings come from the mapping that is given; the process's own environment counts only where none is."""
+    assert load.__defaults__ == (os.environ,)
+    path = write(tmp_path, toml())
+    assert load(path, {"SERVER": "x", "server": "x"}) == load(path, {})

@@ -1,0 +1,243 @@
+"""Credentials: given once, in a file or directly, of the right shape, and shown nowhere."""
+
+import json
+import traceback
+from pathlib import Path
+
+import pytest
+
+from bridge.settings.model import KNOWN, SettingsError, describe, load
+from bridge.settings.sources import environment_source, toml_source
+from tests.support.settings_files import (
+    ACCESS_KEY,
+    ACCESS_KEY_EITHER,
+    KEYS,
+    PRIVATE_KEY,
+    PRIVATE_KEY_EITHER,
+    PROVIDER,
+    refusal,
+    toml,
+    write,
+)
+
+ACCESS_KEY_WANTS = "wants printable ASCII without white space at its ends"
+PRIVATE_KEY_WANTS = "wants the text of a UUID, 36 characters with dashes"
+
+
+def test_keys_are_kept_as_given(tmp_path: Path) -> None:
+    """Keys are the text that was given: the private key's letters keep their case, as they are the HMAC's key."""
+    upper = PRIVATE_KEY.upper()
+    provider = load(write(tmp_path, toml(keys=f'access_key = "a b~"\nprivate_key = "{upper}"')), {}).wallet.providers
+    assert provider[12345].access_key.get_secret_value() == "a b~"
+    assert provider[12345].private_key.get_secret_value() == upper
+
+
+WRONG_KEYS = {
+    "none": (
+        "",
+        [
+            f"{PROVIDER}.access_key: is missing; {ACCESS_KEY_EITHER}",
+            f"{PROVIDER}.private_key: is missing; {PRIVATE_KEY_EITHER}",
+        ],
+    ),
+    "both": (
+        f'{KEYS}\naccess_key_file = "a"\nprivate_key_file = "b"',
+        [
+            f"{PROVIDER}.access_key: {ACCESS_KEY_EITHER}, not both",
+            f"{PROVIDER}.private_key: {PRIVATE_KEY_EITHER}, not both",
+        ],
+    ),
+    "files-missing": (
+        'access_key_file = "a"\nprivate_key_file = "b"',
+        [
+            f"{PROVIDER}.access_key: access_key_file cannot be read: No such file or directory",
+            f"{PROVIDER}.private_key: private_key_file cannot be read: No such file or directory",
+        ],
+    ),
+    "file-is-a-folder": (
+        f'access_key_file = ""\nprivate_key = "{PRIVATE_KEY}"',
+        [f"{PROVIDER}.access_key: access_key_file cannot be read: Is a directory"],
+    ),
+    "file-with-nul": (
+        f'access_key_file = "a\\u0000"\nprivate_key = "{PRIVATE_KEY}"',
+        [f"{PROVIDER}.access_key: access_key_file cannot be read: a path cannot hold a NUL"],
+    ),
+    # The key itself may be right: that is not known before this is mended.
+    "file-number": (
+        f'access_key_file = 1\nprivate_key = "{PRIVATE_KEY}"',
+        [f"{PROVIDER}.access_key_file: wants the path of a file that holds the access key"],
+    ),
+}
+
+
+WRONG_ACCESS_KEYS = {
+    "empty": '""',
+    "not-ascii": '"ключ"',
+    "line-end": '"abcde12345\\n"',
+    "tab": '"abcde\\t12345"',
+    "space-at-start": '" abcde12345"',
+    "space-at-end": '"abcde12345 "',
+    "delete": '"abcde12345\\u007f"',
+    "number": "12345",
+}
+
+
+WRONG_PRIVATE_KEYS = {
+    "empty": '""',
+    "no-dashes": f'"{PRIVATE_KEY.replace("-", "")}"',
+    "braces": f'"{{{PRIVATE_KEY}}}"',
+    "urn": f'"urn:uuid:{PRIVATE_KEY}"',
+    "short": f'"{PRIVATE_KEY[:-1]}"',
+    "long": f'"{PRIVATE_KEY}0"',
+    "no-hex": f'"{PRIVATE_KEY[:-1]}g"',
+    "line-end": f'"{PRIVATE_KEY}\\n"',
+    "other-digits": f'"{PRIVATE_KEY[:-1]}\u0665"',
+    "list": f'["{PRIVATE_KEY}"]',
+}
+
+
+@pytest.mark.parametrize(("keys", "lines"), WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
+def test_wrong_keys(tmp_path: Path, keys: str, lines: list[str]) -> None:
+    """Each key is given exactly once, directly or in a file that can be read."""
+    assert refusal(write(tmp_path, toml(keys=keys))) == lines
+
+
+@pytest.mark.parametrize("key", WRONG_ACCESS_KEYS.values(), ids=WRONG_ACCESS_KEYS.keys())
+def test_wrong_access_key(tmp_path: Path, key: str) -> None:
+    """An access key that could not go into Basic is refused."""
+    keys = f'access_key = {key}\nprivate_key = "{PRIVATE_KEY}"'
+    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_WANTS}"]
+
+
+@pytest.mark.parametrize("key", WRONG_PRIVATE_KEYS.values(), ids=WRONG_PRIVATE_KEYS.keys())
+def test_wrong_private_key(tmp_path: Path, key: str) -> None:
+    """A private key that has not a UUID's shape is refused."""
+    keys = f'access_key = "{ACCESS_KEY}"\nprivate_key = {key}'
+    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_WANTS}"]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", "\t"], ids=["none", "lf", "crlf", "space", "tab"])
+def test_secret_files(tmp_path: Path, end: str) -> None:
+    """A secret file's text is the secret, without one line end or white space behind it."""
+    (tmp_path / "access").write_bytes(f"{ACCESS_KEY}{end}".encode())
+    (tmp_path / "private").write_bytes(f"{PRIVATE_KEY}{end}".encode())
+    keys = 'access_key_file = "access"\nprivate_key_file = "private"'
+    provider = load(write(tmp_path, toml(keys=keys)), {}).wallet.providers[12345]
+    assert provider.access_key.get_secret_value() == ACCESS_KEY
+    assert provider.private_key.get_secret_value() == PRIVATE_KEY
+    assert (provider.access_key_file, provider.private_key_file) == (tmp_path / "access", tmp_path / "private")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"abcde12345\n\n", b"abcde\n12345", b"\xffabcde", "\ufeffabcde".encode()],
+    ids=["empty", "line-end-alone", "two-line-ends", "two-lines", "not-utf-8", "bom"],
+)
+def test_wrong_secret_file(tmp_path: Path, content: bytes) -> None:
+    """What a secret file holds is checked like the secret itself, and the error names the file's key."""
+    (tmp_path / "access").write_bytes(content)
+    keys = f'access_key_file = "access"\nprivate_key = "{PRIVATE_KEY}"'
+    assert refusal(write(tmp_path, toml(keys=keys))) == [
+        f"{PROVIDER}.access_key: {ACCESS_KEY_WANTS} in access_key_file"
+    ]
+
+
+FINGERPRINT_KEY = "sixteen chars ok"
+FINGERPRINT_WANTS = (
+    "telemetry.fingerprint_key: wants at least 16 printable ASCII characters without white space at their ends"
+)
+WRONG_FINGERPRINT_KEYS = {
+    "empty": ('fingerprint_key = ""', FINGERPRINT_WANTS),
+    "short": (f'fingerprint_key = "{FINGERPRINT_KEY[:-1]}"', FINGERPRINT_WANTS),
+    "space-at-end": (f'fingerprint_key = "{FINGERPRINT_KEY} "', FINGERPRINT_WANTS),
+    "not-ascii": (f'fingerprint_key = "{FINGERPRINT_KEY}é"', FINGERPRINT_WANTS),
+    "number": ("fingerprint_key = 1234567890123456", FINGERPRINT_WANTS),
+    "short-in-a-file": ('fingerprint_key_file = "short"', f"{FINGERPRINT_WANTS} in fingerprint_key_file"),
+    "no-file": (
+        'fingerprint_key_file = "nowhere"',
+        "telemetry.fingerprint_key: fingerprint_key_file cannot be read: No such file or directory",
+    ),
+    "both": (
+        f'fingerprint_key = "{FINGERPRINT_KEY}"\nfingerprint_key_file = "short"',
+        "telemetry.fingerprint_key: wants exactly one of fingerprint_key and fingerprint_key_file, not both",
+    ),
+}
+
+
+@pytest.mark.parametrize(("telemetry", "line"), WRONG_FINGERPRINT_KEYS.values(), ids=WRONG_FINGERPRINT_KEYS.keys())
+def test_wrong_fingerprint_key(tmp_path: Path, telemetry: str, line: str) -> None:
+    """A fingerprint key that could be guessed, or that is given twice, is refused."""
+    (tmp_path / "short").write_text("too short\n")
+    assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line]
+
+
+@pytest.mark.parametrize("setting", [f'fingerprint_key = "{FINGERPRINT_KEY}"', 'fingerprint_key_file = "key"'])
+def test_fingerprint_key(tmp_path: Path, setting: str) -> None:
+    """A fingerprint key is given directly or in a file, and shown nowhere."""
+    (tmp_path / "key").write_text(f"{FINGERPRINT_KEY}\n")
+    settings = load(write(tmp_path, toml(rest=f"[telemetry]\n{setting}")), {})
+    assert settings.telemetry.fingerprint_key is not None
+    assert settings.telemetry.fingerprint_key.get_secret_value() == FINGERPRINT_KEY
+    assert FINGERPRINT_KEY not in f"{settings!r}{describe(settings)}"
+
+
+SECRETS = ("canary-access-key", "CAFE0000-beef-4087-bc7d-00000000cafe")
+LEAKS = {
+    "whole": (f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"', {}),
+    "misspelt": (f'acces_key = "{SECRETS[0]}"\nprivatekey = "{SECRETS[1]}"', {}),
+    "wrong-shape": (f'access_key = "{SECRETS[0]} "\nprivate_key = "{SECRETS[1]}0"', {}),
+    "wrong-type": (f'access_key = ["{SECRETS[0]}"]\nprivate_key = {{ a = "{SECRETS[1]}" }}', {}),
+    "given-as-files": (f'access_key_file = "{SECRETS[0]}"\nprivate_key_file = "{SECRETS[1]}"', {}),
+    "unquoted": (f"access_key = {SECRETS[0]}", {}),
+    "unterminated": (f'access_key = "{SECRETS[0]}', {}),
+    "broken-behind": (f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"\n=', {}),
+    "twice": (f'access_key = "{SECRETS[0]}"\naccess_key = "{SECRETS[1]}"', {}),
+    "variable": ("", {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY": f"{SECRETS[0]}\n"}),
+    "misspelt-variable": (KEYS, {"BRIDGE_WALLET__PROVIDERS__12345__ACCES_KEY": SECRETS[0], "BRIDGE_X": SECRETS[1]}),
+    "variable-of-a-table": (KEYS, {"BRIDGE_WALLET__PROVIDERS__12345": json.dumps({"access_key": SECRETS[0]})}),
+    "variable-of-a-section": (KEYS, {"BRIDGE_WALLET": f'{{"url": "{SECRETS[0]}", broken'}),
+}
+
+
+@pytest.mark.parametrize(("keys", "environ"), LEAKS.values(), ids=LEAKS.keys())
+def test_no_error_shows_a_secret(tmp_path: Path, keys: str, environ: dict[str, str]) -> None:
+    """No error that settings give, and no exception that hangs on it, has a piece of a secret in any text of it."""
+    # Something else is wrong too, so that secrets which are right come into an error as well.
+    text = toml(server="drain_s = -1", keys=keys)
+    with pytest.raises(SettingsError) as refused:
+        load(write(tmp_path, text), environ)
+    assert refused.value.__cause__ is None
+    assert refused.value.__context__ is None
+    texts = f"{refused.value!s}{refused.value!r}{vars(refused.value)}{traceback.format_exception(refused.value)}"
+    assert not any(secret.lower() in texts.lower() for secret in SECRETS)
+
+
+def test_secret_file_that_is_wrong_is_not_shown(tmp_path: Path) -> None:
+    """What a secret file holds stays out of the error about it."""
+    (tmp_path / "access").write_bytes(SECRETS[0].encode() + b"\xff")
+    (tmp_path / "private").write_bytes(SECRETS[1].encode() + b"0")
+    keys = 'access_key_file = "access"\nprivate_key_file = "private"'
+    with pytest.raises(SettingsError) as refused:
+        load(write(tmp_path, toml(keys=keys)), {})
+    assert refused.value.__context__ is None
+    assert not any(secret in str(refused.value) for secret in SECRETS)
+
+
+def test_sources_show_no_secret(tmp_path: Path) -> None:
+    """Secrets are wrapped where they enter: what is passed on before any check shows none."""
+    keys = f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"'
+    file = toml_source(write(tmp_path, toml(keys=keys)), KNOWN)
+    environment = environment_source({"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY": SECRETS[0]}, KNOWN)
+    assert repr(file).count("SecretStr('**********')") == 2
+    assert repr(environment).count("SecretStr('**********')") == 1
+    assert not any(secret in f"{file!r}{environment!r}" for secret in SECRETS)
+
+
+def test_settings_show_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Settings show their secrets in no text, no dump, no description and no log."""
+    caplog.set_level("DEBUG")
+    keys = f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"'
+    settings = load(write(tmp_path, toml(keys=keys)), {})
+    dumps = (settings.model_dump(), settings.model_dump_json(), describe(settings), caplog.text)
+    texts = f"{settings!s}{settings!r}{settings.wallet.providers!r}{dumps}"
+    assert not any(secret in texts for secret in SECRETS)

@@ -1,0 +1,295 @@
+"""The sources of settings: whose word counts, names that do not exist, files that cannot be read, relative paths."""
+
+from pathlib import Path
+
+import pytest
+
+from bridge.outcome import GrpcCode
+from bridge.settings.model import load
+from tests.support.settings_files import (
+    ACCESS_KEY,
+    ACCESS_KEY_EITHER,
+    KEYS,
+    PRIVATE_KEY,
+    PRIVATE_KEY_EITHER,
+    PROVIDER,
+    URL,
+    WHOLE_WANTS,
+    refusal,
+    toml,
+    write,
+)
+
+ENVIRON = {
+    "BRIDGE_WALLET__URL": "https://environment.example",
+    "BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY": ACCESS_KEY,
+    "BRIDGE_WALLET__PROVIDERS__12345__PRIVATE_KEY": PRIVATE_KEY,
+}
+
+
+def test_environment_alone() -> None:
+    """Every key can come from the environment: numbers, truth values, ids and codes are read from text."""
+    settings = load(
+        None,
+        {
+            **ENVIRON,
+            "BRIDGE_SERVER__LISTEN": "[::]:0",
+            "BRIDGE_SERVER__REFLECTION": "false",
+            "BRIDGE_SERVER__DRAIN_S": "0.5",
+            "BRIDGE_WALLET__RETRY_UNKNOWN": "true",
+            "BRIDGE_WALLET__CODES__7__GRPC": "NOT_FOUND",
+            "BRIDGE_WALLET__CODES__7__REASON": "TOKEN_NOT_FOUND",
+            "BRIDGE_WALLET__CODES__8__SUCCESS": "true",
+            "BRIDGE_TELEMETRY__LOG_FORMAT": "console",
+        },
+    )
+    assert (settings.server.listen, settings.server.reflection, settings.server.drain_s) == ("[::]:0", False, 0.5)
+    assert (settings.wallet.url, settings.wallet.retry_unknown) == ("https://environment.example", True)
+    assert settings.wallet.providers[12345].access_key.get_secret_value() == ACCESS_KEY
+    assert settings.wallet.codes[7].grpc is GrpcCode.NOT_FOUND
+    assert settings.wallet.codes[8].success is True
+    assert settings.telemetry.log_format == "console"
+
+
+def test_environment_is_stronger(tmp_path: Path) -> None:
+    """A variable replaces the one key that it names; its neighbours in the file stay."""
+    path = write(tmp_path, toml(server='listen = "127.0.0.1:1"\ndrain_s = 7'))
+    settings = load(path, {"BRIDGE_SERVER__LISTEN": "127.0.0.1:2"})
+    assert (settings.server.listen, settings.server.drain_s) == ("127.0.0.1:2", 7.0)
+
+
+def test_sources_share_a_provider(tmp_path: Path) -> None:
+    """The file may give a provider's access key and the environment its private key."""
+    path = write(tmp_path, toml(keys=f'access_key = "{ACCESS_KEY}"'))
+    environ = {"BRIDGE_WALLET__PROVIDERS__12345__PRIVATE_KEY": PRIVATE_KEY}
+    provider = load(path, environ).wallet.providers[12345]
+    assert provider.access_key.get_secret_value() == ACCESS_KEY
+    assert provider.private_key.get_secret_value() == PRIVATE_KEY
+
+
+def test_sources_share_a_code(tmp_path: Path) -> None:
+    """The file may give a code's gRPC code and the environment its reason."""
+    path = write(tmp_path, toml(rest='[wallet.codes.7]\ngrpc = "ABORTED"'))
+    rule = load(path, {"BRIDGE_WALLET__CODES__7__REASON": "BUSY"}).wallet.codes[7]
+    assert (rule.grpc, rule.reason) == (GrpcCode.ABORTED, "BUSY")
+
+
+def test_environment_adds_a_provider(tmp_path: Path) -> None:
+    """Providers of both sources are there."""
+    variables = {name.replace("12345", "6"): value for name, value in ENVIRON.items()}
+    assert sorted(load(write(tmp_path, toml()), variables).wallet.providers) == [6, 12345]
+
+
+def test_key_and_file_in_two_sources(tmp_path: Path) -> None:
+    """A key in the file and its file in the environment contradict each other: neither is taken silently."""
+    variable = "BRIDGE_WALLET__PROVIDERS__12345__PRIVATE_KEY_FILE"
+    assert refusal(write(tmp_path, toml()), {variable: "private"}) == [
+        f"{PROVIDER}.private_key: {PRIVATE_KEY_EITHER}, not both ({variable} is set)"
+    ]
+
+
+def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path in the file counts from the file's folder, one in the environment from the working directory."""
+    for name in ("etc", "work"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").write_text(f"access-{name}")
+    # The working directory is the case itself.
+    monkeypatch.chdir(tmp_path / "work")
+    private = f'private_key = "{PRIVATE_KEY}"'
+    of_file = load(write(tmp_path / "etc", toml(keys=f'access_key_file = "key"\n{private}')), {})
+    environ = {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "key"}
+    of_environment = load(write(tmp_path / "etc", toml(keys=private)), environ)
+    assert of_file.wallet.providers[12345].access_key.get_secret_value() == "access-etc"
+    assert of_environment.wallet.providers[12345].access_key.get_secret_value() == "access-work"
+
+
+def test_absolute_path(tmp_path: Path) -> None:
+    """An absolute path in the file stays as it is."""
+    (tmp_path / "key").write_text(ACCESS_KEY)
+    (tmp_path / "etc").mkdir()
+    keys = f'access_key_file = "{tmp_path / "key"}"\nprivate_key = "{PRIVATE_KEY}"'
+    provider = load(write(tmp_path / "etc", toml(keys=keys)), {}).wallet.providers[12345]
+    assert provider.access_key_file == tmp_path / "key"
+
+
+UNKNOWN_KEYS = {
+    "misspelt": ("[server]\nlisen = 1", "server.lisen: is not a setting; did you mean server.listen?"),
+    "misspelt-section": ("[sever]\nlisten = 1", "sever: is not a setting; did you mean server?"),
+    "section-forgotten": ("listen = 1", "listen: is not a setting; did you mean server.listen?"),
+    "misspelt-table": (
+        "[wallet.provider.12345]",
+        "wallet.provider: is not a setting; did you mean wallet.providers?",
+    ),
+    "misspelt-in-a-provider": (
+        f"[wallet.providers.6]\nacess_key = 1\n{KEYS}",
+        "wallet.providers.6.acess_key: is not a setting; did you mean wallet.providers.6.access_key?",
+    ),
+    "misspelt-in-a-code": (
+        "[wallet.codes.7]\nsuccess = true\nreson = 1",
+        "wallet.codes.7.reson: is not a setting; did you mean wallet.codes.7.reason?",
+    ),
+    "nothing-like-it": ("[server]\nzz = 1", "server.zz: is not a setting"),
+    "in-the-wrong-section": ("[server]\nurl = 1", "server.url: is not a setting; did you mean wallet.url?"),
+    "far-off": ("zzz = 1", "zzz: is not a setting"),
+    "upper-case": ("[SERVER]", "SERVER: is not a setting"),
+    "empty": ('"" = 1', '"": is not a setting'),
+    "two-lines": ('"a\\nb" = 1', r'"a\nb": is not a setting'),
+    "escape-code": ('"\\u001b[31m" = 1', r'"\u001b[31m": is not a setting'),
+    "wildcard": ('"*" = 1', '"*": is not a setting'),
+    "below-a-value": (
+        "[telemetry.log_level]\na = 1",
+        'telemetry.log_level: wants "debug", "info", "warning" or "error"',
+    ),
+    "array-for-a-table": ("[[telemetry]]", "telemetry: wants a table, [telemetry]"),
+    "value-for-a-table": ("telemetry = 1", "telemetry: wants a table, [telemetry]"),
+    "value-for-a-provider": (
+        "[wallet.providers]\n6 = 1",
+        "wallet.providers.6: wants a table, [wallet.providers.6]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), UNKNOWN_KEYS.values(), ids=UNKNOWN_KEYS.keys())
+def test_unknown_key(tmp_path: Path, text: str, line: str) -> None:
+    """A key that does not exist is refused with its name and, where there is one close to it, the right name."""
+    assert refusal(write(tmp_path, text), ENVIRON) == [line]
+
+
+UNKNOWN_VARIABLES = {
+    "section": ("BRIDGE_WALET__URL", "; did you mean BRIDGE_WALLET__URL?"),
+    "key": ("BRIDGE_WALLET__ULR", "; did you mean BRIDGE_WALLET__URL?"),
+    "one-underscore": ("BRIDGE_WALLET_URL", "; did you mean BRIDGE_WALLET__URL?"),
+    "lower-case": ("BRIDGE_wallet__url", "; did you mean BRIDGE_WALLET__URL?"),
+    "in-a-provider": (
+        "BRIDGE_WALLET__PROVIDERS__6__ACESS_KEY",
+        "; did you mean BRIDGE_WALLET__PROVIDERS__6__ACCESS_KEY?",
+    ),
+    "too-deep": ("BRIDGE_SERVER__LISTEN__HOST", "; did you mean BRIDGE_SERVER__LISTEN?"),
+    "far-off": ("BRIDGE_FOO", ""),
+    "no-name": ("BRIDGE_", ""),
+    "section-forgotten": ("BRIDGE_PROVIDERS__6__ACCESS_KEY", ""),
+    "misspelt-table": ("BRIDGE_WALLET__CODE__7__GRPC", "; did you mean BRIDGE_WALLET__CODES__7__GRPC?"),
+    "table": ("BRIDGE_TELEMETRY", ""),
+}
+
+
+@pytest.mark.parametrize(("name", "hint"), UNKNOWN_VARIABLES.values(), ids=UNKNOWN_VARIABLES.keys())
+def test_unknown_variable(name: str, hint: str) -> None:
+    """A variable that starts with BRIDGE_ and gives no setting is refused by its name."""
+    assert refusal(None, {**ENVIRON, name: "x"}) == [f"{name}: is not a setting{hint}"]
+
+
+def test_unknown_variable_of_two_lines() -> None:
+    """A variable's name cannot add a line to the errors."""
+    assert refusal(None, {**ENVIRON, "BRIDGE_A\nB": "x"}) == [r'"BRIDGE_A\nB": is not a setting']
+
+
+@pytest.mark.parametrize("name", ["WALLET__URL", "XBRIDGE_FOO", "BRIDGE", "bridge_wallet__ulr"])
+def test_other_variables(name: str) -> None:
+    """A variable that does not start with BRIDGE_ is none of ours."""
+    assert load(None, {**ENVIRON, name: "x"}) == load(None, ENVIRON)
+
+
+WRONG_VARIABLES = {
+    "value": (
+        {"BRIDGE_SERVER__DRAIN_S": "soon"},
+        "server.drain_s: wants seconds, 0 to 600 (BRIDGE_SERVER__DRAIN_S is set)",
+    ),
+    "empty": (
+        {"BRIDGE_SERVER__REFLECTION": ""},
+        "server.reflection: wants true or false (BRIDGE_SERVER__REFLECTION is set)",
+    ),
+    "code": (
+        {"BRIDGE_WALLET__CODES__7__GRPC": "ABORTED"},
+        f"wallet.codes.7: {WHOLE_WANTS} (BRIDGE_WALLET__CODES__7__GRPC is set)",
+    ),
+    "id": (
+        {"BRIDGE_WALLET__CODES__1__SUCCESS": "true"},
+        "wallet.codes.1: cannot be mapped: code 1 is the wallet's success (BRIDGE_WALLET__CODES__1__SUCCESS is set)",
+    ),
+    "not-utf-8": (
+        {"BRIDGE_WALLET__URL": "https://\udcff"},
+        "wallet.url: wants the wallet's address, like https://wallet.example (BRIDGE_WALLET__URL is set)",
+    ),
+    "secret-file": (
+        {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "x"},
+        f"{PROVIDER}.access_key: {ACCESS_KEY_EITHER}, not both (BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY is set)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("variables", "line"), WRONG_VARIABLES.values(), ids=WRONG_VARIABLES.keys())
+def test_wrong_value_of_a_variable(variables: dict[str, str], line: str) -> None:
+    """An error about a value names the key and the variable that had a part in it."""
+    assert refusal(None, {**ENVIRON, **variables}) == [line]
+
+
+UNREADABLE = {
+    "no-value": (b"[server]\nlisten =\n", "line 2 is not TOML: Invalid value, at column 9"),
+    "second-statement": (
+        b"a = 1\nb = 2 c",
+        "line 2 is not TOML: Expected newline or end of document after a statement, ",
+    ),
+    "open-string": (b'[server]\nlisten = "a', "is not TOML: Unterminated string (at end of document)"),
+    "not-utf-8": (b"[server]\n\n# \xff", "line 3 is not TOML: it is not UTF-8"),
+    "deep": (b"a = " + b"[" * 20_000, "is not TOML that can be read: it is nested too deep"),
+    "long-number": (b"a = " + b"9" * 5_000, "is not TOML that can be read: a number in it is too long"),
+}
+
+
+@pytest.mark.parametrize(("content", "text"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_not_toml(tmp_path: Path, content: bytes, text: str) -> None:
+    """A file that is no TOML is named with the line, and nothing that could follow from it is said."""
+    path = tmp_path / "bridge.toml"
+    path.write_bytes(content)
+    (line,) = refusal(path)
+    assert line.startswith(f"{path}: {text}")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    path = tmp_path / "bridge.toml"
+    assert refusal(path) == [f"{path}: cannot be read: No such file or directory"]
+
+
+def test_folder_for_a_file(tmp_path: Path) -> None:
+    """A folder is no configuration file."""
+    assert refusal(tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
+
+
+def test_path_of_two_lines(tmp_path: Path) -> None:
+    """A path cannot add a line to the errors, nor can one that is no path end otherwise."""
+    assert refusal(Path("a\nb")) == [r'"a\nb": cannot be read: No such file or directory']
+    assert refusal(Path("a\0b")) == [r'"a\u0000b": cannot be read: a path cannot hold a NUL']
+    assert not list(tmp_path.iterdir())
+
+
+def test_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is named as the operator named it."""
+    # The working directory is the case itself.
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "[server]\n\nlisten = 5 6")
+    assert refusal(Path("bridge.toml")) == [
+        "bridge.toml: line 3 is not TOML: Expected newline or end of document after a statement, at column 12"
+    ]
+
+
+def test_unreadable_file_and_unknown_variable(tmp_path: Path) -> None:
+    """A wrong variable is told even when the file cannot be read."""
+    path = tmp_path / "bridge.toml"
+    assert refusal(path, {"BRIDGE_FOO": ""}) == [
+        "BRIDGE_FOO: is not a setting",
+        f"{path}: cannot be read: No such file or directory",
+    ]
+
+
+def test_all_errors_at_once(tmp_path: Path) -> None:
+    """Names of the file, names of the environment and values are all told, in this order."""
+    text = toml(server='lisen = "x"\ndrain_s = -1', wallet=f"{URL}\nconnect_timeout_s = 31")
+    assert refusal(write(tmp_path, text), {"BRIDGE_FOO": "", "BRIDGE_TELEMETRY__LOG_LEVEL": "x"}) == [
+        "server.lisen: is not a setting; did you mean server.listen?",
+        "BRIDGE_FOO: is not a setting",
+        "server.drain_s: wants seconds, 0 to 600",
+        "wallet.connect_timeout_s: wants seconds, more than 0, at most 30",
+        'telemetry.log_level: wants "debug", "info", "warning" or "error" (BRIDGE_TELEMETRY__LOG_LEVEL is set)',
+    ]

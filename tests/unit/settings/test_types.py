@@ -1,0 +1,242 @@
+"""What a single setting may hold, at the edges of it, and what is said of what it may not."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bridge.errors import REASONS
+from bridge.outcome import GrpcCode
+from bridge.settings.model import load
+from tests.support.settings_files import BOOL_WANTS, KEYS, UINT64_MAX, URL, URL_WANTS, refusal, toml, write
+
+LISTEN_WANTS = 'wants host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
+ID_WANTS = f"wants a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
+PEM_WANTS = "wants a file with at least one PEM certificate"
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "port"),
+    [
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("192.0.2.1:65535", "192.0.2.1", 65535),
+        ("[::1]:50051", "::1", 50051),
+        ("localhost:1", "localhost", 1),
+        ("bridge_1.games.example:80", "bridge_1.games.example", 80),
+    ],
+    ids=["port-0", "highest-port", "ipv6", "name", "underscore"],
+)
+def test_listen(tmp_path: Path, listen: str, host: str, port: int) -> None:
+    """An address to listen on is split into host and port, IPv6 without its brackets."""
+    server = load(write(tmp_path, toml(server=f'listen = "{listen}"')), {}).server
+    assert (server.listen, server.host, server.port) == (listen, host, port)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://wallet.example/", "https://wallet.example"),
+        ("HTTPS://Wallet.Example:8443/Prefix/v1/", "https://wallet.example:8443/Prefix/v1"),
+        ("https://[::1]:443", "https://[::1]:443"),
+        ("https://10.0.0.1/a%20b", "https://10.0.0.1/a%20b"),
+    ],
+    ids=["slash", "case-and-prefix", "ipv6", "ipv4-and-escape"],
+)
+def test_url_is_normalised(tmp_path: Path, given: str, url: str) -> None:
+    """Scheme and host are in lower case and no slash stands at the end, so that a path can be appended."""
+    assert load(write(tmp_path, toml(wallet=f'url = "{given}"')), {}).wallet.url == url
+
+
+def test_ids_up_to_uint64(tmp_path: Path) -> None:
+    """Providers go from 1 to 2^64-1, codes from 0 to 2^64-1."""
+    success = f"[wallet.codes]\n0.success = true\n{UINT64_MAX}.success = true"
+    settings = load(write(tmp_path, toml(rest=f"[wallet.providers.{UINT64_MAX}]\n{KEYS}\n{success}")), {})
+    assert sorted(settings.wallet.providers) == [12345, UINT64_MAX]
+    assert sorted(settings.wallet.codes) == [0, UINT64_MAX]
+
+
+@pytest.mark.parametrize("name", [code.name for code in GrpcCode if code is not GrpcCode.OK])
+def test_every_grpc_code_but_ok(tmp_path: Path, name: str) -> None:
+    """Every gRPC code but OK can be given by name."""
+    rule = f'grpc = "{name}"\nreason = "X"'
+    assert load(write(tmp_path, toml(rest=f"[wallet.codes.7]\n{rule}")), {}).wallet.codes[7].grpc is GrpcCode[name]
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_own_reasons_are_refused(tmp_path: Path, reason: str) -> None:
+    """A reason of the bridge's own says something else already."""
+    rule = f'grpc = "NOT_FOUND"\nreason = "{reason}"'
+    assert refusal(write(tmp_path, toml(rest=f"[wallet.codes.7]\n{rule}"))) == [
+        "wallet.codes.7.reason: wants another reason: this one is the bridge's own"
+    ]
+
+
+WRONG_SERVER = {
+    "no-port": ('listen = "127.0.0.1"', f"server.listen: {LISTEN_WANTS}"),
+    "no-host": ('listen = ":50051"', f"server.listen: {LISTEN_WANTS}"),
+    "port-too-high": ('listen = "127.0.0.1:65536"', f"server.listen: {LISTEN_WANTS}"),
+    "port-signed": ('listen = "127.0.0.1:+1"', f"server.listen: {LISTEN_WANTS}"),
+    "other-digits": ('listen = "127.0.0.1:\u0665"', f"server.listen: {LISTEN_WANTS}"),
+    "ipv6-bare": ('listen = "::1:50051"', f"server.listen: {LISTEN_WANTS}"),
+    "ipv6-malformed": ('listen = "[1]:50051"', f"server.listen: {LISTEN_WANTS}"),
+    "ipv4-malformed": ('listen = "127.0.0.256:50051"', f"server.listen: {LISTEN_WANTS}"),
+    "name-with-empty-label": ('listen = "a..example:50051"', f"server.listen: {LISTEN_WANTS}"),
+    "name-too-long": (f'listen = "{"a." * 127}a:50051"', f"server.listen: {LISTEN_WANTS}"),
+    "line-end": ('listen = "127.0.0.1:50051\\n"', f"server.listen: {LISTEN_WANTS}"),
+    "url": ('listen = "http://127.0.0.1:50051"', f"server.listen: {LISTEN_WANTS}"),
+    "number": ("listen = 50051", f"server.listen: {LISTEN_WANTS}"),
+    "empty-table": ("listen = {}", f"server.listen: {LISTEN_WANTS}"),
+    "reflection": ('reflection = "maybe"', f"server.reflection: {BOOL_WANTS}"),
+    "drain-negative": ("drain_s = -0.1", "server.drain_s: wants seconds, 0 to 600"),
+    "drain-too-long": ("drain_s = 600.1", "server.drain_s: wants seconds, 0 to 600"),
+    "drain-nan": ("drain_s = nan", "server.drain_s: wants seconds, 0 to 600"),
+    "drain-true": ("drain_s = true", "server.drain_s: wants seconds, 0 to 600"),
+    "drain-unit": ('drain_s = "5s"', "server.drain_s: wants seconds, 0 to 600"),
+}
+
+
+@pytest.mark.parametrize(("server", "line"), WRONG_SERVER.values(), ids=WRONG_SERVER.keys())
+def test_wrong_server(tmp_path: Path, server: str, line: str) -> None:
+    """A wrong setting of the server is refused with one line."""
+    assert refusal(write(tmp_path, toml(server=server))) == [line]
+
+
+WRONG_URLS = {
+    "empty": "",
+    "no-scheme": "wallet.example",
+    "other-scheme": "ftp://wallet.example",
+    "no-host": "https://",
+    "userinfo": "https://user:password@wallet.example",
+    "query": "https://wallet.example/?a=1",
+    "empty-query": "https://wallet.example?",
+    "fragment": "https://wallet.example/#a",
+    "port-0": "https://wallet.example:0",
+    "port-too-high": "https://wallet.example:65536",
+    "port-empty": "https://wallet.example:",
+    "ipv6-malformed": "https://[::g]",
+    "ipv4-malformed": "https://10.0.0",
+    "label-ends-in-dash": "https://wallet-.example",
+    "space": "https://wallet.example/a b",
+    "space-around": " https://wallet.example",
+    "line-end": "https://wallet.example\\n",
+    "backslash": "https://wallet.example\\\\a",
+    "not-ascii": "https://wället.example",
+    "escape-malformed": "https://wallet.example/%2",
+    "two-slashes": "https://wallet.example/a//b",
+    "dot-segment": "https://wallet.example/a/../b",
+}
+
+
+@pytest.mark.parametrize("url", WRONG_URLS.values(), ids=WRONG_URLS.keys())
+def test_wrong_url(tmp_path: Path, url: str) -> None:
+    """What is not scheme, host, port and prefix is no address of a wallet."""
+    assert refusal(write(tmp_path, toml(wallet=f'url = "{url}"'))) == [f"wallet.url: {URL_WANTS}"]
+
+
+@pytest.mark.parametrize("id_", ["0", "-1", "007", "1.5", "x", " 1", "1_000", "\u0665", str(UINT64_MAX + 1)])
+def test_wrong_provider_id(tmp_path: Path, id_: str) -> None:
+    """A provider's id is a number from 1 to 2^64-1, spelt in the one usual way."""
+    name = id_ if id_.isascii() and "." not in id_ and " " not in id_ else json.dumps(id_)
+    assert refusal(write(tmp_path, toml(rest=f'[wallet.providers."{id_}"]\n{KEYS}'))) == [
+        f"wallet.providers.{name}: {ID_WANTS}"
+    ]
+
+
+def test_longest_reason(tmp_path: Path) -> None:
+    """A reason may have 63 characters, ErrorInfo's limit."""
+    rule = f'grpc = "INTERNAL"\nreason = "{"X" * 63}"'
+    assert load(write(tmp_path, toml(rest=f"[wallet.codes.7]\n{rule}")), {}).wallet.codes[7].reason == "X" * 63
+
+
+def test_ca_file(tmp_path: Path) -> None:
+    """A file with a PEM certificate is taken, relative to the folder of the TOML file."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    wallet = load(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"')), {}).wallet
+    assert wallet.ca_file == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"", "it holds none that can be read"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "it holds none that can be read"),
+        (b"\xff\x00", "it holds none that can be read"),
+    ],
+    ids=["missing", "empty", "malformed", "binary"],
+)
+def test_wrong_ca_file(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    """A file without a certificate would only show at the first call: it is refused at the start."""
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))) == [
+        f"wallet.ca_file: {PEM_WANTS}: {reason}"
+    ]
+
+
+def client_pair(folder: Path, name: str) -> str:
+    """Write a client's certificate and key into the folder; return the two settings that name them."""
+    issued = trustme.CA().issue_cert("client.example")
+    issued.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+    issued.private_key_pem.write_to_path(folder / f"{name}_key.pem")
+    return f'client_certificate_file = "{name}.pem"\nclient_key_file = "{name}_key.pem"'
+
+
+def test_client_certificate(tmp_path: Path) -> None:
+    """A certificate with its key is taken."""
+    wallet = load(write(tmp_path, toml(wallet=f"{URL}\n{client_pair(tmp_path, 'client')}")), {}).wallet
+    assert wallet.client_certificate_file == tmp_path / "client.pem"
+    assert wallet.client_key_file == tmp_path / "client_key.pem"
+
+
+PAIR_WANTS = "wants client_certificate_file and client_key_file together, or neither"
+KEY_WANTS = "wants the PEM key of the certificate in client_certificate_file; one of them cannot be used"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wants"),
+    [
+        ('client_certificate_file = "client.pem"', PAIR_WANTS),
+        ('client_key_file = "client_key.pem"', PAIR_WANTS),
+        ('client_certificate_file = "client.pem"\nclient_key_file = "other_key.pem"', KEY_WANTS),
+        ('client_certificate_file = "client.pem"\nclient_key_file = "nowhere.pem"', KEY_WANTS),
+    ],
+    ids=["key missing", "certificate missing", "another's key", "no such file"],
+)
+def test_wrong_client_certificate(tmp_path: Path, settings: str, wants: str) -> None:
+    """Half a pair, or two halves that do not fit, is refused at the start."""
+    client_pair(tmp_path, "client")
+    client_pair(tmp_path, "other")
+    assert refusal(write(tmp_path, toml(wallet=f"{URL}\n{settings}"))) == [f"wallet.client_key_file: {wants}"]
+
+
+@pytest.mark.parametrize("value", ["0", "1001", "1.5", "true", '"many"'])
+def test_wrong_connections_max(tmp_path: Path, value: str) -> None:
+    """The number of connections is a whole number from 1 to 1000."""
+    assert refusal(write(tmp_path, toml(wallet=f"{URL}\nconnections_max = {value}"))) == [
+        "wallet.connections_max: wants a whole number from 1 to 1000"
+    ]
+
+
+def test_ca_file_of_revocations_alone(tmp_path: Path) -> None:
+    """A file with nothing but a revocation list is PEM that OpenSSL loads, yet it makes nobody trusted."""
+    now = dt.datetime.now(dt.UTC)
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
+    revocations = x509.CertificateRevocationListBuilder(issuer, now, now + dt.timedelta(days=1))
+    signed = revocations.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    (tmp_path / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))) == [
+        f"wallet.ca_file: {PEM_WANTS}: it holds none that can be read"
+    ]
+
+
+def test_ca_file_is_a_folder(tmp_path: Path) -> None:
+    """A folder is no file of certificates."""
+    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "."'))) == [
+        f"wallet.ca_file: {PEM_WANTS}: Is a directory"
+    ]

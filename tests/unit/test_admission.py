@@ -1,0 +1,205 @@
+"""Who is admitted, who waits, who is refused, with a single provider: one case after the other."""
+
+import asyncio
+
+import pytest
+
+from bridge.admission import RETRY_AFTER_S, Admission
+from bridge.deadline import MINIMUM_S, Deadline
+from bridge.errors import BridgeDraining, BridgeOverloaded
+from tests.support.whole_path import PATIENCE_S
+
+AMPLE = Deadline.after(3600)
+
+ONE = 1
+"""The provider of all calls, where there is a single one."""
+
+
+def over() -> Deadline:
+    """Return a deadline that is not over, but leaves no time for sending anything."""
+    return Deadline.after(MINIMUM_S)
+
+
+class Line:
+    """Calls that wait before an Admission, by their names, and who of them was admitted, in that order."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admitted: list[str] = []
+        self._admission = admission
+
+    async def join(self, name: str, deadline: Deadline = AMPLE) -> asyncio.Task[None]:
+        """Let a call join the line; return when it waits."""
+        assert not self._admission.enter(ONE)
+        task = asyncio.create_task(self._wait(name, deadline))
+        await asyncio.sleep(0)
+        return task
+
+    async def _wait(self, name: str, deadline: Deadline) -> None:
+        await self._admission.wait(ONE, deadline)
+        self.admitted.append(name)
+
+
+async def turns() -> None:
+    """Let everybody go on who can: a time-out and a cancel need a few turns of the loop."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def full(max_in_flight: int = 1, max_queued: int = 2) -> Admission:
+    """Return one that has admitted all that it may."""
+    admission = Admission(max_in_flight, max_queued)
+    assert all(admission.enter(ONE) for _ in range(max_in_flight))
+    return admission
+
+
+async def is_idle(admission: Admission) -> bool:
+    """Say whether `idle` returns now."""
+    waiting = asyncio.create_task(admission.idle())
+    await turns()
+    return not waiting.cancel()
+
+
+def test_bounds() -> None:
+    """So many are admitted at once and not one more, and each that leaves makes room for one."""
+    admission = full(max_in_flight=3)
+    assert (admission.count, admission.enter(ONE)) == (3, False)
+    admission.leave(ONE)
+    assert (admission.count, admission.enter(ONE)) == (2, True)
+
+
+async def test_line_is_served_in_order() -> None:
+    """Those in line are admitted in the order in which they came, one for each that leaves."""
+    admission = full()
+    line = Line(admission)
+    await line.join("first")
+    await line.join("second")
+    admission.leave(ONE)
+    await turns()
+    assert (line.admitted, admission.count, admission.queued) == (["first"], 1, 1)
+    admission.leave(ONE)
+    await turns()
+    assert (line.admitted, admission.count, admission.queued) == (["first", "second"], 1, 0)
+
+
+async def test_nobody_overtakes() -> None:
+    """Who comes when a place was just given to the first in line does not get it."""
+    admission = full()
+    line = Line(admission)
+    await line.join("first")
+    admission.leave(ONE)
+    assert not admission.enter(ONE)
+
+
+@pytest.mark.parametrize("max_queued", [0, 2])
+async def test_a_full_line_refuses(max_queued: int) -> None:
+    """Who finds the line full is told so at once, with the time after which to come again."""
+    admission = full(max_queued=max_queued)
+    line = Line(admission)
+    waiting = [await line.join(str(number)) for number in range(max_queued)]
+    with pytest.raises(BridgeOverloaded) as refused:
+        admission.enter(ONE)
+    assert (refused.value.retry_after_s, refused.value.cause) == (RETRY_AFTER_S, "")
+    for task in waiting:
+        task.cancel()
+
+
+async def test_cancel_in_line_frees_the_place() -> None:
+    """Who is cancelled leaves the line: another one may join, and the one behind is next."""
+    admission = full(max_queued=2)
+    line = Line(admission)
+    cancelled = await line.join("cancelled")
+    await line.join("behind")
+    cancelled.cancel()
+    await turns()
+    assert (cancelled.cancelled(), admission.queued, admission.count) == (True, 1, 1)
+    await line.join("another")
+    admission.leave(ONE)
+    await turns()
+    assert line.admitted == ["behind"]
+
+
+@pytest.mark.parametrize("turn_first", [True, False], ids=["turn first", "cancel first"])
+async def test_a_turn_and_a_cancel_at_once(*, turn_first: bool) -> None:
+    """The turn of one who is cancelled at that moment goes to the one behind."""
+    admission = full()
+    line = Line(admission)
+    cancelled = await line.join("cancelled")
+    await line.join("behind")
+    actions = (lambda: admission.leave(ONE), cancelled.cancel)
+    for action in actions if turn_first else reversed(actions):
+        action()
+    await turns()
+    assert (cancelled.cancelled(), line.admitted, admission.count) == (True, ["behind"], 1)
+
+
+async def test_deadline_in_line() -> None:
+    """Who could no longer be sent in time is refused, told that it was in line, and holds no place any more."""
+    admission = full()
+    waiting = await Line(admission).join("late", over())
+    with pytest.raises(BridgeOverloaded) as refused:
+        await waiting
+    assert (refused.value.cause, refused.value.retry_after_s) == ("queue", RETRY_AFTER_S)
+    assert (admission.count, admission.queued) == (1, 0)
+
+
+async def test_a_turn_and_a_deadline_at_once() -> None:
+    """A turn that comes together with the end of the time goes to the one behind."""
+    admission = full()
+    line = Line(admission)
+    late = await line.join("late", over())
+    await line.join("behind")
+    admission.leave(ONE)
+    await turns()
+    assert isinstance(late.exception(), BridgeOverloaded)
+    assert (line.admitted, admission.count) == (["behind"], 1)
+
+
+async def test_refusing() -> None:
+    """Once it refuses, nobody new comes in; those in line are still served, and whoever leaves makes room for them."""
+    admission = full()
+    line = Line(admission)
+    await line.join("in line")
+    admission.refuse()
+    with pytest.raises(BridgeDraining):
+        admission.enter(ONE)
+    admission.leave(ONE)
+    await turns()
+    assert (line.admitted, admission.count) == (["in line"], 1)
+    admission.leave(ONE)
+    with pytest.raises(BridgeDraining):
+        admission.enter(ONE)
+
+
+async def test_holding() -> None:
+    """Whoever is held back is neither admitted nor refused before the release, and a held caller may leave."""
+    admission = Admission()
+    admission.refuse()
+    admission.hold()
+    held = []
+    for _ in range(3):
+        assert not admission.enter(ONE)
+        held.append(asyncio.create_task(admission.wait(ONE, AMPLE)))
+    await turns()
+    held[0].cancel()
+    await turns()
+    assert [task.done() for task in held] == [True, False, False]
+    assert (admission.count, admission.queued) == (0, 0)
+    admission.release()
+    results = await asyncio.gather(*held, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, BridgeDraining, BridgeDraining]
+
+
+async def test_idle() -> None:
+    """Idle is who has nobody admitted and nobody in line: not between a call that leaves and the one that follows."""
+    admission = Admission(max_in_flight=1)
+    assert await is_idle(admission)
+    assert admission.enter(ONE)
+    await Line(admission).join("in line")
+    waiting = asyncio.create_task(admission.idle())
+    await turns()
+    admission.leave(ONE)
+    await turns()
+    assert not waiting.done()
+    admission.leave(ONE)
+    await asyncio.wait_for(waiting, PATIENCE_S)
+    assert await is_idle(admission)

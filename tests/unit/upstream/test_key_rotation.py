@@ -1,0 +1,202 @@
+"""What new content of a provider's files means: the next generation of its keys, or nothing but a report."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bridge.events import Event, Reloaded, ReloadFailed, ignore
+from bridge.settings.model import Settings, Wallet, load
+from bridge.upstream.from_settings import keyring_of
+from bridge.upstream.key_rotation import Pace, Rotation
+from bridge.upstream.signing import Credentials, Keyring
+from tests.support.certificates import write_certificates
+from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, Keys, environment_with_files
+from tests.support.settings_files import toml, write
+from tests.support.whole_path import PATIENCE_S
+
+URL = "https://wallet.example"
+PROVIDER = "wallet.providers.1"
+ACCESS_KEY_FILE, PRIVATE_KEY_FILE = f"{PROVIDER}.access_key_file", f"{PROVIDER}.private_key_file"
+
+
+def credentials(keys: Keys) -> Credentials:
+    """Return what provider 1 signs with if it has these keys."""
+    return Credentials(1, keys.access_key, keys.private_key)
+
+
+class Rotating:
+    """A rotation by the files in a folder, which have been looked at once, and what came of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.keyring = keyring_of(settings.wallet)
+        self.generations = self.keyring.generations(1)
+        self.tls: list[Wallet] = []
+        self.events: list[Event] = []
+        self.rotation = Rotation(settings.wallet, self.keyring, self.tls.append, self.events.append)
+        self.rotation.check()
+
+    def look(self) -> list[Event]:
+        """Look until a change counts; return what was emitted meanwhile."""
+        before = len(self.events)
+        for _ in range(2):
+            self.rotation.check()
+        return self.events[before:]
+
+
+@pytest.fixture
+def rotating(tmp_path: Path) -> Rotating:
+    """Watch the old keys of provider 1; provider 12345 has its keys in the settings themselves."""
+    OLD.write(tmp_path)
+    return Rotating(load(None, environment_with_files(URL, tmp_path)))
+
+
+def test_new_keys_are_the_next_generation(rotating: Rotating, tmp_path: Path) -> None:
+    """Both files replaced are one change: the next call is signed with both new keys, the old ones stay beside them."""
+    NEW.write(tmp_path)
+    assert rotating.look() == [Reloaded(ACCESS_KEY_FILE), Reloaded(PRIVATE_KEY_FILE)]
+    assert rotating.keyring.credentials(1) == credentials(NEW)
+    assert rotating.generations.older == credentials(OLD)
+
+
+def test_one_of_the_keys_may_change(rotating: Rotating, tmp_path: Path) -> None:
+    """One file replaced makes a generation of the new key and the other as it is."""
+    (tmp_path / "private_key").write_text(NEW.private_key)
+    assert rotating.look() == [Reloaded(PRIVATE_KEY_FILE)]
+    assert rotating.keyring.credentials(1) == credentials(Keys(OLD.access_key, NEW.private_key))
+
+
+def test_a_key_in_the_settings_stays(tmp_path: Path) -> None:
+    """Where only one of the keys is in a file, the other is what the settings say."""
+    OLD.write(tmp_path)
+    keys = f'access_key = "{OLD.access_key}"\nprivate_key_file = "private_key"'
+    settings = load(write(tmp_path, toml(keys=keys)), {})
+    keyring, events = keyring_of(settings.wallet), list[Event]()
+    rotation = Rotation(settings.wallet, keyring, lambda _wallet: None, events.append)
+    # Relative to the folder of bridge.toml, as when it was loaded.
+    (tmp_path / "private_key").write_text(NEW.private_key)
+    rotation.check()
+    assert keyring.credentials(12345) == Credentials(12345, OLD.access_key, NEW.private_key)
+    assert events == []
+
+
+def test_another_provider_keeps_its_keys(rotating: Rotating, tmp_path: Path) -> None:
+    """A change of one provider's files changes nothing for another."""
+    before = rotating.keyring.credentials(12345)
+    NEW.write(tmp_path)
+    rotating.look()
+    assert rotating.keyring.credentials(12345) is before
+
+
+def test_the_same_keys_begin_no_rotation(rotating: Rotating, tmp_path: Path) -> None:
+    """Files that were written anew with the same keys, in another form, are no other generation."""
+    for name in FILES:
+        (tmp_path / name).write_text(getattr(OLD, name))
+    assert rotating.look() == [Reloaded(ACCESS_KEY_FILE), Reloaded(PRIVATE_KEY_FILE)]
+    assert rotating.generations.older is None
+
+
+def test_keys_that_changed_before_the_first_look(tmp_path: Path) -> None:
+    """What changed since the settings were read is found by the first look."""
+    OLD.write(tmp_path)
+    settings = load(None, environment_with_files(URL, tmp_path))
+    NEW.write(tmp_path)
+    rotating = Rotating(settings)
+    assert (rotating.keyring.credentials(1), rotating.events) == (credentials(NEW), [])
+
+
+ACCESS_KEY_WANTS = "access_key: wants printable ASCII without white space at its ends in access_key_file"
+PRIVATE_KEY_WANTS = "private_key: wants the text of a UUID, 36 characters with dashes in private_key_file"
+BAD_KEYS = {
+    "access key emptied": ("access_key", b"", ACCESS_KEY_WANTS),
+    "access key of two lines": ("access_key", b"the secret\nthe secret\n", ACCESS_KEY_WANTS),
+    "private key emptied": ("private_key", b"", PRIVATE_KEY_WANTS),
+    "private key cut short": ("private_key", NEW.private_key[:-1].encode(), PRIVATE_KEY_WANTS),
+    "private key of another form": ("private_key", b"the secret", PRIVATE_KEY_WANTS),
+    "private key that is no text": ("private_key", b"\xff\xfe", PRIVATE_KEY_WANTS),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "problem"), BAD_KEYS.values(), ids=BAD_KEYS)
+def test_a_bad_key_is_not_used(rotating: Rotating, tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    """A key that the settings would refuse is told of in their words, without itself, and the old one stays."""
+    (tmp_path / name).write_bytes(content)
+    assert rotating.look() == [ReloadFailed(f"{PROVIDER}.{name}_file", problem)]
+    assert (rotating.keyring.credentials(1), rotating.generations.older) == (credentials(OLD), None)
+    NEW.write(tmp_path)
+    assert {type(event) for event in rotating.look()} == {Reloaded}
+    assert rotating.keyring.credentials(1) == credentials(NEW)
+
+
+def test_a_good_key_waits_for_a_bad_one(rotating: Rotating, tmp_path: Path) -> None:
+    """Of two keys that were replaced, neither is used before both are right."""
+    NEW.write(tmp_path)
+    (tmp_path / "private_key").write_text("the secret")
+    failures = [ReloadFailed(ACCESS_KEY_FILE, PRIVATE_KEY_WANTS), ReloadFailed(PRIVATE_KEY_FILE, PRIVATE_KEY_WANTS)]
+    assert rotating.look() == failures
+    assert rotating.keyring.credentials(1) == credentials(OLD)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_key_file_that_is_gone(rotating: Rotating, tmp_path: Path, name: str) -> None:
+    """A file that is gone takes no key away."""
+    (tmp_path / name).unlink()
+    problem = "cannot be read: No such file or directory"
+    assert rotating.look() == [ReloadFailed(f"{PROVIDER}.{name}_file", problem)]
+    assert rotating.keyring.credentials(1) == credentials(OLD)
+
+
+def test_nothing_that_is_told_holds_a_key(rotating: Rotating, tmp_path: Path) -> None:
+    """No event of good or bad files has anything of any key in it."""
+    for keys in (NEW, Keys("the secret\n\n", OTHER.private_key), Keys(OTHER.access_key, "the secret"), OTHER):
+        keys.write(tmp_path)
+        rotating.look()
+    told = str(rotating.events)
+    assert len(rotating.events) == 8
+    assert not [key for keys in (OLD, NEW, OTHER) for key in (keys.access_key, keys.private_key) if key in told]
+    assert "the secret" not in told
+
+
+def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
+    """A provider's bad file is no reason to go on with an old CA."""
+    (tmp_path / "new").mkdir()
+    new = write_certificates(tmp_path / "new").ca_file
+    ca_file = write_certificates(tmp_path).ca_file
+    OLD.write(tmp_path)
+    rotating = Rotating(load(None, environment_with_files(URL, tmp_path, {"WALLET__CA_FILE": str(ca_file)})))
+    rotating.tls.clear()
+    (tmp_path / "private_key").write_text("")
+    new.rename(ca_file)
+    assert rotating.look() == [Reloaded("wallet.ca_file"), ReloadFailed(PRIVATE_KEY_FILE, PRIVATE_KEY_WANTS)]
+    assert len(rotating.tls) == 1
+
+
+class SettledKeyring(Keyring):
+    """A keyring that tells when it has been settled."""
+
+    settled: asyncio.Event
+
+    def settle(self) -> None:
+        """End the rotations that are over."""
+        super().settle()
+        self.settled.set()
+
+
+async def test_a_rotation_ends_while_it_runs(tmp_path: Path) -> None:
+    """While `run` runs, an old key that the wallet needs no longer is forgotten; cancelling ends it."""
+    NEW.write(tmp_path)
+    keyring = SettledKeyring([credentials(OLD)])
+    keyring.settled = asyncio.Event()
+    keyring.replace(credentials(NEW))
+    generations = keyring.generations(1)
+    generations.accepted(credentials(NEW))
+    wallet = load(None, environment_with_files(URL, tmp_path)).wallet
+    rotation = Rotation(wallet, keyring, lambda _wallet: None, ignore, Pace(rotation_s=0.001))
+    running = asyncio.create_task(rotation.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while generations.older is not None:
+            keyring.settled.clear()
+            await keyring.settled.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

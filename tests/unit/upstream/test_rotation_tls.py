@@ -1,0 +1,219 @@
+"""What new TLS files mean: other certificates for new connections to the wallet, or nothing but a report."""
+
+import asyncio
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from bridge.events import Event, Reloaded, ReloadFailed
+from bridge.settings.model import Wallet, load
+from bridge.upstream.from_settings import keyring_of, tls_context
+from bridge.upstream.key_rotation import Rotation
+from tests.support.certificates import Certificates, Identity, write_certificates
+from tests.support.whole_path import environment
+
+CA_FILE, CERTIFICATE_FILE, KEY_FILE = KEYS = tuple(
+    f"wallet.{name}" for name in ("ca_file", "client_certificate_file", "client_key_file")
+)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Certificates, Certificates]:
+    """Make certificates of two authorities."""
+    return write_certificates(tmp_path_factory.mktemp("old")), write_certificates(tmp_path_factory.mktemp("new"))
+
+
+class RotatingTls:
+    """A rotation by TLS files in a folder, which have been looked at once, and what came of it."""
+
+    def __init__(self, folder: Path, certificates: Certificates) -> None:
+        self.files = {key: folder / key for key in KEYS}
+        self.put(certificates)
+        variables = {f"BRIDGE_{key.upper().replace('.', '__')}": str(path) for key, path in self.files.items()}
+        self.wallet = load(None, environment("https://wallet.example") | variables).wallet
+        self.used: list[Wallet] = []
+        self.events: list[Event] = []
+        self.rotation = Rotation(self.wallet, keyring_of(self.wallet), self.used.append, self.events.append)
+        self.rotation.check()
+        self.used.clear()
+
+    def put(self, certificates: Certificates, *keys: str) -> None:
+        """Replace these files, or all of them."""
+        client = certificates.client
+        paths = (certificates.ca_file, client.certificate_file, client.key_file)
+        for key, path in zip(self.files, paths, strict=True):
+            if not keys or key in keys:
+                shutil.copy(path, self.files[key])
+
+    def look(self) -> list[Event]:
+        """Look until a change counts; return what was emitted meanwhile."""
+        before = len(self.events)
+        for _ in range(2):
+            self.rotation.check()
+        return self.events[before:]
+
+
+@pytest.fixture
+def rotating_tls(tmp_path: Path, certificates: tuple[Certificates, Certificates]) -> RotatingTls:
+    """Watch a CA and a client certificate of the old authority."""
+    return RotatingTls(tmp_path, certificates[0])
+
+
+def test_all_tls_files_are_one_change(
+    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
+) -> None:
+    """CA, certificate and key replaced are one change: TLS is set up anew once."""
+    rotating_tls.put(certificates[1])
+    assert rotating_tls.look() == [Reloaded(CA_FILE), Reloaded(CERTIFICATE_FILE), Reloaded(KEY_FILE)]
+    assert rotating_tls.used == [rotating_tls.wallet]
+
+
+def test_tls_files_that_stay(rotating_tls: RotatingTls) -> None:
+    """While nothing changes, TLS is not set up again."""
+    assert (rotating_tls.look(), rotating_tls.used) == ([], [])
+
+
+PAIR_WANTS = (
+    "client_key_file: wants the PEM key of the certificate in client_certificate_file; one of them cannot be used"
+)
+CA_WANTS = "ca_file: wants a file with at least one PEM certificate: it holds none that can be read"
+
+
+@pytest.mark.parametrize("key", [CERTIFICATE_FILE, KEY_FILE])
+def test_half_a_pair_is_not_used(
+    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates], key: str
+) -> None:
+    """A certificate without its key, or a key without its certificate, is told of; the whole pair is taken up."""
+    rotating_tls.put(certificates[1], key)
+    assert rotating_tls.look() == [ReloadFailed(key, PAIR_WANTS)]
+    assert rotating_tls.used == []
+    rotating_tls.put(certificates[1], CERTIFICATE_FILE, KEY_FILE)
+    assert rotating_tls.look() == [Reloaded(CERTIFICATE_FILE), Reloaded(KEY_FILE)]
+    assert rotating_tls.used == [rotating_tls.wallet]
+
+
+BAD_TLS = {
+    "CA emptied": (CA_FILE, 0, CA_WANTS),
+    "CA cut short": (CA_FILE, 300, CA_WANTS),
+    "certificate emptied": (CERTIFICATE_FILE, 0, PAIR_WANTS),
+    "certificate cut short": (CERTIFICATE_FILE, 300, PAIR_WANTS),
+    "key cut short": (KEY_FILE, 100, PAIR_WANTS),
+}
+
+
+@pytest.mark.parametrize(("key", "size_bytes", "problem"), BAD_TLS.values(), ids=BAD_TLS)
+def test_a_bad_tls_file_is_not_used(
+    rotating_tls: RotatingTls,
+    certificates: tuple[Certificates, Certificates],
+    key: str,
+    size_bytes: int,
+    problem: str,
+) -> None:
+    """A file that the settings would refuse is told of in their words, and TLS stays as it is until it is mended."""
+    path = rotating_tls.files[key]
+    path.write_bytes(path.read_bytes()[:size_bytes])
+    assert rotating_tls.look() == [ReloadFailed(key, problem)]
+    assert rotating_tls.used == []
+    rotating_tls.put(certificates[0])
+    assert rotating_tls.look() == [Reloaded(key)]
+    assert rotating_tls.used == [rotating_tls.wallet]
+
+
+@asynccontextmanager
+async def telling_server(context: ssl.SSLContext) -> AsyncIterator[int]:
+    """Run a TLS server that answers each line with the serial number of its client's certificate; yield its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            certificate = writer.get_extra_info("peercert") or {}
+            writer.write(f"{certificate.get('serialNumber', 'none')}\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+class Client:
+    """A TLS connection to a telling server, held open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, port: int, context: ssl.SSLContext) -> AsyncIterator["Client"]:
+        """Connect with this context."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def serial(self) -> str:
+        """Return the serial number of the certificate that the server sees."""
+        self._writer.write(b"?\n")
+        return (await self._reader.readline()).decode().strip()
+
+
+def serial_of(identity: Identity) -> str:
+    """Return the serial number of a certificate, as `ssl` tells it."""
+    certificate = x509.load_pem_x509_certificate(identity.certificate_file.read_bytes())
+    text = f"{certificate.serial_number:X}"
+    return text.zfill(len(text) + len(text) % 2)
+
+
+async def test_new_connections_show_the_new_certificate(
+    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
+) -> None:
+    """After a change new connections show the new client certificate; one that stands goes on with the old."""
+    old, new = certificates
+    trusts_both = old.server.server_context(client_ca_file=old.ca_file)
+    trusts_both.load_verify_locations(new.ca_file)
+    async with (
+        telling_server(trusts_both) as port,
+        Client.connected(port, tls_context(rotating_tls.wallet)) as before,
+    ):
+        assert await before.serial() == serial_of(old.client)
+        rotating_tls.put(new, CERTIFICATE_FILE, KEY_FILE)
+        rotating_tls.look()
+        (wallet,) = rotating_tls.used
+        async with Client.connected(port, tls_context(wallet)) as after:
+            assert await after.serial() == serial_of(new.client)
+        assert await before.serial() == serial_of(old.client)
+
+
+async def test_a_removed_authority_is_not_trusted(
+    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
+) -> None:
+    """After a change of the CA a server of the old authority is refused, and one of the new is trusted."""
+    old, new = certificates
+    rotating_tls.put(new)
+    rotating_tls.look()
+    context = tls_context(rotating_tls.used[0])
+    async with telling_server(old.server.server_context()) as port:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    async with telling_server(new.server.server_context()) as port, Client.connected(port, context) as client:
+        assert await client.serial() == "none"
+
+
+async def test_a_context_stays_as_it_was_made(
+    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
+) -> None:
+    """Files that change under a context in use change nothing in it: bad ones cannot break it."""
+    old, _ = certificates
+    context = tls_context(rotating_tls.wallet)
+    for path in rotating_tls.files.values():
+        path.write_bytes(b"")
+    async with (
+        telling_server(old.server.server_context(client_ca_file=old.ca_file)) as port,
+        Client.connected(port, context) as client,
+    ):
+        assert await client.serial() == serial_of(old.client)

@@ -27,7 +27,10 @@ def call_id_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 
     A bad id fails no call: it is a name for logs, and the caller reads in the trailer which one stands there.
     """
-    given = [value for name, value in metadata if name == REQUEST_ID_METADATA]
+    given = []
+    for name, value in metadata:  # in a comprehension each call would pay for a function more
+        if name == REQUEST_ID_METADATA:
+            given.append(value)
     if len(given) == 1 and isinstance(given[0], str) and is_caller_id(given[0]):
         return given[0]
     return new_call_id()

@@ -278,9 +278,8 @@ class Connection(asyncio.Protocol):
         self._flush_is_due = False
         if self._transport is None or self._is_over or self._transport.is_closing():
             return
-        first_id = self._protocol.next_stream_id
-        self._exchanges.open_all()
-        if self._liveness is not None and self._protocol.next_stream_id != first_id:
+        first_id = self._exchanges.open_all()
+        if first_id and self._liveness is not None:
             self._liveness.sent(first_id)
         self._write()
 
@@ -326,5 +325,5 @@ class Connection(asyncio.Protocol):
 
     def _close_if_idle(self) -> None:
         # Also one on which only given-up streams are left: to close it frees them without a reset.
-        if (not self._exchanges.takes_more or self._exchanges.given_up) and not self._exchanges.in_use:
+        if not self._exchanges.in_use and (not self._exchanges.takes_more or self._exchanges.given_up):
             self.close()

@@ -67,13 +67,20 @@ class Exchanges:
         if self._protocol.streams_left <= len(self._unwritten):
             self.refuse_more()
 
-    def open_all(self) -> None:
-        """Give those that wait their streams, in the very moment in which their first bytes are written."""
+    def open_all(self) -> int:
+        """Give those that wait their streams, in the very moment in which their first bytes are written.
+
+        Return the id of the first new stream, 0 where there is none.
+        """
+        if not self._unwritten:
+            return 0
+        first_id = self._protocol.next_stream_id
         unwritten, self._unwritten = self._unwritten, {}
         for exchange in unwritten:
             # One that has expired, or whose caller has cancelled, has ended as NOT_SENT: so it must stay.
             if not exchange.answer.done():
                 self._try(self._begin, exchange)
+        return first_id if self._protocol.next_stream_id != first_id else 0
 
     def abandon(self, exchange: Exchange) -> bool:
         """Give up an exchange that nobody waits for; return whether there is something to send about it.

@@ -122,11 +122,12 @@ class LogWriter:
             line, budget = item
             with self._lock:
                 budget.characters -= len(line)
-            if size + _bytes_max(line) > CHUNK_BYTES_MAX:
+            line_bytes = _bytes_max(line)
+            if size + line_bytes > CHUNK_BYTES_MAX:
                 self._write(lines)
                 lines, size = [], 0
             lines.append(line)
-            size += _bytes_max(line)
+            size += line_bytes
         self._write(lines)
 
     def _write(self, lines: list[str]) -> None:

@@ -17,9 +17,10 @@
 This is the one place where errors are translated. Everything that the wallet wrote is cleaned and cut here.
 """
 
+import functools
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -27,8 +28,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Ret
 from google.rpc.status_pb2 import Status
 
 from bridge.call_id import TRAILER as CALL_ID_TRAILER
-from bridge.errors import BridgeError
-from bridge.outcome import GrpcCode, Outcome
+from bridge.errors import BridgeDraining, BridgeError, BridgeOverloaded
+from bridge.outcome import NO_ANSWER, GrpcCode, Outcome
 from wallet.v1.wallet_error_pb2 import Outcome as ProtoOutcome
 from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_error_pb2 import WalletError as Facts
@@ -49,6 +50,12 @@ SAFE_TO_REPEAT = "wallet-safe-to-repeat"
 PENDING = "PENDING"
 """Of ErrorInfo's metadata: the value of `settlement`, without the enum's prefix, as `outcome` is written."""
 
+REFUSALS = frozenset({BridgeOverloaded, BridgeDraining})
+"""Errors that a flood repeats by the thousand. All is the same in them but the call's id: they are built once."""
+
+STAND_IN, STAND_IN_CHARACTERS_MIN = "~", 16
+"""No id has this character (call_id.py), and no serialized message so many of it in a row but for an id."""
+
 Trailers = tuple[tuple[str, str | bytes], ...]
 
 
@@ -67,6 +74,32 @@ def ok_trailers(call_id: str) -> Trailers:
 
 def wire_status(error: BridgeError, call_id: str) -> WireStatus:
     """Return the code, message and trailers that this error of the call with this id means."""
+    if not _is_refusal(error) or len(call_id) < STAND_IN_CHARACTERS_MIN:
+        return _wire_status(error, call_id)
+    kind: Any = type(error)  # mypy takes the __hash__ of a class for that of its instances
+    code, message, trailers = _refusal(kind, error.cause, error.retry_after_s, len(call_id))
+    return WireStatus(code, message, tuple((name, _with_id(value, call_id)) for name, value in trailers))
+
+
+def _is_refusal(error: BridgeError) -> bool:
+    is_bare = error.wallet is NO_ANSWER and not (error.attempts or error.violations or error.is_pending)
+    return is_bare and type(error) in REFUSALS
+
+
+@functools.lru_cache(maxsize=256)
+def _refusal(kind: type[BridgeError], cause: str, retry_after_s: float | None, id_characters: int) -> WireStatus:
+    """Return the status of a refusal with a stand-in where the call's id belongs: of its length, so that it fits."""
+    return _wire_status(kind(cause=cause, retry_after_s=retry_after_s), STAND_IN * id_characters)
+
+
+def _with_id(value: str | bytes, call_id: str) -> str | bytes:
+    stand_in = STAND_IN * len(call_id)
+    if isinstance(value, bytes):
+        return value.replace(stand_in.encode(), call_id.encode())
+    return value.replace(stand_in, call_id)
+
+
+def _wire_status(error: BridgeError, call_id: str) -> WireStatus:
     status = rich_status(error, call_id)
     trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     trailers.extend(ok_trailers(call_id))

@@ -11,6 +11,7 @@ from pathlib import Path
 from bridge.cli.event_loop import run_to_end
 from bridge.cli.exit_codes import CANNOT_START, CANNOT_START_CODE
 from bridge.cli.fingerprint import warning as warning_about
+from bridge.cli.settlement_check import settlement_warning, settlement_warnings
 from bridge.events import CannotStart
 from bridge.process.serve import (
     LOG_FORMAT_VARIABLE,
@@ -51,14 +52,15 @@ def run(parsed: argparse.Namespace) -> int:
         for service in SERVICES:
             routes(service, settings)
         tls_context(settings.wallet)
+        found = settlement_warnings(settings)
         print(describe(settings))
-        if warning := warning_about(settings):
+        for warning in filter(None, (warning_about(settings), *found)):
             print(f"bridge: warning: {warning}", file=sys.stderr)
         return 0
     is_alone = settings.server.workers == 1
     process: Process = {"pid": os.getpid()} if is_alone else NO_PROCESS
     log = StandardError.take(settings.telemetry.log_level, settings.telemetry.log_format, process)
-    if warning := warning_about(settings):
+    for warning in filter(None, (warning_about(settings), settlement_warning(settings))):
         LOGGER.warning("%s", warning)
     if is_alone:
         return _logged(log, lambda: run_to_end(run_alone(settings, log)))

@@ -30,6 +30,11 @@ class StoreUrl(SecretStr):
         """Whether the store is a file of this machine."""
         return self.get_secret_value().startswith(SQLITE_PREFIX)
 
+    @property
+    def has_password(self) -> bool:
+        """Whether its password stands in it."""
+        return bool(urlsplit(self.get_secret_value()).password)
+
     def _display(self) -> str:
         if self.is_sqlite:
             return self.get_secret_value()
@@ -57,6 +62,8 @@ def _is_sqlite(text: str) -> bool:
 def _is_redis(text: str) -> bool:
     try:
         url = urlsplit(text)
+        if url.scheme == "unix":
+            return not url.netloc.rpartition("@")[2] and len(url.path) > 1 and not url.fragment
         return (
             url.scheme in REDIS_SCHEMES
             and bool(url.hostname)

@@ -13,10 +13,12 @@ from bridge.settings.files import read_file
 from bridge.settings.model import Settings, SettingsError
 from bridge.settings.settlement import Settlement as Section
 from bridge.settlement.attempt import Attempt, NoRetries, Steps
+from bridge.settlement.check import StoreReport, check_store
 from bridge.settlement.keeper import WrongKey
 from bridge.settlement.open_store import store_at
 from bridge.settlement.running import Rules, Settlement, settling
 from bridge.settlement.sealing import KeyFileError, Keys, parse_keys
+from bridge.settlement.store import Store, StoreError
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Keyring
 
@@ -73,6 +75,31 @@ def keys_of(section: Section) -> Keys:
     raise SettingsError(f"{KEY_FILE}: {problem}")
 
 
+def store_of(section: Section) -> Store:
+    """Return the store, not opened yet; raise SettingsError where its URL cannot be used."""
+    try:
+        return store_at(section.store.get_secret_value())
+    except StoreError as error:
+        problem = str(error)
+    except ValueError as error:
+        # Of redis/address.py: its text does not hold the URL.
+        problem = f"settlement.store: {error}"
+    # Raised out here, so that no exception hangs on it that knows the URL.
+    raise SettingsError(problem)
+
+
+async def examined(section: Section) -> StoreReport:
+    """Return what a test of store and key file finds; it leaves nothing behind. Raise SettingsError."""
+    keys, store = keys_of(section), store_of(section)
+    try:
+        return await check_store(store, keys)
+    except StoreError as error:
+        problem = str(error)
+    finally:
+        await store.close()
+    raise SettingsError(problem)
+
+
 def key_watch(settlement: Settlement, section: Section, emit: Emit, interval_s: float) -> FileWatch:
     """Return a watch of the key file: what it is changed to comes into use, unless it is no key file."""
 
@@ -96,8 +123,7 @@ async def settlement_running(settings: Settings, section: Section, shared: Share
     steps = {one.operation.full_name: one for one in shared.steps if one.operation.settles}
     wallet = WalletClient(shared.transport, settings.wallet.url, retries=NoRetries(), emit=shared.emit)
     attempt = Attempt(steps, keys_of(section), shared.keyring, wallet)
-    store = store_at(section.store.get_secret_value())
-    settlement = Settlement(store, attempt, shared.admission, rules_of(settings, section), shared.emit)
+    settlement = Settlement(store_of(section), attempt, shared.admission, rules_of(settings, section), shared.emit)
     try:
         async with settling(settlement):
             yield settlement

@@ -100,6 +100,12 @@ class Settlement:
         )
         self._writer = writer
 
+    async def begin(self) -> bool:
+        """Look at the store for the first time; return whether it could be reached. Raise WrongKey."""
+        is_begun = await self.keeper.begin()
+        self._writer.is_failing = not is_begun
+        return is_begun
+
     def leave(self) -> None:
         """Begin no attempt any more: the first step of a drain."""
         self.settler.leave()
@@ -134,7 +140,7 @@ class Settlement:
 async def settling(settlement: Settlement) -> AsyncIterator[Settlement]:
     """Run settlement for as long as the context lasts; raise WrongKey where the store can be reached and it is."""
     try:
-        is_begun = await settlement.keeper.begin()
+        is_begun = await settlement.begin()
         try:
             async with _background(settlement.run(is_begun=is_begun)):
                 yield settlement

@@ -49,13 +49,13 @@ class Writer:
     """Told of each request to the store, how it ended."""
     entries_max: int = ENTRIES_MAX
     bytes_max: int = BYTES_MAX
-    is_failing: bool = False
+    is_failing: bool = field(default=False, init=False)
     """The last write has failed: nobody need wait for the next."""
-    _queue: OrderedDict[_Item, None] = field(default_factory=OrderedDict)
-    _by_ticket: dict[str, _Item] = field(default_factory=dict)
+    _queue: OrderedDict[_Item, None] = field(default_factory=OrderedDict, init=False)
+    _by_ticket: dict[str, _Item] = field(default_factory=dict, init=False)
     """The newest insert of a call that waits."""
-    _bytes: int = 0
-    _is_filled: asyncio.Event = field(default_factory=asyncio.Event)
+    _bytes: int = field(default=0, init=False)
+    _is_filled: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @property
     def queued(self) -> int:

@@ -17,6 +17,7 @@ from bridge.cli.doctor.listeners import listen_findings
 from bridge.cli.doctor.local import Subject, local_findings
 from bridge.cli.doctor.network import network_findings
 from bridge.cli.doctor.resolver import LookUp, system_look_up
+from bridge.cli.doctor.settlement import settlement_findings
 from bridge.cli.doctor.target import Place
 from bridge.server.handlers import SERVICES, routes
 from bridge.settings.model import load
@@ -82,6 +83,8 @@ async def _unless_interrupted(examination: Coroutine[Any, Any, None]) -> bool:
 
 async def _examine(subject: Subject, look_up: LookUp, tell: Callable[[Finding], None]) -> None:
     for finding in local_findings(subject):
+        tell(finding)
+    async for finding in settlement_findings(subject.settings):
         tell(finding)
     async for finding in listen_findings(subject.settings, look_up):
         tell(finding)

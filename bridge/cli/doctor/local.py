@@ -15,6 +15,7 @@ from bridge.settings.files import read_file
 from bridge.settings.messages import Key, one_line, settings_of, variable_name
 from bridge.settings.model import ProviderSetting, Settings
 from bridge.settings.reload import files_of
+from bridge.settings.settlement import StoreUrl
 from bridge.settings.types import Section
 
 EXPIRY_WARN_DAYS = 30
@@ -51,6 +52,8 @@ class Subject:
         yield ("wallet",), self.settings.wallet
         for provider_id, provider in self.settings.wallet.providers.items():
             yield ("wallet", "providers", str(provider_id)), provider
+        if self.settings.settlement is not None:
+            yield ("settlement",), self.settings.settlement
         yield ("telemetry",), self.settings.telemetry
 
     @property
@@ -107,7 +110,7 @@ def _shared(subject: Subject) -> Iterator[Finding]:
 
 
 def _readable(subject: Subject) -> Iterator[Finding]:
-    files = {name: path for name, path in subject.files.items() if name.endswith("_key_file")}
+    files = {name: path for name, path in subject.files.items() if name.endswith("key_file")}
     if subject.config and any(_is_inline(key, section, subject.environ) for key, section in subject.sections):
         files["the configuration has keys in it"] = subject.config
     for name, path in files.items():
@@ -120,12 +123,16 @@ def _readable(subject: Subject) -> Iterator[Finding]:
 def _is_inline(key: Key, section: Section, environ: Mapping[str, str]) -> bool:
     """Say whether a secret of a section came neither from a file of its own nor from the environment."""
     return any(
-        getattr(section, name) is not None
-        and getattr(section, f"{name}_file") is None
+        _is_secret(getattr(section, name))
+        and getattr(section, f"{name}_file", None) is None
         and variable_name((*key, name)) not in environ
         for name, setting in settings_of(type(section)).items()
         if setting.is_secret
     )
+
+
+def _is_secret(value: object) -> bool:
+    return value.has_password if isinstance(value, StoreUrl) else value is not None
 
 
 def _secrets(provider: ProviderSetting) -> dict[str, str]:

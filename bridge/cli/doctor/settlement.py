@@ -1,0 +1,29 @@
+"""What the doctor sees of settlement: whether the store can be reached and written, lasts, and fits the key file."""
+
+from collections.abc import AsyncIterator
+
+from bridge.cli.doctor.finding import Finding, Level
+from bridge.settings.model import Settings, SettingsError
+
+CHECK = "settlement"
+
+
+async def settlement_findings(settings: Settings) -> AsyncIterator[Finding]:
+    """Yield what a test of the store finds; nothing where settlement is off. The test leaves nothing behind."""
+    if settings.settlement is None:
+        return
+    from bridge.settlement.from_settings import examined, warning  # noqa: PLC0415 - off costs nothing
+
+    try:
+        report = await examined(settings.settlement)
+    except SettingsError as error:
+        yield Finding(Level.FAIL, CHECK, str(error))
+        return
+    if report.problem:
+        yield Finding(Level.FAIL, CHECK, report.problem)
+        return
+    risks = [text for text in (warning(settings), *report.warnings) if text]
+    for text in risks:
+        yield Finding(Level.WARN, CHECK, text)
+    if not risks:
+        yield Finding(Level.OK, CHECK, f"{settings.settlement.store} can be reached and written, and fits the key file")

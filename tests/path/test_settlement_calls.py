@@ -1,0 +1,280 @@
+"""Settlement in the way of a call, over sockets: which calls are taken over, what callers see, what becomes of them."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.events import CallEnded, SettlementNotWritten, SettlementStore
+from bridge.sandbox.behaviours import answer, hang, reset_with, sequence, terminated, terminated_with
+from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour
+from bridge.settlement.entry import State
+from tests.support.broken_servers import refusing_port
+from tests.support.engines import current, on_both_engines
+from tests.support.random_wallet import abort, wallet_says
+from tests.support.settling_bridge import settings_of, settling_bridge, until
+from tests.support.whole_path import End, terminate_request
+from wallet.v1.wallet_error_pb2 import Settlement
+from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+
+pytestmark = on_both_engines
+
+SOON = {"WALLET__DEADLINE_DEFAULT_S": "0.6"}
+"""The bridge gives up soon on a call before a wallet that hangs; its caller, who says no deadline, does not."""
+
+INTERNAL_ERROR = 2
+REFUSED_STREAM = 7
+
+
+def is_told(end: End) -> bool:
+    """Say whether the caller was told that the bridge goes on, in every place where it is told."""
+    told = end.wallet_error.settlement == Settlement.SETTLEMENT_PENDING
+    assert (end.error_info.metadata.get("settlement") == "PENDING") is told
+    if told:
+        assert "wallet-safe-to-repeat" not in end.trailers
+        # The native engine cannot send it.
+        assert end.trailers.get("grpc-retry-pushback-ms") == ("-1" if current() == "grpcio" else None)
+    return told
+
+
+# --- which calls ------------------------------------------------------------------------------------------------
+
+UNKNOWN: dict[str, tuple[Behaviour, str]] = {
+    "no answer in time": (hang, "WALLET_TIMEOUT"),
+    "stream reset": (reset_with(INTERNAL_ERROR), "WALLET_CONNECTION_LOST"),
+    "TCP reset": (abort, "WALLET_CONNECTION_LOST"),
+    "gateway error": (answer(502, b"<html>", ()), "WALLET_GATEWAY_ERROR"),
+    "code 2": (wallet_says(500, code=2), "WALLET_UNKNOWN_ERROR"),
+    "5xx with an unknown code": (wallet_says(500, code=9), "WALLET_REJECTED"),
+    "not JSON": (answer(200, b"OK"), "WALLET_RESPONSE_INVALID"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "reason"), UNKNOWN.values(), ids=UNKNOWN)
+async def test_what_ends_unknown_is_settled(behaviour: Behaviour, reason: str, tmp_path: Path) -> None:
+    """The caller is told PENDING, the bridge asks again by itself, and the caller can ask what came of it."""
+    async with (
+        FaultServer(sequence(behaviour, terminated)) as wallet,
+        settling_bridge(wallet, tmp_path, SOON) as bridge,
+    ):
+        end = await bridge.caller.terminate("token-1", metadata=(("x-request-id", "call-1"),))
+        assert (end.wallet_error.reason, is_told(end)) == (reason, True)
+        (entry,) = await bridge.until_states(State.SETTLED)
+        assert [request.token for request in wallet.requests] == ["token-1", "token-1"]
+        assert wallet.processed == ["token-1"]
+        told = await bridge.get("call-1")
+        assert (told.count, told.entry.state, told.entry.attempts) == (1, Settlement.SETTLEMENT_SETTLED, 1)
+        assert (told.entry.entry_id, list(told.entry.call_ids)) == (entry.entry_id, ["call-1"])
+        assert entry.ciphertext == b""
+        assert bridge.changes() == ["PENDING", "SETTLED"]
+        (ended,) = [event for event in bridge.events if isinstance(event, CallEnded)]
+        assert ended.is_pending
+
+
+CERTAIN: dict[str, Behaviour] = {
+    "OK": terminated,
+    "rejected": wallet_says(400, code=7),
+    "throttled": wallet_says(429, code=8),
+    "unavailable": wallet_says(503, code=8),
+    "keys refused": wallet_says(401, code=8),
+    "refused stream": reset_with(REFUSED_STREAM),
+    "no such endpoint": answer(404, b"<html>", ()),
+}
+
+
+@pytest.mark.parametrize("behaviour", CERTAIN.values(), ids=CERTAIN)
+@pytest.mark.parametrize("durability", ["unknown", "before"])
+async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durability: str, tmp_path: Path) -> None:
+    """No entry, nothing told, and nothing sent again, also where the call was written down before it was sent."""
+    async with (
+        FaultServer(behaviour) as wallet,
+        settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge,
+    ):
+        end = await bridge.caller.terminate()
+        assert end.code == "OK" or not is_told(end)
+        await bridge.until_states()
+        sent = len(wallet.requests)
+        await asyncio.sleep(0.3)  # there is nothing that could be waited for
+        assert len(wallet.requests) == sent
+        assert bridge.changes() == []
+
+
+async def test_an_answer_about_somebody_else_is_never_repeated(tmp_path: Path) -> None:
+    """WALLET_ECHO_MISMATCH is kept as REJECTED for a person to see; its caller is not told that the bridge goes on."""
+    async with (
+        FaultServer(terminated_with(token="other")) as wallet,
+        settling_bridge(wallet, tmp_path) as bridge,
+    ):
+        assert not is_told(await bridge.caller.terminate("token-1"))
+        (entry,) = await bridge.until_states(State.REJECTED)
+        assert (entry.never_repeat, entry.last.reason) == (True, "WALLET_ECHO_MISMATCH")
+        # A further call of the same request attaches to it.
+        assert not is_told(await bridge.caller.terminate("token-1"))
+        await asyncio.sleep(1.2)  # there is nothing that could be waited for
+        assert len(wallet.requests) == 2
+        assert len(await bridge.entries()) == 1
+
+
+FAILED: dict[str, tuple[Behaviour | None, str]] = {
+    "unreachable": (None, "WALLET_UNREACHABLE"),
+    "not processed": (reset_with(REFUSED_STREAM), "WALLET_NOT_PROCESSED"),
+    "throttled": (wallet_says(429, code=8), "WALLET_THROTTLED"),
+    "unavailable": (wallet_says(503, code=8), "WALLET_UNAVAILABLE"),
+}
+
+
+@pytest.mark.parametrize("settle", ["unknown", "failed"])
+@pytest.mark.parametrize(("behaviour", "reason"), FAILED.values(), ids=FAILED)
+async def test_what_failed_is_settled_where_that_is_wanted(
+    behaviour: Behaviour | None, reason: str, settle: str, tmp_path: Path
+) -> None:
+    """With settle = "failed" these are taken over too; then nothing says any more that repeating is the caller's."""
+    with refusing_port() as port:
+        url = {"WALLET__URL": f"http://127.0.0.1:{port}"} if behaviour is None else {}
+        async with (
+            FaultServer(behaviour or terminated) as wallet,
+            settling_bridge(wallet, tmp_path, url, SETTLE=settle) as bridge,
+        ):
+            end = await bridge.caller.terminate()
+            assert (end.wallet_error.reason, is_told(end)) == (reason, settle == "failed")
+            await bridge.until_states(*([State.PENDING] if settle == "failed" else []))
+            if settle == "unknown" and end.code == "UNAVAILABLE":
+                assert end.trailers["wallet-safe-to-repeat"] == "true"
+
+
+async def test_the_bridges_own_refusals_are_never_settled(tmp_path: Path) -> None:
+    """A bridge that has no room for a call does not take it over instead."""
+    full = {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "0"}
+    async with FaultServer(hang) as wallet, settling_bridge(wallet, tmp_path, full, SETTLE="failed") as bridge:
+        held = asyncio.create_task(bridge.caller.terminate("held", timeout_s=5.0))
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        end = await bridge.caller.terminate("refused")
+        assert (end.wallet_error.reason, is_told(end)) == ("BRIDGE_OVERLOADED", False)
+        end = await bridge.caller.terminate("unknown provider", provider_id=999)
+        assert (end.wallet_error.reason, is_told(end)) == ("PROVIDER_NOT_CONFIGURED", False)
+        assert await bridge.entries() == ()
+        held.cancel()
+
+
+@pytest.mark.parametrize("durability", ["unknown", "before"])
+async def test_a_caller_may_refuse_it(durability: str, tmp_path: Path) -> None:
+    """With wallet-settle: never the call ends as without settlement, and nothing is written."""
+    async with (
+        FaultServer(sequence(abort, terminated)) as wallet,
+        settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge,
+    ):
+        end = await bridge.caller.terminate(metadata=(("wallet-settle", "never"),))
+        assert (end.wallet_error.outcome, is_told(end)) == (4, False)
+        assert await bridge.entries() == ()
+
+
+async def test_calls_whose_caller_has_left_are_settled(tmp_path: Path) -> None:
+    """Nobody is told, but the token must die all the same."""
+    async with (
+        FaultServer(sequence(hang, terminated)) as wallet,
+        settling_bridge(wallet, tmp_path, SOON) as bridge,
+    ):
+        stub: Any = WalletServiceStub(bridge.caller.channel)
+        call = stub.Terminate(terminate_request("left"), metadata=(("x-request-id", "left-1"),))
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        call.cancel()
+        await bridge.until_states(State.SETTLED)
+        assert (await bridge.get("left-1")).entry.state == Settlement.SETTLEMENT_SETTLED
+        assert wallet.processed == ["left"]
+        (ended,) = [event for event in bridge.events if isinstance(event, CallEnded)]
+        assert (ended.is_detached, ended.outcome) == (True, "UNKNOWN")
+
+
+# --- one request ------------------------------------------------------------------------------------------------
+
+
+async def test_calls_of_one_request_share_an_entry(tmp_path: Path) -> None:
+    """Ten callers who repeat make one entry, and every one of them is told; another player's is another one."""
+    async with FaultServer(abort) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+        ends = await asyncio.gather(*(bridge.caller.terminate("same") for _ in range(10)))
+        assert all(map(is_told, ends))
+        assert is_told(await bridge.caller.terminate("same", player_id=2))
+        newest, oldest = await bridge.entries()
+        assert {call.call_id for call in oldest.calls} == {end.call_id for end in ends}
+        assert len(newest.calls) == 1
+
+
+@pytest.mark.parametrize("durability", ["unknown", "before"])
+async def test_a_callers_own_success_settles_earlier_calls(durability: str, tmp_path: Path) -> None:
+    """Whoever repeats by hand and is told OK has ended the matter: the bridge does not ask again."""
+    unreachable_after = {"WALLET__CODES__9__GRPC": "UNAVAILABLE", "WALLET__CODES__9__REASON": "LATER"}
+    async with (
+        FaultServer(sequence(abort, wallet_says(400, code=9), terminated)) as wallet,
+        settling_bridge(wallet, tmp_path, unreachable_after, DURABILITY=durability) as bridge,
+    ):
+        assert is_told(await bridge.caller.terminate("token-1"))
+        # The settler is told "later" once, and waits.
+        await wallet.until(lambda: len(wallet.requests) >= 2)
+        assert (await bridge.caller.terminate("token-1")).code == "OK"
+        await bridge.until_states(State.SETTLED)
+
+
+# --- before -----------------------------------------------------------------------------------------------------
+
+
+async def test_before_a_call_is_written_ahead_of_its_first_byte(tmp_path: Path) -> None:
+    """While the wallet is at work the entry stands, held for its call; after the end it is due."""
+    async with (
+        FaultServer(sequence(hang, terminated)) as wallet,
+        settling_bridge(wallet, tmp_path, {"WALLET__DEADLINE_DEFAULT_S": "2"}, DURABILITY="before") as bridge,
+    ):
+        call = asyncio.create_task(bridge.caller.terminate("token-1"))
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        (entry,) = await bridge.entries()
+        assert entry.state is State.PENDING
+        assert 4.0 < entry.due - entry.read_at < 2.0 + 5.0
+        assert is_told(await call)
+        await bridge.until_states(State.SETTLED)
+        assert wallet.processed == ["token-1"]
+
+
+# --- restarts ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_next_bridge_goes_on(tmp_path: Path) -> None:
+    """What one bridge has written another settles, though the first has never had an answer."""
+    async with FaultServer(hang) as wallet, settling_bridge(wallet, tmp_path, SOON) as bridge:
+        assert is_told(await bridge.caller.terminate("token-1"))
+    async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+        await bridge.until_states(State.SETTLED)
+        assert wallet.processed == ["token-1"]
+
+
+# --- the store fails --------------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> None:
+    """The bridge starts and serves; nobody is told PENDING; what waits in memory is written when the store is there."""
+    folder = tmp_path / "not there yet"
+    settings = {**settings_of(tmp_path), "SETTLEMENT__STORE": f"sqlite://{folder}/settlement.db"}
+    async with (
+        FaultServer(sequence(abort, terminated)) as wallet,
+        settling_bridge(wallet, tmp_path, settings) as bridge,
+    ):
+        began = time.monotonic()
+        end = await bridge.caller.terminate("token-1")
+        assert (end.wallet_error.outcome, is_told(end)) == (4, False)
+        assert time.monotonic() - began < 5.0
+        assert [event.is_failing for event in bridge.events if isinstance(event, SettlementStore)] == [True]
+        folder.mkdir()
+        await until(bridge.changes_now, lambda changes: changes == ["PENDING", "SETTLED"])
+        assert wallet.processed == ["token-1"]
+
+
+async def test_what_stays_unwritten_is_logged_at_the_end(tmp_path: Path) -> None:
+    """One line for each call, by which people find it; no token in it."""
+    settings = {**settings_of(tmp_path), "SETTLEMENT__STORE": f"sqlite://{tmp_path}/never there/settlement.db"}
+    async with FaultServer(abort) as wallet:
+        async with settling_bridge(wallet, tmp_path, settings) as bridge:
+            ends = [await bridge.caller.terminate(f"token-{number}") for number in range(3)]
+        lost = [event for event in bridge.events if isinstance(event, SettlementNotWritten)]
+        assert [event.call_id for event in lost] == [end.call_id for end in ends]
+        assert all(event.token_fingerprint and "token-" not in str(event) for event in lost)

@@ -1,0 +1,241 @@
+"""The memory queue in front of the store, in virtual time: order, batches, bounds, and a store that fails."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from bridge.settlement.entry import Added, CallEnd, NewCall, State
+from bridge.settlement.store import Problem, StoreError
+from bridge.settlement.writer import DELAY_MAX_S, FLUSH_S, Write, Writer
+from tests.support.settlement_calls import new_call
+from tests.support.settlement_model import ModelStore
+from tests.support.virtual_time import run_virtually
+
+
+class Store(ModelStore):
+    """The model of a store, which remembers its batches and fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop().time)
+        self.batches: list[list[Write]] = []
+        self.write_s = 0.0
+        self.error: Exception | None = None
+        self.loses_answers = False
+        """Carries writes out and says that it has not."""
+
+    async def write(self, writes: Sequence[Write]) -> list[Added | None]:
+        """Write a batch, if it works."""
+        self.batches.append(list(writes))
+        await asyncio.sleep(self.write_s)
+        if self.error is not None and not self.loses_answers:
+            raise self.error
+        results = await super().write(writes)
+        if self.error is not None:
+            raise self.error
+        return results
+
+
+DOWN = StoreError("model://", Problem.UNREACHABLE)
+
+
+class Scene:
+    """A writer that runs, and its store."""
+
+    def __init__(self, **limits: int) -> None:
+        self.store = Store()
+        self.failures = 0
+        self.successes = 0
+        self.writer = Writer(self.store, self._failed, self._works, **limits)
+        self.task = asyncio.create_task(self.writer.run())
+
+    async def stop(self) -> list[NewCall]:
+        """End the writer; return what stays unwritten."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        return await self.writer.flush()
+
+    async def states(self) -> list[State]:
+        """Return the states of all entries, newest first."""
+        return [entry.state for entry in (await self.store.page(1000)).entries]
+
+    def _failed(self, _error: StoreError) -> None:
+        self.failures += 1
+
+    def _works(self) -> None:
+        self.successes += 1
+
+
+def virtually(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make a test of a coroutine function: it runs in virtual time."""
+
+    def test() -> None:
+        run_virtually(work())
+
+    test.__name__, test.__doc__ = work.__name__, work.__doc__
+    return test
+
+
+@virtually
+async def test_calls_that_end_together_share_a_write() -> None:
+    """Those of one turn of the loop are one batch; those that come meanwhile are the next."""
+    scene = Scene()
+    scene.store.write_s = 0.01
+    written = [scene.writer.put(new_call(str(number))) for number in range(50)]
+    await asyncio.sleep(0.005)
+    written += [scene.writer.put(new_call(str(number))) for number in range(50, 80)]
+    results = await asyncio.gather(*(one for one in written if one is not None))
+    assert [len(batch) for batch in scene.store.batches] == [50, 30]
+    assert len({added.entry_id for added in results if added is not None}) == 80
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_an_end_waits_behind_a_late_insert() -> None:
+    """The store takes two seconds for the insert: the end of the same call comes after it, and nothing stays."""
+    scene = Scene()
+    scene.store.write_s = 2.0
+    call = new_call(is_owed=False)
+    scene.writer.put(call)
+    await asyncio.sleep(0.05)
+    scene.writer.put(CallEnd(call.ticket, is_success=False))
+    await asyncio.sleep(10.0)
+    assert scene.store.batches == [[call], [CallEnd(call.ticket, is_success=False)]]
+    assert await scene.states() == []
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_a_failed_batch_is_tried_again_and_keeps_its_order() -> None:
+    """Nothing is lost, nothing overtakes, and the store is left alone in between, at most for some seconds."""
+    scene = Scene()
+    scene.store.error = DOWN
+    calls = [new_call(str(number)) for number in range(3)]
+    written = [scene.writer.put(call) for call in calls]
+    await asyncio.sleep(60.0)
+    assert scene.writer.is_failing
+    assert 10 <= scene.failures <= 25
+    scene.store.error = None
+    await asyncio.sleep(DELAY_MAX_S)
+    assert scene.store.batches[-1] == calls
+    assert all(one is not None and one.done() for one in written)
+    assert (scene.writer.is_failing, scene.writer.queued) == (False, 0)
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_a_write_of_unclear_end_is_done_once() -> None:
+    """The store carried the batch out and its answer was lost: the repetition finds the same entry."""
+    scene = Scene()
+    scene.store.error, scene.store.loses_answers = DOWN, True
+    call = new_call(is_owed=False)
+    scene.writer.put(call)
+    await asyncio.sleep(1.0)
+    # It may stand in the store, so that its end must be written, too.
+    scene.writer.put(CallEnd(call.ticket, is_success=False))
+    await asyncio.sleep(1.0)
+    scene.store.error = None
+    await asyncio.sleep(10.0)
+    assert await scene.states() == []
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_calls_that_begin_and_end_while_the_store_is_down_leave_nothing() -> None:
+    """With durability "before" and a store that is down for hours memory stays flat: an end undoes its insert."""
+    scene = Scene(entries_max=10)
+    scene.store.error = DOWN
+    stuck = new_call("first")
+    scene.writer.put(stuck)
+    await asyncio.sleep(1.0)
+    for number in range(1000):
+        call = new_call(f"later {number}", is_owed=False)
+        assert scene.writer.put(call) is not None
+        ended = scene.writer.put(CallEnd(call.ticket, is_success=False))
+        assert ended is not None
+        assert ended.done()
+    assert scene.writer.queued == 1
+    scene.store.error = None
+    await asyncio.sleep(10.0)
+    assert len(await scene.states()) == 1
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_an_unknown_end_takes_the_place_of_its_insert() -> None:
+    """What waits of a call is written once, as it is in the end."""
+    scene = Scene()
+    scene.store.error = DOWN
+    scene.writer.put(new_call("first"))
+    await asyncio.sleep(1.0)
+    held = new_call("second", is_owed=False)
+    scene.writer.put(held)
+    scene.writer.put(new_call("second", ticket=held.ticket))
+    assert scene.writer.queued == 2
+    scene.store.error = None
+    await asyncio.sleep(10.0)
+    assert await scene.states() == [State.PENDING, State.PENDING]
+    assert await scene.stop() == []
+
+
+LIMITS = {"in number": ({"entries_max": 5}, 5), "in bytes": ({"bytes_max": 150}, 3)}
+
+
+@pytest.mark.parametrize(("limits", "fitting"), LIMITS.values(), ids=LIMITS)
+def test_the_queue_is_bounded(limits: dict[str, int], fitting: int) -> None:
+    """What does not fit is refused at once; room comes back with the store."""
+
+    async def work() -> None:
+        scene = Scene(**limits)
+        scene.store.error = DOWN
+        taken = [scene.writer.put(new_call(f"{number:04}")) is not None for number in range(10)]
+        assert taken == [True] * fitting + [False] * (10 - fitting)
+        scene.store.error = None
+        await asyncio.sleep(10.0)
+        assert scene.writer.put(new_call("again")) is not None
+        assert await scene.stop() == []
+
+    run_virtually(work())
+
+
+@virtually
+async def test_what_cannot_be_written_at_the_end_is_returned() -> None:
+    """The last try is short, and every call that waits is named: the ends of calls need no word."""
+    scene = Scene()
+    scene.store.error = DOWN
+    calls = [new_call(str(number)) for number in range(3)]
+    for call in calls:
+        scene.writer.put(call)
+    await asyncio.sleep(1.0)
+    scene.writer.put(CallEnd("of nobody", is_success=True))
+    began = asyncio.get_running_loop().time()
+    assert await scene.stop() == calls
+    assert asyncio.get_running_loop().time() - began <= FLUSH_S
+
+
+@virtually
+async def test_a_store_that_hangs_does_not_hold_the_end_up() -> None:
+    """A last write that does not come back within two seconds is given up."""
+    scene = Scene()
+    scene.store.write_s = 3600.0
+    call = new_call()
+    scene.writer.put(call)
+    await asyncio.sleep(1.0)
+    began = asyncio.get_running_loop().time()
+    assert await scene.stop() == [call]
+    assert asyncio.get_running_loop().time() - began == pytest.approx(FLUSH_S, abs=0.01)
+
+
+@virtually
+async def test_an_unexpected_fault_of_a_store_ends_nothing() -> None:
+    """It counts as a failure like any other, and the queue goes on when it is over."""
+    scene = Scene()
+    scene.store.error = RuntimeError("a secret")
+    scene.writer.put(new_call())
+    await asyncio.sleep(1.0)
+    assert scene.failures >= 1
+    scene.store.error = None
+    await asyncio.sleep(10.0)
+    assert await scene.states() == [State.PENDING]
+    assert await scene.stop() == []

@@ -74,9 +74,13 @@ def status_of(plan: Plan) -> int | None:
     return None if isinstance(plan, Silence) else plan.answer.status
 
 
+# json.dumps with an option makes an encoder for each value.
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
 def json_text(value: Any) -> str:
     """Return the JSON text of a value; integers are exact."""
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def json_object(members: Members) -> bytes:

@@ -59,24 +59,28 @@ def _check_length(request: Request) -> None:
         _turn_away(HTTPStatus.BAD_REQUEST, "content-length is not the length of the body")
 
 
-def authorise(request: Request, providers: Mapping[bytes, Provider]) -> Provider:
-    """Return the provider that sent and signed the request; raise Refusal (401, 403) when none did.
+def authenticate(request: Request, providers: Mapping[bytes, Provider]) -> Provider:
+    """Return the provider that authorization names with its access key; raise Refusal (401) when there is none.
 
     `providers` is keyed by the user of HTTP Basic: the decimal text of the provider_id.
     """
-    user, access_key = _basic_credentials(request.header("authorization"))
+    user, access_key = basic_credentials(request.header("authorization"))
     provider = providers.get(user)
     if provider is None or not hmac.compare_digest(access_key, provider.access_key.encode()):
         _refuse(HTTPStatus.UNAUTHORIZED, "authorization names no known provider with its access key")
-    signature = request.header("x-request-signature") or ""
-    if not hmac.compare_digest(signature.encode("latin-1"), signature_of(request.body, provider)):
-        _refuse(HTTPStatus.FORBIDDEN, "x-request-signature is not that of this body with the provider's private key")
     return provider
 
 
-def signature_of(body: bytes, provider: Provider) -> bytes:
+def check_signature(request: Request, provider: Provider) -> None:
+    """See that the provider signed this very body; raise Refusal (403) otherwise."""
+    signature = request.header("x-request-signature") or ""
+    if not hmac.compare_digest(signature.encode("latin-1"), signature_of(request.body, provider).encode()):
+        _refuse(HTTPStatus.FORBIDDEN, "x-request-signature is not that of this body with the provider's private key")
+
+
+def signature_of(body: bytes, provider: Provider) -> str:
     """Return HMAC-SHA256 of the body in lower-case hex, 64 characters (page security/request-signature)."""
-    return hmac.new(provider.private_key.encode(), body, hashlib.sha256).hexdigest().encode()
+    return hmac.new(provider.private_key.encode(), body, hashlib.sha256).hexdigest()
 
 
 def read_fields(request: Request, operation: Operation, provider: Provider) -> Mapping[str, Any]:
@@ -96,7 +100,7 @@ def read_fields(request: Request, operation: Operation, provider: Provider) -> M
     return members
 
 
-def _basic_credentials(authorization: str | None) -> tuple[bytes, bytes]:
+def basic_credentials(authorization: str | None) -> tuple[bytes, bytes]:
     """Return user and password of HTTP Basic (RFC 7617, section 2); both empty when there are none."""
     scheme, _, encoded = (authorization or "").encode("latin-1").partition(b" ")
     try:

@@ -12,6 +12,7 @@ from bridge.sandbox.behaviours import carry_out
 from bridge.sandbox.checks import BODY_BYTES_MAX
 from bridge.sandbox.operations import OPERATIONS, Operation
 from bridge.sandbox.providers import SAMPLE_PROVIDERS, Provider
+from bridge.sandbox.record import Pulse
 from bridge.sandbox.server import HOST, FaultServer
 from bridge.sandbox.stream import Stream
 from bridge.sandbox.wallet import Received, Wallet
@@ -32,7 +33,11 @@ class Sandbox:
         self.url = ""
         """What `wallet.url` of the bridge wants: scheme, host and port, no path."""
         self.port = 0
-        self._wallet = wallet
+        self.wallet = wallet
+        self.count = 0
+        """Requests so far; the last of them are in `received`."""
+        self.changed = Pulse()
+        """Beats after each request."""
         self._on_call = on_call
         self._received: deque[Received] = deque(maxlen=RECEIVED_MAX)
 
@@ -51,8 +56,10 @@ class Sandbox:
         await carry_out(plan, stream)
 
     def _decide(self, stream: Stream) -> Plan:
-        received, plan = self._wallet.decide(stream.request)
+        received, plan = self.wallet.decide(stream.request)
         self._received.append(received)
+        self.count += 1
+        self.changed.beat()
         if self._on_call:
             self._on_call(received)
         return plan

@@ -142,12 +142,12 @@ async def test_published_authorization(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("body", "signature"),
     [
-        (b'{"message":"Hello, world!"}', b"3798e973f62692d1c5ab8175aafbd6d9743ef56f0a989bd1d025e646e64c1036"),
-        (EXAMPLE_BODY, EXAMPLE_SIGNATURE.encode()),
+        (b'{"message":"Hello, world!"}', "3798e973f62692d1c5ab8175aafbd6d9743ef56f0a989bd1d025e646e64c1036"),
+        (EXAMPLE_BODY, EXAMPLE_SIGNATURE),
     ],
     ids=["published", "ours"],
 )
-def test_signature_vectors(body: bytes, signature: bytes) -> None:
+def test_signature_vectors(body: bytes, signature: str) -> None:
     """The sandbox's own signature reproduces the vectors of docs/design/wallet.md."""
     assert signature_of(body, SAMPLE_PROVIDERS[0]) == signature
 

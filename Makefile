@@ -112,6 +112,9 @@ interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVER
 tools: $(VENV)/dev.done  ## Install the pinned plugins, grpcurl and ghz into .tools (needs Go and Node.js)
 	@$(BIN)/python tools/toolchain.py
 
+sandbox-page: $(VENV)/dev.done  ## The picture of the sandbox's page in docs/sandbox.md (needs Chromium)
+	@$(BIN)/python tools/sandbox_page.py docs/sandbox.png
+
 clients: $(VENV)/dev.done  ## Run the sample callers and the commands of docs/callers.md, of every language whose toolchain is here
 	@$(BIN)/python tests/clients/first_calls.py $(if $(ALL),--all)
 	@$(BIN)/python -m tests.clients.run $(if $(ALL),--all)

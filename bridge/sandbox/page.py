@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from importlib import resources
@@ -52,7 +53,7 @@ def is_loopback(host: str) -> bool:
 
 @contextlib.asynccontextmanager
 async def serve_page(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Show a sandbox's page in the running loop, and yield its URL. OSError or OverflowError if it cannot listen.
+    """Show a sandbox's page in the running loop, and yield its URL. OSError if it cannot listen.
 
     Port 0 takes a free one. ValueError for a host that is not a loopback address.
     """
@@ -69,7 +70,10 @@ async def serve_page(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -
             await _Visit(sandbox, reader, writer).serve()
         writer.close()
 
-    server = await asyncio.start_server(visit, host, port, limit=_HEAD_BYTES_MAX)
+    try:
+        server = await asyncio.start_server(visit, host, port, limit=_HEAD_BYTES_MAX)
+    except (OSError, OverflowError) as error:  # OverflowError: a port above 65535
+        raise OSError(f"the page of the sandbox cannot listen on {host}:{port}: {_reason(error)}") from error
     try:
         bound = server.sockets[0].getsockname()
         yield f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
@@ -78,6 +82,12 @@ async def serve_page(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -
         for task in visits:
             task.cancel()
         await asyncio.gather(*visits, return_exceptions=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return what the kernel says: asyncio puts a sentence of its own into the error's text."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error)
 
 
 class _Visit:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from bridge.sandbox import SAMPLE_PROVIDERS
-from processes import bridge_command
+from tests.support.processes import bridge_command
 
 CONFIG = """
 [wallet]

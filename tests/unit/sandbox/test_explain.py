@@ -13,7 +13,15 @@ from bridge.sandbox import OPERATIONS, SAMPLE_PROVIDERS
 from bridge.sandbox.explain import CHECKS, Comparison, explain
 from bridge.sandbox.record import Request
 from bridge.sandbox.wallet import Wallet
-from test_sandbox import ACCESS_KEY, EXAMPLE_BODY, EXAMPLE_SIGNATURE, PRIVATE_KEY, basic, body_of, request_of
+from tests.unit.sandbox.test_sandbox import (
+    ACCESS_KEY,
+    EXAMPLE_BODY,
+    EXAMPLE_SIGNATURE,
+    PRIVATE_KEY,
+    basic,
+    body_of,
+    request_of,
+)
 
 WALLET = Wallet(SAMPLE_PROVIDERS, OPERATIONS)
 

@@ -12,7 +12,17 @@ import pytest
 from bridge.sandbox import ROWS, Provider, Sandbox, serve
 from bridge.sandbox.page import SHOWN_MAX, serve_page
 from browser import chromium, page
-from test_sandbox import ACCESS_KEY, EXAMPLE_BODY, PRIVATE_KEY, TOKEN, basic, body_of, headers_for, http2_client, post
+from tests.unit.sandbox.test_sandbox import (
+    ACCESS_KEY,
+    EXAMPLE_BODY,
+    PRIVATE_KEY,
+    TOKEN,
+    basic,
+    body_of,
+    headers_for,
+    http2_client,
+    post,
+)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ import grpc.aio
 
 from benchmarks.soak.callers import DEADLINE_DEFAULT_S, DEADLINE_MAX_S
 from benchmarks.soak.ledger import FINGERPRINT_KEY
+from tests.support.ports import reserved_address
 from tests.support.rotating_wallet import environment_with_files
 from tests.support.whole_path import PATIENCE_S
 
@@ -79,34 +79,29 @@ def _kind(line: str) -> str:
 @asynccontextmanager
 async def bridge_process(wallet_url: str, folder: Path) -> AsyncIterator[BridgeProcess]:
     """Run a bridge for this wallet until it serves, with the keys in files of this folder; kill what is left of it."""
-    address, metrics_address = _free_address(), _free_address()
-    settings = {
-        "SERVER__LISTEN": address,
-        "SERVER__MAX_IN_FLIGHT": str(MAX_IN_FLIGHT),
-        "SERVER__MAX_QUEUED": str(MAX_QUEUED),
-        "TELEMETRY__METRICS_LISTEN": metrics_address,
-        "TELEMETRY__LOG_LEVEL": "info",
-        "TELEMETRY__FINGERPRINT_KEY": FINGERPRINT_KEY,
-        "WALLET__DEADLINE_DEFAULT_S": str(DEADLINE_DEFAULT_S),
-        "WALLET__DEADLINE_MAX_S": str(DEADLINE_MAX_S),
-    }
-    log, tasks_file = folder / "bridge.log", folder / "tasks"
-    with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.soak.bridge_main", str(tasks_file)),
-            env={**os.environ, **environment_with_files(wallet_url, folder, settings)},
-            stderr=stderr,
-        )
-    try:
-        async with asyncio.timeout(PATIENCE_S), grpc.aio.insecure_channel(address) as channel:
-            await channel.channel_ready()
-        yield BridgeProcess(process, address, metrics_address, log, tasks_file)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-def _free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    with reserved_address() as address, reserved_address() as metrics_address:
+        settings = {
+            "SERVER__LISTEN": address,
+            "SERVER__MAX_IN_FLIGHT": str(MAX_IN_FLIGHT),
+            "SERVER__MAX_QUEUED": str(MAX_QUEUED),
+            "TELEMETRY__METRICS_LISTEN": metrics_address,
+            "TELEMETRY__LOG_LEVEL": "info",
+            "TELEMETRY__FINGERPRINT_KEY": FINGERPRINT_KEY,
+            "WALLET__DEADLINE_DEFAULT_S": str(DEADLINE_DEFAULT_S),
+            "WALLET__DEADLINE_MAX_S": str(DEADLINE_MAX_S),
+        }
+        log, tasks_file = folder / "bridge.log", folder / "tasks"
+        with log.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "benchmarks.soak.bridge_main", str(tasks_file)),
+                env={**os.environ, **environment_with_files(wallet_url, folder, settings)},
+                stderr=stderr,
+            )
+        try:
+            async with asyncio.timeout(PATIENCE_S), grpc.aio.insecure_channel(address) as channel:
+                await channel.channel_ready()
+            yield BridgeProcess(process, address, metrics_address, log, tasks_file)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()

@@ -9,9 +9,9 @@ import asyncio
 import json
 import os
 import signal
-import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,27 @@ from tests.support.canaries.secrets import CANARIES
 from tests.support.certificates import write_certificates
 from tests.support.collector import collecting
 from tests.support.metrics_page import get
+from tests.support.ports import reserved_address
 from tests.support.processes import bridge_command, children_of
 from tests.support.secure_callers import OPTIONS, Authority, call_over, channel_to, tls_settings
 
+Part = Callable[[Record, Path], Awaitable[None]]
 
-async def alone(record: Record, folder: Path) -> None:
+
+def _at_an_address(part: Callable[[Record, Path, str], Awaitable[None]]) -> Part:
+    """Give a part the address for one more listener of its bridge."""
+
+    @wraps(part)
+    async def held(record: Record, folder: Path) -> None:
+        with reserved_address() as address:
+            await part(record, folder, address)
+
+    return held
+
+
+@_at_an_address
+async def alone(record: Record, folder: Path, metrics: str) -> None:
     """Run a bridge that is one process."""
-    metrics = _free_address()
     key_file = folder / "fingerprint_key"
     key_file.write_text(CANARIES["fingerprint key"], encoding="utf-8")
     settings = {
@@ -55,9 +69,9 @@ async def alone(record: Record, folder: Path) -> None:
     record.take_files("files left behind", *_places_of_work(folder))
 
 
-async def workers(record: Record, folder: Path) -> None:
+@_at_an_address
+async def workers(record: Record, folder: Path, metrics: str) -> None:
     """Run a bridge of two workers, with tracing to a collector."""
-    metrics = _free_address()
     settings = {
         "SERVER__WORKERS": "2",
         "TELEMETRY__METRICS_LISTEN": metrics,
@@ -90,9 +104,10 @@ async def workers(record: Record, folder: Path) -> None:
     record.take_files("files left behind", *_places_of_work(folder))
 
 
-async def with_tls(record: Record, folder: Path) -> None:
+@_at_an_address
+async def with_tls(record: Record, folder: Path, health: str) -> None:
     """Run a bridge that knows its callers and its wallet by certificates; replace its key by nonsense."""
-    authority, health = Authority(folder, "callers_ca"), _free_address()
+    authority = Authority(folder, "callers_ca")
     ours, stranger = (authority.client(name, x509.DNSName(f"{name}.example")) for name in ("ours", "stranger"))
     shown, certificates = authority.server("shown"), write_certificates(folder)
     settings = {
@@ -171,8 +186,3 @@ def _address(serving: str) -> str:
     if serving.startswith("{"):
         return str(json.loads(serving)["address"])
     return next(word for word in serving.split() if word.startswith("address=")).removeprefix("address=")
-
-
-def _free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"

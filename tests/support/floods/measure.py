@@ -5,7 +5,6 @@ A real `bridge serve` with both ports before a good wallet, all of them processe
 
 import asyncio
 import json
-import socket
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from tests.support.floods.attacks import FLOODS, HEALTH
+from tests.support.ports import reserved_address
 from tests.support.processes import bridge_command
 from tests.support.whole_path import environment
 from wallet.v1.wallet_service_pb2 import TerminateRequest
@@ -117,20 +117,19 @@ async def wallet() -> AsyncIterator[str]:
 @asynccontextmanager
 async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
     """Run a bridge with these settings, warm, before a wallet of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        health_address = f"127.0.0.1:{free.getsockname()[1]}"
-    own = {"SERVER__HEALTH_LISTEN": health_address, **settings}
-    async with wallet() as url, bridge_command("serve", environ=environment(url, own)) as command:
-        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
-        reading = asyncio.create_task(_discard(command.process))
-        bridge = Target(command.process.pid, address, health_address)
-        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-            stub: Any = WalletServiceStub(channel)
-            for _ in range(WARM_CALLS // 10):
-                await asyncio.gather(*(stub.Terminate(_request(), timeout=CALL_TIMEOUT_S) for _ in range(10)))
-        yield bridge
-        command.process.terminate()
-        await reading
+    with reserved_address() as health_address:
+        own = {"SERVER__HEALTH_LISTEN": health_address, **settings}
+        async with wallet() as url, bridge_command("serve", environ=environment(url, own)) as command:
+            address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
+            reading = asyncio.create_task(_discard(command.process))
+            bridge = Target(command.process.pid, address, health_address)
+            async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+                stub: Any = WalletServiceStub(channel)
+                for _ in range(WARM_CALLS // 10):
+                    await asyncio.gather(*(stub.Terminate(_request(), timeout=CALL_TIMEOUT_S) for _ in range(10)))
+            yield bridge
+            command.process.terminate()
+            await reading
 
 
 async def _discard(process: asyncio.subprocess.Process) -> None:

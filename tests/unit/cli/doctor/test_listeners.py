@@ -12,6 +12,7 @@ from bridge.cli.doctor.resolver import LookUp, system_look_up
 from bridge.sandbox.server import bound_socket
 from bridge.settings.model import load
 from tests.support.doctor_runs import looked_up
+from tests.support.ports import reserved_address
 from tests.support.whole_path import environment
 
 
@@ -31,10 +32,9 @@ def taken_port() -> Iterator[int]:
 
 async def test_free() -> None:
     """A port that nobody has is free, and stays so."""
-    with bound_socket() as unused:
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-    assert await told(SERVER__LISTEN=address) == [f"ok server.listen = {address}: free"]
-    assert await told(SERVER__LISTEN=address) == [f"ok server.listen = {address}: free"]
+    with reserved_address() as address:
+        assert await told(SERVER__LISTEN=address) == [f"ok server.listen = {address}: free"]
+        assert await told(SERVER__LISTEN=address) == [f"ok server.listen = {address}: free"]
 
 
 async def test_every_listener(taken_port: int) -> None:

@@ -11,7 +11,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 # of what others have left, so that tests of one module, and their fixtures, mostly stay together.
 CORES ?= auto
 TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(CORES) --dist=worksteal
-ALONE := --ignore=tests/mesh -m alone
+ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 # An environment that forbids bytecode files would have every process of a test compile the bridge anew, and pytest all tests.
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 

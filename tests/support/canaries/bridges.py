@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
@@ -30,10 +30,10 @@ from tests.support.ports import reserved_address
 from tests.support.processes import bridge_command, children_of
 from tests.support.secure_callers import OPTIONS, Authority, call_over, channel_to, tls_settings
 
-Part = Callable[[Record, Path], Awaitable[None]]
+Part = Callable[[Record, Path], Coroutine[Any, Any, None]]
 
 
-def _at_an_address(part: Callable[[Record, Path, str], Awaitable[None]]) -> Part:
+def _at_an_address(part: Callable[[Record, Path, str], Coroutine[Any, Any, None]]) -> Part:
     """Give a part the address for one more listener of its bridge."""
 
     @wraps(part)

@@ -16,7 +16,7 @@ ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients contract second-operation charts lock clean
+.PHONY: help run test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,6 +122,12 @@ clients: $(VENV)/dev.done  ## Run the sample callers and the commands of docs/ca
 contract: $(VENV)/dev.done  ## Write dist/contract.binpb, the protos and all that they import, for buf and other generators
 	@$(BIN)/python tools/proto_image.py --write dist/contract.binpb
 
+release: $(VENV)/release.done  ## Build wheels, sdists, npm archive, jars, Go module, chart, SBOM and checksums into dist/ (needs npm and Maven)
+	@$(BIN)/python tools/release.py dist
+
+release-check: $(VENV)/release.done  ## Build a release twice, compare the bytes, and install from it what can be
+	@RELEASE=1 $(BIN)/python -m pytest tests/release
+
 second-operation: $(VENV)/dev.done  ## Add two operations in a copy of the repository and run its whole `make check` there
 	@SECOND_OPERATION=1 $(BIN)/python -m pytest tests/second_operation
 
@@ -129,10 +135,13 @@ charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh
 
 lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies anew into requirements/
-	@echo "lock: requirements/run.txt, dev.txt, bench.txt"
+	@echo "lock: requirements/run.txt, dev.txt, bench.txt, release.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
+	@$(BIN)/$(filter-out --all-build-deps,$(COMPILE)) --upgrade --constraint requirements/dev.txt --output-file requirements/release.txt requirements/release.in
+	@# What no lock names, and why, stands above: pip-compile's warning of it is left out.
+	@sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/*.txt
 
 clean:  ## Remove the environment and everything that tools left behind
 	@rm -rf $(VENV) .venv-newest .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
@@ -149,6 +158,12 @@ $(VENV)/dev.done: requirements/dev.txt pyproject.toml
 $(VENV)/bench.done: requirements/bench.txt pyproject.toml
 	@$(MAKE) --no-print-directory install LOCK=requirements/bench.txt
 	@touch $(VENV)/run.done $(VENV)/dev.done $@
+
+# release.txt has what comes on top of dev.txt.
+$(VENV)/release.done: $(VENV)/dev.done requirements/release.txt
+	@echo "install: requirements/release.txt into $(VENV)"
+	@$(PIP) install --quiet --require-hashes -r requirements/release.txt
+	@touch $@
 
 # Our own distribution, on which the bridge depends: the resolver must find it, and no lock names it (--unsafe-package).
 $(VENV)/stubs: $(VENV)/dev.done generated/python/pyproject.toml

@@ -36,11 +36,19 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_S
     while True:
         assert process.poll() is None, "redis-server has ended"
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(path))
-            except OSError:
-                assert time.monotonic() < until, "redis-server does not answer"
-                time.sleep(0.02)
-            else:
-                return
+        if _answers(path):
+            return
+        assert time.monotonic() < until, "redis-server does not answer"
+        time.sleep(0.02)
+
+
+def _answers(path: Path) -> bool:
+    """Say whether the server has read its files: before, it takes connections and answers -LOADING."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(START_S)
+        try:
+            probe.connect(str(path))
+            probe.sendall(b"PING\r\n")
+            return not probe.recv(100).startswith(b"-LOADING")
+        except OSError:
+            return False

@@ -1,6 +1,6 @@
 """Times of a settlement store with many entries: a page, a take, a write, and what a purge or a count costs.
 
-    python benchmarks/settlement_stores.py [--entries 200000] [--store sqlite|redis|both]
+    python -m benchmarks.settlement_stores [--entries 200000] [--store sqlite|redis|both]
 
 Both stores run on this machine: SQLite in a temporary folder, Redis on a socket of its own without persistence. Each
 figure is the middle and the worst of many calls, alone on the store, in milliseconds, as the bridge sees it.
@@ -19,8 +19,8 @@ from bridge.settlement.entry import CallEnd, NewCall, State
 from bridge.settlement.redis import RedisStore
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import Store
-from support.redis_server import redis_server
-from support.settlement_calls import FAR_S, OPERATIONS, new_call
+from tests.support.redis_server import redis_server
+from tests.support.settlement_calls import FAR_S, OPERATIONS, new_call
 
 ENTRIES = 200_000
 ROUNDS = 100

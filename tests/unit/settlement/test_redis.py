@@ -19,8 +19,8 @@ from bridge.settlement.redis import RedisStore
 from bridge.settlement.redis.address import RedisUrlError, connection_arguments, shown
 from bridge.settlement.redis.store import PREFIX
 from bridge.settlement.store import Problem, StoreError, Warn
-from support.redis_server import needs_redis, redis_server
-from support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, end, new_call
+from tests.support.redis_server import needs_redis, redis_server
+from tests.support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, end, new_call
 
 pytestmark = needs_redis
 

@@ -1,7 +1,7 @@
 """Header blocks: HPACK (RFC 7541), and which fields an answer may have (RFC 9113, section 8).
 
 Our own blocks use no dynamic table: a field always has the same bytes, which are made once. They are some 200 bytes
-longer for that; it saves a table on both sides and most of the work. Huffman and the static table are hpack's.
+longer for that; it saves a table on both sides and most of the work. hpack, which tests compare with, is not used.
 """
 
 import re
@@ -9,17 +9,14 @@ from collections import deque
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
-from hpack.table import HeaderTable
-
 from bridge.headers import Headers
 from bridge.http2.frames import ErrorCode
+from bridge.http2.huffman import HuffmanError
+from bridge.http2.huffman import decode as decode_huffman
+from bridge.http2.static_table import STATIC, Field
 
-Field = tuple[bytes, bytes]
 Fields = tuple[Field, ...]
 
-STATIC: Final[tuple[Field, ...]] = HeaderTable.STATIC_TABLE  # RFC 7541, appendix A; counted from 1
 TABLE_BYTES_MAX: Final = 4096
 """SETTINGS_HEADER_TABLE_SIZE as every connection begins; we do not change ours."""
 ENTRY_BYTES: Final = 32  # what an entry counts beside its text (section 4.1)
@@ -146,7 +143,7 @@ class HeaderDecoder:
             return known.fields
         try:
             return self._decode(block)
-        except (IndexError, HPACKDecodingError):
+        except (IndexError, HuffmanError):
             raise HeaderBlockError("cut short, or no such entry") from None
 
     def _decode(self, block: bytes) -> Fields:

@@ -26,7 +26,7 @@ LIBRARIES: dict[str, set[str]] = {
     },
     "ssl": {"cli.doctor", "http2", "settings.types", "upstream.from_settings"},
     "h2": set(),
-    "hpack": {"http2"},
+    "hpack": set(),
     "hyperframe": set(),
     "httpcore": set(),
     "httpx": {"http2", "upstream.client"},

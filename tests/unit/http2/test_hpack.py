@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from bridge.http2.frames import HEADER_BYTES
 from bridge.http2.hpack import (
-    STATIC,
-    Field,
     HeaderBlockError,
     HeaderDecoder,
     HeaderListTooLongError,
@@ -20,6 +18,7 @@ from bridge.http2.hpack import (
     encode,
     status_of,
 )
+from bridge.http2.static_table import STATIC, Field
 from tests.support.http2 import frames as raw
 from tests.support.http2.conversation import REQUEST, conversation, listen
 from tests.support.http2.hpack import ANY_BLOCKS, BLOCKS, LISTS, SECRETS, Block, encoded, index

@@ -6,7 +6,8 @@ import hpack
 from hpack.hpack import encode_integer
 from hypothesis import strategies as st
 
-from bridge.http2.hpack import STATIC, TABLE_BYTES_MAX, Field
+from bridge.http2.hpack import TABLE_BYTES_MAX
+from bridge.http2.static_table import STATIC, Field
 
 SECRETS = (b"authorization", b"x-request-signature")
 NAMES = st.one_of(

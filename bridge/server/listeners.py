@@ -25,6 +25,11 @@ a flood over many connections would delay the calls of others by seconds."""
 SPARE_STREAMS = 100
 """Streams of a connection beyond those that admission takes: for refusals, health checks and reflection."""
 
+ENDED_STREAMS_MAX = 500
+"""Streams of a connection beyond its limit that have ended and that this process has not looked at. With those that are
+open they are fewer than PENDING_CALLS_MAX, by default: one connection does not fill the queue for all others. A client
+with 1500 calls at once on one connection stays below."""
+
 HEALTH_STREAMS_MAX = 100
 """Streams of a connection to the listener for health alone; a prober uses one, a client that watches one more."""
 
@@ -60,15 +65,15 @@ def server_options(settings: Settings, *, reuse_port: bool) -> Options:
     last, so that it cuts off none.
     """
     streams_max = settings.server.max_in_flight + settings.server.max_queued + SPARE_STREAMS
-    return _options(settings, streams_max, reuse_port=reuse_port)
+    return _options(settings, streams_max, ENDED_STREAMS_MAX, reuse_port=reuse_port)
 
 
 def health_options(settings: Settings, *, reuse_port: bool) -> Options:
     """Return the limits of the server for health alone."""
-    return _options(settings, HEALTH_STREAMS_MAX, reuse_port=reuse_port)
+    return _options(settings, HEALTH_STREAMS_MAX, HEALTH_STREAMS_MAX, reuse_port=reuse_port)
 
 
-def _options(settings: Settings, streams_max: int, *, reuse_port: bool) -> Options:
+def _options(settings: Settings, streams_max: int, ended_max: int, *, reuse_port: bool) -> Options:
     options: Options = (
         ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
@@ -88,9 +93,10 @@ def _options(settings: Settings, streams_max: int, *, reuse_port: bool) -> Optio
         ("grpc.http2.ping_timeout_ms", _milliseconds(KEEPALIVE_TIMEOUT_S)),
         # A connection that has not finished TLS and the preface of HTTP/2 (RFC 9113, section 3.4); default 120 s.
         ("grpc.server_handshake_timeout_ms", _milliseconds(HANDSHAKE_S)),
-        # On, it refuses streams of a client that keeps to the limit, as long as those that have just ended are not
-        # freed: UNAVAILABLE without details, in place of BRIDGE_OVERLOADED.
-        ("grpc.http.overload_protection", 0),
+        # Streams that have ended, but are not freed, count too (CVE-2023-44487: they are opened and reset at once). By
+        # default none may be above the limit, so that clients that keep to it would be refused without details.
+        ("grpc.http.overload_protection", 1),
+        ("grpc.http2.max_deallocating_streams", ended_max),
         # Windows that grow with the bandwidth are for large messages. They would let each stream hold up to 4 MiB.
         ("grpc.http2.bdp_probe", 0),
         # By default the core reads up to 4 MiB at once, and keeps what it has read until the last of it is parsed.

@@ -24,12 +24,18 @@ FLOOD_S = 1.5
 
 ON_GRPCIO = (
     *("rapid reset", "rapid reset, health", "open streams", "no message", "watches"),
-    *("requests, window 0", "pings", "unknown frames"),
+    *("requests, window 0", "pings", "unknown frames", "continuations", "continuations before the limit"),
+    "large messages held open",
 )
-"""Without "continuations" and "large messages held open": under them the limits are not kept in each run.
-`make bench-floods` measures them."""
 ON_NATIVE = ("rapid reset", "open streams", "watches", "checks, window 0", "settings, unread", "empty data")
 """Without what `server.native_trusts_callers` is about: gzip bombs, and messages of any size that are held open."""
+
+FOR_MEMORY = frozenset({"large messages held open"})
+"""Its thousands of calls wait for the loop before those of others: on a machine with many other busy processes, not on
+a free one, some of those take longer than the limit, or find gRPC's queue full."""
+
+OVERLOAD = frozenset({"requests, window 0"})
+"""Good requests, more than the bridge may hold: other callers may be told to come again."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["grpcio", "native"])
@@ -50,7 +56,8 @@ async def test_flood(bridge: tuple[str, Target], name: str) -> None:
     figures = await measure(running, name, FLOOD_S, kept_mb_max=KEPT_MB)
     sys.stdout.write(f"{engine}: {figures.row(name)}\n")
     assert figures.median_s < MEDIAN_S
-    assert figures.longest_s < LONGEST_S
+    assert figures.longest_s < LONGEST_S or name in FOR_MEMORY
+    assert not figures.failures or name in FOR_MEMORY | OVERLOAD
     assert figures.growth_mb < GROWTH_MB
     assert figures.kept_mb < KEPT_MB
     assert FLOODS[name].connections <= figures.attack["connected"]

@@ -44,6 +44,7 @@ NOT_MET = (
     "grpc.http2.settings_timeout",
     "grpc.http2.min_ping_interval_without_data_ms",
     "grpc.http.overload_protection",
+    "grpc.http2.max_deallocating_streams",
     "grpc.http2.bdp_probe",
     "grpc.http2.lookahead_bytes",
 )

@@ -148,7 +148,10 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
         # Requests that are good, and more than one caller can want.
         "requests": Flood(each_stream(opened(TERMINATE, payload=REQUEST))),
         "requests, unread": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), reads=False),
-        "requests, window 0": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0),
+        "requests, window 0": Flood(
+            each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0, acknowledges=False
+        ),
+        "requests, window 0, acknowledged": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0),
         "checks, window 0": Flood(each_stream(opened(CHECK, payload=EMPTY), streams=20_000), HEALTH, opening=WINDOW_0),
         # Frames that cost the one who gets them more than the one who sends them: section 10.5.
         "pings": Flood(forever(h2.frame(h2.PING, payload=bytes(8)))),
@@ -166,6 +169,14 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
                 h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)),
                 forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))),
             ),
+            acknowledges=False,
+        ),
+        "continuations before the limit, 5 connections": Flood(
+            once_then(
+                h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)),
+                forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))),
+            ),
+            connections=5,
             acknowledges=False,
         ),
         "empty continuations": Flood(

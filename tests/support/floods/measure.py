@@ -62,6 +62,8 @@ class Figures:
     most_bytes: int = 0
     after_bytes: int = 0
     attack: Mapping[str, int] = field(default_factory=dict)
+    is_over: bool = False
+    """No further call begins."""
 
     @property
     def median_s(self) -> float:
@@ -143,13 +145,15 @@ async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: flo
     figures = Figures(before_bytes=bridge.memory_bytes())
     figures.most_bytes = figures.before_bytes
     async with asyncio.TaskGroup() as group:
-        beside = [group.create_task(each(bridge, figures)) for each in (_call, _check, _watch_memory)]
+        watching = group.create_task(_watch_memory(bridge, figures))
+        beside = [group.create_task(each(bridge, figures)) for each in (_call, _check)]
         await asyncio.sleep(CALL_INTERVAL_S)
         figures.attack = await _attack(bridge, name, seconds)
-        # What the flood has left to be done delays calls, too.
+        # What the flood has left to be done delays calls, too: those that begin now are waited for.
         await asyncio.sleep(AFTERMATH_S)
-        for task in beside:
-            task.cancel()
+        figures.is_over = True
+        await asyncio.wait(beside)
+        watching.cancel()
     give_up_at = time.monotonic() + RECOVERY_S
     figures.after_bytes = bridge.memory_bytes()
     while figures.kept_mb > kept_mb_max and time.monotonic() < give_up_at:
@@ -187,8 +191,8 @@ async def _check(bridge: Target, figures: Figures) -> None:
 
 
 async def _time(begin: Any, durations_s: list[float], figures: Figures) -> None:
-    """Call again and again; what has not ended when it is over counts with the time it has taken."""
-    while True:
+    """Call again and again until it is over."""
+    while not figures.is_over:
         begun = time.monotonic()
         try:
             await begin()

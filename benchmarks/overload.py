@@ -25,7 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.overload_report import Calls, Figures, durations_of, report
 from benchmarks.slow_wallet import ANSWER_S
-from tests.support.processes import bridge_command
+from tests.support.processes import bridge_command, url_of
 from tests.support.whole_path import environment
 
 TIMES = 10
@@ -116,21 +116,6 @@ class Watch:
 
 
 @asynccontextmanager
-async def slow_wallet() -> AsyncIterator[str]:
-    """Run the wallet as a process; yield its URL."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.slow_wallet"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
-@asynccontextmanager
 async def bridge_before(wallet_url: str, max_in_flight: int) -> AsyncIterator[Bridge]:
     """Run the bridge as a process, with a line as long as what it may admit."""
     metrics_address = f"127.0.0.1:{_free_port()}"
@@ -178,7 +163,7 @@ async def measure(max_in_flight: int, seconds: float) -> Figures:
     """Run the three phases."""
     capacity_per_s = max_in_flight / ANSWER_S
     async with AsyncExitStack() as stack:
-        wallet_url = await stack.enter_async_context(slow_wallet())
+        wallet_url = await stack.enter_async_context(url_of("benchmarks.slow_wallet"))
         bridge = await stack.enter_async_context(bridge_before(wallet_url, max_in_flight))
         print(f"before: {capacity_per_s / 2:.0f} calls/s for {CALM_S:.0f} s", flush=True)
         before = await flood(bridge, capacity_per_s / 2, CALM_S)

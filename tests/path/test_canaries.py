@@ -1,6 +1,6 @@
 """No secret comes out of a bridge, at DEBUG, through everything that can happen: the last row of docs/design/faults.md.
 
-One run (canary_run.py), and one test for each place where its secrets could have come out.
+One run (tests.support.canaries.run), and one test for each place where its secrets could have come out.
 """
 
 import asyncio

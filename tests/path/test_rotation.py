@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +14,8 @@ from bridge.events import CallEnded, Reloaded, ReloadFailed, fan_out
 from bridge.sandbox.behaviours import answer, hang, sequence
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from bridge.telemetry.logs import HELD_LOGGERS
 from tests.support.engines import on_both_engines
-from tests.support.log_file import Log
+from tests.support.log_file import Log, loggers_put_back
 from tests.support.rotating_bridge import Listener, Load, rotating_bridge
 from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files
 from tests.support.whole_path import Caller, Failure
@@ -195,14 +193,8 @@ async def test_only_a_proven_refusal_is_signed_again(
 @pytest.fixture
 def loggers_are_put_back() -> Iterator[None]:
     """Undo what `configure` does to the whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in HELD_LOGGERS}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, held in levels.items():
-        logging.getLogger(name).setLevel(held)
+    with loggers_put_back():
+        yield
     structlog.reset_defaults()
 
 

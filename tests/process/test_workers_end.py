@@ -9,7 +9,8 @@ import pytest
 from bridge.process.signals import STOP_SIGNALS
 from bridge.sandbox.behaviours import after, hang
 from bridge.sandbox.server import FaultServer, bound_socket
-from tests.support.supervised import NOWHERE, TWO, python, supervised
+from tests.support.processes import SERVE, program
+from tests.support.supervised import NOWHERE, TWO, supervised
 from tests.support.whole_path import environment
 
 
@@ -70,8 +71,7 @@ async def test_workers_leave_without_their_supervisor() -> None:
 
 async def test_ctrl_c_during_the_start() -> None:
     """Ctrl-C, which a terminal sends to all its processes, reaches no worker that cannot handle it yet."""
-    serve = ("-m", "bridge", "serve")
-    async with python(*serve, environ=environment(NOWHERE, TWO), start_new_session=True) as command:
+    async with program(*SERVE, env=os.environ | environment(NOWHERE, TWO), start_new_session=True) as command:
         await command.line(lambda line: '"worker started"' in line)
         os.killpg(command.process.pid, signal.SIGINT)
         assert await command.end() == 0

@@ -1,6 +1,8 @@
 """What keeps a bridge with several workers from starting, and what does not."""
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,8 @@ import pytest
 import bridge
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer, bound_socket
-from tests.support.processes import bridge_command
-from tests.support.supervised import NOWHERE, TWO, key_in, python, supervised
+from tests.support.processes import SERVE, bridge_command, program
+from tests.support.supervised import NOWHERE, TWO, key_in, supervised
 from tests.support.whole_path import PRIVATE_KEY, environment
 
 ROOT = str(Path(bridge.__file__).parents[1])
@@ -18,7 +20,7 @@ ROOT = str(Path(bridge.__file__).parents[1])
 async def test_a_worker_that_cannot_start() -> None:
     """A secret that can be read only once: the first worker says what it lacks, once, and the exit code is 2."""
     environ = environment(NOWHERE, {**TWO, **key_in(Path("/dev/stdin"))})
-    async with python("-m", "bridge", "serve", environ=environ, stdin=asyncio.subprocess.PIPE) as command:
+    async with program(*SERVE, env=os.environ | environ, stdin=asyncio.subprocess.PIPE) as command:
         stdin = command.process.stdin
         assert stdin is not None
         stdin.write(PRIVATE_KEY.encode())
@@ -55,7 +57,7 @@ async def test_modules_of_the_working_directory(tmp_path: Path) -> None:
     """A module that lies in the working directory is imported by workers only if it is by the supervisor."""
     (tmp_path / "bridge.py").write_text("raise SystemExit('a stranger')")
     environ = {**environment(NOWHERE, TWO), "PYTHONPATH": ROOT}
-    async with python("-P", "-m", "bridge", "serve", environ=environ, cwd=tmp_path) as command:
+    async with program(sys.executable, "-P", *SERVE[1:], env=os.environ | environ, cwd=tmp_path) as command:
         await command.line(lambda line: '"serving"' in line)
         command.process.terminate()
         assert await command.end() == 0

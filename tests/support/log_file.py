@@ -1,13 +1,16 @@
 """A log that goes to a file, for tests of what is logged."""
 
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bridge.telemetry.log_writer import LogWriter
-from bridge.telemetry.logs import NO_PROCESS, LogEvents, configure, dropped_line
+from bridge.telemetry.logs import HELD_LOGGERS, NO_PROCESS, LogEvents, configure, dropped_line
 from tests.support.whole_path import PATIENCE_S
 
 
@@ -38,3 +41,16 @@ class Log:
         """Write nothing more."""
         self.writer.close(PATIENCE_S)
         self._file.close()
+
+
+@contextmanager
+def loggers_put_back() -> Iterator[None]:
+    """Undo at the end what `configure` does to the whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in HELD_LOGGERS}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, held in levels.items():
+        logging.getLogger(name).setLevel(held)

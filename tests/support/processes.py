@@ -7,12 +7,16 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import bridge
 from wallet.v1 import wallet_service_pb2
 
 SOURCES = os.pathsep.join((str(Path(bridge.__file__).parents[1]), str(Path(wallet_service_pb2.__file__).parents[2])))
 """Where the bridge is that the test imports, and its generated code: an installed one must not stand before them."""
+
+
+SERVE = (sys.executable, "-m", "bridge", "serve")
 
 
 class Command:
@@ -66,23 +70,42 @@ async def bridge_command(
 
     `within`: a command that runs it, like unshare(1). `folder`: where it works; None: where the test does.
     """
+    env = {**os.environ, **({"PYTHONPATH": SOURCES} if folder else {}), **(environ or {})}
+    async with program(*within, sys.executable, "-m", "bridge", *arguments, env=env, cwd=folder) as running:
+        yield running
+
+
+@asynccontextmanager
+async def program(*argv: str, env: Mapping[str, str], **options: Any) -> AsyncIterator[Command]:
+    """Start a program with this environment; kill what is left of it."""
     process = await asyncio.create_subprocess_exec(
-        *within,
-        sys.executable,
-        "-m",
-        "bridge",
-        *arguments,
-        env={**os.environ, **({"PYTHONPATH": SOURCES} if folder else {}), **(environ or {})},
-        cwd=folder,
+        *argv,
+        env=env,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         # A line may hold a long answer; the default limit of 64 KiB is for chats.
         limit=2**22,
+        **options,
     )
-    command = Command(process)
+    running = Command(process)
     try:
-        yield command
+        yield running
     finally:
         if process.returncode is None:
             process.kill()
-        await command.end()
+        await running.end()
+
+
+@asynccontextmanager
+async def url_of(module: str) -> AsyncIterator[str]:
+    """Run a module that serves, says its URL and ends with its standard input; yield the URL."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield (await process.stdout.readline()).decode().strip()
+    finally:
+        process.stdin.close()
+        await process.wait()

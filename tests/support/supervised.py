@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -127,23 +126,3 @@ def key_in(file: Path) -> dict[str, str]:
     """Return the settings of one more provider, whose private key is in this file."""
     provider = "WALLET__PROVIDERS__777"
     return {f"{provider}__ACCESS_KEY": ACCESS_KEY, f"{provider}__PRIVATE_KEY_FILE": str(file)}
-
-
-@asynccontextmanager
-async def python(*arguments: str, environ: Mapping[str, str], **options: Any) -> AsyncIterator[Command]:
-    """Run Python; kill what is left of it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        env={**os.environ, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        **options,
-    )
-    command = Command(process)
-    try:
-        yield command
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await command.end()

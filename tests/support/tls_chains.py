@@ -2,10 +2,11 @@
 
 import ipaddress
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -46,6 +47,11 @@ class Chain:
     keys: Sequence[ec.EllipticCurvePrivateKey]
     certificates: Sequence[x509.Certificate]
 
+    @property
+    def own_pem(self) -> bytes:
+        """The server's certificate."""
+        return self.certificates[0].public_bytes(Encoding.PEM)
+
     def ca_file(self, folder: Path) -> Path:
         """Write the root and return its file."""
         path = folder / "ca.pem"
@@ -64,17 +70,23 @@ class Chain:
         return context
 
 
-def chain(*levels: Sequence[Extension], common_name: str = "own", begun_days: float = 1, left_days: float = 1) -> Chain:
+def chain(
+    *levels: Sequence[Extension],
+    common_name: str = "own",
+    begun_days: float = 1,
+    left_days: float = 1,
+    left_days_above: Mapping[int, float] = MappingProxyType({}),
+) -> Chain:
     """Make a chain of certificates with these extensions: the server's first, the root last, which signs itself.
 
-    The server's is valid since so many days and for so many days.
+    The server's is valid since so many days and for so many days; those above for 2, or for as many as their level has.
     """
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in levels]
     names = [common_name, *(f"authority {level}" for level in range(1, len(levels)))]
     made = []
     for level, extensions in enumerate(levels):
         above = min(level + 1, len(levels) - 1)
-        days = (begun_days, left_days) if level == 0 else (2, 2)
+        days = (begun_days, left_days) if level == 0 else (2, left_days_above.get(level, 2))
         made.append(_signed(keys[level], keys[above], names[level], names[above], extensions, days))
     return Chain(keys, made)
 

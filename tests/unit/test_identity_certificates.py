@@ -21,7 +21,6 @@ from tests.support.identity_certificates import (
     element,
     names,
     with_san,
-    with_usages,
 )
 
 SLOTS = b"spiffe://cluster.local/ns/games/sa/slots"
@@ -148,7 +147,7 @@ def test_an_authority_is_no_workload() -> None:
 )
 def test_a_key_for_certificates_is_no_workloads(usages: tuple[str, ...], is_workload: bool) -> None:  # noqa: FBT001 -- a case's column
     """A key that may sign certificates or revocation lists gives no SPIFFE identity (X509-SVID, section 5.2)."""
-    assert identities(with_usages(names(A_SPIFFE), *usages)) == ({SLOTS.decode()} if is_workload else set())
+    assert identities(certificate(names(A_SPIFFE), usages=usages)) == ({SLOTS.decode()} if is_workload else set())
 
 
 UNREADABLE = {

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from tests.support.floods.attacks import FLOODS, HEALTH
 from tests.support.ports import reserved_address
-from tests.support.processes import bridge_command
+from tests.support.processes import bridge_command, url_of
 from tests.support.whole_path import environment
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
@@ -100,28 +100,12 @@ HEAD = (
 
 
 @asynccontextmanager
-async def wallet() -> AsyncIterator[str]:
-    """Run a good wallet as a process; yield its URL."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.good_wallet"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        process.stdin.close()
-        await process.wait()
-
-
-@asynccontextmanager
 async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
     """Run a bridge with these settings, warm, before a wallet of its own."""
     with reserved_address() as health_address:
         own = {"SERVER__HEALTH_LISTEN": health_address, **settings}
-        async with wallet() as url, bridge_command("serve", environ=environment(url, own)) as command:
+        wallet = url_of("tests.support.good_wallet")
+        async with wallet as url, bridge_command("serve", environ=environment(url, own)) as command:
             address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
             reading = asyncio.create_task(_discard(command.process))
             bridge = Target(command.process.pid, address, health_address)

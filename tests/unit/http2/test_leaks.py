@@ -12,11 +12,10 @@ import gc
 import logging
 import random
 import ssl
-import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h2
@@ -32,6 +31,7 @@ from bridge.http2.exchange import Exchange
 from bridge.http2.transport import Http2Transport
 from tests.support.descriptors import open_descriptors
 from tests.support.http2_client import terminate_body
+from tests.support.processes import url_of
 from tests.support.whole_path import PATIENCE_S
 
 LOGGER = logging.getLogger(__name__)
@@ -49,23 +49,6 @@ LEFT_BY_A_CALL_BYTES_MAX = 2
 SEED = 20_221_122
 
 WATCHED = tuple(str(Path(path) / "*") for package in (bridge.http2, h2, hpack, hyperframe) for path in package.__path__)
-
-
-@asynccontextmanager
-async def wallet() -> AsyncIterator[str]:
-    """Run a good wallet in a process of its own and return its URL; it ends with its standard input."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.good_wallet"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        process.stdin.close()
-        await process.wait()
 
 
 @contextmanager
@@ -148,7 +131,7 @@ class Callers:
 async def test_given_up_calls_leave_nothing() -> None:
     """Calls that are cancelled or time out harm no other call, and leave no stream, task, descriptor or memory."""
     tasks, descriptors = asyncio.all_tasks(), open_descriptors()
-    async with wallet() as url:
+    async with url_of("tests.support.good_wallet") as url:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # Time for connecting on a busy machine, too: it is not what is looked at here.
         transport = Http2Transport(context, connections_max=1, connect_timeout_s=PATIENCE_S)

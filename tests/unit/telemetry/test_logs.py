@@ -30,8 +30,8 @@ from bridge.events import (
     WorkerStarted,
     ignore,
 )
-from bridge.telemetry.logs import HELD_LOGGERS, LIBRARY_LINE
-from tests.support.log_file import Log
+from bridge.telemetry.logs import LIBRARY_LINE
+from tests.support.log_file import Log, loggers_put_back
 
 SECRET = "a text that nobody may read"
 
@@ -59,14 +59,8 @@ def failed(reason: str, **facts: Any) -> CallEnded:
 @pytest.fixture(autouse=True)
 def loggers_are_put_back() -> Iterator[None]:
     """Undo what `configure` does to the whole process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in HELD_LOGGERS}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, held in levels.items():
-        logging.getLogger(name).setLevel(held)
+    with loggers_put_back():
+        yield
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from bridge.settings.model import SettingsError
 from tests.support.broken_servers import refusing_port, silent_server
 from tests.support.certificates import Certificates, write_certificates
 from tests.support.doctor_runs import ca_setting, examine, examined, parsed, unharmed
-from tests.support.processes import Command
+from tests.support.processes import Command, program
 from tests.support.settings_files import PROVIDERS_MISSING, toml, write
 from tests.support.whole_path import NO_SETTINGS, environment
 
@@ -149,29 +149,9 @@ async def test_no_secret_comes_out(certificates: Certificates, flaw: str, argume
 # --- the process ------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def doctor_command(environ: Mapping[str, str], *arguments: str) -> AsyncIterator[Command]:
-    """Run the sub-command as a process of its own, with these variables beside those that Python needs."""
-    entry = (
-        "import argparse, sys; from bridge.cli.doctor import command as doctor; parser = argparse.ArgumentParser(); "
-        "doctor.add_arguments(parser); sys.exit(doctor.run(parser.parse_args()))"
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        entry,
-        *arguments,
-        env=dict(environ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    command = Command(process)
-    try:
-        yield command
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await command.end()
+def doctor_command(environ: Mapping[str, str], *arguments: str) -> AbstractAsyncContextManager[Command]:
+    """Run `bridge doctor` as a process of its own, whose whole environment this is."""
+    return program(sys.executable, "-m", "bridge", "doctor", *arguments, env=environ)
 
 
 async def test_interrupted() -> None:

@@ -11,19 +11,15 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bridge.sandbox.behaviours import answer, hang
 from bridge.sandbox.server import FaultServer, Welcome
 from tests.support.certificates import Certificates, Identity, write_certificates
-from tests.support.doctor_certificates import (
-    chain_with_expired_middle,
-    for_clients_only,
-    issued,
-    self_signed,
-    with_malformed_name,
-)
 from tests.support.doctor_runs import assert_tls_failed, ca_setting, examined, looked_up, unharmed
-from tests.support.tls_chains import AUTHORITY, WORKLOAD, Extension, chain, constraints, usage
+from tests.support.identity_certificates import DNS, IP, names
+from tests.support.tls_chains import AUTHORITY, SAN, WORKLOAD, Extension, chain, constraints, usage
 
 TRUSTME = importlib.metadata.version("trustme")
 
@@ -127,26 +123,32 @@ async def test_certificate_that_is_not_shown_again(certificates: Certificates, f
         assert_tls_failed(await examined(wallet.url, ca_setting(certificates.ca_file)), text)
 
 
+SELF_SIGNED = (constraints(ca=True), usage("digital_signature", "key_cert_sign", "crl_sign"))
+"""Of a server's certificate that is its own authority."""
+
+
 async def test_certificate_that_cannot_be_read(tmp_path: Path) -> None:
     """A certificate that OpenSSL trusts, and of which only our reading fails, is a warning and no failure."""
-    async with unharmed(FaultServer(answer(), tls=self_signed(tmp_path, with_malformed_name()))) as wallet:
-        run = await examined(wallet.url, ca_setting(tmp_path / "own.pem"))
+    made = chain([(names((IP, bytes([127, 0, 0, 1])), (IP, b"\0")), False), *SELF_SIGNED])
+    async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
+        run = await examined(wallet.url, ca_setting(made.ca_file(tmp_path)))
     assert run["tls"] == ["warn TLSv1.3; the dates of the wallet's certificate cannot be read"]
     assert (run["alpn"], run.exit_code) == (["ok h2"], 0)
 
 
 async def test_certificate_for_something_else(tmp_path: Path) -> None:
     """A certificate that is not for servers is reported as such, with what to do."""
-    async with unharmed(FaultServer(answer(), tls=self_signed(tmp_path, for_clients_only()))) as wallet:
-        run = await examined(wallet.url, ca_setting(tmp_path / "own.pem"))
+    made = chain([SAN, *SELF_SIGNED, (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)])
+    async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
+        run = await examined(wallet.url, ca_setting(made.ca_file(tmp_path)))
     assert_tls_failed(run, "the wallet's certificate is not for servers (extended key usage): it must be issued again")
 
 
 async def test_many_names(tmp_path: Path) -> None:
     """Of many names some are shown; what cannot be printed in one is not."""
-    ca_file, context = issued(tmp_path, *(f"{letter}.example" for letter in "abcdefgh"))
-    async with unharmed(FaultServer(answer(), tls=context)) as wallet:
-        (found,) = (await examined(wallet.url, ca_setting(ca_file)))["tls"]
+    made = chain([(names(*((DNS, b"%c.example" % letter) for letter in b"abcdefgh")), False)], AUTHORITY)
+    async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
+        (found,) = (await examined(wallet.url, ca_setting(made.ca_file(tmp_path))))["tls"]
     assert "for a.example, b.example, c.example, d.example, e.example and others, not 127.0.0.1:" in found
 
 
@@ -161,9 +163,9 @@ TIMES = {
 async def test_time(tmp_path: Path, days: float, begun_days: float, level: str, text: str) -> None:
     """The end of the wallet's certificate is told 14 days ahead; one that has not begun casts doubt on the clock."""
     now = datetime.now(UTC)
-    ca_file, context = issued(tmp_path, "127.0.0.1", days=days, begun_days=begun_days)
-    async with unharmed(FaultServer(answer(), tls=context)) as wallet:
-        run = await examined(wallet.url, ca_setting(ca_file))
+    made = chain(WORKLOAD, AUTHORITY, begun_days=begun_days, left_days=days)
+    async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
+        run = await examined(wallet.url, ca_setting(made.ca_file(tmp_path)))
     assert run["tls"][0].startswith(f"{level} ")
     told = text.format(begin=now - timedelta(days=begun_days), end=now + timedelta(days=days))
     assert run["tls"][0].endswith(f"the wallet's certificate {told}")
@@ -172,8 +174,9 @@ async def test_time(tmp_path: Path, days: float, begun_days: float, level: str, 
 
 async def test_expired_in_the_middle(tmp_path: Path) -> None:
     """A certificate above the wallet's own that is over is not blamed on its own, which is good."""
-    async with unharmed(FaultServer(answer(), tls=chain_with_expired_middle(tmp_path))) as wallet:
-        run = await examined(wallet.url, ca_setting(tmp_path / "ca.pem"))
+    made = chain(WORKLOAD, AUTHORITY, AUTHORITY, left_days_above={1: -1})
+    async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
+        run = await examined(wallet.url, ca_setting(made.ca_file(tmp_path)))
     text = "a certificate above the wallet's own is out of its time (certificate has expired): it must be renewed"
     assert_tls_failed(run, text)
 

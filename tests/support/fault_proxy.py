@@ -1,6 +1,6 @@
-"""A TCP proxy that does harm on the way, to any protocol: it delays, slices, stops, swallows, resets and half-closes.
+"""A TCP proxy that does harm on the way, to any protocol: it slices, stops, swallows, resets and half-closes.
 
-    async with FaultProxy(server.port, lambda _number: Plan(piece_bytes=1)) as proxy:
+    async with FaultProxy(server.port, piece_bytes=1) as proxy:
         ...  # connect to proxy.port
         proxy.links[0].pause()
 
@@ -9,12 +9,10 @@ It knows bytes only, so TLS passes through it untouched.
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from bridge.sandbox.record import Pulse
 from bridge.sandbox.server import HOST, bound_socket
 from bridge.sandbox.wire import send_reset_on_close
 
@@ -22,35 +20,16 @@ _BACKLOG = 128
 _READ_BYTES_MAX = 65536
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What happens to the bytes of one connection, both ways, from its beginning."""
-
-    delay_s: float = 0.0
-    """How long each piece is held back."""
-    piece_bytes: int = _READ_BYTES_MAX
-    """How much at most goes out in one write."""
-    paused: bool = False
-    """Begin as after `Link.pause`."""
-
-
 class Link:
     """One connection through the proxy: the client's half and the server's half."""
 
-    def __init__(self, plan: Plan, client: "_Half", server: "_Half") -> None:
-        self._plan = plan
+    def __init__(self, piece_bytes: int, client: "_Half", server: "_Half") -> None:
+        self._piece_bytes = piece_bytes
         self._client = client
         self._server = server
         self._is_swallowing = False
         self._flowing = asyncio.Event()
-        if not plan.paused:
-            self._flowing.set()
-        self.passed = Pulse()
-        """Beats whenever bytes or an end have passed, either way."""
-        self.to_server_bytes = 0
-        """How much has passed from the client to the server."""
-        self.to_client_bytes = 0
-        """How much has passed from the server to the client."""
+        self._flowing.set()
 
     def pause(self) -> None:
         """Let nothing pass, neither bytes nor ends, until `resume`; nothing is lost."""
@@ -73,10 +52,6 @@ class Link:
         """Half-close: send FIN to the client, while its own bytes still pass."""
         self._client.finish()
 
-    def finish_to_server(self) -> None:
-        """Half-close: send FIN to the server, while its own bytes still pass."""
-        self._server.finish()
-
     async def run(self) -> None:
         """Carry bytes both ways until both have ended."""
         try:
@@ -91,39 +66,26 @@ class Link:
             self._server.close()
 
     async def _pump(self, source: "_Half", target: "_Half") -> None:
-        while piece := await source.reader.read(self._plan.piece_bytes):
-            # Not to keep time, but to lose it: this is the fault.
-            await asyncio.sleep(self._plan.delay_s)
+        while piece := await source.reader.read(self._piece_bytes):
             await self._flowing.wait()
             if not self._is_swallowing:
                 await target.send(piece)
-                self._count(target, len(piece))
         await self._flowing.wait()
         if self._is_swallowing:
             await asyncio.Event().wait()
         target.finish()
-        self.passed.beat()
-
-    def _count(self, target: "_Half", size_bytes: int) -> None:
-        if target is self._server:
-            self.to_server_bytes += size_bytes
-        else:
-            self.to_client_bytes += size_bytes
-        self.passed.beat()
 
 
 class FaultProxy:
-    """A proxy on 127.0.0.1 to a port there, for the time of its `async with`; `plan` is chosen by number, from 1."""
+    """A proxy on 127.0.0.1 to a port there, for the time of its `async with`; writes are of `piece_bytes` at most."""
 
-    def __init__(self, server_port: int, plan: Callable[[int], Plan] = lambda _number: Plan()) -> None:
+    def __init__(self, server_port: int, piece_bytes: int = _READ_BYTES_MAX) -> None:
         self._server_port = server_port
-        self._plan = plan
+        self._piece_bytes = piece_bytes
         self._listener: socket.socket
         self._tasks: set[asyncio.Task[None]] = set()
         self.links: list[Link] = []
         """Every connection that was carried, oldest first."""
-        self.changed = Pulse()
-        """Beats after each new link."""
 
     @property
     def port(self) -> int:
@@ -154,9 +116,9 @@ class FaultProxy:
         loop = asyncio.get_running_loop()
         while True:
             accepted, _ = await loop.sock_accept(self._listener)
-            self._spawn(asyncio.create_task(self._carry(accepted, self._plan(len(self.links) + 1))))
+            self._spawn(asyncio.create_task(self._carry(accepted)))
 
-    async def _carry(self, accepted: socket.socket, plan: Plan) -> None:
+    async def _carry(self, accepted: socket.socket) -> None:
         connecting = bound_socket()
         try:
             await asyncio.get_running_loop().sock_connect(connecting, (HOST, self._server_port))
@@ -166,9 +128,8 @@ class FaultProxy:
             send_reset_on_close(accepted)
             accepted.close()
             return
-        link = Link(plan, await _Half.of(accepted), await _Half.of(connecting))
+        link = Link(self._piece_bytes, await _Half.of(accepted), await _Half.of(connecting))
         self.links.append(link)
-        self.changed.beat()
         await link.run()
 
 

@@ -1,4 +1,4 @@
-"""Clients that share no code with the bridge: an ordinary one, and one that sees and sends single HTTP/2 events."""
+"""An HTTP/2 client that shares no code with the bridge, and sees and sends single events."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import httpx
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
@@ -35,34 +34,23 @@ def terminate_body(token: str = "t", **changes: object) -> bytes:
     return json.dumps(request | changes).encode()
 
 
-def well_behaved(url: str, tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
-    """Make an ordinary HTTP/2 client, one by prior knowledge where there is no TLS."""
-    verify = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return httpx.AsyncClient(http1=False, http2=True, verify=verify, base_url=url, trust_env=False)
-
-
 class RawClient:
     """One connection. Its h2 state machine is open to the test; `flush` sends what that produced."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, credit: bool) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.h2 = H2Connection(H2Configuration(client_side=True))
         self._reader = reader
         self._writer = writer
-        self._credit = credit
         self._inbound = bytearray()
         self.events: list[events.Event] = []
         """What arrived and was not yet taken by `next`."""
-        self.frame_types: list[int] = []
-        """The type byte of every frame that arrived, also of those that h2 makes no event of."""
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(
-        cls, port: int, tls: ssl.SSLContext | None = None, *, credit: bool = True
-    ) -> AsyncIterator["RawClient"]:
-        """Connect to 127.0.0.1; without `credit` flow-control windows are never opened again."""
+    async def connect(cls, port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator["RawClient"]:
+        """Connect to 127.0.0.1."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
-        client = cls(reader, writer, credit=credit)
+        client = cls(reader, writer)
         client.h2.initiate_connection()
         client.flush()
         try:
@@ -75,25 +63,6 @@ class RawClient:
     def flush(self) -> None:
         """Send what h2 has ready."""
         self._writer.write(self.h2.data_to_send())
-
-    def raw(self, data: bytes) -> None:
-        """Send these bytes unchecked."""
-        self._writer.write(data)
-
-    def open(self) -> int:
-        """Send the headers of a request and return its stream id; the body is to follow."""
-        stream_id = self.h2.get_next_available_stream_id()
-        headers = [(":method", "POST"), (":scheme", "http"), (":authority", "wallet"), (":path", "/terminate")]
-        self.h2.send_headers(stream_id, headers)
-        self.flush()
-        return stream_id
-
-    def request(self, token: str = "t") -> int:
-        """Send a whole Terminate request and return its stream id."""
-        stream_id = self.open()
-        self.h2.send_data(stream_id, terminate_body(token), end_stream=True)
-        self.flush()
-        return stream_id
 
     async def next(self, kind: type[_Event], stream_id: int | None = None) -> _Event:
         """Take the next event of this kind, of this stream if one is given. EOFError once the server sent FIN."""
@@ -122,25 +91,13 @@ class RawClient:
                     trailers = _text(event.headers)
         return Answer(headers, body, trailers)
 
-    async def ping(self) -> None:
-        """Send PING and wait for its ACK: the server then has handled everything sent before."""
-        self.h2.ping(b"barrier!")
-        self.flush()
-        await self.next(events.PingAckReceived)
-
-    async def until_closed(self) -> None:
-        """Read until the server sends FIN. ConnectionResetError if it sends TCP RST."""
-        with contextlib.suppress(EOFError):
-            while True:
-                await self._read()
-
     async def _read(self) -> None:
         data = await self._reader.read(_READ_BYTES_MAX)
         if not data:
             raise EOFError
         self._inbound += data
+        # Frame by frame: GOAWAY changes what h2 accepts of those behind it.
         for frame in take_frames(self._inbound):
-            self.frame_types.append(frame[3])
             for event in self.h2.receive_data(frame):
                 self._react(event)
         self.flush()
@@ -150,7 +107,7 @@ class RawClient:
         if isinstance(event, events.ConnectionTerminated):
             # h2 would refuse what still comes on the streams that GOAWAY lets finish.
             self.h2.state_machine.state = ConnectionState.CLIENT_OPEN
-        if isinstance(event, events.DataReceived) and self._credit and event.flow_controlled_length:
+        if isinstance(event, events.DataReceived) and event.flow_controlled_length:
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
 
 

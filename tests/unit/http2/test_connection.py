@@ -14,7 +14,7 @@ from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.certificates import write_certificates
-from tests.support.fault_proxy import FaultProxy, Plan
+from tests.support.fault_proxy import FaultProxy
 from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, UNREACHABLE, calls_to
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -194,7 +194,7 @@ async def test_answers_in_small_pieces(piece_bytes: int) -> None:
     """However TCP cuts the frames, the answers are the same."""
     async with (
         FaultServer(terminated) as server,
-        FaultProxy(server.port, lambda _number: Plan(piece_bytes=piece_bytes)) as proxy,
+        FaultProxy(server.port, piece_bytes) as proxy,
         calls_to(server, port=proxy.port) as calls,
     ):
         assert await asyncio.gather(*map(calls.end, "abc")) == [OK] * 3

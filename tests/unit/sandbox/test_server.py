@@ -218,7 +218,7 @@ async def test_no_file_descriptors_left(sandbox: Sandbox, caplog: pytest.LogCapt
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         logger.removeHandler(errors)
     reader, writer = await asyncio.open_connection(sock=connecting)
-    client = RawClient(reader, writer, credit=True)
+    client = RawClient(reader, writer)
     client.h2.initiate_connection()
     assert await status_of(client, ask(client)) == "200"
     writer.close()

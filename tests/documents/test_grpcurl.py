@@ -31,7 +31,7 @@ needs_grpcurl = pytest.mark.skipif(
 
 def test_readme_shows_what_people_do() -> None:
     """The README lists, describes, calls, and shows an error."""
-    kinds = [re.search(r" (list|describe|Terminate)|/(Terminate)$", command) for command in SESSIONS]
+    kinds = [re.search(r" (list|describe)\b|/(Terminate)$", command) for command in SESSIONS]
     assert [next(filter(None, kind.groups())) for kind in kinds if kind] == ["list", "describe", *["Terminate"] * 2]
     assert [command for command, shown in SESSIONS.items() if shown.startswith("ERROR:")] == list(SESSIONS)[-1:]
 

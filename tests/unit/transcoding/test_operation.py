@@ -124,18 +124,17 @@ def service(text: str = PROTO) -> ServiceDescriptor:
 
 def test_terminate_is_read_from_its_proto() -> None:
     """The wallet's page "Terminate" stands in protos/: path, idempotency and the four fields that come back."""
-    assert operations(wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"]) == (
-        Operation(
-            service="wallet.v1.WalletService",
-            method="Terminate",
-            path="/api/wallet/terminate",
-            idempotent=True,
-            echoes=("token", "player_id", "site_id", "provider_id"),
-            settles=True,
-            secret="token",
-            request=wallet_service_pb2.TerminateRequest.DESCRIPTOR,
-            response=wallet_service_pb2.TerminateResponse.DESCRIPTOR,
-        ),
+    found = operations(wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"])
+    assert {one.method: one for one in found}["Terminate"] == Operation(
+        service="wallet.v1.WalletService",
+        method="Terminate",
+        path="/api/wallet/terminate",
+        idempotent=True,
+        echoes=("token", "player_id", "site_id", "provider_id"),
+        settles=True,
+        secret="token",
+        request=wallet_service_pb2.TerminateRequest.DESCRIPTOR,
+        response=wallet_service_pb2.TerminateResponse.DESCRIPTOR,
     )
 
 

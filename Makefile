@@ -9,8 +9,9 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 	--no-emit-options --strip-extras --no-header --all-build-deps --find-links $(VENV)/stubs --unsafe-package wallet-bridge-stubs
 # What both runs of `make test` leave out is run by `make mesh`. A worker of pytest-xdist that is through with its part takes
 # of what others have left, so that tests of one module, and their fixtures, mostly stay together.
-CORES ?= auto
-TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(CORES) --dist=worksteal
+# How many processes "auto" is, tests/conftest.py says.
+PROCESSES ?= auto
+TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(PROCESSES) --dist=worksteal
 ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 # An environment that forbids bytecode files would have every process of a test compile the bridge anew, and pytest all tests.
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
@@ -24,7 +25,7 @@ help:  ## Show this list
 run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, then serve until Ctrl-C
 	@$(BIN)/python -m bridge demo
 
-test: $(VENV)/dev.done  ## Run all tests: on every core (CORES=4), then those that need the machine to themselves
+test: $(VENV)/dev.done  ## Run all tests: side by side (PROCESSES=4), then those that need the machine to themselves
 	@$(BIN)/python -m pytest $(TOGETHER)
 	@$(BIN)/python -m pytest $(ALONE)
 

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from h2.errors import ErrorCodes
 
@@ -13,12 +15,20 @@ from bridge.sandbox.behaviours import reset_with
 from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
+from tests.support.random_wallet import abort
+from tests.support.settling_bridge import settings_of
 from tests.support.whole_path import environment
 
 DRAIN_S = 3600.0
 """Longer than any run of the samples takes."""
 
-WALLETS = {"refusing": "refusing", "unreachable": "nobody"}
+WALLETS = {
+    "refusing": "refusing",
+    "unreachable": "nobody",
+    "settling": "nobody",
+    # The settler repeats these whenever it likes: nobody counts its POSTs.
+    "settling after it was sent": "uncounted",
+}
 """What stands behind a bridge, by the bridge's name; behind any other the sandbox."""
 
 SETTINGS: Mapping[str, Mapping[str, str]] = {
@@ -48,8 +58,11 @@ async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
         urls = {"wallet": wallet.url, "refusing": refusing.url}
         urls["unreachable"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         urls |= dict.fromkeys(("draining", "impatient", "aging"), wallet.url)
+        losing = await stack.enter_async_context(FaultServer(abort))
+        urls |= {"settling": urls["unreachable"], "settling after it was sent": losing.url}
+        folder = Path(stack.enter_context(TemporaryDirectory()))
         servers = {
-            name: await stack.enter_async_context(running(load(None, environment(url, SETTINGS.get(name, {})))))
+            name: await stack.enter_async_context(running(load(None, environment(url, _settings(name, folder)))))
             for name, url in urls.items()
         }
         await stack.enter_async_context(draining(servers["draining"]))
@@ -59,6 +72,14 @@ async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
             return seen + Counter(("refusing", request.token) for request in refusing.requests)
 
         yield {name: server.address for name, server in servers.items()}, Posts(count)
+
+
+def _settings(name: str, folder: Path) -> Mapping[str, str]:
+    if not name.startswith("settling"):
+        return SETTINGS.get(name, {})
+    own = folder / name
+    own.mkdir()
+    return settings_of(own, SETTLE="failed")
 
 
 @asynccontextmanager

@@ -49,6 +49,7 @@ const (
 	Done   Next = "DONE"   // the wallet has confirmed that the token is deactivated
 	Repeat Next = "REPEAT" // nothing happened: the same call again, later
 	Mend   Next = "MEND"   // nothing happened, and nothing will before the cause is mended
+	Wait   Next = "WAIT"   // the bridge repeats the call by itself until it is certain: ask SettlementService later
 	Check  Next = "CHECK"  // the token may be alive or dead: find out, or repeat Terminate deliberately
 )
 
@@ -96,6 +97,9 @@ func failureOf(err error, callID string) *Failure {
 
 // Next decides by the outcome first. A failure without details comes from a library or a proxy: nothing is certain.
 func (f *Failure) Next() Next {
+	if f.Wallet.GetSettlement() == walletv1.Settlement_SETTLEMENT_PENDING {
+		return Wait
+	}
 	switch f.Wallet.GetOutcome() {
 	case walletv1.Outcome_OUTCOME_NOT_PROCESSED:
 		return Repeat

@@ -36,6 +36,7 @@ class Next(Enum):
     DONE = "the wallet has confirmed that the token is deactivated"
     REPEAT = "nothing happened: the same call again, later"
     MEND = "nothing happened, and nothing will before the cause is mended"
+    WAIT = "the bridge repeats the call by itself until it is certain: ask SettlementService later"
     CHECK = "the token may be alive or dead: find out, or repeat Terminate deliberately"
 
 
@@ -63,6 +64,8 @@ class Failure:
     @property
     def next(self) -> Next:
         """Decide by the outcome first. Without details, from a library or a proxy, nothing is certain."""
+        if self.wallet and self.wallet.settlement == wallet_error_pb2.SETTLEMENT_PENDING:
+            return Next.WAIT
         match self.wallet.outcome if self.wallet else wallet_error_pb2.OUTCOME_UNKNOWN:
             case wallet_error_pb2.OUTCOME_NOT_PROCESSED:
                 return Next.REPEAT

@@ -4,6 +4,7 @@ import {
   Outcome,
   RequestInfo,
   RetryInfo,
+  Settlement,
   Status,
   type TerminateRequest,
   type TerminateResponse,
@@ -29,6 +30,8 @@ export enum Next {
   REPEAT = "REPEAT",
   /** Nothing happened, and nothing will before the cause is mended. */
   MEND = "MEND",
+  /** The bridge repeats the call by itself until it is certain: ask SettlementService later. */
+  WAIT = "WAIT",
   /** The token may be alive or dead: find out, or repeat Terminate deliberately. */
   CHECK = "CHECK",
 }
@@ -75,6 +78,9 @@ export class Failure extends Error {
 
   /** Decides by the outcome first. A failure without details comes from a library or a proxy: nothing is certain. */
   next(): Next {
+    if (this.wallet?.settlement === Settlement.SETTLEMENT_PENDING) {
+      return Next.WAIT;
+    }
     switch (this.wallet?.outcome) {
       case Outcome.OUTCOME_NOT_PROCESSED:
         return Next.REPEAT;

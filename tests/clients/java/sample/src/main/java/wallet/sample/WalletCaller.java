@@ -21,6 +21,7 @@ import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import wallet.v1.Outcome;
+import wallet.v1.Settlement;
 import wallet.v1.TerminateRequest;
 import wallet.v1.TerminateResponse;
 import wallet.v1.WalletError;
@@ -54,6 +55,8 @@ final class WalletCaller implements AutoCloseable {
     REPEAT,
     /** Nothing happened, and nothing will before the cause is mended. */
     MEND,
+    /** The bridge repeats the call by itself until it is certain: ask SettlementService later. */
+    WAIT,
     /** The token may be alive or dead: find out, or repeat Terminate deliberately. */
     CHECK
   }
@@ -97,6 +100,9 @@ final class WalletCaller implements AutoCloseable {
 
     /** Decides by the outcome first. A failure without details comes from a library or a proxy: nothing is certain. */
     Next next() {
+      if (wallet.map(WalletError::getSettlement).orElse(null) == Settlement.SETTLEMENT_PENDING) {
+        return Next.WAIT;
+      }
       switch (wallet.map(WalletError::getOutcome).orElse(Outcome.OUTCOME_UNKNOWN)) {
         case OUTCOME_NOT_PROCESSED:
           return Next.REPEAT;

@@ -16,7 +16,7 @@ from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
 from tests.support.random_wallet import abort
-from tests.support.settling_bridge import settings_of
+from tests.support.settling_bridge import patient_calls, settings_of
 from tests.support.whole_path import environment
 
 DRAIN_S = 3600.0
@@ -58,6 +58,7 @@ async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
         urls = {"wallet": wallet.url, "refusing": refusing.url}
         urls["unreachable"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         urls |= dict.fromkeys(("draining", "impatient", "aging"), wallet.url)
+        stack.enter_context(patient_calls())
         losing = await stack.enter_async_context(FaultServer(abort))
         urls |= {"settling": urls["unreachable"], "settling after it was sent": losing.url}
         folder = Path(stack.enter_context(TemporaryDirectory()))

@@ -71,6 +71,7 @@ CHARTS_OWN = {
         "allowed_identities",
     },
     "wallet": {"ca_file", "client_certificate_file", "client_key_file", "providers", "codes"},
+    "settlement": {"store", "key_file", "allowed_identities"},
     "telemetry": {"metrics_listen", "fingerprint_key_file", "fingerprint_key"},
 }
 

@@ -68,9 +68,20 @@ def test_every_dependency_has_a_hash() -> None:
     """Packages come from the lock with hashes as wheels; the bridge itself fetches nothing."""
     (locked, own) = [command for command in map(json.loads, rest_of("RUN")) if "install" in command]
     assert {"--require-hashes", "--only-binary=:all:"} < set(locked)
-    assert locked[-2:] == ["--requirement", "requirements/run.txt"]
+    assert locked[-2:] == ["--requirement", "requirements/image.txt"]
     assert {"--no-index", "--no-deps", "--no-build-isolation"} < set(own)
     assert own[-1] == "."
+
+
+def test_the_lock_is_the_bridges_with_the_extras_of_the_chart() -> None:
+    """Nothing else is in it, and every pin is the same as where the tests run."""
+    run, image, dev = (_pins(ROOT / "requirements" / f"{name}.txt") for name in ("run", "image", "dev"))
+    assert run <= image <= dev
+    assert {pin.partition("==")[0] for pin in image - run} == {"redis"}
+
+
+def _pins(lock: Path) -> set[str]:
+    return {line.rstrip(" \\") for line in lock.read_text().splitlines() if "==" in line and line[0].isalpha()}
 
 
 def test_the_final_stage() -> None:

@@ -1,5 +1,6 @@
 """The manifests in deploy/ as values: read from files, or rendered by Helm and kustomize where they are there."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -143,6 +144,7 @@ def content(name: str, authority: trustme.CA, leaf: trustme.LeafCert) -> bytes:
         "tls.key": leaf.private_key_pem.bytes(),
         "ca.crt": authority.cert_pem.bytes(),
         "fingerprint-key": b"0123456789abcdef",
+        "settlement-key": base64.b64encode(bytes(range(32))),
     }
     return fixed.get(name, ACCESS_KEY.encode())
 

@@ -12,6 +12,7 @@ keys: /run/secrets/wallet-bridge
 serverTls: /run/secrets/server-tls
 walletCa: /run/secrets/wallet-ca
 walletTls: /run/secrets/wallet-tls
+settlement: /var/lib/wallet-bridge
 {{- end }}
 
 {{- define "wallet-bridge.name" -}}
@@ -65,6 +66,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $given | default (hasPrefix "http:" (lower $url) | ternary "80" "443") }}
 {{- end }}
 
+{{/* The port of settlement.redisUrl. */}}
+{{- define "wallet-bridge.redisPort" -}}
+{{- regexFind ":[0-9]+(/|$)" .Values.settlement.redisUrl | trimPrefix ":" | trimSuffix "/" | default "6379" }}
+{{- end }}
+
+{{/* The URL of the settlement store; refuses what cannot work. */}}
+{{- define "wallet-bridge.settlementStore" -}}
+{{- $mounts := include "wallet-bridge.mounts" . | fromYaml }}
+{{- with .Values.settlement }}
+{{- if eq .store "sqlite" }}
+{{- if or $.Values.autoscaling.enabled (ne (int $.Values.replicaCount) 1) }}
+{{- fail "settlement.store: sqlite is for one replica: set autoscaling.enabled=false and replicaCount=1, or use redis" }}
+{{- end }}
+{{- printf "sqlite://%s/settlement.db" $mounts.settlement }}
+{{- else }}
+{{- if not .redisUrl }}
+{{- fail "settlement.redisUrl: is missing; wants redis://host:6379/0 or rediss://host:6379/0 with settlement.store=redis" }}
+{{- end }}
+{{- .redisUrl }}{{ if .redisPassword }}?password_file={{ $mounts.keys }}/redis-password{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* One TOML line for each value. JSON's texts, numbers, booleans and lists of texts are TOML's, too. */}}
 {{- define "wallet-bridge.lines" -}}
 {{- range $key, $value := . }}
@@ -113,6 +137,16 @@ private_key_file = "{{ $mounts.keys }}/private-key-{{ . }}"
 
 [wallet.codes.{{ $code }}]
 {{- include "wallet-bridge.lines" $rule }}
+{{- end }}
+{{- if .Values.settlement.store }}
+
+[settlement]
+store = {{ include "wallet-bridge.settlementStore" . | toJson }}
+key_file = "{{ $mounts.keys }}/settlement-key"
+{{- with .Values.settlement.allowedIdentities }}
+allowed_identities = {{ toJson . }}
+{{- end }}
+{{- include "wallet-bridge.lines" .Values.settings.settlement }}
 {{- end }}
 
 [telemetry]

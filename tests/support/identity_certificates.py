@@ -34,7 +34,6 @@ def names(*general_names: tuple[int, bytes]) -> x509.ExtensionType:
 def certificate(
     *extensions: x509.ExtensionType, is_authority: bool = False, usages: Sequence[str] = ("digital_signature",)
 ) -> bytes:
-    """Return a certificate as PEM: of a workload, or one that may sign others; with these key usages in any case."""
-    further = ("key_cert_sign", "crl_sign") if is_authority else ()
-    own = [*((extension, False) for extension in extensions), constraints(ca=is_authority), usage(*usages, *further)]
+    """Return a certificate with these key usages as PEM; an authority is one by its basic constraints."""
+    own = [*((extension, False) for extension in extensions), constraints(ca=is_authority), usage(*usages)]
     return chain(own).own_pem

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
@@ -214,12 +214,6 @@ class RedisStore:
         await examine(self._client, PREFIX, writes=self._creates)
         self._is_examined = True
 
-    async def _start_again(self) -> None:
-        """Drop the idle connections: what broke one broke all, and another server may answer, like a new primary."""
-        self._is_examined = False
-        with suppress(RedisError, OSError):
-            await self._client.connection_pool.disconnect(inuse_connections=False)
-
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
         """Bound how long a method lasts and how many connections there are; turn errors into StoreError."""
@@ -231,7 +225,8 @@ class RedisStore:
         except TimeoutError:
             raise StoreError(self._name, Problem.TIMEOUT) from None
         except (RedisError, OSError) as error:
-            await self._start_again()
+            # After a lost connection another server may answer, like the new primary after a failover.
+            self._is_examined = False
             # Without the chain: the client's text may hold what was sent.
             raise StoreError(self._name, problem_of(error)) from None
 

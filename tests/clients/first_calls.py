@@ -34,6 +34,8 @@ PRINTED = re.compile(
     r"^OK code=1 balance=22085\.75\nDATA_LOSS OUTCOME_UNKNOWN WALLET_ECHO_MISMATCH call_id=[0-9a-f-]{36}\n\Z",
     re.MULTILINE,
 )
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+"""What Maven prints for a terminal's colours, also where there is none."""
 TIMEOUT_S = 1200
 """A build downloads what it needs at its first time."""
 
@@ -89,7 +91,7 @@ async def printed_by(language: str, address: str) -> str:
             process.kill()
             await process.wait()
             return f"the commands did not end within {TIMEOUT_S} s"
-        return output.decode()
+        return STYLE.sub("", output.decode())
 
 
 async def is_as_it_must_be(language: str, address: str) -> bool:

@@ -16,6 +16,7 @@ from bridge.sandbox.behaviours import sequence, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.settlement.entry import State
 from tests.support.engines import on_both_engines
+from tests.support.processes import unmeasured
 from tests.support.random_wallet import abort, wallet_says
 from tests.support.secure_callers import Authority, channel_to, listening_bridge, tls_settings
 from tests.support.settling_bridge import SettlingBridge, patient_calls, settings_of, settling_bridge
@@ -148,7 +149,8 @@ async def main():
 asyncio.run(main())
 print(sorted(name for name in sys.modules if name.startswith(("bridge.settlement", "sqlite3", "redis"))))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S603
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "[]"
     assert list(tmp_path.iterdir()) == []
 

@@ -19,6 +19,11 @@ SOURCES = os.pathsep.join((str(Path(bridge.__file__).parents[1]), str(Path(walle
 SERVE = (sys.executable, "-m", "bridge", "serve")
 
 
+def unmeasured() -> dict[str, str]:
+    """Return the environment without what has a process measured for coverage, which imports and writes things, too."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 class Command:
     """A running `bridge` command. Its lines are read as they come; none is lost."""
 

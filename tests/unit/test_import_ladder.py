@@ -102,10 +102,11 @@ def names_in(module: str) -> Iterator[str]:
 @each_module
 def test_a_library_is_known_only_where_it_belongs(module: str) -> None:
     """Sockets, TLS, HTTP/2, HTTP, gRPC, JSON, settings and logs each stay behind one door."""
+    names = set(imported(module))
     strangers = {
         library
         for library, knowing in LIBRARIES.items()
-        if not is_in(module, {*knowing, "sandbox"}) and any(is_part(name, library) for name in imported(module))
+        if not is_in(module, {*knowing, "sandbox"}) and any(is_part(name, library) for name in names)
     }
     assert not strangers
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from bridge.cli.main import COMMANDS, parser_for
+from tests.support.processes import unmeasured
 
 DEAR = {
     "bridge.sandbox",
@@ -32,7 +33,8 @@ SERVING = {"grpc", "httpx", "prometheus_client", "pydantic", "structlog"}
 def imported_by(statement: str) -> set[str]:
     """Return which of the dear modules a new process has after this statement."""
     script = f"import json, sys\n{statement}\njson.dump(sorted(sys.modules), sys.stdout)"
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603 - our own
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=unmeasured())  # noqa: S603 - our own
     return DEAR & set(json.loads(done.stdout))
 
 

@@ -17,7 +17,7 @@ ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate mesh interop tools clients contract release release-check second-operation charts lock clean
+.PHONY: help run test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ simulate: $(VENV)/dev.done  ## The whole way of a call in virtual time, SEEDS=10
 
 mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, retries, restarts and kills under load
 	@$(BIN)/python -m pytest tests/mesh
+
+pictures: $(VENV)/dev.done  ## Draw the diagrams of docs/pictures/ from their sources
+	@$(BIN)/python tools/draw.py
 
 interop: export INTEROP := $(if $(QUICK),quick,$(or $(SERVERS),all))
 interop: $(VENV)/dev.done  ## Real servers behind the bridge (QUICK=1, or SERVERS="nginx Jetty"); writes docs/interop.md

@@ -31,6 +31,6 @@ def plain_text(rows: Sequence[TokenRow] = ROWS) -> str:
 
 
 def markdown(rows: Sequence[TokenRow] = ROWS) -> str:
-    """Return the table for the README: GitHub's Markdown, no newline at the end."""
+    """Return the table for docs/sandbox.md: GitHub's Markdown, no newline at the end."""
     lines = [HEADINGS, ("---",) * len(HEADINGS), *((f"`{row.token}`", *cells(row)[1:]) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -14,7 +14,7 @@ from bridge.deadline import DETAILS_MARGIN_S, GROWTH_MAX_S, MINIMUM_S, margin_s
 COST_S = 0.0005
 """The dearest ending that was measured (bridge/deadline.py)."""
 TOO_SHORT_S = 0.07
-"""With less left, a call is refused as DEADLINE_TOO_SHORT: README, "Failures"."""
+"""With less left, a call is refused as DEADLINE_TOO_SHORT: docs/failures.md."""
 
 
 def told_share(calls: Iterable[tuple[float, float, int]], cost_s: float = COST_S) -> float:
@@ -70,6 +70,6 @@ def test_the_margin_is_bounded(granted_s: float, under_way: int) -> None:
 
 
 def test_one_call_alone_has_the_margin_of_the_table() -> None:
-    """50 ms for the way back and 20 for the wallet, as README's row DEADLINE_TOO_SHORT says."""
+    """50 ms for the way back and 20 for the wallet, as the row DEADLINE_TOO_SHORT of docs/failures.md says."""
     assert margin_s(5.0, 0) == 0.05
     assert DETAILS_MARGIN_S + MINIMUM_S == TOO_SHORT_S

@@ -356,7 +356,7 @@ def test_plain_text() -> None:
 
 
 def test_markdown() -> None:
-    """The README gets one row a token, each with the same number of cells."""
+    """The table in docs/sandbox.md gets one row a token, each with the same number of cells."""
     lines = markdown().splitlines()
     assert len(lines) == len(ROWS) + 2
     assert {line.count("|") for line in lines} == {6}

@@ -1,4 +1,4 @@
-"""A copy of the repository in which somebody has added two operations, as docs/development.md says ("Add an operation").
+"""A copy of the repository with two operations added, as docs/development.md says ("Add an operation").
 
 Freeze is idempotent, GrantBonus moves money; neither has a token.
 """

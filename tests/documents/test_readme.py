@@ -27,7 +27,7 @@ def test_readme_is_short() -> None:
 
 def test_pictures_are_drawn_from_their_sources() -> None:
     """Each picture of docs/pictures/ is what `make pictures` draws from the source beside it."""
-    drawing = [sys.executable, ROOT / "tools" / "draw.py", "--check"]
+    drawing = [sys.executable, str(ROOT / "tools" / "draw.py"), "--check"]
     assert subprocess.run(drawing, check=False, capture_output=True, text=True).stderr == ""  # noqa: S603 - our own tool
 
 

@@ -331,7 +331,7 @@ def in_small_disk(tmp_path: Path, script: str) -> str:
     command = ["unshare", "--mount", "sh", "-c", MOUNTED, "sh", str(folder), sys.executable, str(program)]
     paths = os.pathsep.join(sys.path)
     done = subprocess.run(  # noqa: S603 - our own script
-        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, check=False, timeout=50
+        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, check=False, timeout=250
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip("no file system can be mounted here")
@@ -369,6 +369,7 @@ asyncio.run(main(folder))
 """
 
 
+@pytest.mark.timeout(300)
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
     """It is told, what was written before is there, and with free space the store serves again."""
     assert in_small_disk(tmp_path, FULL).splitlines() == ["FULL", "True", "serves again"]
@@ -399,6 +400,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
+@pytest.mark.timeout(300)
 def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
     """In the same words by a write and by a check."""
     assert in_small_disk(tmp_path, READ_ONLY).splitlines() == ["READ_ONLY", "READ_ONLY"]

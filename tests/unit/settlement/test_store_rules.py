@@ -474,6 +474,7 @@ async def test_a_retry_ends_a_backoff_but_no_lease(store: Store) -> None:
     await add(store, new_call())
     entry = await taken(store)
     assert await store.retry(entry.entry_id) is Change.DONE
+    assert (await entry_of(store, entry.entry_id)).is_leased
     assert await store.take(10, FAR_S, OPERATIONS) == []
     await store.postpone(entry.entry_id, entry.fence, FAR_S, TIMEOUT)
     assert await store.retry(entry.entry_id) is Change.DONE

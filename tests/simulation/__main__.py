@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
+from tests.simulation.scenario import SCENARIOS
 from tests.simulation.search import Failure, check
 
 BATCH = 50
@@ -19,10 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1_000, metavar="N", help="how many (1000)")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="the first one (0)")
     parser.add_argument("--seed", type=int, metavar="N", help="this one alone")
+    names = [kind.name for kind in SCENARIOS]
+    parser.add_argument("--kind", choices=names, metavar="NAME", action="append", help="only seeds of these kinds")
     options = parser.parse_args(arguments)
-    seeds = range(options.first, options.first + options.seeds)
+    kinds = {names.index(name) for name in options.kind or names}
+    seeds: Sequence[int] = [
+        seed for seed in range(options.first, options.first + options.seeds) if seed % len(names) in kinds
+    ]
     if options.seed is not None:
-        seeds = range(options.seed, options.seed + 1)
+        seeds = [options.seed]
     began = time.monotonic()
     failure = _search(seeds)
     if failure is not None:
@@ -32,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _search(seeds: range) -> Failure | None:
+def _search(seeds: Sequence[int]) -> Failure | None:
     batches = [seeds[at : at + BATCH] for at in range(0, len(seeds), BATCH)]
     told_at, done = time.monotonic(), 0
     with ProcessPoolExecutor(os.cpu_count()) as processes:
@@ -47,7 +53,7 @@ def _search(seeds: range) -> Failure | None:
     return None
 
 
-def _first_of(seeds: range) -> Failure | None:
+def _first_of(seeds: Sequence[int]) -> Failure | None:
     return next((failure for failure in map(check, seeds) if failure is not None), None)
 
 

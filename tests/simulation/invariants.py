@@ -1,10 +1,9 @@
 """What must hold after every run: no falsehood, no repeat, every end in time, nothing left. See docs/simulation.md."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from bridge.outcome import GrpcCode, Outcome
-from tests.simulation.run import CONNECTIONS_MAX, End, Run
+from tests.simulation.run import CONNECTIONS_MAX, End, Run, Violation
 
 DEADLINE_DEFAULT_S = 5.0
 SLACK_S = 1e-3
@@ -18,14 +17,6 @@ TIMERS_MAX = 2 * LINKS_MAX
 RESETS_BURST, RESETS_PER_S = 15, 2.0
 SILENCE_SEEN_S = 2.5
 """How long a silent connection may take calls."""
-
-
-class Violation(NamedTuple):
-    """What does not hold."""
-
-    what: str
-    token: str = ""
-    """The call that it is about; "" for the run as a whole."""
 
 
 Check = Callable[[Run], Iterator[Violation]]

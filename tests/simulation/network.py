@@ -1,6 +1,7 @@
 """The network between bridge and wallet: names with addresses, and links that delay, break and fall silent."""
 
 import asyncio
+import contextvars
 import errno
 import random
 import socket
@@ -53,6 +54,8 @@ class Link(asyncio.Transport):
         self._chance = chance
         self._protocol = protocol
         self._due_s = {"out": 0.0, "in": 0.0}
+        # Whose connection it is stays known, whoever makes something happen to it.
+        self._context = contextvars.copy_context()
         self._is_closing = False
         self.server: Server | None = None
         self.is_silent = False
@@ -127,7 +130,7 @@ class Link(asyncio.Transport):
     def _later(self, way: str, act: Callable[..., None], *args: Any) -> None:
         at = max(self._due_s[way], self._loop.time() + self._chance.choice(DELAYS_S))
         self._due_s[way] = at + TICK_S
-        self._loop.call_at(at, self._unless_silent, act, *args)
+        self._loop.call_at(at, self._unless_silent, act, *args, context=self._context)
 
     def _unless_silent(self, act: Callable[..., None], *args: Any) -> None:
         if not self.is_silent:

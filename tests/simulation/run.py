@@ -5,8 +5,9 @@ import logging
 import random
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from bridge.admission import Admission
 from bridge.deadline import DeadlineLimits
@@ -33,8 +34,18 @@ CONNECTIONS_MAX = 3
 QUIET_S = 40.0
 """After the last call: longer than any answer may be late, and than a detached call may last."""
 
+R = TypeVar("R", bound="Run")
+
 TERMINATE = operations(SERVICES[0])[0]
 ROUTE = Route(TERMINATE, {})
+
+
+class Violation(NamedTuple):
+    """What does not hold."""
+
+    what: str
+    token: str = ""
+    """The call that it is about; "" for the run as a whole."""
 
 
 @dataclass(slots=True)
@@ -72,7 +83,7 @@ class Run(logging.Handler):
         self.scenario = scenario
         self.loop = loop
         self.history = History(loop.time)
-        self.wallet = Wallet(loop, scenario, self.history, {call.token: _fields(call) for call in scenario.calls})
+        self.wallet = Wallet(loop, scenario, self.history, {call.token: fields_of(call) for call in scenario.calls})
         self.network = loop.network = Network(loop, str(scenario.seed), self.wallet.accept)
         self.ends: dict[str, End] = {}
         self.reported = 0
@@ -132,7 +143,7 @@ class Run(logging.Handler):
         await asyncio.sleep(call.at_s)
         end = self.ends[call.token] = End(call, self.loop.time())
         self.history.add(f"begins, {call.deadline_s} s", call.token)
-        request = TerminateRequest(**_fields(call)).SerializeToString()
+        request = TerminateRequest(**fields_of(call)).SerializeToString()
         task = asyncio.ensure_future(self.service.handle(ROUTE, request, call.deadline_s))
         timer = None
         if call.cancel_after_s is not None:
@@ -214,7 +225,7 @@ class Run(logging.Handler):
             self.loop.call_later(seconds, setattr, of, name, value)
 
 
-def _fields(call: Call) -> dict[str, Any]:
+def fields_of(call: Call) -> dict[str, Any]:
     """Return what a call asks for."""
     number = int("".join(filter(str.isdigit, call.token)))
     return {
@@ -227,11 +238,11 @@ def _fields(call: Call) -> dict[str, Any]:
     }
 
 
-def run(scenario: Scenario) -> Run:
+def run(scenario: Scenario, make: Callable[[Scenario, NetworkLoop], R]) -> R:
     """Run a scenario from beginning to end."""
     loop = NetworkLoop()
     asyncio.set_event_loop(loop)
-    created = Run(scenario, loop)
+    created = make(scenario, loop)
     LOGGER.addHandler(created)
     try:
         with virtual_time(loop, scenario.seed):

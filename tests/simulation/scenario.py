@@ -42,6 +42,27 @@ ANYTHING: Mapping[str, int] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """Settlement in a family of seeds: bridges that share one store."""
+
+    bridges: Sequence[int] = (1, 2, 3)
+    """How many, one of these."""
+    is_before: bool = False
+    """durability = "before"."""
+    settles_failed: bool = False
+    """settle = "failed"."""
+    is_redis: bool = False
+    """A store beyond a network: a write that failed may have been carried out, or be carried out late."""
+    store_faults: Mapping[str, float] = field(default_factory=dict)
+    """By what happens to the store: the chance for each seed."""
+    crashes: tuple[int, ...] = (0, 1, 1, 2, 3)
+    """How many bridges are killed, one of these."""
+    give_up_after_s: Sequence[float] = (86_400.0,)
+    healed_after_s: float = 10.0
+    """When nothing fails any more; after the first call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """A family of seeds."""
 
@@ -65,6 +86,8 @@ class Kind:
     has_reset_guard: bool = True
     admitted: tuple[int, int] = (100, 50)
     """How many calls may be in flight, and how many may wait."""
+    settled: Settled | None = None
+    """None: settlement is off, and there is one bridge."""
 
 
 MUCH: Mapping[str, float] = {
@@ -77,6 +100,39 @@ MUCH: Mapping[str, float] = {
     "drain": 0.1,
     "dead address": 0.15,
 }
+
+UNCERTAIN: Mapping[str, int] = {
+    "success": 30,
+    "another's success": 2,
+    "slow success": 8,
+    "never": 12,
+    "cut": 10,
+    "reset": 8,
+    "refuse": 4,
+    "gateway error": 6,
+    "code 2": 6,
+    "rejected": 4,
+    "unavailable": 4,
+    "throttled": 4,
+    "wrong signature": 3,
+    "not JSON": 3,
+}
+
+STORE_FAILS: Mapping[str, float] = {"store down": 0.3, "store slow": 0.3, "store full": 0.2}
+
+
+def _settled(name: str, settled: Settled) -> Kind:
+    return Kind(
+        name,
+        answers=UNCERTAIN,
+        calls=24,
+        deadlines_s=(0.08, 0.3, 1.0, 3.0),
+        cancels=0.1,
+        streams_max=(2, 100),
+        faults={"restart": 0.3, "refused": 0.1, "stall": 0.1, "leave": 0.3},
+        settled=settled,
+    )
+
 
 SCENARIOS: tuple[Kind, ...] = (
     Kind(
@@ -111,6 +167,20 @@ SCENARIOS: tuple[Kind, ...] = (
         faults=MUCH,
         retry_unknown=True,
     ),
+    _settled("settled", Settled(store_faults=STORE_FAILS)),
+    _settled("settled before", Settled(is_before=True, crashes=(1, 2, 3))),
+    _settled("settled on Redis", Settled(is_redis=True, store_faults={**STORE_FAILS, "store loses a second": 0.5})),
+    _settled(
+        "settled before on Redis",
+        Settled(is_redis=True, is_before=True, store_faults={**STORE_FAILS, "store loses a second": 0.3}),
+    ),
+    _settled(
+        "settled by many",
+        Settled(bridges=(3,), store_faults={"stall of one": 1.0}, crashes=(0, 1), healed_after_s=80.0),
+    ),
+    _settled(
+        "settled failures", Settled(settles_failed=True, store_faults=STORE_FAILS, give_up_after_s=(20.0, 86_400.0))
+    ),
 )
 
 
@@ -125,6 +195,13 @@ class Call:
     cancel_after_s: float | None
     is_healthy: bool = True
     """The wallet answers it at once."""
+    number: int = 0
+    """Its place among the calls of the seed: several may be about one token."""
+
+    @property
+    def call_id(self) -> str:
+        """Its name."""
+        return f"{self.token}/{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +270,14 @@ HEALTHY = "healthy"
 def _call(seed: int, number: int, kind: Kind) -> Call:
     chance = random.Random(f"{seed}/call/{number}")
     is_healthy = kind.promise == "healthy" and number % 3 == 0
+    # With settlement, every third call is a caller's repeat of the one before.
+    about = number - 1 if kind.settled is not None and number % 3 == 2 else number
     return Call(
-        token=f"{HEALTHY if is_healthy else 't'}{number}",
+        token=f"{HEALTHY if is_healthy else 't'}{about}",
         # In whole milliseconds, like deadlines and delays: what happens in one turn of the loop is the hardest case.
         at_s=round(chance.uniform(0, kind.span_s), 3),
         deadline_s=3.0 if is_healthy else chance.choice(kind.deadlines_s),
         cancel_after_s=chance.choice(CANCELS_S) if chance.random() < kind.cancels else None,
         is_healthy=is_healthy,
+        number=number,
     )

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.simulation.invariants import Violation, violations
-from tests.simulation.run import Run, run
+from tests.simulation import invariants, settled_invariants
+from tests.simulation.history import History
+from tests.simulation.run import Run, Violation, run
 from tests.simulation.scenario import Scenario
+from tests.simulation.settled_run import SettledRun
 
 SHRINK_RUNS_MAX = 150
 
@@ -27,9 +29,19 @@ class Failure:
         )
 
 
+def tried(scenario: Scenario) -> tuple[list[Violation], History]:
+    """Run a scenario by its kind; return what it violates and what happened."""
+    settled = scenario.kind.settled
+    if settled is None:
+        plain = run(scenario, Run)
+        return invariants.violations(plain), plain.history
+    ran = run(scenario, lambda scenario, loop: SettledRun(scenario, settled, loop))
+    return settled_invariants.violations(ran), ran.history
+
+
 def check(seed: int) -> Failure | None:
     """Run one seed; return what it violates, or None."""
-    found = violations(run(Scenario.of(seed)))
+    found, _ = tried(Scenario.of(seed))
     return shrunk(seed, found[0]) if found else None
 
 
@@ -48,8 +60,8 @@ def shrunk(seed: int, violation: Violation) -> Failure:
 
     A call's chance is its own, so that the others stay almost as they were without it.
     """
-    kept = [call.token for call in Scenario.of(seed).calls]
-    smallest = run(Scenario.of(seed))
+    kept = list(dict.fromkeys(call.token for call in Scenario.of(seed).calls))
+    smallest = tried(Scenario.of(seed))
     size, runs = max(len(kept) // 2, 1), 0
     while size and runs < SHRINK_RUNS_MAX:
         for at in range(0, len(kept), size):
@@ -57,16 +69,12 @@ def shrunk(seed: int, violation: Violation) -> Failure:
             if not fewer or (violation.token and violation.token not in fewer):
                 continue
             runs += 1
-            tried = run(Scenario.of(seed, frozenset(fewer)))
-            if any(each.token == violation.token for each in violations(tried)):
-                kept, smallest = fewer, tried
+            now = tried(Scenario.of(seed, frozenset(fewer)))
+            if any(each.token == violation.token for each in now[0]):
+                kept, smallest = fewer, now
                 break
         else:
             size //= 2
-    return _failure(seed, smallest)
-
-
-def _failure(seed: int, smallest: Run) -> Failure:
-    found = violations(smallest)
-    about = [violation.token for violation in found[:1] if violation.token] or list(smallest.ends)
-    return Failure(seed, found, len(smallest.ends), smallest.history.about(about))
+    found, history = smallest
+    about = [each.token for each in found[:1] if each.token] or kept
+    return Failure(seed, found, len(Scenario.of(seed, frozenset(kept)).calls), history.about(about))

@@ -1,0 +1,180 @@
+"""What must hold after every run with settlement: docs/design/settlement.md, "Invariants" 1 to 3, and its pauses.
+
+Excused is only what a store that loses a second excuses: what was written in that time.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from bridge.outcome import Outcome
+from bridge.settlement.entry import State
+from bridge.settlement.pace import PAUSE_S
+from tests.simulation.run import Violation
+from tests.simulation.settled_bridge import Bridge, Span, token_of
+from tests.simulation.settled_run import SettledEnd, SettledRun
+from tests.simulation.settled_store import CLOCK_AHEAD_S, SLOW_S, SOON_S
+from tests.support.settlement_model import Record
+
+ANSWER_S = 10.0
+"""What a settler may know late: answers of the store that were on their way."""
+PAUSING = frozenset({"WALLET_AUTH_REJECTED", "WALLET_ENDPOINT", "WALLET_UNREACHABLE", "PROVIDER_NOT_CONFIGURED"})
+VISIBLE = frozenset({State.REJECTED, State.UNRESOLVED, State.CLOSED})
+
+Check = Callable[[SettledRun], Iterator[Violation]]
+
+
+def kept_promises(run: SettledRun) -> Iterator[Violation]:
+    """Invariant 1: who was told PENDING, his token was terminated or a person sees its entry."""
+    for end in run.told.values():
+        if not end.is_pending or _is_lost(run, end.ended_s):
+            continue
+        if not end.is_in_store:
+            yield Violation("was told PENDING before it was written", end.call.token)
+        yield from _comes_to_an_end(run, end, "was told PENDING")
+
+
+def nothing_forgotten(run: SettledRun) -> Iterator[Violation]:
+    """Invariant 2: with durability "before", what was sent and has no certain end is settled, whoever was killed."""
+    if not run.settled.is_before or run.settled.store_faults:
+        return
+    for end in run.told.values():
+        record = run.wallet.records.get(end.call.token)
+        if record is not None and record.begun_s and not end.is_certain:
+            yield from _comes_to_an_end(run, end, "was sent")
+
+
+def nothing_dropped(run: SettledRun) -> Iterator[Violation]:
+    """Write down every call of unknown end, at once or when the store works again, unless its bridge was killed."""
+    for end in run.told.values():
+        is_unknown = end.error is not None and end.error.outcome is Outcome.UNKNOWN
+        is_excused = end.bridge is None or end.bridge.is_dead or end.bridge.left_early or run.shared.lost
+        if is_unknown and not is_excused and not run.shared.records_of_call(end.call.call_id):
+            yield Violation(f"{end.call.call_id} ended {end.name} and was never written", end.call.token)
+
+
+def _comes_to_an_end(run: SettledRun, end: SettledEnd, what: str) -> Iterator[Violation]:
+    token = end.call.token
+    entries = [record.entry for record in run.shared.records_of_call(end.call.call_id)]
+    is_visible = any(entry.state in VISIBLE for entry in entries)
+    if not (run.wallet.records[token].processed or is_visible):
+        states = [entry.state.value for entry in entries] or "no entry"
+        yield Violation(f"{end.call.call_id} {what}, its token is alive, and there is {states}", token)
+
+
+def all_end(run: SettledRun) -> Iterator[Violation]:
+    """No entry stays PENDING once nothing fails any more, and none is SETTLED without the wallet's word."""
+    for record in run.shared.records():
+        entry = record.entry
+        token = token_of(entry) if entry.ciphertext else _token_of_calls(record)
+        if entry.state is State.PENDING:
+            yield Violation(f"an entry is PENDING for ever, {entry.attempts} attempts, {entry.last.reason}", token)
+        if entry.state is State.SETTLED and token and not run.wallet.records[token].processed:
+            yield Violation("an entry is SETTLED, and its token is alive", token)
+        if entry.state is State.REJECTED and entry.last.reason not in {"WALLET_REJECTED", "WALLET_ECHO_MISMATCH"}:
+            yield Violation(f"an entry is REJECTED after {entry.last.reason}", token)
+        if entry.state not in {State.SETTLED, State.CLOSED} and not entry.ciphertext:
+            yield Violation(f"an entry is {entry.state.value} and its request is gone", token)
+
+
+def one_owner(run: SettledRun) -> Iterator[Violation]:
+    """Invariant 3: no two settlers own one entry, and what is SETTLED is not sent again."""
+    if not run.shared.lost and any(bridge.handle.stale for bridge in run.bridges):
+        yield Violation("a former owner has changed an entry that another had taken")
+    by_entry: dict[str, list[Span]] = {}
+    for span in run.spans:
+        if _is_lost(run, span.began_s):
+            continue
+        if span.wrong and not _was_lost_since(run, span):
+            yield Violation(f"an attempt of {span.bridge.name} begins although {span.wrong}", span.token)
+        by_entry.setdefault(span.entry.entry_id, []).append(span)
+    for spans in by_entry.values():
+        for first, second in pairwise(spans):
+            if second.began_s < _end_s(first) and not _was_lost_since(run, first):
+                yield Violation(f"{first.bridge.name} and {second.bridge.name} send one entry at once", first.token)
+            if first.is_confirmed and first.bridge is second.bridge and not _was_lost_since(run, first):
+                yield Violation("an entry is sent again by whom the wallet has confirmed it", first.token)
+            is_mismatch = first.error is not None and first.error.reason == "WALLET_ECHO_MISMATCH"
+            # A store that fails, or a kill, just when it is to be written down leaves it PENDING.
+            if is_mismatch and first.bridge is second.bridge and not run.settled.store_faults:
+                yield Violation("an entry is sent again although the wallet spoke of another", first.token)
+
+
+def pauses(run: SettledRun) -> Iterator[Violation]:
+    """Take nothing of a provider in the five minutes after a failure that an operator must cure."""
+    if "stall of one" in run.settled.store_faults:
+        return
+    for bridge in run.bridges:
+        for pause in bridge.spans:
+            if pause.error is not None and pause.error.reason in PAUSING and pause.ended_s is not None:
+                yield from _in_pause(bridge, pause.ended_s, SLOW_S[1] if run.settled.store_faults else SOON_S[1])
+
+
+def _in_pause(bridge: Bridge, from_s: float, on_its_way_s: float) -> Iterator[Violation]:
+    for span in bridge.spans:
+        taken_s = span.entry.read_at - CLOCK_AHEAD_S
+        if from_s + 2 * on_its_way_s < taken_s < from_s + PAUSE_S:
+            is_cured = any(one.is_certain and from_s <= _end_s(one) <= span.began_s for one in bridge.spans)
+            if not is_cured:
+                yield Violation(f"is taken {taken_s - from_s:.3f} s after its provider was paused", span.token)
+
+
+def callers(run: SettledRun) -> Iterator[Violation]:
+    """Tell callers the truth: OK only for a dead token, PENDING only where nobody knows or where it is asked for."""
+    for end in run.told.values():
+        record = run.wallet.records[end.call.token]
+        if end.name == "OK" and not record.processed:
+            yield Violation("OK, and its token is alive", end.call.token)
+        if end.error is None:
+            continue
+        if end.is_pending and end.error.outcome is not Outcome.UNKNOWN and not run.settled.settles_failed:
+            yield Violation(f"PENDING after {end.name}", end.call.token)
+        for wrong in record.wrong:
+            yield Violation(f"the wallet got {wrong}", end.call.token)
+
+
+def nothing_sent_after_a_certain_end(run: SettledRun) -> Iterator[Violation]:
+    """Send nothing for calls that have all ended for certain: a removal waits behind its insert."""
+    if run.settled.store_faults or not run.settled.is_before:
+        return
+    for span in run.spans:
+        ends = [run.told[call.call_id] for call in span.entry.calls]
+        if ends and all(end.is_certain and end.ended_s < span.began_s - ANSWER_S for end in ends):
+            yield Violation("is sent again although every call of it has ended for certain", span.token)
+
+
+def nothing_logged(run: SettledRun) -> Iterator[Violation]:
+    """No exception is nobody's, and the bridge reports no error of its own."""
+    for what in (*run.left, *run.loop.unhandled, *run.wallet.complaints):
+        # What the keeper gives up is logged as an error, for a person.
+        if not what.startswith("logged: settlement entry"):
+            yield Violation(what)
+
+
+INVARIANTS: tuple[Check, ...] = (
+    *(kept_promises, nothing_forgotten, nothing_dropped, all_end, one_owner, pauses, callers),
+    *(nothing_sent_after_a_certain_end, nothing_logged),
+)
+
+
+def _token_of_calls(record: Record) -> str:
+    """Return the token of an entry whose request is deleted; "" where its calls have all ended for themselves."""
+    return next((call.call_id.split("/")[0] for call in record.calls.values()), "")
+
+
+def _end_s(span: Span) -> float:
+    return float("inf") if span.ended_s is None else span.ended_s
+
+
+def _is_lost(run: SettledRun, at_s: float) -> bool:
+    """Say whether the store has lost what was written then, or just before."""
+    return any(from_s <= at_s <= to_s + ANSWER_S for from_s, to_s in run.shared.lost)
+
+
+def _was_lost_since(run: SettledRun, span: Span) -> bool:
+    """Say whether the store has lost something since shortly before an attempt began."""
+    return any(to_s >= span.began_s - ANSWER_S for _, to_s in run.shared.lost)
+
+
+def violations(run: SettledRun) -> list[Violation]:
+    """Return everything that does not hold."""
+    return [violation for check in INVARIANTS for violation in check(run)]

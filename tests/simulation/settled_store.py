@@ -1,0 +1,209 @@
+"""One store that bridges share, and what each of them sees of it: delays, failures, and a bridge that is stopped.
+
+What is written lasts, as SQLite's does. `lose` goes back to an earlier moment, as Redis with appendfsync everysec may.
+"""
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from bridge.settlement.entry import Added, CallEnd, Counts, Entry, KeyUse, Last, NewCall
+from bridge.settlement.store import Problem, StoreError
+from tests.support.settlement_model import ModelStore, Record
+
+CLOCK_AHEAD_S = 1_700_000_000.0
+"""The store's clock before the bridges': whoever mixes them up is far off."""
+SOON_S, SLOW_S = (0.0, 0.004), (0.03, 2.0)
+UNCLEAR = 0.5
+"""The share of failures beyond a network whose request was carried out."""
+
+
+class SharedStore(ModelStore):
+    """The entries, with what happens to the store as a whole."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(lambda: loop.time() + CLOCK_AHEAD_S)
+        self._loop = loop
+        self.problem: Problem | None = None
+        """Why every request fails now."""
+        self.is_slow = False
+        self.lost: list[tuple[float, float]] = []
+        """From when to when what was written is lost; by the loop's clock."""
+
+    def now(self) -> float:
+        """Return the store's time."""
+        return self._clock()
+
+    def record_of(self, entry_id: str) -> Record | None:
+        """Return an entry as it stands."""
+        return self._records.get(entry_id)
+
+    def records_of_call(self, call_id: str) -> list[Record]:
+        """Return the entries that a call refers to."""
+        return [each for each in self._records.values() if any(one.call_id == call_id for one in each.calls.values())]
+
+    def records(self) -> list[Record]:
+        """Return all entries."""
+        return list(self._records.values())
+
+    def lose(self, last_s: float) -> None:
+        """Prepare to lose what is written in the next seconds, which `last_s` is how many."""
+        kept = {key: dataclasses.replace(each, calls=dict(each.calls)) for key, each in self._records.items()}
+        began_s, ended_early = self._loop.time(), dict(self._ended_early)
+
+        def restore() -> None:
+            self._records, self._ended_early = kept, ended_early
+            self.lost.append((began_s, self._loop.time()))
+
+        self._loop.call_later(last_s, restore)
+
+
+class Handle(ModelStore):
+    """The store as one bridge reaches it."""
+
+    def __init__(self, shared: SharedStore, chance: random.Random, *, is_redis: bool) -> None:
+        self._shared = shared
+        self._chance = chance
+        self._is_redis = is_redis
+        self.is_dead = False
+        """The bridge was killed: nothing of it reaches the store any more."""
+        self.stopped_until: asyncio.Event | None = None
+        """Set while the process is stopped: what it has sent or is being told waits."""
+        self.stop_at: tuple[str, float] | None = None
+        """The process is to be stopped for so many seconds at its next request of this name, at the worst moment:
+        when it has taken entries and not been told, or before a change of what it owns arrives."""
+        self.lease_ends: dict[str, float] = {}
+        """By entry: until when it was leased to this bridge, by the store's clock."""
+        self.stale: list[str] = []
+        """Changes that were carried out although another had taken the entry."""
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # a plain attribute there
+        """Where it is."""
+        return "model://"
+
+    async def _do(self, act: Callable[[], Any]) -> Any:
+        await self._pass()
+        shared = self._shared
+        if shared.problem is not None:
+            if self._is_redis and self._chance.random() < UNCLEAR / 4:
+                await act()
+            raise StoreError(self.name, shared.problem)
+        result = await act()
+        await self._pass()
+        return result
+
+    async def _pass(self) -> None:
+        low, high = SLOW_S if self._shared.is_slow else SOON_S
+        await asyncio.sleep(round(self._chance.uniform(low, high), 3))
+        if self.stopped_until is not None:
+            await self.stopped_until.wait()
+        if self.is_dead:
+            raise StoreError(self.name, Problem.UNREACHABLE)
+
+    def _stop_at(self, what: str) -> None:
+        if self.stop_at is not None and self.stop_at[0] == what:
+            self.stop_for(self.stop_at[1])
+            self.stop_at = None
+
+    def stop_for(self, seconds: float) -> None:
+        """Stop the process for so long."""
+        self.stopped_until = going_on = asyncio.Event()
+
+        def go_on() -> None:
+            self.stopped_until = None
+            going_on.set()
+
+        asyncio.get_running_loop().call_later(seconds, go_on)
+
+    async def _change(self, entry_id: str, fence: int, act: Callable[[], Any]) -> bool:
+        """Change an entry that this bridge owns, or believes that it owns."""
+        self._stop_at("change")
+
+        async def changed() -> bool:
+            record = self._shared.record_of(entry_id)
+            is_stale = record is not None and record.entry.fence != fence
+            is_done = bool(await act())
+            if is_done and is_stale:
+                self.stale.append(entry_id)
+            return is_done
+
+        return bool(await self._do(changed))
+
+    async def write(self, writes: Sequence[NewCall | CallEnd]) -> list[Added | None]:
+        """Write calls and their ends."""
+        return await self._do(lambda: self._shared.write(writes))  # type: ignore[no-any-return]  # what `act` returns
+
+    async def take(
+        self, limit: int, lease_s: float, operations: Collection[str], at_most: Mapping[int, int] | None = None
+    ) -> list[Entry]:
+        """Lease due entries."""
+
+        async def taken() -> list[Entry]:
+            entries = await self._shared.take(limit, lease_s, operations, at_most)
+            if entries:
+                self.lease_ends |= {entry.entry_id: self._shared.now() + lease_s for entry in entries}
+                self._stop_at("take")
+            return entries
+
+        return await self._do(taken)  # type: ignore[no-any-return]
+
+    async def renew(self, entry_id: str, fence: int, lease_s: float) -> bool:
+        """Lease an owned entry again."""
+
+        async def renewed() -> bool:
+            is_owned = await self._shared.renew(entry_id, fence, lease_s)
+            if is_owned:
+                self.lease_ends[entry_id] = self._shared.now() + lease_s
+            return is_owned
+
+        return await self._change(entry_id, fence, renewed)
+
+    async def release(self, entry_id: str, fence: int) -> bool:
+        """Give back an owned entry that was not sent."""
+        return await self._change(entry_id, fence, lambda: self._shared.release(entry_id, fence))
+
+    async def postpone(self, entry_id: str, fence: int, due_in_s: float, last: Last) -> bool:
+        """Give back an owned entry after an attempt."""
+        return await self._change(entry_id, fence, lambda: self._shared.postpone(entry_id, fence, due_in_s, last))
+
+    async def reject(self, entry_id: str, fence: int, last: Last, *, never_repeat: bool = False) -> bool:
+        """Make an owned entry REJECTED."""
+        return await self._change(
+            entry_id, fence, lambda: self._shared.reject(entry_id, fence, last, never_repeat=never_repeat)
+        )
+
+    async def give_up(self, entry_id: str, fence: int, last: Last) -> bool:
+        """Make an owned entry UNRESOLVED."""
+        return await self._change(entry_id, fence, lambda: self._shared.give_up(entry_id, fence, last))
+
+    async def expire(self, older_than_s: float, operations: Collection[str], limit: int = 1000) -> list[str]:
+        """Make entries UNRESOLVED that are PENDING for too long."""
+        return await self._do(lambda: self._shared.expire(older_than_s, operations, limit))  # type: ignore[no-any-return]
+
+    async def settle(self, entry_ids: Sequence[str]) -> list[str]:
+        """Make entries SETTLED."""
+        return await self._do(lambda: self._shared.settle(entry_ids))  # type: ignore[no-any-return]
+
+    async def purge(self, keep_s: float, limit: int = 1000) -> int:
+        """Delete entries that have been kept for long enough."""
+        return int(await self._do(lambda: self._shared.purge(keep_s, limit)))
+
+    async def reclassify(self, success_codes: AbstractSet[int]) -> list[str]:
+        """Make REJECTED entries with one of these codes SETTLED."""
+        return await self._do(lambda: self._shared.reclassify(success_codes))  # type: ignore[no-any-return]
+
+    async def counts(self) -> Counts:
+        """Return how many entries there are of each state."""
+        return await self._do(self._shared.counts)  # type: ignore[no-any-return]
+
+    async def key_use(self) -> KeyUse:
+        """Return which keys the store knows of."""
+        return await self._do(self._shared.key_use)  # type: ignore[no-any-return]
+
+    async def set_key_check(self, key_id: str) -> None:
+        """Write the key-check value."""
+        await self._do(lambda: self._shared.set_key_check(key_id))

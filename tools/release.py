@@ -139,7 +139,8 @@ def export(folder: Path) -> None:
         if (ROOT / name).exists():
             into = folder / name
             into.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, into)
+            shutil.copyfile(ROOT / name, into)
+            into.chmod(0o755 if (ROOT / name).stat().st_mode & 0o100 else 0o644)
 
 
 def _git(*arguments: str) -> str:
@@ -163,6 +164,8 @@ def build(target: Path, names: Sequence[str], time: int) -> None:
         missing = ", ".join(program for program in PARTS[name].needs if shutil.which(program) is None)
         if missing:
             raise ReleaseError(f"{name}: {missing} not found on PATH; leave it out by naming the other parts")
+    # Jars have the modes of the files that Maven finds and makes.
+    os.umask(0o022)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in names:

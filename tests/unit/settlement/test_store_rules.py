@@ -538,6 +538,16 @@ async def test_the_newest_entry_of_a_call_id_is_found(store: Store) -> None:
     assert await store.of_call("z") == (None, 0)
 
 
+async def test_a_call_is_found_while_another_of_its_id_has_ended(store: Store) -> None:
+    """Two calls of one caller and one id on one entry: the end of one does not hide the other."""
+    first, second = (new_call(is_owed=False, call_id="x", identities=("one.example",)) for _ in range(2))
+    await store.write([first, second])
+    await end(store, first)
+    for identities in (None, ["one.example"]):
+        found, count = await store.of_call("x", identities)
+        assert (found and found.entry_id, count) == (first.sealed.entry_id, 1)
+
+
 IDENTITIES = {
     "anybody": (None, "c", 3),
     "the first": (["one.example"], "a", 1),

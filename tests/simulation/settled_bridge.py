@@ -117,7 +117,7 @@ class Bridge:
         """It ended in order while things failed: what it could not write by then is logged, not written."""
         self.links: list[Link] = []
         self.spans: list[Span] = []
-        self.callers: set[asyncio.Task[Any]] = set()
+        self.callers: list[asyncio.Task[Any]] = []
         self.events: list[Event] = []
         self.settles = asyncio.Event()
         self._rules = rules

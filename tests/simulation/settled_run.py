@@ -188,7 +188,7 @@ class SettledRun(Run):
             return
         self.history.add(f"{call.call_id} begins at {bridge.name}, {call.deadline_s} s", call.token)
         task = asyncio.create_task(self._sent(bridge, call))
-        bridge.callers.add(task)
+        bridge.callers.append(task)
         timer = None
         if call.cancel_after_s is not None:
             timer = self.loop.call_later(call.cancel_after_s, task.cancel)

@@ -17,16 +17,21 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from bridge.call_id import TRAILER as CALL_ID_TRAILER
 from bridge.headers import Headers
 from bridge.settings.messages import MASK
 from bridge.transcoding.codec import DECIMAL, is_unsigned_decimal
+from wallet.v1 import wallet_error_pb2
 
 DETAILS_TRAILER = "grpc-status-details-bin"
 SHOWN_TRAILERS = (CALL_ID_TRAILER, "wallet-request-id", "grpc-retry-pushback-ms", "wallet-safe-to-repeat")
 TYPE_DOMAIN = "type.googleapis.com/"
+
+DETAIL_FILES = (error_details_pb2.DESCRIPTOR, wallet_error_pb2.DESCRIPTOR)
+"""Files whose messages a status carries. A type is found by its name only once its file has been imported."""
 
 # The keys that protobuf's own JSON form of Any puts beside a message's fields begin with @ too: no field's name can.
 TYPE = "@type"

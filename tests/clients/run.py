@@ -28,7 +28,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "generated" / "python"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "generated" / "python"), str(ROOT)]
 
 from bridge import __version__  # noqa: E402 -- after the path is set: a script brings only its own folder
 from tests.clients.stand_ins import WALLETS, bridges  # noqa: E402 -- likewise

@@ -53,3 +53,13 @@ def test_each_command_has_its_flags_and_what_runs_it(name: str) -> None:
     """Whatever the table of commands names can be imported and parsed."""
     arguments = [name, *SUB_COMMANDS.get(name, [])]
     assert callable(parser_for(arguments).parse_args(arguments).run)
+
+
+@pytest.mark.parametrize("name", ["wallet.v1.WalletError", "google.rpc.ErrorInfo", "google.rpc.RetryInfo"])
+def test_call_knows_the_details_of_a_status(name: str) -> None:
+    """A process that has imported `bridge call` and nothing else can decode each detail that a bridge sends."""
+    script = "import bridge.cli.call; from google.protobuf import descriptor_pool as pools\n"
+    script += f"print(pools.Default().FindMessageTypeByName({name!r}).full_name)"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=unmeasured())  # noqa: S603 - our own
+    assert done.stdout.strip() == name

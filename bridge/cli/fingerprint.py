@@ -4,21 +4,17 @@ A token comes on standard input and never as an argument, which `ps` shows to ev
 """
 
 import argparse
-import getpass
 import ipaddress
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from bridge.address import split_listen
+from bridge.cli.token_input import token_from_input
 from bridge.settings.model import Settings, SettingsError, load
 from bridge.telemetry.fingerprint import Fingerprint
-
-TOKEN_BYTES_MAX = 4096
-"""As in wallet_service.proto."""
 
 NO_KEY = (
     "telemetry.fingerprint_key: is not set, so that each process makes a key of its own and nobody can say what its "
@@ -36,7 +32,7 @@ def run(arguments: argparse.Namespace, given: BinaryIO | None = None, environ: M
     key = load(arguments.config, environ).telemetry.fingerprint_key
     if key is None:
         raise SettingsError(NO_KEY)
-    sys.stdout.write(f"{Fingerprint(key.get_secret_value().encode())(_token(given))}\n")
+    sys.stdout.write(f"{Fingerprint(key.get_secret_value().encode())(token_from_input(given))}\n")
     return 0
 
 
@@ -53,23 +49,6 @@ def warning(settings: Settings) -> str:
         "telemetry.fingerprint_key is not set: each replica, and each restart, shows another fingerprint for the same "
         "token; set it, or fingerprint_key_file, to the same value for all"
     )
-
-
-def _token(given: BinaryIO | None) -> str:
-    if given is None and sys.stdin.isatty():
-        return _checked(getpass.getpass("token: ").encode(errors="surrogateescape"))
-    # One byte more than may be: what is too long is seen, and not cut.
-    return _checked(re.sub(rb"\r?\n\Z", b"", (given or sys.stdin.buffer).read(TOKEN_BYTES_MAX + 3)))
-
-
-def _checked(content: bytes) -> str:
-    if not 0 < len(content) <= TOKEN_BYTES_MAX:
-        raise SettingsError(f"standard input: wants a token, 1 to {TOKEN_BYTES_MAX} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        # Without the chain: it holds the token.
-        raise SettingsError("standard input: wants a token in UTF-8") from None
 
 
 def _is_loopback(host: str) -> bool:

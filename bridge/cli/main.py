@@ -1,7 +1,7 @@
 """The command `bridge`: its sub-commands, and the one place where their errors become exit codes.
 
-Exit codes: 0 done; 1 the call failed, a worker did not end well or the doctor found something; 2 it could not start
-(settings, address, arguments); 130 Ctrl-C ended the doctor.
+Exit codes: 0 done; 1 the call failed, a worker did not end well, or doctor or certify found something; 2 it could not
+start or could not be completed (settings, address, arguments); 130 a signal ended doctor or certify.
 """
 
 import argparse
@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "call": ("bridge.cli.call", "call a bridge and print the typed answer, or the status with details"),
         "fingerprint": ("bridge.cli.fingerprint", "print what the log shows for the token on standard input"),
         "doctor": ("bridge.cli.doctor.command", "check everything a call needs, and say in plain words what is wrong"),
+        "certify": ("bridge.cli.certify.command", "find out what a staging wallet answers, before production"),
         "settlement": ("bridge.cli.settlement", "see and change what the bridge finishes by itself"),
         "demo": ("bridge.cli.demo", "sandbox and bridge in one, with one call shown (`make run`)"),
     }

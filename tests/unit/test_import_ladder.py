@@ -29,7 +29,7 @@ LIBRARIES: dict[str, set[str]] = {
     "hpack": set(),
     "hyperframe": set(),
     "httpcore": set(),
-    "httpx": {"http2", "upstream.client"},
+    "httpx": {"cli.certify.exchange", "http2", "upstream.client"},
     "cryptography": {"identity.certificate", "settings.certificate_dates", "settlement"},
     "sqlite3": {"settlement"},
     "redis": {"settlement"},

@@ -5,11 +5,10 @@ import asyncio
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from bridge.cli.call_output import fitted
 from bridge.cli.doctor.finding import Finding, Level, json_text
@@ -19,6 +18,7 @@ from bridge.cli.doctor.network import network_findings
 from bridge.cli.doctor.resolver import LookUp, system_look_up
 from bridge.cli.doctor.settlement import settlement_findings
 from bridge.cli.doctor.target import Place
+from bridge.cli.event_loop import unless_interrupted
 from bridge.server.handlers import SERVICES, routes
 from bridge.settings.model import load
 
@@ -53,7 +53,7 @@ def run(
         if not parsed.json:
             _write(out, finding.line)
 
-    if not asyncio.run(_unless_interrupted(_examine(subject, look_up, tell))):
+    if not asyncio.run(unless_interrupted(_examine(subject, look_up, tell), signal.SIGINT)):
         return INTERRUPTED
     if parsed.json:
         _write(out, json_text(findings))
@@ -64,21 +64,6 @@ def _subject(config: Path | None, environ: Mapping[str, str]) -> Subject:
     settings = load(config, environ)
     paths = (route.operation.path for service in SERVICES for route in routes(service, settings))
     return Subject(settings, tuple(paths), config, environ, datetime.now(UTC))
-
-
-async def _unless_interrupted(examination: Coroutine[Any, Any, None]) -> bool:
-    """Await it; return False when Ctrl-C has ended it.
-
-    asyncio's own answer to Ctrl-C cancels between any two instructions, also in the middle of a callback of the loop,
-    which then ends in a traceback. A handler of the loop waits for its turn.
-    """
-    task = asyncio.ensure_future(examination)
-    if threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.result()
-    return not task.cancelled()
 
 
 async def _examine(subject: Subject, look_up: LookUp, tell: Callable[[Finding], None]) -> None:

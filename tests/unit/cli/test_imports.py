@@ -26,7 +26,8 @@ DEAR = {
 }
 """Each costs a process at its start some 10 ms and more than a megabyte."""
 
-SUB_COMMANDS = {"call": ["terminate"], "settlement": ["list"]}
+SESSION = ["--player-id=1", "--site-id=1", "--game-id=a", "--currency=EUR"]
+SUB_COMMANDS = {"call": ["terminate"], "certify": SESSION, "settlement": ["list"]}
 SERVING = {"grpc", "httpx", "prometheus_client", "pydantic", "structlog"}
 
 

@@ -1,0 +1,171 @@
+"""A staging wallet for tests of `bridge certify`: it knows its live tokens, and deviates as a test asks.
+
+Its texts are hostile: messages, request ids and headers repeat the token, the credentials and the signature.
+"""
+
+import asyncio
+import base64
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from bridge.sandbox.answers import Answer, failure, page
+from bridge.sandbox.behaviours import success_body
+from bridge.sandbox.checks import Refusal, authenticate, check_signature, find_operation, read_fields
+from bridge.sandbox.operations import OPERATIONS
+from bridge.sandbox.providers import SAMPLE_PROVIDERS
+from bridge.sandbox.record import Request
+from bridge.sandbox.stream import Stream
+
+PLAYER_ID, SITE_ID = 77, 3
+LIVE, SECOND = "canary-live-token-5f0b", "canary-second-token-77aa"
+
+UNKNOWN, ANOTHER, TERMINATED = failure(404, 44, ""), failure(409, 45, ""), failure(409, 7, "")
+"""Its ways to say no: no such token, another player's token, a token that is terminated."""
+
+PROVIDERS = {str(provider.provider_id).encode(): provider for provider in SAMPLE_PROVIDERS}
+SECRET_HEADERS = ("authorization", "x-request-signature")
+
+
+@dataclass
+class StagingWallet:
+    """A behaviour of FaultServer. As it is by default, it does what the contract expects."""
+
+    refused: Mapping[str, Answer | None] = field(default_factory=dict)
+    """By what is wrong, "authorization" or "x-request-signature": the answer; None: it is not checked."""
+    unknown: Answer | None = UNKNOWN
+    """The answer to a token that never existed; None: success."""
+    another: Answer | None = ANOTHER
+    """The answer to another player's token; None: players are not compared."""
+    again: Answer | None = TERMINATED
+    """The answer to a token that is terminated; None: success once more."""
+    at_once: Answer | None = None
+    """The answer to a request with SECOND while another one is under way; None: as if there were none."""
+    changes: Mapping[str, object] = field(default_factory=dict)
+    """Members of a success that are another way."""
+    lacks: frozenset[str] = frozenset()
+    """Members of a success that are not there."""
+    silent_at: str = ""
+    """The token that is not answered at all, once it has come."""
+    request_id: str = ""
+    """"": a UUID; else this form of the token: "raw", or "uuid": its bytes as one."""
+
+    def __post_init__(self) -> None:
+        """Begin with two live tokens."""
+        self.live = {LIVE, SECOND}
+        self.is_under_way = False
+        self.another_came = asyncio.Event()
+        self.requests: list[Request] = []
+        self.silenced = asyncio.Event()
+
+    async def __call__(self, stream: Stream) -> None:
+        """Answer a request."""
+        self.requests.append(stream.request)
+        if self.silent_at and stream.request.token == self.silent_at:
+            self.silenced.set()
+            await stream.closed.wait()
+            return
+        answer = await self.answer(stream.request)
+        await stream.respond(
+            answer.status, self._hostile(answer.body, stream.request), self._headers(stream.request, answer)
+        )
+
+    async def answer(self, request: Request) -> Answer:
+        """Return the answer, without its hostile texts."""
+        if no := self._refusal(request):
+            return no
+        token = request.token
+        if self.at_once and token == SECOND:
+            if self.is_under_way:
+                self.another_came.set()
+                return self.at_once
+            self.is_under_way = True
+            await self.another_came.wait()
+        return self._decided(request, token)
+
+    def _decided(self, request: Request, token: str) -> Answer:
+        no = self.unknown
+        if token in (LIVE, SECOND):
+            no = self.again if token not in self.live else None
+            if request.fields["player_id"] != PLAYER_ID and self.another:
+                return self.another
+            self.live.discard(token)
+        return no or Answer(200, (("content-type", "application/json"),), self._success(request))
+
+    def _refusal(self, request: Request) -> Answer | None:
+        provider = SAMPLE_PROVIDERS[1]
+        try:
+            operation = find_operation(request, OPERATIONS)
+            if self.refused.get("authorization", page(401)) is not None:
+                provider = authenticate(request, PROVIDERS)
+        except Refusal as no:
+            return self.refused.get("authorization") or no.answer
+        try:
+            if self.refused.get("x-request-signature", page(401)) is not None:
+                check_signature(request, provider)
+        except Refusal as no:
+            return self.refused.get("x-request-signature") or no.answer
+        try:
+            read_fields(request, operation, provider)
+        except Refusal as no:
+            return no.answer if self.refused.get("authorization", page(401)) is not None else None
+        return None
+
+    def _success(self, request: Request) -> bytes:
+        members = {**json.loads(success_body(request)), **self.changes}
+        return json.dumps({name: value for name, value in members.items() if name not in self.lacks}).encode()
+
+    def _hostile(self, body: bytes, request: Request) -> bytes:
+        if not body.startswith(b"{"):
+            return body + b"<!-- " + spelt(request).encode() + b" -->"
+        members = json.loads(body)
+        if "message" in members:
+            members["message"] = spelt(request)
+        if self.request_id:
+            token = request.token.encode()[:16].ljust(16, b"-")
+            members["request_id"] = request.token if self.request_id == "raw" else str(uuid.UUID(bytes=token))
+        return json.dumps(members).encode()
+
+    def _headers(self, request: Request, answer: Answer) -> list[tuple[str, str]]:
+        text = quote(spelt(request))
+        names = ("location", "via", "www-authenticate", "retry-after", "x-debug", f"x-{request.token}")
+        return [*answer.headers, *((name, text) for name in names)]
+
+
+def spelt(request: Request) -> str:
+    """Return the token, the credentials and the signature of a request, raw, in hex, in base64 and percent-encoded."""
+    secrets = [request.token, *(request.header(name) or "" for name in SECRET_HEADERS)]
+    texts = ((text, text.encode().hex(), base64.b64encode(text.encode()).decode(), quote(text)) for text in secrets)
+    return " ".join(form for forms in texts for form in forms)
+
+
+@asynccontextmanager
+async def speaking_http1(port: int) -> AsyncIterator[int]:
+    """Stand before an HTTP/2 wallet at this port, and answer HTTP/1.1 like a wallet; yield the port to connect to."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.read(65536)
+        if not first.startswith(b"PRI * HTTP/2.0"):
+            body = failure(404, 44, "").body
+            writer.write(
+                b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body
+            )
+            writer.close()
+            return
+        server_reader, server = await asyncio.open_connection("127.0.0.1", port)
+        server.write(first)
+        async with asyncio.TaskGroup() as pumps:
+            pumps.create_task(_pump(reader, server))
+            pumps.create_task(_pump(server_reader, writer))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as front:
+        yield int(front.sockets[0].getsockname()[1])
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()

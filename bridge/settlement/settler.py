@@ -90,6 +90,7 @@ class Settler:
         self._ended = ended
         self._store_failed = store_failed
         self._attempts: set[asyncio.Task[None]] = set()
+        self._taking: asyncio.Task[None] | None = None
         self._confirmed: dict[str, None] = {}
         """Entries that the wallet confirmed and the store does not know as SETTLED yet."""
         self._places = 0
@@ -116,6 +117,8 @@ class Settler:
 
     async def finish(self) -> None:
         """Wait until every attempt has ended, and write down what the wallet confirmed. `leave` comes before."""
+        if self._taking is not None:
+            await asyncio.wait((self._taking,))
         if self._attempts:
             await asyncio.wait(set(self._attempts))
         await self._round()
@@ -158,8 +161,12 @@ class Settler:
 
     async def _take(self) -> None:
         room = self._room()
-        if room <= 0:
-            return
+        if room > 0:
+            # Not cut off when `run` is cancelled: what the store has just leased would stay leased to nobody.
+            self._taking = asyncio.create_task(self._take_up_to(room))
+            await asyncio.shield(self._taking)
+
+    async def _take_up_to(self, room: int) -> None:
         began = self._clock()
         entries = await self._store.take(room, LEASE_S, self._operations, self._pace.at_most(began))
         for entry in entries:

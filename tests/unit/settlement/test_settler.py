@@ -579,3 +579,17 @@ async def test_what_was_taken_and_not_begun_goes_back_at_once() -> None:
     entry = await scene.entry()
     assert (entry.is_leased, entry.attempts, scene.sent) == (False, 0, [])
     await drained([settler], [task])
+
+
+@virtually
+async def test_a_take_that_is_cut_off_leases_nothing_to_nobody() -> None:
+    """A bridge that ends without a drain while the store answers a take gives the entry back, too."""
+    scene = Scene(confirms)
+    scene.store.take_s = 5.0
+    await scene.add()
+    settler = scene.settler()
+    task = asyncio.create_task(settler.run())
+    await asyncio.sleep(1.0)
+    await drained([settler], [task])
+    entry = await scene.entry()
+    assert (entry.is_leased, entry.attempts, scene.sent) == (False, 0, [])

@@ -29,7 +29,7 @@ Key = tuple[str, ...]
 """A place in the settings: ("server", "listen")."""
 
 REFUSED = "refused"
-"""The type of an error that says in its own words what is wrong; any other says what the setting wants."""
+"""The type of an error that says in its own words what is wrong; any other says what the setting must be."""
 
 ELSEWHERE = "elsewhere"
 """The type of an error that the line of another setting reports already."""
@@ -49,8 +49,8 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 class Setting:
     """One setting that exists: a value, or a table of further settings."""
 
-    wants: str
-    """What it may hold, in words that follow "wants"."""
+    must_be: str
+    """Words for what it may hold; they follow "must be"."""
     below: Mapping[str, "Setting"] = field(default_factory=dict)
     """Empty for a value."""
     is_path: bool = False
@@ -107,7 +107,7 @@ def unknown_variable(name: str, key: Key, known: Mapping[str, Setting]) -> str:
 
 
 def error_lines(error: ValidationError, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> list[str]:
-    """Return one line for each wrong setting: its key, what it wants, and the variable that had a part in it."""
+    """Return one line for each wrong setting: its key, what it must be, and the variable that had a part in it."""
     details = error.errors(include_url=False, include_input=False)
     return [_error_line(detail, known, variables) for detail in details if detail["type"] not in SAID_ELSEWHERE]
 
@@ -118,16 +118,16 @@ def describe(settings: BaseModel) -> str:
 
 
 def _setting(info: FieldInfo) -> Setting:
-    wants = info.description or "a table"
+    must_be = info.description or "a table"
     types = tuple(_types(info.annotation))
     table = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     if table is None:
         is_list = any(get_origin(kind) is tuple for kind in types)
         is_secret = any(isinstance(kind, type) and issubclass(kind, SecretStr) for kind in types)
-        return Setting(wants, is_path=Path in types, is_secret=is_secret, is_list=is_list)
+        return Setting(must_be, is_path=Path in types, is_secret=is_secret, is_list=is_list)
     below = settings_of(table)
     is_optional = type(None) in types
-    return Setting(wants, below if table is info.annotation or is_optional else {ANY: Setting("a table", below)})
+    return Setting(must_be, below if table is info.annotation or is_optional else {ANY: Setting("a table", below)})
 
 
 def _types(annotation: Any) -> Iterator[Any]:
@@ -171,7 +171,7 @@ def _complaint(kind: str, message: str, setting: Setting | None) -> str:
         return message
     if setting is None:
         return "is not a setting"
-    return f"is missing; wants {setting.wants}" if kind == "missing" else f"wants {setting.wants}"
+    return f"is missing; must be {setting.must_be}" if kind == "missing" else f"must be {setting.must_be}"
 
 
 def _given(key: Key, variables: Mapping[Key, str]) -> str:

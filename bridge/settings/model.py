@@ -11,7 +11,7 @@ The environment (BRIDGE_WALLET__URL) is stronger than the TOML file, key by key.
 the file's folder, one in the environment from the working directory. A key that does not exist is refused. Secrets are
 SecretStr from the moment they are read: no error, repr or `describe` shows them.
 
-A field's description is what its error says after "wants".
+A field's description follows "must be" in its error.
 """
 
 import os
@@ -108,7 +108,7 @@ class CodeSetting(Section):
     def _is_whole(self) -> Self:
         parts = (self.success, self.grpc is not None, self.reason is not None)
         if parts not in {(True, False, False), (False, True, True)}:
-            raise refused("wants either success = true alone, or both grpc and reason")
+            raise refused("must have either success = true alone, or both grpc and reason")
         return self
 
 
@@ -144,7 +144,7 @@ class Wallet(Section):
     @classmethod
     def _is_private(cls, url: str, info: ValidationInfo) -> str:
         if url.startswith("http:") and not info.data.get("allow_plaintext", True):
-            raise refused("wants https://; http:// is possible only with wallet.allow_plaintext = true")
+            raise refused("must be https:// unless wallet.allow_plaintext = true")
         return url
 
     @field_validator("client_key_file")
@@ -156,7 +156,7 @@ class Wallet(Section):
     @classmethod
     def _is_highest(cls, max_s: float, info: ValidationInfo) -> float:
         if max_s < info.data.get("deadline_default_s", 0):
-            raise refused("wants at least as many seconds as wallet.deadline_default_s")
+            raise refused("must be at least wallet.deadline_default_s")
         return max_s
 
     @field_validator("codes")
@@ -164,9 +164,9 @@ class Wallet(Section):
     def _unknown_error_stays_unknown(cls, codes: Mapping[int, CodeSetting]) -> Mapping[int, CodeSetting]:
         rule = codes.get(CODE_UNKNOWN_ERROR)
         if rule is not None and rule.success:
-            raise _refused_at(("2", "success"), "wants false: code 2 is an unknown error, never a success")
+            raise _refused_at(("2", "success"), "must be false: code 2 is an unknown error, never a success")
         if rule is not None and rule.grpc is GrpcCode.UNAVAILABLE:
-            raise _refused_at(("2", "grpc"), "wants another code: UNAVAILABLE means safe to repeat, code 2 is not")
+            raise _refused_at(("2", "grpc"), "must be another code: UNAVAILABLE means safe to repeat, code 2 is not")
         return codes
 
 
@@ -216,7 +216,7 @@ class Settings(Section):
         if settlement is None or settlement.allowed_identities is None or "server" not in info.data:
             return settlement
         if info.data["server"].tls_client_ca_file is None:
-            raise _refused_at(("allowed_identities",), "wants server.tls_client_ca_file too: it proves identities")
+            raise _refused_at(("allowed_identities",), "needs server.tls_client_ca_file too: it proves identities")
         return settlement
 
     def __init__(self, *trees: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ def needed_secret(given: object, info: ValidationInfo) -> object:
     """Return the secret that was given, or what its file holds; refuse none as well as both."""
     secret = optional_secret(given, info)
     if secret is None:
-        raise refused(f"is missing; wants exactly one of {info.field_name} and {_file_name(info)}")
+        raise refused(f"is missing; set exactly one of {info.field_name} and {_file_name(info)}")
     return secret
 
 
@@ -38,16 +38,16 @@ def optional_secret(given: object, info: ValidationInfo) -> object:
     file_name = _file_name(info)
     file = earlier(info, file_name)
     if given is not None and file is not None:
-        raise refused(f"wants exactly one of {info.field_name} and {file_name}, not both")
+        raise refused(f"set exactly one of {info.field_name} and {file_name}, not both")
     return given if file is None else read_secret(file, file_name)
 
 
-def check_shape(secret: SecretStr, info: ValidationInfo, wants: str) -> SecretStr:
-    """Return a secret that has its shape; `wants` says in words what that is."""
+def check_shape(secret: SecretStr, info: ValidationInfo, must_be: str) -> SecretStr:
+    """Return a secret that has its shape; `must_be` says in words what that is."""
     if SHAPES[str(info.field_name)](secret):
         return secret
     place = "" if earlier(info, _file_name(info)) is None else f" in {_file_name(info)}"
-    raise refused(f"wants {wants}{place}")
+    raise refused(f"must be {must_be}{place}")
 
 
 def _file_name(info: ValidationInfo) -> str:

@@ -118,7 +118,7 @@ class Server(Section):
     @classmethod
     def _engine_has_age(cls, age_s: float, info: ValidationInfo) -> float:
         if age_s and earlier(info, "engine") == NATIVE:
-            raise refused('wants 0 or nothing with engine = "native", which cannot close connections by age')
+            raise refused('must be 0 or left out with engine = "native", which cannot close connections by age')
         return age_s
 
     @field_validator("tls_key_file")
@@ -130,21 +130,21 @@ class Server(Section):
     @classmethod
     def _has_a_certificate(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
         if ca_file is not None and earlier(info, "tls_certificate_file") is None:
-            raise refused("wants tls_certificate_file and tls_key_file too: only TLS asks clients for certificates")
+            raise refused("needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates")
         return ca_file
 
     @field_validator("allowed_identities")
     @classmethod
     def _has_a_ca(cls, identities: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if identities is not None and earlier(info, "tls_client_ca_file") is None:
-            raise refused("wants tls_client_ca_file too: it says whose certificates prove an identity")
+            raise refused("needs tls_client_ca_file too: it says whose certificates prove an identity")
         return identities
 
     @field_validator("max_in_flight_per_provider")
     @classmethod
     def _is_a_share(cls, share: int | None, info: ValidationInfo) -> int | None:
         if share is not None and share > earlier(info, "max_in_flight"):
-            raise refused("wants a whole number from 1 to server.max_in_flight")
+            raise refused("must be a whole number from 1 to server.max_in_flight")
         return share
 
     @field_validator("health_listen")
@@ -152,5 +152,5 @@ class Server(Section):
     def _is_another_port(cls, health_listen: str, info: ValidationInfo) -> str:
         # The system would not always say so: several workers may share a port, and then calls would go astray.
         if health_listen and split_listen(health_listen)[1] == split_listen(earlier(info, "listen"))[1] != 0:
-            raise refused("wants another port than server.listen")
+            raise refused("must be another port than that of server.listen")
         return health_listen

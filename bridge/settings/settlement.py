@@ -79,7 +79,7 @@ def _key_file(path: Path) -> Path:
     # What it holds is checked by the one who uses it, and so is the fit to the store (bridge/settlement/sealing.py).
     _, problem = read_file(path)
     if problem:
-        raise refused(f"wants a file with one base64 key of 32 bytes a line; it cannot be read: {problem}")
+        raise refused(f"must be a file with one base64 key of 32 bytes a line; it cannot be read: {problem}")
     return path
 
 

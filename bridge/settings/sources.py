@@ -130,7 +130,7 @@ class _Reading:
             elif isinstance(value, dict):
                 taken[name] = self.checked(value, setting.below, key)
             else:
-                self.problems.append(f"{dotted(key)}: wants a table, [{dotted(key)}]")
+                self.problems.append(f"{dotted(key)}: must be a table, [{dotted(key)}]")
         return taken
 
 

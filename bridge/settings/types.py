@@ -102,7 +102,7 @@ def _ca_file(path: Path) -> Path:
     if not problem and _certificate_count(path) == 0:
         problem = "it holds none that can be read"
     if problem:
-        raise refused(f"wants a file with at least one PEM certificate: {problem}")
+        raise refused(f"must be a file with at least one PEM certificate: {problem}")
     return path
 
 
@@ -131,9 +131,9 @@ def check_key_pair(key_file: Path | None, info: ValidationInfo, certificate_name
     """Return a key file that goes with the certificate file before it, or None where there is neither."""
     certificate_file = earlier(info, certificate_name)
     if (key_file is None) != (certificate_file is None):
-        raise refused(f"wants {certificate_name} and {info.field_name} together, or neither")
+        raise refused(f"must be set together with {certificate_name}, or neither")
     if key_file is not None and not is_key_pair(certificate_file, key_file):
-        raise refused(f"wants the PEM key of the certificate in {certificate_name}; one of them cannot be used")
+        raise refused(f"must be the PEM key of the certificate in {certificate_name}; one of them cannot be used")
     return key_file
 
 
@@ -148,7 +148,7 @@ def _uint64(lowest: int) -> BeforeValidator:
     def check(text: object) -> int:
         if isinstance(text, str) and DECIMAL.fullmatch(text) and lowest <= int(text) <= UINT64_MAX:
             return int(text)
-        raise refused(f"wants a number from {lowest} to {UINT64_MAX} as its last part, without leading zeros")
+        raise refused(f"must have a number from {lowest} to {UINT64_MAX} as its last part, without leading zeros")
 
     return BeforeValidator(check)
 
@@ -167,7 +167,7 @@ def _grpc_code(name: object) -> GrpcCode:
 
 def _own_reason(reason: str) -> str:
     if reason in REASONS:
-        raise refused("wants another reason: this one is the bridge's own")
+        raise refused("must be another reason: this one is the bridge's own")
     return reason
 
 

@@ -198,8 +198,8 @@ def loggers_are_put_back() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-ACCESS_KEY_WANTS = "access_key: wants printable ASCII without white space at its ends in access_key_file"
-PRIVATE_KEY_WANTS = "private_key: wants the text of a UUID, 36 characters with dashes in private_key_file"
+ACCESS_KEY_WANTS = "access_key: must be printable ASCII without white space at its ends in access_key_file"
+PRIVATE_KEY_WANTS = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
 BAD_FILES: dict[str, tuple[str, str | None, str]] = {
     "emptied": ("access_key", "", ACCESS_KEY_WANTS),
     "cut short": ("private_key", NEW.private_key[:-4], PRIVATE_KEY_WANTS),

@@ -156,7 +156,7 @@ async def test_new_certificate(authority: Authority, tmp_path: Path) -> None:
         assert (await call_once(bridge.address, authority.ca_file)).code == "UNAVAILABLE"
 
 
-NO_PAIR = "tls_key_file: wants the PEM key of the certificate in tls_certificate_file; one of them cannot be used"
+NO_PAIR = "tls_key_file: must be the PEM key of the certificate in tls_certificate_file; one of them cannot be used"
 BAD_FILES = {
     "cut short": NO_PAIR,
     "another's key": NO_PAIR,

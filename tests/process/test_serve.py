@@ -162,7 +162,7 @@ async def test_bad_setting_stops_the_start() -> None:
     """A bad key stops the start with one line that names it, and exit code 2."""
     code, output = await run("serve", environ=environment("http://127.0.0.1:1", {"WALLET__ALLOW_PLAINTEXT": "perhaps"}))
     assert (code, len(output.splitlines())) == (2, 1)
-    assert output.startswith("bridge: wallet.allow_plaintext: wants true or false")
+    assert output.startswith("bridge: wallet.allow_plaintext: must be true or false")
 
 
 async def test_missing_config_file() -> None:

@@ -26,7 +26,7 @@ async def test_a_worker_that_cannot_start() -> None:
         stdin.write(PRIVATE_KEY.encode())
         stdin.close()
         assert await command.end() == 2
-    assert command.problems[0].startswith("wallet.providers.777.private_key: wants ")
+    assert command.problems[0].startswith("wallet.providers.777.private_key: must be ")
     assert command.problems[1:] == ["worker 1 has ended with exit code 2 before it served"]
 
 

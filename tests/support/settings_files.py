@@ -17,15 +17,17 @@ URL = 'url = "https://wallet.example"'
 KEYS = f'access_key = "{ACCESS_KEY}"\nprivate_key = "{PRIVATE_KEY}"'
 
 # What errors say.
-PROVIDERS_MISSING = "wallet.providers: is missing; wants credentials of at least one provider, [wallet.providers.<id>]"
-ACCESS_KEY_EITHER = "wants exactly one of access_key and access_key_file"
-PRIVATE_KEY_EITHER = "wants exactly one of private_key and private_key_file"
-WHOLE_WANTS = "wants either success = true alone, or both grpc and reason"
-URL_WANTS = "wants the wallet's address, like https://wallet.example"
-BOOL_WANTS = "wants true or false"
-GRPC_WANTS = 'wants the name of a gRPC code, like "NOT_FOUND", but not OK'
-REASON_WANTS = 'wants A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
-CODE_WANTS = f"wants a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
+PROVIDERS_MISSING = (
+    "wallet.providers: is missing; must be credentials of at least one provider, [wallet.providers.<id>]"
+)
+ACCESS_KEY_EITHER = "set exactly one of access_key and access_key_file"
+PRIVATE_KEY_EITHER = "set exactly one of private_key and private_key_file"
+WHOLE_WANTS = "must have either success = true alone, or both grpc and reason"
+URL_WANTS = "must be the wallet's address, like https://wallet.example"
+BOOL_WANTS = "must be true or false"
+GRPC_WANTS = 'must be the name of a gRPC code, like "NOT_FOUND", but not OK'
+REASON_WANTS = 'must be A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
+CODE_WANTS = f"must have a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
 
 
 def toml(*, server: str = "", wallet: str = URL, keys: str = KEYS, rest: str = "") -> str:

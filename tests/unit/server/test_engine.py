@@ -20,7 +20,7 @@ NOT_TRUSTED_LINE = f"server.native_trusts_callers: {NOT_TRUSTED}"
 NO_TLS = (
     'server.tls_certificate_file: cannot be set with engine = "native", which has no TLS; leave it out, or use "grpcio"'
 )
-NO_AGE = 'server.connection_age_s: wants 0 or nothing with engine = "native", which cannot close connections by age'
+NO_AGE = 'server.connection_age_s: must be 0 or left out with engine = "native", which cannot close connections by age'
 
 
 def test_every_engine_can_be_set() -> None:
@@ -31,14 +31,14 @@ def test_every_engine_can_be_set() -> None:
 
 
 WRONG = {
-    "unknown": ('engine = "rust"', 'server.engine: wants "grpcio" or "native"'),
+    "unknown": ('engine = "rust"', 'server.engine: must be "grpcio" or "native"'),
     # The age's default follows from the engine, but its own line would help nobody.
-    "unknown-with-an-age": ('engine = "rust"\nconnection_age_s = 5', 'server.engine: wants "grpcio" or "native"'),
+    "unknown-with-an-age": ('engine = "rust"\nconnection_age_s = 5', 'server.engine: must be "grpcio" or "native"'),
     "callers that are not trusted": (UNTRUSTING, NOT_TRUSTED_LINE),
     "callers that are said to be not trusted": (f"{UNTRUSTING}\nnative_trusts_callers = false", NOT_TRUSTED_LINE),
     "trust that is no yes or no": (
         f'{UNTRUSTING}\nnative_trusts_callers = "perhaps"',
-        "server.native_trusts_callers: wants true or false",
+        "server.native_trusts_callers: must be true or false",
     ),
     "connection-age": (f"{NATIVE}\nconnection_age_s = 300", NO_AGE),
 }

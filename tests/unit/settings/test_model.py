@@ -24,8 +24,8 @@ from tests.support.settings_files import (
     write,
 )
 
-METRICS_WANTS = 'telemetry.metrics_listen: wants host:port, like "127.0.0.1:9464", or "" for no metrics'
-DEFAULT_MAX = "wallet.deadline_max_s: wants at least as many seconds as wallet.deadline_default_s"
+METRICS_WANTS = 'telemetry.metrics_listen: must be host:port, like "127.0.0.1:9464", or "" for no metrics'
+DEFAULT_MAX = "wallet.deadline_max_s: must be at least wallet.deadline_default_s"
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ WRONG_WALLET = {
     "url-number": ("url = 1", [f"wallet.url: {URL_WANTS}"]),
     "plaintext": (
         'url = "http://wallet.example"',
-        ["wallet.url: wants https://; http:// is possible only with wallet.allow_plaintext = true"],
+        ["wallet.url: must be https:// unless wallet.allow_plaintext = true"],
     ),
     # The URL may be right: that is not known before this is mended.
     "allow-plaintext": (
@@ -101,19 +101,22 @@ WRONG_WALLET = {
     ),
     "connect-0": (
         f"{URL}\nconnect_timeout_s = 0",
-        ["wallet.connect_timeout_s: wants seconds, more than 0, at most 30"],
+        ["wallet.connect_timeout_s: must be seconds, more than 0, at most 30"],
     ),
     "connect-too-long": (
         f"{URL}\nconnect_timeout_s = 30.1",
-        ["wallet.connect_timeout_s: wants seconds, more than 0, at most 30"],
+        ["wallet.connect_timeout_s: must be seconds, more than 0, at most 30"],
     ),
     "default-too-short": (
         f"{URL}\ndeadline_default_s = 0.09",
-        ["wallet.deadline_default_s: wants seconds, 0.1 to 300"],
+        ["wallet.deadline_default_s: must be seconds, 0.1 to 300"],
     ),
-    "default-too-long": (f"{URL}\ndeadline_default_s = 301", ["wallet.deadline_default_s: wants seconds, 0.1 to 300"]),
-    "max-too-short": (f"{URL}\ndeadline_max_s = 0.09", ["wallet.deadline_max_s: wants seconds, 0.1 to 300"]),
-    "max-too-long": (f"{URL}\ndeadline_max_s = inf", ["wallet.deadline_max_s: wants seconds, 0.1 to 300"]),
+    "default-too-long": (
+        f"{URL}\ndeadline_default_s = 301",
+        ["wallet.deadline_default_s: must be seconds, 0.1 to 300"],
+    ),
+    "max-too-short": (f"{URL}\ndeadline_max_s = 0.09", ["wallet.deadline_max_s: must be seconds, 0.1 to 300"]),
+    "max-too-long": (f"{URL}\ndeadline_max_s = inf", ["wallet.deadline_max_s: must be seconds, 0.1 to 300"]),
     "max-below-the-default's-default": (f"{URL}\ndeadline_max_s = 4.9", [DEFAULT_MAX]),
     "default-above-max's-default": (f"{URL}\ndeadline_default_s = 31", [DEFAULT_MAX]),
     "retry-unknown": (f'{URL}\nretry_unknown = ""', [f"wallet.retry_unknown: {BOOL_WANTS}"]),
@@ -121,7 +124,7 @@ WRONG_WALLET = {
         "connect_timeout_s = 0\nretry_unknown = 7",
         [
             f"wallet.url: is missing; {URL_WANTS}",
-            "wallet.connect_timeout_s: wants seconds, more than 0, at most 30",
+            "wallet.connect_timeout_s: must be seconds, more than 0, at most 30",
             f"wallet.retry_unknown: {BOOL_WANTS}",
         ],
     ),
@@ -154,12 +157,12 @@ WRONG_CODES = {
     "code-2-success": (
         "2",
         "success = true",
-        "wallet.codes.2.success: wants false: code 2 is an unknown error, never a success",
+        "wallet.codes.2.success: must be false: code 2 is an unknown error, never a success",
     ),
     "code-2-unavailable": (
         "2",
         'grpc = "UNAVAILABLE"\nreason = "X"',
-        "wallet.codes.2.grpc: wants another code: UNAVAILABLE means safe to repeat, code 2 is not",
+        "wallet.codes.2.grpc: must be another code: UNAVAILABLE means safe to repeat, code 2 is not",
     ),
     "negative": ("-1", "success = true", f"wallet.codes.-1: {CODE_WANTS}"),
     "leading-zero": ("07", "success = true", f"wallet.codes.07: {CODE_WANTS}"),
@@ -201,8 +204,8 @@ def test_code_2_may_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("telemetry", "line"),
     [
-        ('log_level = "INFO"', 'telemetry.log_level: wants "debug", "info", "warning" or "error"'),
-        ('log_format = "text"', 'telemetry.log_format: wants "json" or "console"'),
+        ('log_level = "INFO"', 'telemetry.log_level: must be "debug", "info", "warning" or "error"'),
+        ('log_format = "text"', 'telemetry.log_format: must be "json" or "console"'),
         ('metrics_listen = "9464"', METRICS_WANTS),
         ("metrics_listen = 9464", METRICS_WANTS),
         ("metrics_listen = false", METRICS_WANTS),

@@ -59,7 +59,7 @@ def test_what_is_wrong_is_said_as_at_the_start(settings: Settings, tmp_path: Pat
     with pytest.raises(ReloadError) as raised:
         read_again(settings.wallet.providers[12345])
     assert str(raised.value) == (
-        "access_key: wants printable ASCII without white space at its ends in access_key_file; "
-        "private_key: wants the text of a UUID, 36 characters with dashes in private_key_file"
+        "access_key: must be printable ASCII without white space at its ends in access_key_file; "
+        "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
     )
     assert raised.value.__context__ is None

@@ -20,8 +20,8 @@ from tests.support.settings_files import (
     write,
 )
 
-ACCESS_KEY_WANTS = "wants printable ASCII without white space at its ends"
-PRIVATE_KEY_WANTS = "wants the text of a UUID, 36 characters with dashes"
+ACCESS_KEY_WANTS = "must be printable ASCII without white space at its ends"
+PRIVATE_KEY_WANTS = "must be the text of a UUID, 36 characters with dashes"
 
 
 def test_keys_are_kept_as_given(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ WRONG_KEYS = {
     # The key itself may be right: that is not known before this is mended.
     "file-number": (
         f'access_key_file = 1\nprivate_key = "{PRIVATE_KEY}"',
-        [f"{PROVIDER}.access_key_file: wants the path of a file that holds the access key"],
+        [f"{PROVIDER}.access_key_file: must be the path of a file that holds the access key"],
     ),
 }
 
@@ -144,7 +144,7 @@ def test_wrong_secret_file(tmp_path: Path, content: bytes) -> None:
 
 FINGERPRINT_KEY = "sixteen chars ok"
 FINGERPRINT_WANTS = (
-    "telemetry.fingerprint_key: wants at least 16 printable ASCII characters without white space at their ends"
+    "telemetry.fingerprint_key: must be at least 16 printable ASCII characters without white space at their ends"
 )
 WRONG_FINGERPRINT_KEYS = {
     "empty": ('fingerprint_key = ""', FINGERPRINT_WANTS),
@@ -159,7 +159,7 @@ WRONG_FINGERPRINT_KEYS = {
     ),
     "both": (
         f'fingerprint_key = "{FINGERPRINT_KEY}"\nfingerprint_key_file = "short"',
-        "telemetry.fingerprint_key: wants exactly one of fingerprint_key and fingerprint_key_file, not both",
+        "telemetry.fingerprint_key: set exactly one of fingerprint_key and fingerprint_key_file, not both",
     ),
 }
 

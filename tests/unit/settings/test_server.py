@@ -9,17 +9,17 @@ import trustme
 from bridge.settings.model import describe, load
 from tests.support.settings_files import refusal, toml, write
 
-LISTEN_WANTS = 'wants host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
-HEALTH_WANTS = 'wants host:port, like "127.0.0.1:50052", or "" for no listener of its own'
-AGE_WANTS = "wants seconds, 0 to 86400, where 0 is without limit"
+LISTEN_WANTS = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
+HEALTH_WANTS = 'must be host:port, like "127.0.0.1:50052", or "" for no listener of its own'
+AGE_WANTS = "must be seconds, 0 to 86400, where 0 is without limit"
 IDENTITIES_WANTS = (
-    "wants a list of at least one DNS name or URI as client certificates have them; "
+    "must be a list of at least one DNS name or URI as client certificates have them; "
     '"*" only as the last segment of a spiffe:// URI'
 )
-PAIR_WANTS = "wants tls_certificate_file and tls_key_file together, or neither"
-KEY_WANTS = "wants the PEM key of the certificate in tls_certificate_file; one of them cannot be used"
-CA_WANTS_TLS = "wants tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
-IDENTITIES_WANT_CA = "wants tls_client_ca_file too: it says whose certificates prove an identity"
+PAIR_WANTS = "must be set together with tls_certificate_file, or neither"
+KEY_WANTS = "must be the PEM key of the certificate in tls_certificate_file; one of them cannot be used"
+CA_WANTS_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
+IDENTITIES_WANT_CA = "needs tls_client_ca_file too: it says whose certificates prove an identity"
 
 PAIR = 'tls_certificate_file = "server.pem"\ntls_key_file = "server_key.pem"'
 MUTUAL = f'{PAIR}\ntls_client_ca_file = "ca.pem"'
@@ -40,27 +40,27 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 WRONG_SETTINGS = {
-    "workers-0": ("workers = 0", "server.workers: wants a whole number from 1 to 64"),
-    "workers-65": ("workers = 65", "server.workers: wants a whole number from 1 to 64"),
-    "workers-true": ("workers = true", "server.workers: wants a whole number from 1 to 64"),
-    "workers-auto": ('workers = "auto"', "server.workers: wants a whole number from 1 to 64"),
-    "in-flight-0": ("max_in_flight = 0", "server.max_in_flight: wants a whole number from 1 to 100000"),
-    "in-flight-too-many": ("max_in_flight = 100001", "server.max_in_flight: wants a whole number from 1 to 100000"),
+    "workers-0": ("workers = 0", "server.workers: must be a whole number from 1 to 64"),
+    "workers-65": ("workers = 65", "server.workers: must be a whole number from 1 to 64"),
+    "workers-true": ("workers = true", "server.workers: must be a whole number from 1 to 64"),
+    "workers-auto": ('workers = "auto"', "server.workers: must be a whole number from 1 to 64"),
+    "in-flight-0": ("max_in_flight = 0", "server.max_in_flight: must be a whole number from 1 to 100000"),
+    "in-flight-too-many": ("max_in_flight = 100001", "server.max_in_flight: must be a whole number from 1 to 100000"),
     "share-0": (
         "max_in_flight_per_provider = 0",
-        "server.max_in_flight_per_provider: wants a whole number from 1 to server.max_in_flight",
+        "server.max_in_flight_per_provider: must be a whole number from 1 to server.max_in_flight",
     ),
     "share-above-all": (
         "max_in_flight = 10\nmax_in_flight_per_provider = 11",
-        "server.max_in_flight_per_provider: wants a whole number from 1 to server.max_in_flight",
+        "server.max_in_flight_per_provider: must be a whole number from 1 to server.max_in_flight",
     ),
     "share-of-bad-all": (
         "max_in_flight = 0\nmax_in_flight_per_provider = 11",
-        "server.max_in_flight: wants a whole number from 1 to 100000",
+        "server.max_in_flight: must be a whole number from 1 to 100000",
     ),
-    "queued-negative": ("max_queued = -1", "server.max_queued: wants a whole number from 0 to 100000"),
-    "queued-too-many": ("max_queued = 100001", "server.max_queued: wants a whole number from 0 to 100000"),
-    "queued-half": ("max_queued = 0.5", "server.max_queued: wants a whole number from 0 to 100000"),
+    "queued-negative": ("max_queued = -1", "server.max_queued: must be a whole number from 0 to 100000"),
+    "queued-too-many": ("max_queued = 100001", "server.max_queued: must be a whole number from 0 to 100000"),
+    "queued-half": ("max_queued = 0.5", "server.max_queued: must be a whole number from 0 to 100000"),
     "age-negative": ("connection_age_s = -1", f"server.connection_age_s: {AGE_WANTS}"),
     "age-too-long": ("connection_age_s = 86401", f"server.connection_age_s: {AGE_WANTS}"),
     "age-false": ("connection_age_s = false", f"server.connection_age_s: {AGE_WANTS}"),
@@ -68,7 +68,7 @@ WRONG_SETTINGS = {
     "health-number": ("health_listen = 50052", f"server.health_listen: {HEALTH_WANTS}"),
     "health-on-the-same-port": (
         'listen = "127.0.0.1:1"\nhealth_listen = "0.0.0.0:1"',
-        "server.health_listen: wants another port than server.listen",
+        "server.health_listen: must be another port than that of server.listen",
     ),
     # Whether the ports differ is not known before this is mended.
     "listen-is-wrong": ('listen = "x"\nhealth_listen = "0.0.0.0:50051"', f"server.listen: {LISTEN_WANTS}"),
@@ -108,17 +108,17 @@ WRONG_TLS = {
     "broken-certificate": (PAIR.replace("server.pem", "broken.pem"), f"server.tls_key_file: {KEY_WANTS}"),
     "certificate-number": (
         'tls_certificate_file = 1\ntls_key_file = "server_key.pem"',
-        "server.tls_certificate_file: wants the path of a PEM certificate with its chain",
+        "server.tls_certificate_file: must be the path of a PEM certificate with its chain",
     ),
     "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_WANTS_TLS}"),
     "client-ca-broken": (
         f'{PAIR}\ntls_client_ca_file = "broken.pem"',
-        "server.tls_client_ca_file: wants a file with at least one PEM certificate: it holds none that can be read",
+        "server.tls_client_ca_file: must be a file with at least one PEM certificate: it holds none that can be read",
     ),
     # The allow-list may be right: that is not known before this is mended.
     "client-ca-missing": (
         f'{PAIR}\ntls_client_ca_file = "nowhere.pem"\nallowed_identities = ["a.example"]',
-        "server.tls_client_ca_file: wants a file with at least one PEM certificate: No such file or directory",
+        "server.tls_client_ca_file: must be a file with at least one PEM certificate: No such file or directory",
     ),
     "identities-over-tls-alone": (
         f'{PAIR}\nallowed_identities = ["a.example"]',

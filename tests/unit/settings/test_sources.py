@@ -138,13 +138,13 @@ UNKNOWN_KEYS = {
     "wildcard": ('"*" = 1', '"*": is not a setting'),
     "below-a-value": (
         "[telemetry.log_level]\na = 1",
-        'telemetry.log_level: wants "debug", "info", "warning" or "error"',
+        'telemetry.log_level: must be "debug", "info", "warning" or "error"',
     ),
-    "array-for-a-table": ("[[telemetry]]", "telemetry: wants a table, [telemetry]"),
-    "value-for-a-table": ("telemetry = 1", "telemetry: wants a table, [telemetry]"),
+    "array-for-a-table": ("[[telemetry]]", "telemetry: must be a table, [telemetry]"),
+    "value-for-a-table": ("telemetry = 1", "telemetry: must be a table, [telemetry]"),
     "value-for-a-provider": (
         "[wallet.providers]\n6 = 1",
-        "wallet.providers.6: wants a table, [wallet.providers.6]",
+        "wallet.providers.6: must be a table, [wallet.providers.6]",
     ),
 }
 
@@ -193,11 +193,11 @@ def test_other_variables(name: str) -> None:
 WRONG_VARIABLES = {
     "value": (
         {"BRIDGE_SERVER__DRAIN_S": "soon"},
-        "server.drain_s: wants seconds, 0 to 600 (BRIDGE_SERVER__DRAIN_S is set)",
+        "server.drain_s: must be seconds, 0 to 600 (BRIDGE_SERVER__DRAIN_S is set)",
     ),
     "empty": (
         {"BRIDGE_SERVER__REFLECTION": ""},
-        "server.reflection: wants true or false (BRIDGE_SERVER__REFLECTION is set)",
+        "server.reflection: must be true or false (BRIDGE_SERVER__REFLECTION is set)",
     ),
     "code": (
         {"BRIDGE_WALLET__CODES__7__GRPC": "ABORTED"},
@@ -209,7 +209,7 @@ WRONG_VARIABLES = {
     ),
     "not-utf-8": (
         {"BRIDGE_WALLET__URL": "https://\udcff"},
-        "wallet.url: wants the wallet's address, like https://wallet.example (BRIDGE_WALLET__URL is set)",
+        "wallet.url: must be the wallet's address, like https://wallet.example (BRIDGE_WALLET__URL is set)",
     ),
     "secret-file": (
         {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "x"},
@@ -289,7 +289,7 @@ def test_all_errors_at_once(tmp_path: Path) -> None:
     assert refusal(write(tmp_path, text), {"BRIDGE_FOO": "", "BRIDGE_TELEMETRY__LOG_LEVEL": "x"}) == [
         "server.lisen: is not a setting; did you mean server.listen?",
         "BRIDGE_FOO: is not a setting",
-        "server.drain_s: wants seconds, 0 to 600",
-        "wallet.connect_timeout_s: wants seconds, more than 0, at most 30",
-        'telemetry.log_level: wants "debug", "info", "warning" or "error" (BRIDGE_TELEMETRY__LOG_LEVEL is set)',
+        "server.drain_s: must be seconds, 0 to 600",
+        "wallet.connect_timeout_s: must be seconds, more than 0, at most 30",
+        'telemetry.log_level: must be "debug", "info", "warning" or "error" (BRIDGE_TELEMETRY__LOG_LEVEL is set)',
     ]

@@ -15,9 +15,9 @@ from bridge.outcome import GrpcCode
 from bridge.settings.model import load
 from tests.support.settings_files import BOOL_WANTS, KEYS, UINT64_MAX, URL, URL_WANTS, refusal, toml, write
 
-LISTEN_WANTS = 'wants host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
-ID_WANTS = f"wants a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
-PEM_WANTS = "wants a file with at least one PEM certificate"
+LISTEN_WANTS = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
+ID_WANTS = f"must have a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
+PEM_WANTS = "must be a file with at least one PEM certificate"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_own_reasons_are_refused(tmp_path: Path, reason: str) -> None:
     """A reason of the bridge's own says something else already."""
     rule = f'grpc = "NOT_FOUND"\nreason = "{reason}"'
     assert refusal(write(tmp_path, toml(rest=f"[wallet.codes.7]\n{rule}"))) == [
-        "wallet.codes.7.reason: wants another reason: this one is the bridge's own"
+        "wallet.codes.7.reason: must be another reason: this one is the bridge's own"
     ]
 
 
@@ -92,11 +92,11 @@ WRONG_SERVER = {
     "number": ("listen = 50051", f"server.listen: {LISTEN_WANTS}"),
     "empty-table": ("listen = {}", f"server.listen: {LISTEN_WANTS}"),
     "reflection": ('reflection = "maybe"', f"server.reflection: {BOOL_WANTS}"),
-    "drain-negative": ("drain_s = -0.1", "server.drain_s: wants seconds, 0 to 600"),
-    "drain-too-long": ("drain_s = 600.1", "server.drain_s: wants seconds, 0 to 600"),
-    "drain-nan": ("drain_s = nan", "server.drain_s: wants seconds, 0 to 600"),
-    "drain-true": ("drain_s = true", "server.drain_s: wants seconds, 0 to 600"),
-    "drain-unit": ('drain_s = "5s"', "server.drain_s: wants seconds, 0 to 600"),
+    "drain-negative": ("drain_s = -0.1", "server.drain_s: must be seconds, 0 to 600"),
+    "drain-too-long": ("drain_s = 600.1", "server.drain_s: must be seconds, 0 to 600"),
+    "drain-nan": ("drain_s = nan", "server.drain_s: must be seconds, 0 to 600"),
+    "drain-true": ("drain_s = true", "server.drain_s: must be seconds, 0 to 600"),
+    "drain-unit": ('drain_s = "5s"', "server.drain_s: must be seconds, 0 to 600"),
 }
 
 
@@ -194,8 +194,8 @@ def test_client_certificate(tmp_path: Path) -> None:
     assert wallet.client_key_file == tmp_path / "client_key.pem"
 
 
-PAIR_WANTS = "wants client_certificate_file and client_key_file together, or neither"
-KEY_WANTS = "wants the PEM key of the certificate in client_certificate_file; one of them cannot be used"
+PAIR_WANTS = "must be set together with client_certificate_file, or neither"
+KEY_WANTS = "must be the PEM key of the certificate in client_certificate_file; one of them cannot be used"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_wrong_client_certificate(tmp_path: Path, settings: str, wants: str) -> 
 def test_wrong_connections_max(tmp_path: Path, value: str) -> None:
     """The number of connections is a whole number from 1 to 1000."""
     assert refusal(write(tmp_path, toml(wallet=f"{URL}\nconnections_max = {value}"))) == [
-        "wallet.connections_max: wants a whole number from 1 to 1000"
+        "wallet.connections_max: must be a whole number from 1 to 1000"
     ]
 
 

@@ -105,8 +105,8 @@ def test_keys_that_changed_before_the_first_look(tmp_path: Path) -> None:
     assert (rotating.keyring.credentials(1), rotating.events) == (credentials(NEW), [])
 
 
-ACCESS_KEY_WANTS = "access_key: wants printable ASCII without white space at its ends in access_key_file"
-PRIVATE_KEY_WANTS = "private_key: wants the text of a UUID, 36 characters with dashes in private_key_file"
+ACCESS_KEY_WANTS = "access_key: must be printable ASCII without white space at its ends in access_key_file"
+PRIVATE_KEY_WANTS = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
 BAD_KEYS = {
     "access key emptied": ("access_key", b"", ACCESS_KEY_WANTS),
     "access key of two lines": ("access_key", b"the secret\nthe secret\n", ACCESS_KEY_WANTS),

@@ -79,9 +79,9 @@ def test_tls_files_that_stay(rotating_tls: RotatingTls) -> None:
 
 
 PAIR_WANTS = (
-    "client_key_file: wants the PEM key of the certificate in client_certificate_file; one of them cannot be used"
+    "client_key_file: must be the PEM key of the certificate in client_certificate_file; one of them cannot be used"
 )
-CA_WANTS = "ca_file: wants a file with at least one PEM certificate: it holds none that can be read"
+CA_WANTS = "ca_file: must be a file with at least one PEM certificate: it holds none that can be read"
 
 
 @pytest.mark.parametrize("key", [CERTIFICATE_FILE, KEY_FILE])

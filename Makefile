@@ -98,8 +98,9 @@ h2spec: $(VENV)/dev.done  ## h2spec on each engine: no failure but those that te
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
-simulate: $(VENV)/dev.done  ## The whole way of a call in virtual time, SEEDS=1000 histories, or one: SEED=7
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
+simulate: $(VENV)/dev.done  ## The whole way of a call in virtual time, SEEDS=1000 histories, or one: SEED=7 (PROCESSES=2)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) \
+		$(if $(filter-out auto,$(PROCESSES)),--processes $(PROCESSES))
 
 mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, retries, restarts and kills under load
 	@$(BIN)/python -m pytest tests/mesh

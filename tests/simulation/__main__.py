@@ -10,8 +10,11 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.simulation.scenario import SCENARIOS
 from tests.simulation.search import Failure, check
 
-BATCH = 50
+BATCH = 25
+"""Seeds that a process is given at a time: few, so that all processes end at about the same time."""
 REPORT_EVERY_S = 10.0
+CORES = len(os.sched_getaffinity(0))
+"""Those that this process may use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1_000, metavar="N", help="how many (1000)")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="the first one (0)")
     parser.add_argument("--seed", type=int, metavar="N", help="this one alone")
+    parser.add_argument("--processes", type=int, default=CORES, metavar="N", help=f"how many at once ({CORES})")
     names = [kind.name for kind in SCENARIOS]
     parser.add_argument("--kind", choices=names, metavar="NAME", action="append", help="only seeds of these kinds")
     options = parser.parse_args(arguments)
@@ -30,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seed is not None:
         seeds = [options.seed]
     began = time.monotonic()
-    failure = _search(seeds)
+    failure = _search(seeds, options.processes)
     if failure is not None:
         print(failure)
         return 1
@@ -38,19 +42,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _search(seeds: Sequence[int]) -> Failure | None:
+def _search(seeds: Sequence[int], processes: int) -> Failure | None:
+    """Run seeds in so many processes; return the failure of the lowest that fails."""
     batches = [seeds[at : at + BATCH] for at in range(0, len(seeds), BATCH)]
-    told_at, done = time.monotonic(), 0
-    with ProcessPoolExecutor(os.cpu_count()) as processes:
-        for batch, failure in zip(batches, processes.map(_first_of, batches), strict=True):
+    began = told_at = time.monotonic()
+    done = 0
+    with ProcessPoolExecutor(processes) as pool:
+        for batch, failure in zip(batches, pool.map(_first_of, batches), strict=True):
             if failure is not None:
-                processes.shutdown(cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 return failure
             done += len(batch)
-            if time.monotonic() - told_at > REPORT_EVERY_S:
-                told_at = time.monotonic()
-                print(f"{done} of {len(seeds)} seeds", flush=True)
+            now = time.monotonic()
+            if now - told_at > REPORT_EVERY_S:
+                told_at = now
+                print(progress(done, len(seeds), now - began), flush=True)
     return None
+
+
+def progress(done: int, seeds: int, took_s: float) -> str:
+    """Return one line: how many seeds are done, and how long the rest takes at the same rate."""
+    left_s = (seeds - done) * took_s / done
+    return f"{done} of {seeds} seeds, {done / took_s:.1f} a second, {_clock(took_s)} gone, about {_clock(left_s)} left"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def _first_of(seeds: Sequence[int]) -> Failure | None:

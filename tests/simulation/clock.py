@@ -53,6 +53,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _Selector()
         self._now_s = START_S
         self._timers: list[tuple[asyncio.TimerHandle, str]] = []
+        """Each timer that was set, with the module of its callback."""
         super().__init__(selector)
         selector.passed = self._pass
         self.unhandled: list[str] = []
@@ -60,7 +61,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.set_exception_handler(self._on_unhandled)
 
     def time(self) -> float:
-        """Return the virtual time, in seconds."""
         """Return the virtual time, in seconds."""
         return self._now_s
 
@@ -73,15 +73,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         """Set a timer and remember it."""
         timer = super().call_at(when, callback, *args, context=context)
-        self._timers.append((timer, f"{_module_of(callback)}: {timer!r}"))
+        self._timers.append((timer, _module_of(callback)))
         return timer
 
     def timers_left(self) -> list[str]:
         """Return the timers that are still to fire, each with the module of its callback first."""
         self._timers = [
-            (timer, name) for timer, name in self._timers if not timer.cancelled() and timer.when() > self._now_s
+            (timer, module) for timer, module in self._timers if not timer.cancelled() and timer.when() > self._now_s
         ]
-        return [name for _, name in self._timers]
+        return [f"{module}: {timer!r}" for timer, module in self._timers]
 
     def stall(self, seconds: float) -> None:
         """Let time pass as if a callback had kept the loop from turning."""

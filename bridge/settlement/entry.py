@@ -121,6 +121,19 @@ class CallEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteOrder:
+    """Position of a batch among all batches of one writer: the fence against a batch that arrives late.
+
+    A request that timed out may still reach the store, behind later ones of the same process on other connections.
+    """
+
+    writer_id: str
+    """Random id of the process's queue (`new_ticket`)."""
+    number: int
+    """Higher with each batch, 1 to 2^53; a batch that is repeated gets a new one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One request that the bridge finishes by itself, as the store holds it."""
 

@@ -29,6 +29,7 @@ from bridge.settlement.entry import (
     NewCall,
     Page,
     State,
+    WriteOrder,
 )
 
 TIMEOUT_S = 5.0
@@ -50,6 +51,7 @@ class Problem(enum.Enum):
     NEWER_LAYOUT = "was written by a newer bridge; use that version or another store"
     EVICTS = "may evict entries; set its maxmemory-policy to noeviction"
     NOT_INSTALLED = 'needs the extra "redis"; install wallet-bridge[redis]'
+    OVERTAKEN = "received a write after a later one of the same process and did not carry it out; nothing to do"
     FAILED = "failed in a way that the bridge does not know; see the store's own log"
 
 
@@ -100,8 +102,11 @@ class Store(Protocol):
 
     # --- by calls -------------------------------------------------------------------------------------------------
 
-    async def write(self, writes: Sequence[NewCall | CallEnd]) -> list[Added | None]:
+    async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends in this order, in one transaction or pipeline; return the entry of each call.
+
+        `order`: a batch whose number is not above that of every batch carried out for this writer changes nothing and
+        fails with OVERTAKEN: an insert that arrives late must not come back after the call's end. None: no check.
 
         A call is attached to the entry that its ticket is known of, else to the open entry of its request, else it
         becomes a new entry. What it does to a PENDING entry that is there:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from bridge.settlement.entry import Added, CallEnd, NewCall
+from bridge.settlement.entry import Added, CallEnd, NewCall, WriteOrder, new_ticket
 from bridge.settlement.store import Problem, Store, StoreError
 
 LOGGER = logging.getLogger(__name__)
@@ -51,6 +51,10 @@ class Writer:
     bytes_max: int = BYTES_MAX
     is_failing: bool = field(default=False, init=False)
     """The last write has failed: nobody need wait for the next."""
+    _behind: int = field(default=0, init=False)
+    """How many of the oldest writes were delayed by a failure."""
+    _writer_id: str = field(default_factory=new_ticket, init=False)
+    _batches: int = field(default=0, init=False)
     _queue: OrderedDict[_Item, None] = field(default_factory=OrderedDict, init=False)
     _by_ticket: dict[str, _Item] = field(default_factory=dict, init=False)
     """The newest insert of a call that waits."""
@@ -61,6 +65,11 @@ class Writer:
     def queued(self) -> int:
         """How many writes wait or are being written."""
         return len(self._queue)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether writes still wait that a failure of the store has delayed: it does not know yet which calls ended."""
+        return self.is_failing or self._behind > 0
 
     def put(self, write: Write) -> Written | None:
         """Queue a write; return the future of its result, or None where there is no room for it.
@@ -132,17 +141,21 @@ class Writer:
             self.is_failing = True
             self.failed(error)
             return False
+        if self.is_failing:
+            self._behind = len(self._queue)
         self.is_failing = False
         for item, added in zip(batch, results, strict=True):
             self._done(item, added)
+        self._behind = min(max(0, self._behind - len(batch)), len(self._queue))
         if not self._queue:
             self._is_filled.clear()
         self.works()
         return True
 
     async def _store_write(self, writes: list[Write]) -> list[Added | None]:
+        self._batches += 1
         try:
-            return await self.store.write(writes)
+            return await self.store.write(writes, WriteOrder(self._writer_id, self._batches))
         except StoreError:
             raise
         except Exception:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from bridge.settlement.entry import Added, CallEnd, Counts, Entry, KeyUse, Last, NewCall
+from bridge.settlement.entry import Added, CallEnd, Counts, Entry, KeyUse, Last, NewCall, WriteOrder
 from bridge.settlement.store import Problem, StoreError
 from tests.support.settlement_model import ModelStore, Record
 
@@ -133,9 +133,9 @@ class Handle(ModelStore):
 
         return bool(await self._do(changed))
 
-    async def write(self, writes: Sequence[NewCall | CallEnd]) -> list[Added | None]:
+    async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends."""
-        return await self._do(lambda: self._shared.write(writes))  # type: ignore[no-any-return]  # what `act` returns
+        return await self._do(lambda: self._shared.write(writes, order))  # type: ignore[no-any-return]  # what `act` returns
 
     async def take(
         self, limit: int, lease_s: float, operations: Collection[str], at_most: Mapping[int, int] | None = None

@@ -24,8 +24,9 @@ from bridge.settlement.entry import (
     NewCall,
     Page,
     State,
+    WriteOrder,
 )
-from bridge.settlement.store import Checked
+from bridge.settlement.store import Checked, Problem, StoreError
 
 ENDED_EARLY_KEPT_S = 600.0
 
@@ -66,6 +67,8 @@ class ModelStore:
         self._clock = clock
         self._records: dict[str, Record] = {}
         self._ended_early: dict[str, float] = {}
+        self._written: dict[str, int] = {}
+        """By writer: the number of its last batch."""
         self._key_check = ""
         self._positions = 0
 
@@ -77,8 +80,12 @@ class ModelStore:
 
     # --- by calls -------------------------------------------------------------------------------------------------
 
-    async def write(self, writes: Sequence[NewCall | CallEnd]) -> list[Added | None]:
+    async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends."""
+        if order is not None:
+            if self._written.get(order.writer_id, 0) >= order.number:
+                raise StoreError(self.name, Problem.OVERTAKEN)
+            self._written[order.writer_id] = order.number
         added: list[Added | None] = []
         for one in writes:
             if isinstance(one, NewCall):

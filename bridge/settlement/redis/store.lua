@@ -17,6 +17,7 @@
 --   key_uses             hash: key id -> how many entries hold a request under it
 --   key_check            the key-check value
 --   t:TICKET             POSITION, or "" for a call that was ended before it was written
+--   w:WRITER_ID          number of the last batch of this writer; kept for a day after it
 --   c:CALL_ID            sorted set: POSITION of entries that such a call refers to
 --   c:CALL_ID|IDENTITY   the same for callers with this identity; callers without any have one that is empty
 --
@@ -24,6 +25,7 @@
 
 local prefix, method, arguments = KEYS[1], ARGV[1], cjson.decode(ARGV[2])
 local ENDED_EARLY_KEPT_S = 600
+local WRITER_KEPT_S = 86400
 local FINISHED = { SETTLED = true, CLOSED = true }
 
 local clock = redis.call('TIME')
@@ -293,8 +295,24 @@ local function end_call(ticket, is_success)
   end
 end
 
+-- Whether a later batch of the same writer came first: a client that gave up a request does not take it back.
+local function is_overtaken()
+  if not arguments.writer_id then
+    return false
+  end
+  local last = call('GET', 'w:' .. arguments.writer_id)
+  if last and tonumber(last) >= arguments.number then
+    return true
+  end
+  call('SET', 'w:' .. arguments.writer_id, string.format('%d', arguments.number), 'EX', WRITER_KEPT_S)
+  return false
+end
+
 function methods.write()
   local results = {}
+  if is_overtaken() then
+    return false
+  end
   for i, one in ipairs(arguments.writes) do
     if one.entry_id then
       results[i] = add(one, ARGV[2 + one.ciphertext])

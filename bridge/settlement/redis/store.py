@@ -25,6 +25,7 @@ from bridge.settlement.entry import (
     NewCall,
     Page,
     State,
+    WriteOrder,
 )
 from bridge.settlement.redis import script
 from bridge.settlement.redis.address import connection_arguments, shown
@@ -77,10 +78,13 @@ class RedisStore:
         """Disconnect."""
         await self._client.aclose()
 
-    async def write(self, writes: Sequence[NewCall | CallEnd]) -> list[Added | None]:
+    async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends."""
         arguments, ciphertexts = script.write_arguments(writes)
-        reply = await self._run("write", *ciphertexts, writes=arguments, calls_max=CALLS_MAX)
+        place = {} if order is None else {"writer_id": order.writer_id, "number": order.number}
+        reply = await self._run("write", *ciphertexts, writes=arguments, calls_max=CALLS_MAX, **place)
+        if reply is None:
+            raise StoreError(self._name, Problem.OVERTAKEN)
         return [_added(*one) if one else None for one in reply]
 
     async def take(

@@ -10,13 +10,25 @@ from functools import partial
 from pathlib import Path
 
 from bridge.settlement.cursor import position_of
-from bridge.settlement.entry import Added, CallEnd, Change, Counts, Entry, KeyUse, Last, NewCall, Page, State
+from bridge.settlement.entry import (
+    Added,
+    CallEnd,
+    Change,
+    Counts,
+    Entry,
+    KeyUse,
+    Last,
+    NewCall,
+    Page,
+    State,
+    WriteOrder,
+)
 from bridge.settlement.sqlite import calls, changes, questions
 from bridge.settlement.sqlite.database import Clock, Database, probe
 from bridge.settlement.sqlite.errors import problem_of
 from bridge.settlement.sqlite.rows import code_text
 from bridge.settlement.sqlite.schema import LayoutProblem
-from bridge.settlement.store import Checked, StoreError, Warn
+from bridge.settlement.store import Checked, Problem, StoreError, Warn
 
 NO_KEYS = KeyUse("", frozenset())
 
@@ -31,6 +43,8 @@ class SqliteStore:
         """
         self._path = path
         self._database = Database(path, clock, creates=creates)
+        self._written: dict[str, int] = {}
+        """By writer: the number of its last batch. In memory: all of them pass through this object."""
 
     @property
     def name(self) -> str:
@@ -45,8 +59,12 @@ class SqliteStore:
         """Finish what was asked for and close the file."""
         await self._database.close()
 
-    async def write(self, writes: Sequence[NewCall | CallEnd]) -> list[Added | None]:
+    async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends."""
+        if order is not None:
+            if order.number <= self._written.get(order.writer_id, 0):
+                raise StoreError(self.name, Problem.OVERTAKEN)
+            self._written[order.writer_id] = order.number
         return await self._database.run(partial(calls.write, writes=writes))
 
     async def take(

@@ -9,7 +9,7 @@ from bridge.errors import WalletTimeout
 from bridge.events import Event, SettlementNotWritten
 from bridge.outcome import Outcome
 from bridge.server.handlers import SERVICES
-from bridge.settlement.entry import Added
+from bridge.settlement.entry import Added, WriteOrder
 from bridge.settlement.intake import WAIT_S, Intake
 from bridge.settlement.known import Known
 from bridge.settlement.writer import Write, Writer
@@ -27,10 +27,10 @@ class SlowStore(ModelStore):
 
     write_s = 0.0
 
-    async def write(self, writes: Sequence[Write]) -> list[Added | None]:
+    async def write(self, writes: Sequence[Write], order: WriteOrder | None = None) -> list[Added | None]:
         """Write late."""
         await asyncio.sleep(self.write_s)
-        return await super().write(writes)
+        return await super().write(writes, order)
 
 
 class Scene:

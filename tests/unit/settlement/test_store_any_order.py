@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from bridge.settlement.entry import CallEnd, Entry, Last, NewCall, State
+from bridge.settlement.entry import CallEnd, Entry, Last, NewCall, State, WriteOrder
 from bridge.settlement.redis import RedisStore
 from bridge.settlement.sealing import Keys
 from bridge.settlement.sqlite import SqliteStore
-from bridge.settlement.store import Store
+from bridge.settlement.store import Store, StoreError
 from tests.support.redis_server import needs_redis
 from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, new_call
 from tests.support.settlement_model import ModelStore
@@ -57,6 +57,7 @@ CALLS = st.builds(
     never_repeat=st.sampled_from([False] * 5 + [True]),
     keys=st.sampled_from(KEYS),
 )
+ORDERS = st.none() | st.builds(WriteOrder, st.sampled_from(["one", "other"]), st.integers(1, 9))
 ENDS = st.builds(CallEnd, TICKETS, st.booleans())
 
 
@@ -110,10 +111,17 @@ class Comparison(RuleBasedStateMachine):
         """Begin with an empty store."""
         self.runner.run(self.store.open())
 
-    @rule(writes=st.lists(st.one_of(CALLS, CALLS, ENDS), min_size=1, max_size=3))
-    def write(self, writes: list[NewCall | CallEnd]) -> None:
+    @rule(writes=st.lists(st.one_of(CALLS, CALLS, ENDS), min_size=1, max_size=3), order=ORDERS)
+    def write(self, writes: list[NewCall | CallEnd], order: WriteOrder | None) -> None:
         """Begin calls, end them UNKNOWN and for certain, in any order, also twice and late."""
-        self.both(lambda store: store.write(writes))
+
+        async def written(store: Store) -> object:
+            try:
+                return await store.write(writes, order)
+            except StoreError as error:
+                return error.problem
+
+        self.both(written)
 
     @rule(limit=st.integers(1, 3), lease_s=DELAYS, share=st.sampled_from([None, 0, 1]))
     def take(self, limit: int, lease_s: float, share: int | None) -> None:

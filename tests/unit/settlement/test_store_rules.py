@@ -5,9 +5,9 @@ import dataclasses
 
 import pytest
 
-from bridge.settlement.entry import CALLS_MAX, SCHEMA, CallEnd, Change, Entry, Last, NewCall, State
+from bridge.settlement.entry import CALLS_MAX, SCHEMA, CallEnd, Change, Entry, Last, NewCall, State, WriteOrder
 from bridge.settlement.sealing import Keys
-from bridge.settlement.store import CursorError, Store
+from bridge.settlement.store import CursorError, Problem, Store, StoreError
 from tests.support.settlement_calls import FAR_S, KEYS, OPERATION, OPERATIONS, TIMEOUT, add, end, new_call
 
 OLD, NEW = bytes(range(32)), bytes(range(100, 132))
@@ -167,6 +167,24 @@ async def test_an_end_that_overtakes_its_insert_is_kept(store: Store, *, is_succ
     for _ in range(2):
         assert (await add(store, call)).entry_id == ""
     assert (await store.page(10)).entries == ()
+
+
+@pytest.mark.parametrize("late", [1, 2], ids=["an earlier batch", "the same batch"])
+async def test_a_batch_that_a_later_one_has_overtaken_changes_nothing(store: Store, late: int) -> None:
+    """An insert whose request timed out arrives after the call was written again and has ended: it stays away."""
+    call, other = new_call(is_owed=False), new_call("b")
+    await store.write([call, _end(call)], WriteOrder("writer", 2))
+    with pytest.raises(StoreError) as raised:
+        await store.write([call, other], WriteOrder("writer", late))
+    assert raised.value.problem is Problem.OVERTAKEN
+    assert (await store.page(10)).entries == ()
+
+
+async def test_a_batch_is_overtaken_by_its_own_writer_alone(store: Store) -> None:
+    """Other processes count for themselves, and numbers may have gaps: a batch that failed leaves one."""
+    for writer, number in (("one", 7), ("other", 1), ("one", 9), ("other", 2)):
+        await store.write([new_call(f"{writer}/{number}")], WriteOrder(writer, number))
+    assert len((await store.page(10)).entries) == 4
 
 
 async def test_an_end_leaves_an_entry_that_others_need(store: Store) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bridge.settlement.entry import Added, CallEnd, NewCall, State
+from bridge.settlement.entry import Added, CallEnd, NewCall, State, WriteOrder
 from bridge.settlement.store import Problem, StoreError
-from bridge.settlement.writer import DELAY_MAX_S, FLUSH_S, Write, Writer
+from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, FLUSH_S, Write, Writer
 from tests.support.settlement_calls import new_call
 from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import run_virtually
@@ -20,18 +20,20 @@ class Store(ModelStore):
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop().time)
         self.batches: list[list[Write]] = []
+        self.orders: list[WriteOrder] = []
         self.write_s = 0.0
         self.error: Exception | None = None
         self.loses_answers = False
         """Carries writes out and says that it has not."""
 
-    async def write(self, writes: Sequence[Write]) -> list[Added | None]:
+    async def write(self, writes: Sequence[Write], order: WriteOrder | None = None) -> list[Added | None]:
         """Write a batch, if it works."""
         self.batches.append(list(writes))
+        self.orders += [] if order is None else [order]
         await asyncio.sleep(self.write_s)
         if self.error is not None and not self.loses_answers:
             raise self.error
-        results = await super().write(writes)
+        results = await super().write(writes, order)
         if self.error is not None:
             raise self.error
         return results
@@ -138,6 +140,68 @@ async def test_a_write_of_unclear_end_is_done_once() -> None:
     scene.store.error = None
     await asyncio.sleep(10.0)
     assert await scene.states() == []
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_an_insert_that_arrives_after_the_calls_end_stays_away() -> None:
+    """A request timed out and is repeated, the call ends, and only then does the store carry the first one out."""
+    scene = Scene()
+    call = new_call(is_owed=False)
+    scene.store.error = StoreError("model://", Problem.TIMEOUT)
+    scene.writer.put(call)
+    await asyncio.sleep(0.05)
+    (first,) = scene.store.orders
+    scene.store.error = None
+    scene.writer.put(CallEnd(call.ticket, is_success=False))
+    await asyncio.sleep(10.0)
+    with pytest.raises(StoreError):
+        await scene.store.write([call], first)
+    assert await scene.states() == []
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_every_batch_of_a_writer_has_a_number_of_its_own() -> None:
+    """One that is repeated, too; two writers, as of two processes, have different ids."""
+    scene, other = Scene(), Scene()
+    scene.store.error = DOWN
+    for each in (scene, other):
+        each.writer.put(new_call())
+    await asyncio.sleep(1.0)
+    scene.store.error = None
+    await asyncio.sleep(5.0)
+    numbers = [order.number for order in scene.store.orders]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) > 2
+    assert len({order.writer_id for order in (*scene.store.orders, *other.store.orders)}) == 2
+    assert await scene.stop() == await other.stop() == []
+
+
+@virtually
+async def test_a_writer_is_behind_until_what_a_failure_delayed_is_written() -> None:
+    """Longer than the failure itself: until the last write that had to wait; what comes later does not count."""
+    scene = Scene()
+    calls = [new_call(str(number)) for number in range(BATCH_MAX + 10)]
+    seen: list[tuple[bool, bool]] = []
+
+    async def look(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        seen.append((scene.writer.is_failing, scene.writer.is_behind))
+
+    scene.writer.put(calls[0])
+    await look(0.01)
+    scene.store.error = DOWN
+    for call in calls[1:]:
+        scene.writer.put(call)
+    await look(1.0)
+    scene.store.error, scene.store.write_s = None, 1.0
+    while scene.writer.queued:
+        await look(0.5)
+        if len(seen) < 20:
+            scene.writer.put(new_call("later"))
+    assert list(dict.fromkeys(seen)) == [(False, False), (True, True), (False, True)]
+    assert seen[-1] == (False, False)
     assert await scene.stop() == []
 
 

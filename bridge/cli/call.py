@@ -26,6 +26,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bridge.address import split_listen
 from bridge.call_id import CALLER_ID_WANTED, REQUEST_ID_METADATA, TRAILER, is_caller_id
+from bridge.cli.call_channel import TLS_FLAGS, Tls, hint_of, open_channel, tls_of
 from bridge.cli.call_output import (
     answer_text,
     call_id_in,
@@ -51,37 +52,25 @@ ADDRESS = "127.0.0.1:50051"
 DEADLINE_S = 5.0
 DEADLINE_MAX_S = 3600.0
 
-CHANNEL_OPTIONS = (
-    # Whoever debugs wants to see the first failure, as it was.
-    ("grpc.enable_retries", 0),
-    # A bridge is a neighbour; a proxy from the environment would come to read the token.
-    ("grpc.enable_http_proxy", 0),
-)
-
 FIELD = "field."
 """Before a field's name among the parsed arguments, so that it never meets a name of the command's own."""
 
 HELP = "--help"
 """The flag that argparse itself adds."""
 
-OpenChannel = Callable[[str], grpc.Channel]
-
-
-def open_plaintext(address: str) -> grpc.Channel:
-    """Return a channel without TLS to host:port, which repeats nothing by itself."""
-    return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+OpenChannel = Callable[[str, Tls | None], grpc.Channel]
 
 
 def run(
     arguments: argparse.Namespace,
-    open_channel: OpenChannel = open_plaintext,
+    open_channel: OpenChannel = open_channel,
     out: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Carry out what was asked for and write the result to `out` (None: standard output); return the exit code.
 
     0: the answer, or the dry run, is there. 1: the call failed or could not be sent. Raise SettingsError when a dry
-    run's settings are wrong.
+    run's settings, or the TLS flags of a call, are wrong.
     """
     fields = {name.removeprefix(FIELD): value for name, value in vars(arguments).items() if name.startswith(FIELD)}
     request = GetMessageClass(arguments.operation.request)(**fields)
@@ -97,7 +86,8 @@ def run(
 def _call(arguments: argparse.Namespace, request: Message, open_channel: OpenChannel) -> tuple[int, str]:
     operation: Operation = arguments.operation
     response_type = GetMessageClass(operation.response)
-    with open_channel(arguments.address) as channel:
+    tls = tls_of(arguments)
+    with open_channel(arguments.address, tls) as channel:
         # Bytes both ways: grpc would log a traceback for an answer that it cannot parse.
         method: Any = channel.unary_unary(f"/{operation.service}/{operation.method}")
         metadata = () if arguments.call_id is None else ((REQUEST_ID_METADATA, arguments.call_id),)
@@ -108,7 +98,9 @@ def _call(arguments: argparse.Namespace, request: Message, open_channel: OpenCha
             response = response_type.FromString(serialized)
             return 0, answer_text(response, call_id_in(ended.trailing_metadata() or ()), as_json=arguments.json)
         except grpc.RpcError as error:
-            return 1, failure_text(failure_of(error), arguments.address, as_json=arguments.json)
+            failure = failure_of(error)
+            hint = hint_of(failure.message, is_tls=tls is not None)
+            return 1, failure_text(failure, arguments.address, hint, as_json=arguments.json)
         except DecodeError:
             return 1, unreadable_text(arguments.address, operation.response.full_name, as_json=arguments.json)
 
@@ -245,7 +237,7 @@ OWN_FLAGS: dict[str, dict[str, Any]] = {
         "type": _address,
         "default": ADDRESS,
         "metavar": "HOST:PORT",
-        "help": "where the bridge listens, without TLS; default: %(default)s",
+        "help": "where the bridge listens; default: %(default)s",
     },
     "--deadline-s": {
         "type": _seconds,
@@ -266,5 +258,6 @@ OWN_FLAGS: dict[str, dict[str, Any]] = {
         "metavar": "FILE",
         "help": "the bridge.toml of a dry run; BRIDGE_SECTION__KEY is stronger",
     },
+    **TLS_FLAGS,
 }
 """The flags of every operation. A request's field of the same name gets --field-<name>."""

@@ -69,13 +69,13 @@ def failure_of(error: grpc.RpcError) -> Failure:
     )
 
 
-def failure_text(failure: Failure, address: str, *, as_json: bool) -> str:
-    """Return a failure as lines, or as one JSON object."""
+def failure_text(failure: Failure, address: str, hint: str, *, as_json: bool) -> str:
+    """Return a failure as lines, or as one JSON object; the hint is for one that no bridge has made."""
     if as_json:
         return _json(failure)
     # A bridge gives details with every status of its own: this one came from the channel.
     if failure.code == grpc.StatusCode.UNAVAILABLE.name and not failure.details:
-        return _visible(f"{address}: no answer from a bridge ({failure.message}); is `bridge serve` running there?")
+        return _visible(f"{address}: no answer from a bridge ({failure.message}); {hint}")
     lines = [f"code: {failure.code}", f"message: {failure.message}", *_detail_lines(failure.details)]
     return _text([*lines, *(f"{name}: {value}" for name, value in failure.trailers.items())])
 

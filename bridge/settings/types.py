@@ -99,14 +99,15 @@ def _is_identity(item: object) -> bool:
 
 def _ca_file(path: Path) -> Path:
     _, problem = read_file(path)
-    if not problem and _certificate_count(path) == 0:
+    if not problem and certificate_count(path) == 0:
         problem = "it holds none that can be read"
     if problem:
         raise refused(f"must be a file with at least one PEM certificate: {problem}")
     return path
 
 
-def _certificate_count(path: Path) -> int:
+def certificate_count(path: Path) -> int:
+    """Return how many PEM certificates of authorities a file holds that can be read."""
     try:
         # Not `create_default_context`: that would open the file that SSLKEYLOGFILE names.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -9,6 +9,7 @@ import grpc
 import grpc_testing  # type: ignore[import-untyped]  # it ships no types
 
 from bridge.cli.call import WALLET_SERVICE, add_arguments, run
+from bridge.cli.call_channel import Tls
 from bridge.errors import BridgeError
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.transcoding.status import wire_status
@@ -43,7 +44,7 @@ class Terminated:
         serialized = response if isinstance(response, bytes) else response.SerializeToString()
         out, self.addresses = io.StringIO(), list[str]()
 
-        def open_channel(address: str) -> grpc.Channel:
+        def open_channel(address: str, _tls: Tls | None) -> grpc.Channel:
             self.addresses.append(address)
             opened: grpc.Channel = channel
             return opened

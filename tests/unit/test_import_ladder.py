@@ -33,7 +33,7 @@ LIBRARIES: dict[str, set[str]] = {
     "cryptography": {"identity.certificate", "settings.certificate_dates", "settlement"},
     "sqlite3": {"settlement"},
     "redis": {"settlement"},
-    "grpc": {"cli.call", "cli.call_output", "cli.demo", "server"},
+    "grpc": {"cli.call", "cli.call_channel", "cli.call_output", "cli.demo", "server"},
     "grpc.aio": {"cli.demo", "server"},
     "pygrpc_native": {"server.native"},
     "grpc_health": {"server.health"},

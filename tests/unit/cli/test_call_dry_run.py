@@ -3,10 +3,12 @@
 import io
 from pathlib import Path
 
+import grpc
 import pytest
 
 from bridge import __version__
 from bridge.cli.call import run
+from bridge.cli.call_channel import Tls
 from bridge.cli.main import main
 from bridge.sandbox import serve
 from bridge.settings.model import SettingsError
@@ -31,11 +33,16 @@ body: 127 bytes
 """.replace("VERSION", __version__)
 
 
+def no_channel(address: str, _tls: Tls | None) -> grpc.Channel:
+    """Fail the test: a dry run opens no channel."""
+    pytest.fail(f"a channel to {address} was opened")
+
+
 def dry_run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
     """Run `bridge call terminate --dry-run`; a channel that is opened fails the test."""
     out = io.StringIO()
     environ = environment(WALLET_URL) if environ is None else environ
-    return run(parsed("--dry-run", *arguments), pytest.fail, out, environ), out.getvalue()
+    return run(parsed("--dry-run", *arguments), no_channel, out, environ), out.getvalue()
 
 
 def test_dry_run_of_the_wallets_example() -> None:
@@ -70,7 +77,7 @@ def test_dry_run_says_when_the_body_is_escaped() -> None:
 def test_terminal_that_lacks_a_character() -> None:
     """What standard output's encoding cannot hold is escaped, as JSON would; the rest stays as it is."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", write_through=True)
-    assert run(parsed("--dry-run", *EXAMPLE, "--token=é🎲"), pytest.fail, out, environment(WALLET_URL)) == 0
+    assert run(parsed("--dry-run", *EXAMPLE, "--token=é🎲"), no_channel, out, environment(WALLET_URL)) == 0
     assert r'{"token":"é\ud83c\udfb2",'.encode("latin-1") in out.detach().getvalue()
 
 

@@ -18,9 +18,9 @@ from typing import Any
 import grpc
 
 from bridge.address import is_host
-from bridge.settings.files import read_file
 from bridge.settings.model import SettingsError
-from bridge.settings.types import certificate_count, is_key_pair
+from bridge.settings.pem import grpc_problem
+from bridge.settings.tls_files import certificates_in, key_in
 
 CHANNEL_OPTIONS = (
     # Whoever debugs wants to see the first failure, as it was.
@@ -79,10 +79,7 @@ def hint_of(message: str, *, is_tls: bool) -> str:
 
 
 def _authorities(file: Path) -> bytes:
-    content = _content("--ca-file", file)
-    if certificate_count(file) == 0:
-        raise SettingsError("--ca-file: wants a file with at least one PEM certificate")
-    return content
+    return _usable("--ca-file", certificates_in(file))
 
 
 def _client_pair(certificate_file: Path | None, key_file: Path | None) -> tuple[bytes | None, bytes | None]:
@@ -91,18 +88,16 @@ def _client_pair(certificate_file: Path | None, key_file: Path | None) -> tuple[
         return None, None
     if certificate_file is None or key_file is None:
         raise SettingsError("--client-certificate-file and --client-key-file: wants both, or neither")
-    certificate, key = _content("--client-certificate-file", certificate_file), _content("--client-key-file", key_file)
-    if not is_key_pair(certificate_file, key_file):
-        raise SettingsError(
-            "--client-key-file: wants the PEM key, not encrypted, of the PEM certificate in --client-certificate-file"
-        )
+    content, problem = certificates_in(certificate_file)
+    certificate = _usable("--client-certificate-file", (content, problem or grpc_problem(content)))
+    key = _usable("--client-key-file", key_in(key_file, certificate_file, "--client-certificate-file"))
     return key, certificate
 
 
-def _content(flag: str, file: Path) -> bytes:
-    content, problem = read_file(file)
+def _usable(flag: str, found: tuple[bytes, str]) -> bytes:
+    content, problem = found
     if problem:
-        raise SettingsError(f"{flag}: cannot be read: {problem}")
+        raise SettingsError(f"{flag}: {problem}")
     return content
 
 

@@ -39,8 +39,8 @@ from bridge.settings.secrets import ABSENT, check_shape, needed_secret, optional
 from bridge.settings.server import Server
 from bridge.settings.settlement import Settlement
 from bridge.settings.sources import Source, UnreadableFile, environment_source, toml_source
+from bridge.settings.tls_files import CertificatesFile, check_key_pair
 from bridge.settings.types import (
-    CaFile,
     CodeNumber,
     Count,
     GrpcCodeName,
@@ -50,7 +50,6 @@ from bridge.settings.types import (
     Seconds,
     Section,
     WalletUrl,
-    check_key_pair,
     refused,
 )
 from bridge.start_error import StartError
@@ -124,8 +123,12 @@ class Wallet(Section):
     # Before `url`, which is checked together with it; likewise the two deadlines.
     allow_plaintext: bool = Field(default=False, description="true or false")
     url: WalletUrl = Field(description="the wallet's address, like https://wallet.example")
-    ca_file: CaFile | None = Field(default=None, description="the path of a file with at least one PEM certificate")
-    client_certificate_file: Path | None = Field(default=None, description="the path of a PEM certificate")
+    ca_file: CertificatesFile | None = Field(
+        default=None, description="the path of a file with at least one PEM certificate"
+    )
+    client_certificate_file: CertificatesFile | None = Field(
+        default=None, description="the path of a PEM certificate with its chain"
+    )
     client_key_file: Path | None = Field(default=None, description="the path of the certificate's PEM key")
     connections_max: Count = Field(default=10, ge=1, le=1000, description="a whole number from 1 to 1000")
     connect_timeout_s: Seconds = Field(default=1.0, gt=0, le=30, description="seconds, more than 0, at most 30")

@@ -7,15 +7,14 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from bridge.address import split_listen
+from bridge.settings.tls_files import CertificatesFile, check_for_grpc, check_key_pair
 from bridge.settings.types import (
-    CaFile,
     Count,
     Identities,
     Listen,
     ListenOrNone,
     Seconds,
     Section,
-    check_key_pair,
     earlier,
     refused,
 )
@@ -50,9 +49,11 @@ class Server(Section):
         default="127.0.0.1:50051", description='host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
     )
     workers: Count = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
-    tls_certificate_file: Path | None = Field(default=None, description="the path of a PEM certificate with its chain")
+    tls_certificate_file: CertificatesFile | None = Field(
+        default=None, description="the path of a PEM certificate with its chain"
+    )
     tls_key_file: Path | None = Field(default=None, description="the path of the certificate's PEM key")
-    tls_client_ca_file: CaFile | None = Field(
+    tls_client_ca_file: CertificatesFile | None = Field(
         default=None, description="the path of a file with at least one PEM certificate"
     )
     allowed_identities: Identities = Field(default=None, description=IDENTITIES)
@@ -107,12 +108,17 @@ class Server(Section):
             raise refused(NOT_TRUSTED)
         return trusts
 
-    @field_validator("tls_certificate_file")
+    @field_validator("tls_certificate_file", mode="before")
     @classmethod
-    def _engine_has_tls(cls, certificate_file: Path | None, info: ValidationInfo) -> Path | None:
+    def _engine_has_tls(cls, certificate_file: object, info: ValidationInfo) -> object:
         if certificate_file is not None and earlier(info, "engine") == NATIVE:
             raise refused('cannot be set with engine = "native", which has no TLS; leave it out, or use "grpcio"')
         return certificate_file
+
+    @field_validator("tls_certificate_file")
+    @classmethod
+    def _grpc_has_its_kind(cls, certificate_file: Path | None) -> Path | None:
+        return check_for_grpc(certificate_file)
 
     @field_validator("connection_age_s")
     @classmethod

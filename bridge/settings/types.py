@@ -1,7 +1,6 @@
 """What a single setting may hold: the types of its value, each with its check. No check's error shows the value."""
 
 import re
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,47 +96,6 @@ def _is_identity(item: object) -> bool:
     return isinstance(item, str) and is_allowed_identity(item)
 
 
-def _ca_file(path: Path) -> Path:
-    _, problem = read_file(path)
-    if not problem and certificate_count(path) == 0:
-        problem = "it holds none that can be read"
-    if problem:
-        raise refused(f"must be a file with at least one PEM certificate: {problem}")
-    return path
-
-
-def certificate_count(path: Path) -> int:
-    """Return how many PEM certificates of authorities a file holds that can be read."""
-    try:
-        # Not `create_default_context`: that would open the file that SSLKEYLOGFILE names.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cafile=path)
-    except ssl.SSLError:
-        return 0
-    return context.cert_store_stats()["x509"]
-
-
-def is_key_pair(certificate_file: Path, key_file: Path) -> bool:
-    """Say whether a PEM certificate and its unencrypted PEM key can be used together for TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        # Without a password OpenSSL would ask for one on the terminal; an empty one makes an encrypted key an error.
-        context.load_cert_chain(certificate_file, key_file, password="")
-    except (OSError, ValueError):  # an ssl.SSLError is an OSError; a path may hold a NUL
-        return False
-    return True
-
-
-def check_key_pair(key_file: Path | None, info: ValidationInfo, certificate_name: str) -> Path | None:
-    """Return a key file that goes with the certificate file before it, or None where there is neither."""
-    certificate_file = earlier(info, certificate_name)
-    if (key_file is None) != (certificate_file is None):
-        raise refused(f"must be set together with {certificate_name}, or neither")
-    if key_file is not None and not is_key_pair(certificate_file, key_file):
-        raise refused(f"must be the PEM key of the certificate in {certificate_name}; one of them cannot be used")
-    return key_file
-
-
 def _number(value: object) -> object:
     # pydantic takes true for 1.
     if value is True or value is False:
@@ -176,7 +134,6 @@ Listen = Annotated[str, AfterValidator(_listen)]
 ListenOrNone = Annotated[str, AfterValidator(_listen_or_none)]
 Identities = Annotated[tuple[str, ...] | None, BeforeValidator(_identities)]
 WalletUrl = Annotated[str, AfterValidator(canonical_url)]
-CaFile = Annotated[Path, AfterValidator(_ca_file)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Count = Annotated[int, BeforeValidator(_number)]
 ProviderId = Annotated[int, _uint64(1)]

@@ -156,10 +156,11 @@ async def test_new_certificate(authority: Authority, tmp_path: Path) -> None:
         assert (await call_once(bridge.address, authority.ca_file)).code == "UNAVAILABLE"
 
 
-NO_PAIR = "tls_key_file: must be the PEM key of the certificate in tls_certificate_file; one of them cannot be used"
 BAD_FILES = {
-    "cut short": NO_PAIR,
-    "another's key": NO_PAIR,
+    "cut short": "tls_key_file: is cut off: a line -----END PRIVATE KEY----- is missing",
+    "another's key": (
+        "tls_key_file: is not the key of the certificate in tls_certificate_file: it belongs to another certificate"
+    ),
     "missing": "cannot be read: No such file or directory",
 }
 

@@ -143,11 +143,12 @@ async def test_no_connection_says_what_to_do(
     assert text.endswith(f"; {hint}\n")
 
 
+OTHER_KEY = "is not the key of the certificate in --client-certificate-file: it belongs to another certificate"
 REFUSED: dict[str, tuple[Flags, str]] = {
-    "no CA file": (lambda _: ("--ca-file=no-such",), "--ca-file: cannot be read: No such file or directory"),
+    "no CA file": (lambda _: ("--ca-file=no-such",), "--ca-file: cannot be read: No such file or directory: no-such"),
     "a key as CA file": (
         lambda made: (f"--ca-file={made.server.key_file}",),
-        "--ca-file: wants a file with at least one PEM certificate",
+        "--ca-file: holds a private key and no certificate: are the two files swapped?",
     ),
     "a certificate without its key": (
         lambda made: (f"--client-certificate-file={made.client.certificate_file}",),
@@ -159,15 +160,15 @@ REFUSED: dict[str, tuple[Flags, str]] = {
     ),
     "no certificate file": (
         lambda made: shown(Identity(Path("no-such"), made.client.key_file)),
-        "--client-certificate-file: cannot be read: No such file or directory",
+        "--client-certificate-file: cannot be read: No such file or directory: no-such",
     ),
     "no key file": (
         lambda made: shown(Identity(made.client.certificate_file, Path("no-such"))),
-        "--client-key-file: cannot be read: No such file or directory",
+        "--client-key-file: cannot be read: No such file or directory: no-such",
     ),
     "another's key": (
         lambda made: shown(Identity(made.client.certificate_file, made.server.key_file)),
-        "--client-key-file: wants the PEM key, not encrypted, of the PEM certificate in --client-certificate-file",
+        f"--client-key-file: {OTHER_KEY}",
     ),
 }
 

@@ -54,7 +54,7 @@ def test_bad_files_change_nothing(identities: tuple[Identity, Identity]) -> None
     old, new = identities
     tls = ServerTls(settings_for(old))
     shutil.copyfile(new.key_file, old.key_file)
-    with pytest.raises(ReloadError, match=r"^tls_key_file: must be the PEM key of the certificate in") as refused:
+    with pytest.raises(ReloadError, match=r"^tls_key_file: is not the key of the certificate in") as refused:
         tls.reload(KEY)
     assert refused.value.__context__ is None
     old.key_file.unlink()
@@ -67,7 +67,7 @@ def test_files_that_were_right_when_settings_were_read(identities: tuple[Identit
     """Files that have become bad since then stop the start with one line."""
     settings = settings_for(identities[0])
     shutil.copyfile(identities[1].key_file, identities[0].key_file)
-    with pytest.raises(ListenError, match=r"^\[server\] tls_key_file: must be the PEM key of the certificate in"):
+    with pytest.raises(ListenError, match=r"^\[server\] tls_key_file: is not the key of the certificate in"):
         ServerTls(settings)
 
 

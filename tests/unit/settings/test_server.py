@@ -16,8 +16,9 @@ IDENTITIES_WANTS = (
     "must be a list of at least one DNS name or URI as client certificates have them; "
     '"*" only as the last segment of a spiffe:// URI'
 )
-PAIR_WANTS = "must be set together with tls_certificate_file, or neither"
-KEY_WANTS = "must be the PEM key of the certificate in tls_certificate_file; one of them cannot be used"
+KEY_MISSING = "is missing: tls_certificate_file needs it"
+CERTIFICATE_MISSING = "needs tls_certificate_file too"
+OTHER_KEY = "is not the key of the certificate in tls_certificate_file: it belongs to another certificate"
 CA_WANTS_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
 IDENTITIES_WANT_CA = "needs tls_client_ca_file too: it says whose certificates prove an identity"
 
@@ -101,11 +102,17 @@ def test_health_listen(tmp_path: Path, listen: str) -> None:
 # --- TLS --------------------------------------------------------------------------------------------------------
 
 WRONG_TLS = {
-    "certificate-alone": ('tls_certificate_file = "server.pem"', f"server.tls_key_file: {PAIR_WANTS}"),
-    "key-alone": ('tls_key_file = "server_key.pem"', f"server.tls_key_file: {PAIR_WANTS}"),
-    "another's-key": (PAIR.replace("server_key", "other_key"), f"server.tls_key_file: {KEY_WANTS}"),
-    "no-such-key": (PAIR.replace("server_key", "nowhere"), f"server.tls_key_file: {KEY_WANTS}"),
-    "broken-certificate": (PAIR.replace("server.pem", "broken.pem"), f"server.tls_key_file: {KEY_WANTS}"),
+    "certificate-alone": ('tls_certificate_file = "server.pem"', f"server.tls_key_file: {KEY_MISSING}"),
+    "key-alone": ('tls_key_file = "server_key.pem"', f"server.tls_key_file: {CERTIFICATE_MISSING}"),
+    "another's-key": (PAIR.replace("server_key", "other_key"), f"server.tls_key_file: {OTHER_KEY}"),
+    "no-such-key": (
+        PAIR.replace("server_key", "nowhere"),
+        "server.tls_key_file: cannot be read: No such file or directory: {folder}/nowhere.pem",
+    ),
+    "broken-certificate": (
+        PAIR.replace("server.pem", "broken.pem"),
+        "server.tls_certificate_file: is cut off: a line -----END CERTIFICATE----- is missing",
+    ),
     "certificate-number": (
         'tls_certificate_file = 1\ntls_key_file = "server_key.pem"',
         "server.tls_certificate_file: must be the path of a PEM certificate with its chain",
@@ -113,12 +120,12 @@ WRONG_TLS = {
     "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_WANTS_TLS}"),
     "client-ca-broken": (
         f'{PAIR}\ntls_client_ca_file = "broken.pem"',
-        "server.tls_client_ca_file: must be a file with at least one PEM certificate: it holds none that can be read",
+        "server.tls_client_ca_file: is cut off: a line -----END CERTIFICATE----- is missing",
     ),
     # The allow-list may be right: that is not known before this is mended.
     "client-ca-missing": (
         f'{PAIR}\ntls_client_ca_file = "nowhere.pem"\nallowed_identities = ["a.example"]',
-        "server.tls_client_ca_file: must be a file with at least one PEM certificate: No such file or directory",
+        "server.tls_client_ca_file: cannot be read: No such file or directory: {folder}/nowhere.pem",
     ),
     "identities-over-tls-alone": (
         f'{PAIR}\nallowed_identities = ["a.example"]',
@@ -130,7 +137,7 @@ WRONG_TLS = {
 @pytest.mark.parametrize(("server", "line"), WRONG_TLS.values(), ids=WRONG_TLS.keys())
 def test_wrong_tls(folder: Path, server: str, line: str) -> None:
     """Half a pair, halves that do not fit, and what makes no sense without the rest, are refused at the start."""
-    assert refusal(write(folder, toml(server=server))) == [line]
+    assert refusal(write(folder, toml(server=server))) == [line.replace("{folder}", str(folder))]
 
 
 def test_tls(folder: Path) -> None:

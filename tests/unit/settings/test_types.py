@@ -17,7 +17,6 @@ from tests.support.settings_files import BOOL_WANTS, KEYS, UINT64_MAX, URL, URL_
 
 LISTEN_WANTS = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
 ID_WANTS = f"must have a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
-PEM_WANTS = "must be a file with at least one PEM certificate"
 
 
 @pytest.mark.parametrize(
@@ -163,20 +162,19 @@ def test_ca_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "No such file or directory"),
-        (b"", "it holds none that can be read"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "it holds none that can be read"),
-        (b"\xff\x00", "it holds none that can be read"),
+        (b"", "is empty"),
+        (
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "is damaged: certificate 1 in it cannot be read",
+        ),
+        (b"\xff\x00", "is not PEM: it has no line -----BEGIN CERTIFICATE-----"),
     ],
-    ids=["missing", "empty", "malformed", "binary"],
+    ids=["empty", "malformed", "binary"],
 )
-def test_wrong_ca_file(tmp_path: Path, content: bytes | None, reason: str) -> None:
+def test_wrong_ca_file(tmp_path: Path, content: bytes, reason: str) -> None:
     """A file without a certificate would only show at the first call: it is refused at the start."""
-    if content is not None:
-        (tmp_path / "ca.pem").write_bytes(content)
-    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))) == [
-        f"wallet.ca_file: {PEM_WANTS}: {reason}"
-    ]
+    (tmp_path / "ca.pem").write_bytes(content)
+    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))) == [f"wallet.ca_file: {reason}"]
 
 
 def client_pair(folder: Path, name: str) -> str:
@@ -194,25 +192,28 @@ def test_client_certificate(tmp_path: Path) -> None:
     assert wallet.client_key_file == tmp_path / "client_key.pem"
 
 
-PAIR_WANTS = "must be set together with client_certificate_file, or neither"
-KEY_WANTS = "must be the PEM key of the certificate in client_certificate_file; one of them cannot be used"
-
-
 @pytest.mark.parametrize(
-    ("settings", "wants"),
+    ("settings", "problem"),
     [
-        ('client_certificate_file = "client.pem"', PAIR_WANTS),
-        ('client_key_file = "client_key.pem"', PAIR_WANTS),
-        ('client_certificate_file = "client.pem"\nclient_key_file = "other_key.pem"', KEY_WANTS),
-        ('client_certificate_file = "client.pem"\nclient_key_file = "nowhere.pem"', KEY_WANTS),
+        ('client_certificate_file = "client.pem"', "is missing: client_certificate_file needs it"),
+        ('client_key_file = "client_key.pem"', "needs client_certificate_file too"),
+        (
+            'client_certificate_file = "client.pem"\nclient_key_file = "other_key.pem"',
+            "is not the key of the certificate in client_certificate_file: it belongs to another certificate",
+        ),
+        (
+            'client_certificate_file = "client.pem"\nclient_key_file = "nowhere.pem"',
+            "cannot be read: No such file or directory: {folder}/nowhere.pem",
+        ),
     ],
     ids=["key missing", "certificate missing", "another's key", "no such file"],
 )
-def test_wrong_client_certificate(tmp_path: Path, settings: str, wants: str) -> None:
+def test_wrong_client_certificate(tmp_path: Path, settings: str, problem: str) -> None:
     """Half a pair, or two halves that do not fit, is refused at the start."""
     client_pair(tmp_path, "client")
     client_pair(tmp_path, "other")
-    assert refusal(write(tmp_path, toml(wallet=f"{URL}\n{settings}"))) == [f"wallet.client_key_file: {wants}"]
+    line = f"wallet.client_key_file: {problem.format(folder=tmp_path)}"
+    assert refusal(write(tmp_path, toml(wallet=f"{URL}\n{settings}"))) == [line]
 
 
 @pytest.mark.parametrize("value", ["0", "1001", "1.5", "true", '"many"'])
@@ -231,12 +232,12 @@ def test_ca_file_of_revocations_alone(tmp_path: Path) -> None:
     signed = revocations.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     (tmp_path / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))) == [
-        f"wallet.ca_file: {PEM_WANTS}: it holds none that can be read"
+        "wallet.ca_file: holds a revocation list (CRL) and no certificate"
     ]
 
 
 def test_ca_file_is_a_folder(tmp_path: Path) -> None:
     """A folder is no file of certificates."""
     assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "."'))) == [
-        f"wallet.ca_file: {PEM_WANTS}: Is a directory"
+        f"wallet.ca_file: cannot be read: Is a directory: {tmp_path}"
     ]

@@ -78,10 +78,10 @@ def test_tls_files_that_stay(rotating_tls: RotatingTls) -> None:
     assert (rotating_tls.look(), rotating_tls.used) == ([], [])
 
 
-PAIR_WANTS = (
-    "client_key_file: must be the PEM key of the certificate in client_certificate_file; one of them cannot be used"
+OTHER_KEY = (
+    "client_key_file: is not the key of the certificate in client_certificate_file: it belongs to another certificate"
 )
-CA_WANTS = "ca_file: must be a file with at least one PEM certificate: it holds none that can be read"
+CUT_OFF = "is cut off: a line -----END CERTIFICATE----- is missing"
 
 
 @pytest.mark.parametrize("key", [CERTIFICATE_FILE, KEY_FILE])
@@ -90,7 +90,7 @@ def test_half_a_pair_is_not_used(
 ) -> None:
     """A certificate without its key, or a key without its certificate, is told of; the whole pair is taken up."""
     rotating_tls.put(certificates[1], key)
-    assert rotating_tls.look() == [ReloadFailed(key, PAIR_WANTS)]
+    assert rotating_tls.look() == [ReloadFailed(key, OTHER_KEY)]
     assert rotating_tls.used == []
     rotating_tls.put(certificates[1], CERTIFICATE_FILE, KEY_FILE)
     assert rotating_tls.look() == [Reloaded(CERTIFICATE_FILE), Reloaded(KEY_FILE)]
@@ -98,11 +98,11 @@ def test_half_a_pair_is_not_used(
 
 
 BAD_TLS = {
-    "CA emptied": (CA_FILE, 0, CA_WANTS),
-    "CA cut short": (CA_FILE, 300, CA_WANTS),
-    "certificate emptied": (CERTIFICATE_FILE, 0, PAIR_WANTS),
-    "certificate cut short": (CERTIFICATE_FILE, 300, PAIR_WANTS),
-    "key cut short": (KEY_FILE, 100, PAIR_WANTS),
+    "CA emptied": (CA_FILE, 0, "ca_file: is empty"),
+    "CA cut short": (CA_FILE, 300, f"ca_file: {CUT_OFF}"),
+    "certificate emptied": (CERTIFICATE_FILE, 0, "client_certificate_file: is empty"),
+    "certificate cut short": (CERTIFICATE_FILE, 300, f"client_certificate_file: {CUT_OFF}"),
+    "key cut short": (KEY_FILE, 100, f"client_key_file: {CUT_OFF.replace('CERTIFICATE', 'PRIVATE KEY')}"),
 }
 
 

@@ -1,0 +1,126 @@
+"""A folder of certificates and keys, of which each but the good ones has one thing wrong."""
+
+import base64
+import datetime as dt
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    pkcs7,
+    pkcs12,
+)
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
+
+PKCS8, OPENSSL = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL
+
+
+def write_pem_files(folder: Path) -> None:
+    """Fill a folder; every file's name says what is in it."""
+    key, other, authority = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    ca, own = certificate(authority, "authority", authority), certificate(key, "bridge.example", authority)
+    pem, key_pem, ca_pem = own.public_bytes(Encoding.PEM), private(key), ca.public_bytes(Encoding.PEM)
+    damaged = pem.replace(pem.splitlines()[3], b"A" * 64)
+    files = {
+        "own.pem": pem,
+        "own.key": key_pem,
+        "ca.pem": ca_pem,
+        "chain.pem": pem + ca_pem,
+        "combined.pem": pem + key_pem,
+        "chain-reversed.pem": ca_pem + pem,
+        "chain-damaged.pem": pem + damaged,
+        "other.key": private(other),
+        "empty.pem": b"",
+        "blank.pem": b" \n\n",
+        "text.pem": b"this is no certificate\n",
+        "bom.pem": b"\xef\xbb\xbf" + pem,
+        "bom-before-two.pem": b"\xef\xbb\xbf" + pem + ca_pem,
+        "bom.key": b"\xef\xbb\xbf" + key_pem,
+        "utf-16.pem": pem.decode().encode("utf-16"),
+        "der.pem": own.public_bytes(Encoding.DER),
+        "der.key": private(key, Encoding.DER),
+        "pkcs12.pem": pkcs12.serialize_key_and_certificates(b"x", key, own, None, NoEncryption()),
+        "pkcs7.pem": pkcs7.serialize_certificates([own], Encoding.PEM),
+        "request.pem": request(key),
+        "revocations.pem": revocations(authority),
+        "public.pem": key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        "cut-off.pem": pem[:300],
+        "cut-off.key": key_pem[:100],
+        "damaged.pem": damaged,
+        "damaged.key": key_pem.replace(key_pem.splitlines()[1], b"A" * 64),
+        "escaped.pem": pem.replace(b"\n", rb"\n"),
+        "escaped.key": key_pem.replace(b"\n", rb"\n"),
+        "indented.pem": b"".join(b"    " + line for line in pem.splitlines(keepends=True)),
+        "one-line.pem": pem.replace(b"\n", b" "),
+        "encrypted.key": key.private_bytes(Encoding.PEM, PKCS8, BestAvailableEncryption(b"x")),
+        "encrypted-old.key": key.private_bytes(Encoding.PEM, OPENSSL, BestAvailableEncryption(b"x")),
+        "openssh.key": key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+        "trusted.pem": pem.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE"),
+    }
+    kinds: dict[str, PrivateKey] = {
+        "rsa": rsa.generate_private_key(65537, 2048),
+        "short": rsa.generate_private_key(65537, 1024),  # noqa: S505 - it is the fault
+        "k1": ec.generate_private_key(ec.SECP256K1()),
+        "p384": ec.generate_private_key(ec.SECP384R1()),
+        "ed448": ed448.Ed448PrivateKey.generate(),
+    }
+    for name, each in kinds.items():
+        files[f"{name}.pem"] = certificate(each, name, authority).public_bytes(Encoding.PEM)
+        files[f"{name}.key"] = private(each)
+    for name, begin, end in (("expired", -20, -10), ("future", 10, 20), ("soon", -20, 10)):
+        dated = certificate(key, name, authority, begin, end)
+        files[f"{name}.pem"] = dated.public_bytes(Encoding.PEM)
+        files[f"{name}-below.pem"] = pem + dated.public_bytes(Encoding.PEM)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def certificate(
+    key: PrivateKey, name: str, authority: ec.EllipticCurvePrivateKey, begin_days: int = -1, end_days: int = 400
+) -> x509.Certificate:
+    """Return a certificate from an authority called "authority", valid between two days from now."""
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name("authority"))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + dt.timedelta(days=begin_days))
+        .not_valid_after(now + dt.timedelta(days=end_days))
+        .sign(authority, hashes.SHA256())
+    )
+
+
+def private(key: PrivateKey, encoding: Encoding = Encoding.PEM) -> bytes:
+    """Return a key as PKCS#8, not encrypted."""
+    return key.private_bytes(encoding, PKCS8, NoEncryption())
+
+
+def request(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a certificate request."""
+    signed = x509.CertificateSigningRequestBuilder().subject_name(_name("bridge.example")).sign(key, hashes.SHA256())
+    return signed.public_bytes(Encoding.PEM)
+
+
+def revocations(authority: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a revocation list."""
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateRevocationListBuilder(_name("authority"), now, now + dt.timedelta(days=1))
+    return builder.sign(authority, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def base64_key(byte: int = 1) -> str:
+    """Return a settlement key as a line of its file, always the same for a byte."""
+    return base64.b64encode(bytes((byte * 7 + n * 5) % 256 for n in range(32))).decode()
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "doctor": ("bridge.cli.doctor.command", "check everything a call needs, and say in plain words what is wrong"),
         "certify": ("bridge.cli.certify.command", "find out what a staging wallet answers, before production"),
         "settlement": ("bridge.cli.settlement", "see and change what the bridge finishes by itself"),
+        "completion": ("bridge.cli.completion.command", "print a script that completes commands in bash, zsh or fish"),
         "demo": ("bridge.cli.demo", "sandbox and bridge in one, with one call shown (`make run`)"),
     }
 )

@@ -27,7 +27,7 @@ DEAR = {
 """Each costs a process at its start some 10 ms and more than a megabyte."""
 
 SESSION = ["--player-id=1", "--site-id=1", "--game-id=a", "--currency=EUR"]
-SUB_COMMANDS = {"call": ["terminate"], "certify": SESSION, "settlement": ["list"]}
+SUB_COMMANDS = {"call": ["terminate"], "certify": SESSION, "completion": ["bash"], "settlement": ["list"]}
 SERVING = {"grpc", "httpx", "prometheus_client", "pydantic", "structlog"}
 
 

@@ -39,12 +39,14 @@ test-newest: $(VENV)/dev.done  ## The unit tests on the newest Python that this 
 
 check: lint types generated proto-lint coverage  ## Everything a change must pass: lint, types, protos, tests with coverage
 
-lint: $(VENV)/dev.done  ## Style, format, and which way imports run
+lint: $(VENV)/dev.done  ## Style, format, which way imports run, and plain words
 	@echo "lint: ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@echo "lint: import-linter"
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@echo "lint: plain words"
+	@$(BIN)/python tools/plain_words.py
 
 types: $(VENV)/dev.done  ## Static types, strict
 	@echo "types: mypy"

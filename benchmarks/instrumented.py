@@ -65,7 +65,7 @@ HOOKS: Sequence[Hook] = (
     Hook("send: HTTP/2 frames and HPACK", Connection, "_flush"),
     Hook("send: write", Connection, "_write"),
     Hook("read the answer's frames", Connection, "data_received"),
-    Hook("judge", Route, "judge", How.INSTANCE),
+    Hook("classify", Route, "classify", How.INSTANCE),
     Hook("log", LogEvents, "__call__"),
     Hook(WHOLE, BridgeService, "handle", How.COROUTINE),
 )

@@ -46,20 +46,20 @@ def main() -> int:
     serialized = TerminateRequest(**TERMINATE_REQUEST).SerializeToString()
     request = route.parse(serialized)
     body = route.encode(request)
-    response = route.judge(request, ANSWER).response
+    response = route.classify(request, ANSWER).response
 
     def whole() -> bytes:
         received = route.parse(serialized)
         route.validate(received)
         credentials.headers(route.encode(received))
-        return route.judge(received, ANSWER).response.SerializeToString()
+        return route.classify(received, ANSWER).response.SerializeToString()
 
     steps: dict[str, Callable[[], object]] = {
         "parse": lambda: route.parse(serialized),
         "validate": lambda: route.validate(request),
         "encode": lambda: route.encode(request),
         "sign": lambda: credentials.headers(body),
-        "judge": lambda: route.judge(request, ANSWER),
+        "classify": lambda: route.classify(request, ANSWER),
         "serialize": response.SerializeToString,
     }
     print(f"pure part of one call, CPU microseconds, best of {ROUNDS} rounds of {CALLS}")

@@ -161,7 +161,7 @@ def test_render() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<!-- a --><!-- end of a -->" * 2], ids=["none", "two"])
-def test_render_wants_one_place(text: str) -> None:
+def test_render_requires_one_place(text: str) -> None:
     """A part without its place, or with two, is an error and not a table that is lost."""
     with pytest.raises(ValueError, match="exactly one <!-- a -->"):
         rendered(text, {"a": "new"})

@@ -30,7 +30,7 @@ from bridge.tracer import CallSpan, Tracer
 from bridge.transcoding.codec import codec_of
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.validation import parse, validator_of
-from bridge.transcoding.verdict import CodeRule, Judge, Verdict
+from bridge.transcoding.verdict import Classifier, CodeRule, Verdict
 from bridge.upstream.client import Post, WalletClient, Watch
 from bridge.upstream.signing import Keyring
 
@@ -48,7 +48,7 @@ class Route:
         self.parse = partial(parse, codec.message_type)
         self.validate = validator_of(operation.request).validate
         self.encode = codec.encode
-        self.judge = Judge(operation, codes).judge
+        self.classify = Classifier(operation, codes).classify
         self.secret_of: Callable[[Message], str] = _attribute(operation.secret) if operation.secret else lambda _: ""
 
 
@@ -62,7 +62,7 @@ class Watchers:
     """Turns what nobody may read into what can be compared; None: nothing is shown of it."""
 
 
-NOBODY = Watchers()
+NO_WATCHERS = Watchers()
 
 
 NOTHING_SENT = Watch()
@@ -117,7 +117,7 @@ class BridgeService:
         keyring: Keyring,
         wallet: WalletClient,
         limits: DeadlineLimits,
-        watchers: Watchers = NOBODY,
+        watchers: Watchers = NO_WATCHERS,
         *,
         admission: Admission | None = None,
         check_caller: CallerCheck | None = None,
@@ -190,7 +190,7 @@ class BridgeService:
                 await call.ticket.before_send(deadline.remaining_s())
             call.fault = BridgeFault
             call.watch = Watch(partial(self._goes_on, call), call.span)
-            return await self._wallet.call(post, partial(route.judge, request), deadline, call.watch)
+            return await self._wallet.call(post, partial(route.classify, request), deadline, call.watch)
         finally:
             self.admission.leave(call.provider_id)
 
@@ -216,7 +216,7 @@ class BridgeService:
         route.validate(request)
         if deadline.is_too_short():
             raise DeadlineTooShort
-        return Post(route.operation, route.encode(request), self._keyring.generations(call.provider_id))
+        return Post(route.operation, route.encode(request), self._keyring.key_versions(call.provider_id))
 
     def _ticket(self, call: Call, serialized: bytes | None, post: Post, peer: Peer | None) -> Ticket:
         if not (call.operation.settles and self._settling.is_on):

@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 
 from protos import compile_protos, sources
 
-REPEATABLE = frozenset({MethodOptions.IDEMPOTENT, MethodOptions.NO_SIDE_EFFECTS})
+RETRYABLE = frozenset({MethodOptions.IDEMPOTENT, MethodOptions.NO_SIDE_EFFECTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +40,4 @@ def rpcs(files: Sequence[FileDescriptorProto]) -> Iterator[Rpc]:
         for service in file.service:
             for method in service.method:
                 name = f"{file.package}.{service.name}"
-                yield Rpc(name, method.name, method.options.idempotency_level in REPEATABLE)
+                yield Rpc(name, method.name, method.options.idempotency_level in RETRYABLE)

@@ -11,17 +11,17 @@ from pathlib import Path
 from bridge.cli.main import main
 
 
-def tell_tasks(file: Path) -> None:
+def report_tasks(file: Path) -> None:
     """From now on, write at SIGUSR1 how many tasks the running loop has that have not ended."""
 
-    def tell(*_signal: object) -> None:
+    def report(*_signal: object) -> None:
         written = file.with_suffix(".new")
         written.write_text(str(len(asyncio.all_tasks())), encoding="ascii")
         written.rename(file)
 
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR1, report)
 
 
 if __name__ == "__main__":
-    tell_tasks(Path(sys.argv[1]))
+    report_tasks(Path(sys.argv[1]))
     sys.exit(main(["serve"]))

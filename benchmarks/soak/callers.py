@@ -39,7 +39,7 @@ CANCELS = 0.1
 CANCEL_S_MAX = 0.2
 
 GRACE_S = 0.1
-TELLING_S = 0.04
+REPORTING_S = 0.04
 """What telling details may take of the margin that is kept for it: where more than the rest is lost, nobody is late."""
 NEVER_S = 10.0
 """A call that has not ended this long after its deadline never will."""
@@ -168,7 +168,7 @@ class Callers:
             self._ledger.breaks(NEVER, token, facts)
         elif late_s - starved_s > GRACE_S:
             self._ledger.breaks(LATE, token, facts)
-        elif said == SILENT and starved_s < DETAILS_MARGIN_S - TELLING_S and wish.is_promised_details:
+        elif said == SILENT and starved_s < DETAILS_MARGIN_S - REPORTING_S and wish.is_promised_details:
             self._ledger.breaks(BARE, token, facts)
         else:
             self.excused += late_s > GRACE_S or (said == SILENT and wish.is_promised_details)

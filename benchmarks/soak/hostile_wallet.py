@@ -39,9 +39,9 @@ REMEMBERED_MAX = 20_000
 FAIR: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.INITIAL_WINDOW_SIZE: 65_535}
 
 
-def keys_of(generation: int) -> Keys:
+def keys_of(key_version: int) -> Keys:
     """Return the keys of a generation, which everybody in a soak knows."""
-    return Keys(f"soak-access-key-{generation}", str(uuid.UUID(int=generation)))
+    return Keys(f"soak-access-key-{key_version}", str(uuid.UUID(int=key_version)))
 
 
 class HostileWallet(RandomWallet):
@@ -50,19 +50,19 @@ class HostileWallet(RandomWallet):
     def __init__(self) -> None:
         super().__init__()
         self._special = {**self._special, **BEHAVIOURS}
-        self.generation = 0
-        self.strangers = 0
+        self.key_version = 0
+        self.foreign = 0
         """Requests that were signed with neither this generation nor the one before or after it."""
 
     async def __call__(self, stream: Stream) -> None:
         """Refuse what is signed with other keys, before it counts as an attempt; else follow the plan."""
-        if keys_of(self.generation).signed(stream.request):
+        if keys_of(self.key_version).signed(stream.request):
             token = stream.request.token
             self.plans[token] = plan_of(token)
             await super().__call__(stream)
             return
-        neighbours = (self.generation - 1, self.generation + 1)
-        self.strangers += not any(keys_of(each).signed(stream.request) for each in neighbours if each >= 0)
+        neighbours = (self.key_version - 1, self.key_version + 1)
+        self.foreign += not any(keys_of(each).signed(stream.request) for each in neighbours if each >= 0)
         await REFUSED(stream)
 
     def forget(self, open_connections: set[int]) -> None:
@@ -166,8 +166,8 @@ class Process:
         await self._weather.calm()
         self._calms += 1
 
-    async def _want(self, generation: str) -> None:
-        self._wallet.generation = int(generation)
+    async def _want(self, key_version: str) -> None:
+        self._wallet.key_version = int(key_version)
 
     async def _report(self) -> None:
         while True:
@@ -177,7 +177,7 @@ class Process:
                 {
                     "processed": server.processed,
                     "violations": [repr(error) for error in server.client_errors],
-                    "strangers": self._wallet.strangers,
+                    "foreign": self._wallet.foreign,
                     "connections": server.connections,
                     "calms": self._calms,
                 }

@@ -47,7 +47,7 @@ class Ledger:
     """How often each rule was broken."""
     examples: list[str] = field(default_factory=list)
     """The first cases, with the fingerprint by which the bridge's log names the token."""
-    judged: int = 0
+    rated: int = 0
     _open: dict[str, Entry] = field(default_factory=dict)
     _ended: OrderedDict[str, float] = field(default_factory=OrderedDict)
     _fingerprint: Fingerprint = field(default_factory=lambda: Fingerprint(FINGERPRINT_KEY.encode()))
@@ -76,7 +76,7 @@ class Ledger:
             if now_s - ended_s < WINDOW_S:
                 return
             del self._ended[token]
-            self._judge(token, self._open.pop(token))
+            self._check(token, self._open.pop(token))
 
     @property
     def under_way(self) -> int:
@@ -89,8 +89,8 @@ class Ledger:
         if len(self.examples) < EXAMPLES_MAX:
             self.examples.append(f"{rule}: {token} [{self._fingerprint(token)}] {', '.join(plan_of(token))} {more}")
 
-    def _judge(self, token: str, entry: Entry) -> None:
-        self.judged += 1
+    def _check(self, token: str, entry: Entry) -> None:
+        self.rated += 1
         # Stronger than docs/design/faults.md, which allows more for UNKNOWN: `wallet.retry_unknown` is off here.
         if entry.processed > 1:
             self.breaks(TWICE, token, entry.end)

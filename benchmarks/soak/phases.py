@@ -42,7 +42,7 @@ class Soak:
     """Tells people how it goes on."""
     samples: list[Sample] = field(default_factory=list)
     rotations: int = 0
-    _told: int = 0
+    _reported: int = 0
     """How many of the ledger's examples people have been told of."""
 
     async def load(self, seconds: float, interval_s: float) -> None:
@@ -99,9 +99,9 @@ class Soak:
         sample = await self.sampler.look()
         self.samples.append(sample)
         self.say(f"{row(sample)}  {remark}")
-        for example in self.ledger.examples[self._told :]:
+        for example in self.ledger.examples[self._reported :]:
             self.say(example)
-        self._told = len(self.ledger.examples)
+        self._reported = len(self.ledger.examples)
         return sample
 
 

@@ -62,7 +62,7 @@ def tally(counts: Mapping[str, int]) -> list[str]:
     return [f"{count:>9}  {name}" for name, count in sorted(counts.items(), key=lambda each: -each[1])]
 
 
-def told(bare: int, calls: int) -> Finding:
+def reported(bare: int, calls: int) -> Finding:
     """Say whether nearly all failures were told with details; `bare`: how many were not."""
     what = f"failed without details: at most 1 of {CALLS_PER_BARE_MIN:,} calls"
     return Finding(what, f"{bare} of {calls}", bare * CALLS_PER_BARE_MIN <= calls)
@@ -74,12 +74,12 @@ def others(run: Soak, codes: tuple[int, int], *, recovers: bool) -> list[Finding
     calls = run.callers.ends.total()
     ok = run.callers.ends[f"{OK} {OK}"] / max(calls, 1)
     return [
-        told(run.ledger.broken[callers.BARE], calls),
+        reported(run.ledger.broken[callers.BARE], calls),
         Finding(f"at least {OK_MIN:.0%} of the calls were OK", f"{ok:.0%}", ok >= OK_MIN),
         Finding("no call is under way at the end", str(run.ledger.under_way), not run.ledger.under_way),
         Finding("calls succeed once the faults have ended", "yes" if recovers else "no", recovers),
         Finding("the bridge keeps to HTTP/2", ", ".join(run.wallet.violations) or "yes", not run.wallet.violations),
-        Finding("signed with keys of that time", f"{run.wallet.strangers} with others", not run.wallet.strangers),
+        Finding("signed with keys of that time", f"{run.wallet.foreign} with others", not run.wallet.foreign),
         Finding("no trouble in the log", "; ".join(tally(troubles)) or "none", not troubles),
         Finding("bridge and wallet exit with 0", f"{codes[0]} and {codes[1]}", codes == (0, 0)),
     ]
@@ -97,7 +97,7 @@ def figures(run: Soak) -> list[str]:
         *tally(callers.ends),
         "",
         f"channels of callers {callers.channels}, connections to the wallet {run.wallet.connections}",
-        f"new keys {run.rotations}, calls judged {run.ledger.judged}",
+        f"new keys {run.rotations}, calls judged {run.ledger.rated}",
         f"the soak's own memory: callers and wallet {memory}",
         f"the most by which a call ended after its deadline: {late}",
         f"calls excused by a busy machine: {callers.excused}",

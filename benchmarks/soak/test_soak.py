@@ -13,20 +13,20 @@ from benchmarks.soak import callers, ledger
 from benchmarks.soak.callers import Callers, Wish
 from benchmarks.soak.ledger import CANCELLED, OK, SILENT, WINDOW_S, Ledger
 from benchmarks.soak.mix import NAMES, any_plan, new_token, plan_of
-from benchmarks.soak.report import compared, kept, told
+from benchmarks.soak.report import compared, kept, reported
 from benchmarks.soak.samples import Sample, table
 from benchmarks.soak.starvation import Starvation
 from tests.support.random_wallet import GOOD
 
 
-def judged(end: str, processed: int) -> list[str]:
+def rated(end: str, processed: int) -> list[str]:
     """Return the rules that a call broke which ended so, and was processed so many times."""
     book, token = Ledger(), new_token([GOOD])
     book.began(token)
     book.processed([token] * processed)
     book.ended(token, end, 0.0)
     book.settle(WINDOW_S)
-    assert book.judged == 1
+    assert book.rated == 1
     return list(book.broken)
 
 
@@ -49,10 +49,10 @@ LIES: Mapping[str, tuple[str, int, list[str]]] = {
 @pytest.mark.parametrize(("end", "processed", "broken"), LIES.values(), ids=LIES)
 def test_lies_are_noticed(end: str, processed: int, broken: list[str]) -> None:
     """What a caller was told is compared with what the wallet did."""
-    assert judged(end, processed) == broken
+    assert rated(end, processed) == broken
 
 
-def test_a_call_is_judged_once_its_window_has_passed() -> None:
+def test_a_call_is_checked_once_its_window_has_passed() -> None:
     """Not before: the wallet's record may come later than the caller's."""
     book, token = Ledger(), new_token([GOOD])
     book.began(token)
@@ -60,7 +60,7 @@ def test_a_call_is_judged_once_its_window_has_passed() -> None:
     book.settle(100.0 + WINDOW_S - 1)
     book.processed([token])
     book.settle(100.0 + WINDOW_S)
-    assert (book.judged, book.broken.total(), book.under_way) == (1, 0, 0)
+    assert (book.rated, book.broken.total(), book.under_way) == (1, 0, 0)
 
 
 def test_what_is_processed_after_that_is_noticed() -> None:
@@ -71,7 +71,7 @@ def test_what_is_processed_after_that_is_noticed() -> None:
     assert token in book.examples[0]
 
 
-def test_nothing_is_kept_of_calls_that_were_judged() -> None:
+def test_nothing_is_kept_of_calls_that_were_checked() -> None:
     """A soak of any length needs no more memory than one of a minute."""
     book = Ledger()
     for number in range(1000):
@@ -79,7 +79,7 @@ def test_nothing_is_kept_of_calls_that_were_judged() -> None:
         book.began(token)
         book.ended(token, CANCELLED, float(number))
         book.settle(float(number))
-    assert book.judged == 1000 - WINDOW_S
+    assert book.rated == 1000 - WINDOW_S
     assert len(book._open) == len(book._ended) == WINDOW_S
 
 
@@ -139,7 +139,7 @@ def test_each_broken_rule_is_a_finding() -> None:
 @pytest.mark.parametrize(("bare", "calls", "holds"), [(0, 1, True), (1, 10_000, True), (1, 9_999, False)])
 def test_failures_without_details_are_rare(bare: int, calls: int, *, holds: bool) -> None:
     """One in ten thousand calls may be one, and no more."""
-    assert told(bare, calls).holds is holds
+    assert reported(bare, calls).holds is holds
 
 
 def test_the_table_stays_short() -> None:

@@ -21,7 +21,7 @@ class WalletProcess:
         self.url = url
         self.violations: list[str] = []
         """Of HTTP/2, by the bridge: all of them, for there are to be none."""
-        self.strangers = 0
+        self.foreign = 0
         """Requests that were signed with keys of another time."""
         self.connections = 0
         """That it has accepted so far."""
@@ -32,19 +32,19 @@ class WalletProcess:
 
     async def storm(self) -> None:
         """Let it do its worst."""
-        await self._tell("storm")
+        await self._report("storm")
 
     async def calm(self) -> None:
         """Let it drop all connections and be good; return when it has said what it saw until then, and after."""
         calms = self._calms
-        await self._tell("calm")
+        await self._report("calm")
         await self._reported.until(lambda: self._calms > calms)
         reports = self._reports
         await self._reported.until(lambda: self._reports > reports + 1)
 
-    async def want(self, generation: int) -> None:
+    async def want(self, key_version: int) -> None:
         """Let it take only what is signed with this generation of keys."""
-        await self._tell(f"keys {generation}")
+        await self._report(f"keys {key_version}")
 
     async def listen(self) -> None:
         """Take its reports for ever; raise RuntimeError when it ends."""
@@ -53,7 +53,7 @@ class WalletProcess:
             report = json.loads(line)
             self._ledger.processed(report["processed"])
             self.violations += report["violations"]
-            self.strangers, self.connections = report["strangers"], report["connections"]
+            self.foreign, self.connections = report["foreign"], report["connections"]
             self._calms = report["calms"]
             self._reports += 1
             self._reported.beat()
@@ -65,7 +65,7 @@ class WalletProcess:
         self.process.stdin.close()
         return await self.process.wait()
 
-    async def _tell(self, line: str) -> None:
+    async def _report(self, line: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n".encode())
         await self.process.stdin.drain()

@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
             self.close(f"protocol violation: {violation}")
         else:
             if self._liveness is not None:
-                self._liveness.heard()
+                self._liveness.received()
             self._flush_soon()
 
     @guarded
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_result(None)
         self._exchanges.settings_received()
-        self._tell_pool()
+        self._notify_pool()
 
     def _on_pong(self, _event: events.PongReceived) -> None:
         if self._pong is not None:
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
 
     def trusted_again(self) -> None:
         """Tell the pool that exchanges can begin."""
-        self._tell_pool()
+        self._notify_pool()
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
@@ -311,13 +311,13 @@ class Connection(asyncio.Protocol):
             self._pong.set_exception(ConnectionResetError(what))
             self._pong.exception()  # seen, whether or not somebody still waits for it
             self._pong = None
-        self._tell_pool()
+        self._notify_pool()
 
     def _slot_freed(self) -> None:
         self._close_if_idle()
-        self._tell_pool()
+        self._notify_pool()
 
-    def _tell_pool(self) -> None:
+    def _notify_pool(self) -> None:
         try:
             self._changed()
         except Exception as error:  # noqa: BLE001 - not this connection's fault

@@ -136,7 +136,7 @@ class Exchange:
         if self.answer.cancelled():
             self.answer = answer
             # It may have ended between the cancel and this: nothing else would ever tell so.
-            self._tell()
+            self._resolve()
 
     def fail_with(self, error: Exception) -> None:
         """End with this error; nothing if it has ended."""
@@ -145,9 +145,9 @@ class Exchange:
     def _end_with(self, end: RawAnswer | Exception) -> None:
         if self._end is None:
             self._end = end
-            self._tell()
+            self._resolve()
 
-    def _tell(self) -> None:
+    def _resolve(self) -> None:
         if self.answer.done():
             return
         if isinstance(self._end, Exception):

@@ -75,9 +75,9 @@ class Liveness:
         "_trust",
         "_unanswered_from",
         "_unanswered_since",
-        "heard_at",
         "is_asking",
         "is_given_up",
+        "received_at",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: Watched, trust: Trust, caution: Caution) -> None:
@@ -85,7 +85,7 @@ class Liveness:
         self._connection = connection
         self._trust = trust
         self._caution = caution
-        self.heard_at = loop.time()
+        self.received_at = loop.time()
         """When the server was last heard, on the loop's clock, in seconds."""
         self.is_asking = False
         """Whether the answer to a PING is awaited."""
@@ -111,9 +111,9 @@ class Liveness:
             if self._timer is None:
                 self._arm(self._suspicious_at)
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Note that the server was heard."""
-        self.heard_at = self._loop.time()
+        self.received_at = self._loop.time()
         self._unanswered_since = None
         if self.is_asking:
             self.is_asking = False
@@ -134,8 +134,8 @@ class Liveness:
         if self.is_asking:
             return False
         now = self._loop.time()
-        is_idle = now - self.heard_at >= self._trust.idle_ping_s
-        if not is_idle and self.heard_at >= self._caution.silent_since:
+        is_idle = now - self.received_at >= self._trust.idle_ping_s
+        if not is_idle and self.received_at >= self._caution.silent_since:
             return True
         if now >= self._may_ask_at():
             self._ask()

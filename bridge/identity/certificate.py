@@ -24,7 +24,7 @@ PEM_BYTES_MAX = 64 * 1024
 CACHED_MAX = 256
 """How many certificates are known again: each connection asks for its caller's identities at every call."""
 
-NOBODY: frozenset[str] = frozenset()
+ANONYMOUS: frozenset[str] = frozenset()
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
@@ -33,9 +33,9 @@ def identities_of(peer: AuthContext) -> frozenset[str]:
     """Return the identities that a caller has proven; none without a client certificate."""
     shown = tuple(peer.get(CERTIFICATE, ()))
     if len(shown) != 1:
-        return NOBODY
+        return ANONYMOUS
     pem = shown[0].encode() if isinstance(shown[0], str) else shown[0]
-    return _certified(pem) if len(pem) <= PEM_BYTES_MAX else NOBODY
+    return _certified(pem) if len(pem) <= PEM_BYTES_MAX else ANONYMOUS
 
 
 @lru_cache(CACHED_MAX)
@@ -43,13 +43,13 @@ def _certified(pem: bytes) -> frozenset[str]:
     try:
         return _identities(x509.load_pem_x509_certificate(pem).extensions)
     except Exception:  # noqa: BLE001 - bytes of a caller: whatever the parser makes of them, they name nobody
-        return NOBODY
+        return ANONYMOUS
 
 
 def _identities(extensions: x509.Extensions) -> frozenset[str]:
     names = _extension(extensions, x509.SubjectAlternativeName)
     if names is None:
-        return NOBODY
+        return ANONYMOUS
     dns_names = filter(DNS_NAME.fullmatch, names.get_values_for_type(x509.DNSName))
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     spiffe_ids = _spiffe_ids(uris) if _is_workload(extensions) else ()

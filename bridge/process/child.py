@@ -26,7 +26,7 @@ SILENT_BEATS_MAX = 10
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
 
-Heard = Callable[[int, bytes], object]
+Received = Callable[[int, bytes], object]
 """Gets a worker's process id and what it has counted."""
 
 
@@ -37,12 +37,14 @@ def ignore_counts(_pid: int, _counts: bytes) -> None:
 class WorkerProcess:
     """A worker process and the supervisor's end of the line to it. What is said on the line: worker.py."""
 
-    def __init__(self, process: Process, line: asyncio.StreamReader, say: asyncio.StreamWriter, heard: Heard) -> None:
+    def __init__(
+        self, process: Process, line: asyncio.StreamReader, say: asyncio.StreamWriter, received: Received
+    ) -> None:
         self.pid = process.pid
         self._process = process
         self._line = line
         self._say = say
-        self._heard = heard
+        self._received = received
         self._started = time.monotonic()
         self._serves = asyncio.get_running_loop().create_future()
         self._listening = asyncio.create_task(self._listen())
@@ -53,11 +55,11 @@ class WorkerProcess:
         command: Sequence[str],
         environ: Mapping[str, str],
         stderr: int | None = None,
-        heard: Heard = ignore_counts,
+        received: Received = ignore_counts,
     ) -> Self:
         """Start a process; the number of its end of the line is added to the command. Raise OSError.
 
-        `stderr`: the descriptor of its standard error; None: that of this process. `heard` is told what it counts.
+        `stderr`: the descriptor of its standard error; None: that of this process. `received` is told what it counts.
         """
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
@@ -77,7 +79,7 @@ class WorkerProcess:
             ours.close()
             raise
         line, say = await asyncio.open_connection(sock=ours, limit=LINE_BYTES_MAX)
-        return cls(process, line, say, heard)
+        return cls(process, line, say, received)
 
     @property
     def lived_s(self) -> float:
@@ -125,7 +127,7 @@ class WorkerProcess:
                 if not counts:
                     return
                 silent_beats = 0
-                self._heard(self.pid, counts)
+                self._received(self.pid, counts)
             LOGGER.error("worker process %d hangs: it is killed, and its calls have an unknown outcome", self.pid)
             self.kill()
         except (ConnectionError, ValueError) as error:  # a line beyond the limit is a ValueError

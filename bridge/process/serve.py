@@ -17,7 +17,7 @@ from bridge.process.signals import on_reload, stop_signal
 from bridge.process.supervisor import Workers, supervise
 from bridge.process.worker import work
 from bridge.server.app import running
-from bridge.server.background import in_background, tell_dropped
+from bridge.server.background import in_background, report_dropped
 from bridge.server.descriptors import raise_limit
 from bridge.server.handlers import SERVICES
 from bridge.settings.model import Settings
@@ -40,7 +40,7 @@ Environ = Mapping[str, str]
 async def run_alone(settings: Settings, log: StandardError) -> None:
     """Serve in this process until a signal to stop. Raise TracingError where tracing is wanted and cannot be had."""
     emit = _emit(settings, _metrics, log)
-    async with _traced(settings) as tracer, in_background(tell_dropped(log.writer, emit)):
+    async with _traced(settings) as tracer, in_background(report_dropped(log.writer, emit)):
         with _metrics_served(settings, REGISTRY):
             await serve(settings, emit, tracer)
 
@@ -48,7 +48,7 @@ async def run_alone(settings: Settings, log: StandardError) -> None:
 async def run_worker(settings: Settings, line_descriptor: int, log: StandardError) -> None:
     """Serve as one of several workers, until its line closes. `line_descriptor`: see worker.py."""
     emit = _emit(settings, _metrics, log)
-    async with _traced(settings) as tracer, in_background(tell_dropped(log.writer, emit)):
+    async with _traced(settings) as tracer, in_background(report_dropped(log.writer, emit)):
         counts = {"counts": snapshot} if settings.telemetry.metrics_listen else {}
         await work(settings, line_descriptor, emit, tracer, **counts)
 
@@ -68,10 +68,10 @@ async def run_supervisor(settings: Settings, config: Path | None, log: StandardE
 
         def start(worker: int) -> Awaitable[WorkerProcess]:
             numbered = {**environ, WORKER_VARIABLE: str(worker)}
-            return WorkerProcess.start(_command(config), numbered, log.descriptor, counts.heard)
+            return WorkerProcess.start(_command(config), numbered, log.descriptor, counts.received)
 
         workers = Workers(settings.server.workers, start, emit, counts.gone)
-        async with in_background(tell_dropped(log.writer, emit)):
+        async with in_background(report_dropped(log.writer, emit)):
             return await supervise(workers, Serving(address, settings.wallet.url), emit, longest_s)
 
 

@@ -57,11 +57,11 @@ def stop_signal() -> asyncio.Future[None]:
     return stop
 
 
-def on_stop(told: Callable[[], object]) -> None:
+def on_stop(reported: Callable[[], object]) -> None:
     """Call this at every signal that stops, and log and ignore all others."""
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, reported)
     for number in (signal.SIGHUP, *IGNORED_SIGNALS):
         # A tool that the process runs under, valgrind for one, may keep a real-time signal for itself.
         with contextlib.suppress(OSError, RuntimeError, ValueError):
@@ -71,11 +71,11 @@ def on_stop(told: Callable[[], object]) -> None:
 def on_reload(look: Callable[[], object]) -> None:
     """Call this at every SIGHUP."""
 
-    def told() -> None:
+    def reported() -> None:
         LOGGER.info("SIGHUP: all files are looked at now")
         look()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reported)
 
 
 def _ignored(number: int) -> None:

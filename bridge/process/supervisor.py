@@ -167,10 +167,10 @@ async def _work(workers: Workers, serving: Serving, emit: Emit) -> None:
 def _on_signals(first: Callable[[], object], then: Callable[[], object]) -> None:
     waiting = [first]
 
-    def told() -> None:
+    def reported() -> None:
         (waiting.pop() if waiting else then)()
 
-    on_stop(told)
+    on_stop(reported)
 
 
 async def _ended(workers: Sequence[WorkerProcess]) -> list[int]:

@@ -93,7 +93,7 @@ def read_fields(request: Request, operation: Operation, provider: Provider) -> M
         _refuse(HTTPStatus.UNPROCESSABLE_ENTITY, f"{unknown} fields are not the operation's", is_authorised=True)
     for name, value in members.items():
         if not operation.fields[name].accepts(value):
-            rule = operation.fields[name].wants
+            rule = operation.fields[name].requirement
             _refuse(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be {rule}", is_authorised=True)
     if members["provider_id"] != provider.provider_id:
         _refuse(HTTPStatus.FORBIDDEN, "provider_id is not the provider that authorization names")

@@ -12,7 +12,7 @@ from bridge.sandbox.providers import UINT64_MAX
 class FieldRule:
     """What a member of a request's body must be."""
 
-    wants: str
+    requirement: str
     """In words, for the one who reads the failure's message."""
     accepts: Callable[[Any], bool]
     """Gets the value as the stdlib's json reads it; integers are exact."""

@@ -109,7 +109,7 @@ class _Visit:
         elif method != "GET":
             await self._say("405 Method Not Allowed", "text/plain", b"GET only.\n")
         elif path == "/events":
-            await self._tell()
+            await self._report()
         elif path in _FILES:
             name, kind = _FILES[path]
             body = resources.files("bridge.sandbox").joinpath("web", name).read_bytes()
@@ -122,7 +122,7 @@ class _Visit:
         self._writer.write(head.encode() + body)
         await self._writer.drain()
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         """Send events until the browser goes."""
         self._writer.write(f"HTTP/1.1 200 OK\r\n{_ALWAYS}content-type: text/event-stream\r\n\r\n".encode())
         async with asyncio.TaskGroup() as group:

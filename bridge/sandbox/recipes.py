@@ -116,8 +116,8 @@ def gzipped(padding_bytes: int = 0) -> Recipe:
 
 
 def _verdict(is_success: bool, code: int) -> Mapping[str, str]:  # noqa: FBT001 -- a JSON value, not a switch
-    told = envelope(status=is_success, code=code, message="")
-    return {name: told[name] for name in ("status", "code")}
+    reported = envelope(status=is_success, code=code, message="")
+    return {name: reported[name] for name in ("status", "code")}
 
 
 def _another(text: str) -> str:

@@ -148,7 +148,7 @@ class Session(Wire, ABC):
         for frame in take_frames(self._inbound):
             if self.closing:
                 return
-            for event in self._judge(frame):
+            for event in self._check(frame):
                 self._reactions.get(type(event), _ignore)(event)
             self._flush()
 
@@ -172,7 +172,7 @@ class Session(Wire, ABC):
         self.raw(_REFUSAL + b"content-length: %d\r\n\r\n" % len(_HTTP_2_ONLY) + _HTTP_2_ONLY)
         self.close(waits_for_client=True)
 
-    def _judge(self, data: bytes) -> list[events.Event]:
+    def _check(self, data: bytes) -> list[events.Event]:
         # h2 is silent about a reset of a closed stream, and must not see GOAWAY: these two are parsed here.
         if data[3] in _RECORDED_FRAMES:
             frame, _ = Frame.parse_frame_header(memoryview(data)[:FRAME_HEADER_BYTES])

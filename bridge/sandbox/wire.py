@@ -44,7 +44,7 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._frozen = False
-        self._said_goodbye = False
+        self._sent_goaway = False
 
     @property
     def speaks_http2(self) -> bool:
@@ -60,7 +60,7 @@ class Wire(asyncio.Protocol):
     @property
     def closing(self) -> bool:
         """Whether nothing more can be sent."""
-        return self._transport is None or self._said_goodbye or self._transport.is_closing()
+        return self._transport is None or self._sent_goaway or self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; uvloop's is no subclass of asyncio's, hence the cast."""
@@ -105,7 +105,7 @@ class Wire(asyncio.Protocol):
         """
         if self._transport is None or self.closing:
             return
-        self._said_goodbye = True
+        self._sent_goaway = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
         elif not waits_for_client:

@@ -25,7 +25,7 @@ from bridge.server.settlement import NAME as SETTLEMENT_NAME
 from bridge.server.settlement import serve_settlement, settlement_beside
 from bridge.server.tls import ServerTls
 from bridge.service import BridgeService, Route, Watchers
-from bridge.settings.certificate_dates import tell_dates, telling_dates
+from bridge.settings.certificate_dates import report_dates, reporting_dates
 from bridge.settings.file_watch import INTERVAL_S, FileWatch
 from bridge.settings.model import Settings, Wallet
 from bridge.settings.reload import files_of
@@ -118,7 +118,7 @@ async def running(  # noqa: PLR0913 - the composition root
     every `watch_interval_s`.
     """
     transport = _transport(settings)
-    retries = RetryPolicy(repeat_unknown=settings.wallet.retry_unknown)
+    retries = RetryPolicy(retry_unknown=settings.wallet.retry_unknown)
     wallet = WalletClient(transport, settings.wallet.url, retries=retries, emit=emit)
     keyring, admission = keyring_of(settings.wallet), _admission(settings)
     compiled = {descriptor.full_name: routes(descriptor, settings) for descriptor in services}
@@ -138,14 +138,14 @@ async def running(  # noqa: PLR0913 - the composition root
             reflection.add_to(server)
         tls = None if settings.server.tls_certificate_file is None else ServerTls(settings.server)
         tls_files = files_of(("wallet",), settings.wallet) | ({} if tls is None else tls.files)
-        tell = telling_dates(emit, tls_files)
-        watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, tell, watch_interval_s)]
+        report = reporting_dates(emit, tls_files)
+        watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, report, watch_interval_s)]
         if tls is not None:
-            watches.append(FileWatch(tls.files, tls.reload, tell, watch_interval_s, [tls.files]))
+            watches.append(FileWatch(tls.files, tls.reload, report, watch_interval_s, [tls.files]))
         watches.extend(serve_settlement(server, settlement, settings, emit, watch_interval_s))
         for watch in watches:
             watch.check()  # what was loaded is what later changes are compared with
-        tell_dates(emit, tls_files)
+        report_dates(emit, tls_files)
         credentials = None if tls is None else tls.credentials
         # The listener for health opens first and closes last: who asks there is answered all the time.
         async with (

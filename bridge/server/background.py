@@ -40,11 +40,11 @@ async def sample(service: BridgeService, transport: Http2Transport, emit: Emit) 
         )
 
 
-async def tell_dropped(writer: LogWriter, emit: Emit) -> None:
+async def report_dropped(writer: LogWriter, emit: Emit) -> None:
     """Tell about once a second how many log lines were dropped, if any."""
-    told = 0
+    reported = 0
     while True:
         await asyncio.sleep(SAMPLE_S)
-        if writer.dropped > told:
-            told, before = writer.dropped, told
-            emit(LogLinesDropped(told - before))
+        if writer.dropped > reported:
+            reported, before = writer.dropped, reported
+            emit(LogLinesDropped(reported - before))

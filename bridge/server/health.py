@@ -79,10 +79,10 @@ class Health(health_pb2_grpc.HealthServicer):
         if service not in self._services:
             yield Response(status=Response.SERVICE_UNKNOWN)
         else:
-            told = self._answer(service)
-            yield told
+            reported = self._answer(service)
+            yield reported
             await self._is_leaving.wait()
-            if told != self._answer(service):
+            if reported != self._answer(service):
                 yield self._answer(service)
         await self._is_closed.wait()
 

@@ -44,18 +44,18 @@ def certificate_in_use(key: str, pem: bytes, now: datetime | None = None) -> Cer
     return CertificateInUse(key, f"{end:%Y-%m-%dT%H:%M:%SZ}", end.timestamp(), problem)
 
 
-def telling_dates(emit: Emit, files: Mapping[str, Path]) -> Emit:
+def reporting_dates(emit: Emit, files: Mapping[str, Path]) -> Emit:
     """Return a listener that hands events on, and tells when a certificate ends that has come into use."""
 
-    def told(event: Event) -> None:
+    def reported(event: Event) -> None:
         emit(event)
         if isinstance(event, Reloaded) and event.key in files:
-            tell_dates(emit, {event.key: files[event.key]})
+            report_dates(emit, {event.key: files[event.key]})
 
-    return told
+    return reported
 
 
-def tell_dates(emit: Emit, files: Mapping[str, Path]) -> None:
+def report_dates(emit: Emit, files: Mapping[str, Path]) -> None:
     """Tell when the certificates in these files end, setting -> path."""
     for key, path in files.items():
         content, problem = read_file(path)

@@ -16,7 +16,7 @@ from bridge.settings.types import Count, Identities, Seconds, Section, refused
 
 REDIS_SCHEMES = frozenset({"redis", "rediss"})
 SQLITE_PREFIX = "sqlite:///"
-STORE_WANTS = (
+STORE_RULE = (
     'the URL of a store, like "sqlite:///var/lib/wallet-bridge/settlement.db" or "rediss://user:password@host:6379/0"'
 )
 REDIS_PATH = re.compile(r"(?:/[0-9]{0,5})?")
@@ -86,7 +86,7 @@ def _key_file(path: Path) -> Path:
 class Settlement(Section):
     """Where requests of unknown outcome are kept, and how the bridge goes on with them."""
 
-    store: Annotated[StoreUrl, BeforeValidator(_store_url)] = Field(description=STORE_WANTS)
+    store: Annotated[StoreUrl, BeforeValidator(_store_url)] = Field(description=STORE_RULE)
     key_file: Annotated[Path, AfterValidator(_key_file)] = Field(
         description="the path of a file with one base64 key of 32 bytes a line"
     )

@@ -44,7 +44,7 @@ class Steps(Protocol):
         """Makes the body."""
 
     @property
-    def judge(self) -> Callable[[Message, Answer], Verdict]:
+    def classify(self) -> Callable[[Message, Answer], Verdict]:
         """Says what the answer to a request means."""
 
 
@@ -81,6 +81,6 @@ class Attempt:
         steps = self._operations[entry.operation]
         request = steps.parse(self.keys.open(entry))
         steps.validate(request)
-        post = Post(steps.operation, steps.encode(request), self._keyring.generations(entry.provider_id))
-        verdict, _ = await self._wallet.call(post, partial(steps.judge, request), Deadline.after(DEADLINE_S))
+        post = Post(steps.operation, steps.encode(request), self._keyring.key_versions(entry.provider_id))
+        verdict, _ = await self._wallet.call(post, partial(steps.classify, request), Deadline.after(DEADLINE_S))
         return verdict

@@ -58,7 +58,7 @@ class LogWriter:
         self._lock = threading.RLock()
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._dropped = 0
-        self._told = 0
+        self._reported = 0
         self._is_cut = False
         """Whether the descriptor has got a part of a line, whose rest was lost."""
         self._is_closed = False
@@ -133,14 +133,14 @@ class LogWriter:
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
-        if missing := self._dropped - self._told:
+        if missing := self._dropped - self._reported:
             self._write_bytes(self._notice(missing), missing)
         if not self._write_bytes("".join(lines)):
             with self._lock:
                 self._dropped += len(lines)
 
-    def _write_bytes(self, text: str, told: int = 0) -> bool:
-        """Write a text as a whole; say whether that was possible. `told`: how many dropped lines it tells of."""
+    def _write_bytes(self, text: str, reported: int = 0) -> bool:
+        """Write a text as a whole; say whether that was possible. `reported`: how many dropped lines it tells of."""
         data = text.encode(errors="backslashreplace")
         if self._is_cut:
             data = b"\n" + data
@@ -153,7 +153,7 @@ class LogWriter:
             self._is_cut = self._is_cut or len(left) < len(data)
             return False
         self._is_cut = False
-        self._told += told
+        self._reported += reported
         return True
 
 

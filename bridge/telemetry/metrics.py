@@ -70,7 +70,7 @@ class Metrics:
     def __init__(self, methods: Iterable[str] = (), registry: CollectorRegistry = REGISTRY) -> None:
         calls, attempts = _Calls(tuple(methods), registry), _Attempts(registry)
         state, files, life = _State(registry), _Files(registry), _Life(registry)
-        _tell_build(registry)
+        _export_build(registry)
         self._listeners: dict[type, Callable[[Any], None]] = {
             CallStarted: calls.started,
             CallEnded: calls.ended,
@@ -96,7 +96,7 @@ class SupervisorMetrics:
     """Counts what only the process knows that starts the workers and serves no call itself."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        _tell_build(registry)
+        _export_build(registry)
         workers = _Workers(registry)
         self._listeners: dict[type, Callable[[Any], None]] = {
             WorkerStarted: workers.started,
@@ -296,7 +296,7 @@ class _Log:
         self._dropped.inc(event.count)
 
 
-def _tell_build(registry: CollectorRegistry) -> None:
+def _export_build(registry: CollectorRegistry) -> None:
     families.BUILD_INFO.register(registry).labels(__version__, platform.python_version()).set(1)
 
 

@@ -78,10 +78,10 @@ def _read(descriptor: int) -> None:
         if len(left) > READ_BYTES:
             lines, left = [*lines, left], b""
         for line in lines:
-            _tell(line)
+            _report(line)
 
 
-def _tell(line: bytes) -> None:
+def _report(line: bytes) -> None:
     found = next((found for pattern in PLACES if (found := pattern.match(line))), None)
     place = "" if found is None else found[1].decode().replace('", line ', ":")
     LOGGER.warning(

@@ -32,7 +32,7 @@ class _Sample(msgspec.Struct, array_like=True, frozen=True):
     value: float
 
 
-class _Told(msgspec.Struct, array_like=True, frozen=True):
+class _Reported(msgspec.Struct, array_like=True, frozen=True):
     """A metric of one process."""
 
     name: str
@@ -41,18 +41,18 @@ class _Told(msgspec.Struct, array_like=True, frozen=True):
     samples: list[_Sample]
 
 
-_DECODER = msgspec.json.Decoder(list[_Told])
+_DECODER = msgspec.json.Decoder(list[_Reported])
 
 
 def snapshot(registry: CollectorRegistry = REGISTRY) -> bytes:
     """Return everything that this process has counted, as a text without a line feed."""
-    return msgspec.json.encode(list(_told(registry)))
+    return msgspec.json.encode(list(_reported(registry)))
 
 
-def _told(collector: CollectorRegistry) -> Iterator[_Told]:
+def _reported(collector: CollectorRegistry) -> Iterator[_Reported]:
     for metric in collector.collect():
         samples = [_Sample(sample.name, dict(sample.labels), sample.value) for sample in metric.samples]
-        yield _Told(metric.name, metric.type, metric.documentation, samples)
+        yield _Reported(metric.name, metric.type, metric.documentation, samples)
 
 
 class WorkerCounts(Collector):
@@ -67,7 +67,7 @@ class WorkerCounts(Collector):
         self._living: dict[int, bytes] = {}
         self._ended = _Sums()
 
-    def heard(self, pid: int, text: bytes) -> None:
+    def received(self, pid: int, text: bytes) -> None:
         """Keep a worker's newest snapshot."""
         with self._lock:
             self._living[pid] = text
@@ -76,21 +76,21 @@ class WorkerCounts(Collector):
         """Keep the counts of a worker that has ended, and drop its gauges."""
         with self._lock:
             text = self._living.pop(pid, b"[]")
-            self._ended.add(told for told in _decoded(text) if told.kind in COUNTED)
+            self._ended.add(reported for reported in _decoded(text) if reported.kind in COUNTED)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric once."""
         sums = _Sums()
-        sums.add(_told(self._own))
+        sums.add(_reported(self._own))
         with self._lock:
-            sums.add(self._ended.told())
+            sums.add(self._ended.reported())
             texts = list(self._living.values())
         for text in texts:
             sums.add(_decoded(text))
         yield from sums.metrics()
 
 
-def _decoded(text: bytes) -> list[_Told]:
+def _decoded(text: bytes) -> list[_Reported]:
     try:
         return _DECODER.decode(text)
     except msgspec.MsgspecError as error:
@@ -100,9 +100,9 @@ def _decoded(text: bytes) -> list[_Told]:
 
 class _Sums:
     def __init__(self) -> None:
-        self._metrics: dict[str, tuple[_Told, dict[tuple[Any, ...], _Sample]]] = {}
+        self._metrics: dict[str, tuple[_Reported, dict[tuple[Any, ...], _Sample]]] = {}
 
-    def add(self, metrics: Iterable[_Told]) -> None:
+    def add(self, metrics: Iterable[_Reported]) -> None:
         for metric in metrics:
             merge = MERGE[MODES.get(metric.name, "sum")]
             _, samples = self._metrics.setdefault(metric.name, (metric, {}))
@@ -112,13 +112,13 @@ class _Sums:
                 value = sample.value if before is None else merge(before.value, sample.value)
                 samples[key] = _Sample(sample.name, sample.labels, value)
 
-    def told(self) -> Iterator[_Told]:
+    def reported(self) -> Iterator[_Reported]:
         for metric, samples in self._metrics.values():
-            yield _Told(metric.name, metric.kind, metric.what, list(samples.values()))
+            yield _Reported(metric.name, metric.kind, metric.what, list(samples.values()))
 
     def metrics(self) -> Iterator[Metric]:
-        for told in self.told():
-            metric = Metric(told.name, told.what, told.kind)
-            for sample in told.samples:
+        for reported in self.reported():
+            metric = Metric(reported.name, reported.what, reported.kind)
+            for sample in reported.samples:
                 metric.add_sample(sample.name, sample.labels, sample.value)
             yield metric

@@ -120,8 +120,8 @@ def _operation(method: MethodDescriptor) -> Operation:
 def _path(method: MethodDescriptor) -> str:
     rule = method.GetOptions().Extensions[HTTP]
     path: str = rule.post
-    wants_more = rule.response_body or rule.additional_bindings
-    if not _FIXED_PATH.fullmatch(path) or rule.body != "*" or wants_more:
+    has_more = rule.response_body or rule.additional_bindings
+    if not _FIXED_PATH.fullmatch(path) or rule.body != "*" or has_more:
         raise ContractError(
             f'{method.full_name}: wants option (google.api.http) = {{ post: "/a/fixed/path" body: "*" }}'
         )

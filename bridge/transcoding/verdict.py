@@ -91,7 +91,7 @@ class Reading(NamedTuple):
     retry_after_s: float | None
 
 
-class Judge:
+class Classifier:
     """Judges the answers to one operation. It holds no state of any call."""
 
     def __init__(self, operation: Operation, codes: Mapping[int, CodeRule]) -> None:
@@ -102,7 +102,7 @@ class Judge:
         # Only a call that may be repeated can have been done before: elsewhere "already done" is no success.
         self._codes = {code: rule for code, rule in codes.items() if operation.idempotent or not rule.is_success}
 
-    def judge(self, request: Message, answer: Answer) -> Verdict:
+    def classify(self, request: Message, answer: Answer) -> Verdict:
         """Return the response that the answer means, or raise the BridgeError that it means."""
         reading = read(answer)
         facts = reading.facts

@@ -19,7 +19,7 @@ from bridge.tracer import CallSpan
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.verdict import HEADERS_LOOKED_AT, Answer, Verdict
 from bridge.upstream.retry import RetryPolicy
-from bridge.upstream.signing import Credentials, Generations, may_be_about_keys
+from bridge.upstream.signing import Credentials, KeyVersions, may_be_about_keys
 
 ANSWER_BYTES_MAX = 64 * 1024
 """The longest body that is read; the wallet's own are below 1 KiB. What is longer is cut off and judged as invalid."""
@@ -35,7 +35,7 @@ class Post(Value, frozen=True):
 
     operation: Operation
     body: bytes
-    keys: Generations
+    keys: KeyVersions
     """Whoever signs it: two generations of keys while they are changed."""
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class WalletClient:
     async def call(
         self,
         post: Post,
-        judge: Callable[[Answer], Verdict],
+        classify: Callable[[Answer], Verdict],
         deadline: Deadline,
         watch: Watch | None = None,
     ) -> tuple[Verdict, int]:
@@ -83,7 +83,7 @@ class WalletClient:
         while True:
             attempts += 1
             try:
-                verdict = judge(await self._attempt(post, headers, attempts, deadline, watch))
+                verdict = classify(await self._attempt(post, headers, attempts, deadline, watch))
             except BridgeError as error:
                 if error.outcome is Outcome.UNKNOWN:
                     unknown = error
@@ -125,13 +125,13 @@ class WalletClient:
             raw = await self._channel.post(post.operation.path, headers, post.body, timeout_s, watch.goes_on)
         except httpx.TransportError as error:
             failure = _failure(error)
-            self._tell(watch, _failed(method, number, since_s(started), failure))
+            self._report(watch, _failed(method, number, since_s(started), failure))
             # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
             raise failure from None
-        self._tell(watch, AttemptEnded(method, number, since_s(started), http_status=raw.status))
+        self._report(watch, AttemptEnded(method, number, since_s(started), http_status=raw.status))
         return _answer(raw)
 
-    def _tell(self, watch: Watch, event: AttemptEnded) -> None:
+    def _report(self, watch: Watch, event: AttemptEnded) -> None:
         if watch.span is not None:
             watch.span.attempt_ended(event)
         self._emit(event)

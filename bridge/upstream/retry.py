@@ -44,7 +44,7 @@ class RetryPolicy:
 
     budget: RetryBudget = field(default_factory=RetryBudget)
     """Of all calls, for failures of the connection, which the wallet answers before it knows the provider."""
-    repeat_unknown: bool = False
+    retry_unknown: bool = False
     """The operator's leave to repeat calls of unknown outcome; it counts for idempotent operations only."""
     unknown_budgets: dict[int, RetryBudget] = field(default_factory=dict)
     """By provider, for failures of unknown outcome: a wallet that hangs for one must not use up the others' retries.
@@ -87,7 +87,7 @@ class RetryPolicy:
 
     def _is_repeatable(self, error: BridgeError, *, idempotent: bool) -> bool:
         if error.outcome is Outcome.UNKNOWN:
-            return self.repeat_unknown and idempotent
+            return self.retry_unknown and idempotent
         if isinstance(error, WalletUnreachable):
             return error.cause not in LASTING_CAUSES
         return error.outcome is Outcome.NOT_PROCESSED

@@ -64,7 +64,7 @@ class Credentials:
         return self._constant, self._private_key
 
 
-class Generations:
+class KeyVersions:
     """One provider's credentials: one generation, and from a replacement until it has settled two.
 
     The older one is always one that the wallet has accepted, so that no row of wrong replacements can lose it.
@@ -117,7 +117,7 @@ class Keyring:
     """The credentials of every configured provider."""
 
     def __init__(self, credentials: Iterable[Credentials]) -> None:
-        self._by_provider = {one.provider_id: Generations(one) for one in credentials}
+        self._by_provider = {one.provider_id: KeyVersions(one) for one in credentials}
 
     def __repr__(self) -> str:
         return f"Keyring(providers={sorted(self._by_provider)})"
@@ -128,9 +128,9 @@ class Keyring:
 
     def credentials(self, provider_id: int) -> Credentials:
         """Return what the provider's next call is signed with; raise ProviderNotConfigured where there is nothing."""
-        return self.generations(provider_id).preferred
+        return self.key_versions(provider_id).preferred
 
-    def generations(self, provider_id: int) -> Generations:
+    def key_versions(self, provider_id: int) -> KeyVersions:
         """Return the provider's credentials, old and new; raise ProviderNotConfigured where there are none."""
         found = self._by_provider.get(provider_id)
         if found is None:
@@ -139,12 +139,12 @@ class Keyring:
 
     def replace(self, credentials: Credentials) -> None:
         """Give a provider its next generation; raise ProviderNotConfigured for one that is not there."""
-        self.generations(credentials.provider_id).replace(credentials)
+        self.key_versions(credentials.provider_id).replace(credentials)
 
     def settle(self) -> None:
         """End each rotation that is over. To be called at an interval for which an old key shall at least be kept."""
-        for generations in self._by_provider.values():
-            generations.settle()
+        for key_versions in self._by_provider.values():
+            key_versions.settle()
 
 
 def may_be_about_keys(error: BridgeError) -> bool:

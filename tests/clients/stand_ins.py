@@ -24,8 +24,8 @@ DRAIN_S = 3600.0
 
 WALLETS = {
     "refusing": "refusing",
-    "unreachable": "nobody",
-    "settling": "nobody",
+    "unreachable": "none",
+    "settling": "none",
     # The settler repeats these whenever it likes: nobody counts its POSTs.
     "settling after it was sent": "uncounted",
 }
@@ -54,9 +54,9 @@ async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
         wallet = await stack.enter_async_context(sandbox.serve())
         refusing = await stack.enter_async_context(FaultServer(reset_with(ErrorCodes.REFUSED_STREAM)))
         # Bound and not listening: connecting is refused, and nobody else can take the port.
-        nobody = stack.enter_context(bound_socket())
+        unbound = stack.enter_context(bound_socket())
         urls = {"wallet": wallet.url, "refusing": refusing.url}
-        urls["unreachable"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        urls["unreachable"] = f"http://127.0.0.1:{unbound.getsockname()[1]}"
         urls |= dict.fromkeys(("draining", "impatient", "aging"), wallet.url)
         stack.enter_context(patient_calls())
         losing = await stack.enter_async_context(FaultServer(abort))

@@ -84,13 +84,13 @@ def test_cases_show_every_outcome(outcome: str) -> None:
     assert f" outcome={outcome} " in run.EXPECTED.read_text()
 
 
-def test_service_config_repeats_unavailable_only() -> None:
+def test_service_config_retries_unavailable_only() -> None:
     """UNAVAILABLE is the one code that means "safe to repeat", three attempts at most."""
     policies = [config["retryPolicy"] for config in METHOD_CONFIGS]
     assert [(policy["retryableStatusCodes"], policy["maxAttempts"]) for policy in policies] == [(["UNAVAILABLE"], 3)]
 
 
-def test_service_config_repeats_idempotent_methods_only() -> None:
+def test_service_config_retries_idempotent_methods_only() -> None:
     """A broken connection to the bridge is UNAVAILABLE too: exactly what may be done twice has a policy."""
     named = [(name["service"], name["method"]) for config in METHOD_CONFIGS for name in config["name"]]
     repeatable = [rpc for rpc in contract.rpcs(contract.load()) if rpc.repeatable]

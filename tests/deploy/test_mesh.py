@@ -110,7 +110,7 @@ def test_istio_knows_the_service() -> None:
         assert way["destination"] == {"host": HOST, "port": {"number": service["ports"][0]["port"]}}
 
 
-def test_answers_eject_nobody() -> None:
+def test_answers_eject_no_bridge() -> None:
     """What takes a pod out is that it cannot be reached, not that the wallet cannot."""
     detection = ISTIO.one("DestinationRule")["spec"]["trafficPolicy"]["outlierDetection"]
     assert detection["consecutive5xxErrors"] == detection["consecutiveGatewayErrors"] == 0

@@ -32,9 +32,9 @@ def test_the_table_of_metrics() -> None:
             name = f"{family.name}_total" if family.type == "counter" else family.name
             there.add((name, family.type, frozenset(labels)))
     rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \|([^|]*)\|", HANDBOOK, re.MULTILINE)
-    told = [(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows]
-    assert set(told) == there
-    assert len(told) == len(there)
+    reported = [(name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows]
+    assert set(reported) == there
+    assert len(reported) == len(there)
 
 
 @pytest.mark.parametrize(

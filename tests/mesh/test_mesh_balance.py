@@ -59,15 +59,15 @@ async def test_a_dead_bridge_is_ejected(secure: Bridges, envoy: RunEnvoy) -> Non
         assert codes(await calls(front.address, names("call", 20))) == {"OK"}
         await front.until_wrong(secure.a.address, EJECTED)
         assert await front.stat("outlier_detection.ejections_active") == 1
-        repeats = await front.stat("upstream_rq_retry")
-        assert repeats > 0
+        retries = await front.stat("upstream_rq_retry")
+        assert retries > 0
         assert codes(await calls(front.address, names("later", 20))) == {"OK"}
-        assert await front.stat("upstream_rq_retry") == repeats
+        assert await front.stat("upstream_rq_retry") == retries
     assert secure.by(secure.a).total() == 0
     assert set(secure.posts().values()) == {1}
 
 
-async def test_answers_eject_nobody(secure: Bridges, envoy: RunEnvoy) -> None:
+async def test_answers_eject_no_bridge(secure: Bridges, envoy: RunEnvoy) -> None:
     """UNAVAILABLE from every call is the wallet's state, not the bridges': both stay."""
     busy = b'{"status": false, "code": 9, "message": "busy", "request_id": "r"}'
     secure.wallet.behaviour = answer(503, busy)
@@ -104,9 +104,9 @@ async def test_an_envoy_of_another_authority_gets_no_connection(
 ) -> None:
     """A client certificate that the bridges' CA did not sign ends at the handshake."""
     assert secure.trust is not None
-    stranger = Authority(tmp_path_factory.mktemp("stranger"), "ca").client("envoy")
-    front_of_stranger = Front(secure.addresses, trust=replace(secure.trust, identity=stranger), health_interval=NEVER)
-    async with envoy(front_of_stranger) as front:
+    other = Authority(tmp_path_factory.mktemp("other"), "ca").client("envoy")
+    front_of_other = Front(secure.addresses, trust=replace(secure.trust, identity=other), health_interval=NEVER)
+    async with envoy(front_of_other) as front:
         ends = await calls(front.address, ["call"])
         assert await front.stat("upstream_cx_connect_fail") > 0
         assert await front.stat("upstream_rq_total") == 0

@@ -34,7 +34,7 @@ def before(bridges: Bridges, policy: RetryPolicy) -> Front:
 
 
 @each_policy
-async def test_refused_streams_are_repeated(secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy) -> None:
+async def test_refused_streams_are_retried(secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy) -> None:
     """What the wallet does not process for one bridge, it processes for the other: once."""
     secure.wallet.behaviour = refused_for(secure.a)
     tokens = names("call", 4)
@@ -53,7 +53,7 @@ async def every_policy(bridges: Bridges, envoy: RunEnvoy) -> AsyncIterator[list[
         yield [await stack.enter_async_context(envoy(before(bridges, policy))) for policy in POLICIES.values()]
 
 
-async def test_what_a_draining_bridge_refuses_is_repeated(secure: Bridges, envoy: RunEnvoy) -> None:
+async def test_what_a_draining_bridge_refuses_is_retried(secure: Bridges, envoy: RunEnvoy) -> None:
     """BRIDGE_DRAINING is invisible to callers, under each policy: the other bridge carries out the call."""
     gate = asyncio.Event()
     secure.wallet.behaviour = held_until(gate)
@@ -103,7 +103,7 @@ UNKNOWN: dict[str, Behaviour] = {
 
 @each_policy
 @pytest.mark.parametrize(("reason", "behaviour"), UNKNOWN.items(), ids=UNKNOWN.keys())
-async def test_unknown_outcome_is_not_repeated(
+async def test_unknown_outcome_is_not_retried(
     secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy, reason: str, behaviour: Behaviour
 ) -> None:
     """One POST, whatever has become of it, and the caller hears the bridge's own words."""
@@ -125,7 +125,7 @@ async def timed_out(bridges: Bridges, front: Envoy, prefix: str) -> tuple[str, E
                 return token, end
 
 
-async def test_a_timeout_is_not_repeated(secure: Bridges, envoy: RunEnvoy) -> None:
+async def test_a_timeout_is_not_retried(secure: Bridges, envoy: RunEnvoy) -> None:
     """A call that the wallet does not answer in time is one POST, under each policy."""
     secure.wallet.behaviour = processed(hang)
     async with every_policy(secure, envoy) as fronts:

@@ -76,7 +76,7 @@ async def killed_in_mid_call(bridges: Bridges, envoy: RunEnvoy, mesh: Mesh) -> E
 
 
 @pytest.mark.parametrize("mesh", SAFE.values(), ids=SAFE.keys())
-async def test_a_call_whose_bridge_was_killed_is_not_repeated(plain: Bridges, envoy: RunEnvoy, mesh: Mesh) -> None:
+async def test_a_call_whose_bridge_was_killed_is_not_retried(plain: Bridges, envoy: RunEnvoy, mesh: Mesh) -> None:
     """The wallet has the call once. What the caller hears has no WalletError: it is of unknown outcome."""
     end = await killed_in_mid_call(plain, envoy, mesh)
     assert (end.code, end.details) == ("UNKNOWN" if mesh.local_replies else "UNAVAILABLE", {})
@@ -92,11 +92,11 @@ async def test_what_the_notes_warn_of(plain: Bridges, envoy: RunEnvoy, mesh: Mes
 
 
 # Not with `refused-stream` alone: there Envoy looks for a frame, and hears nothing of what the bridge says.
-HEARD = {name: mesh for name, mesh in SAFE.items() if name != "refused-stream"}
+RECEIVED = {name: mesh for name, mesh in SAFE.items() if name != "refused-stream"}
 
 
-@pytest.mark.parametrize("mesh", HEARD.values(), ids=HEARD.keys())
-async def test_what_a_bridge_refuses_is_repeated(plain: Bridges, envoy: RunEnvoy, mesh: Mesh) -> None:
+@pytest.mark.parametrize("mesh", RECEIVED.values(), ids=RECEIVED.keys())
+async def test_what_a_bridge_refuses_is_retried(plain: Bridges, envoy: RunEnvoy, mesh: Mesh) -> None:
     """The bridge's own word passes the Envoy beside it, and is obeyed."""
     plain.wallet.behaviour = refused_for(plain.a)
     tokens = names("call", 4)

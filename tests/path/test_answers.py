@@ -33,7 +33,7 @@ def page(http_status: int, *headers: tuple[str, str]) -> Behaviour:
     return answer(http_status, PAGE, (("content-type", "text/html"), *headers))
 
 
-def told(grpc_code: str, reason: str, outcome: str, http_status: int, **facts: Any) -> Failure:
+def reported(grpc_code: str, reason: str, outcome: str, http_status: int, **facts: Any) -> Failure:
     """Return the failure of a wallet that told its code, message and request_id."""
     said = Failure(grpc_code, reason, outcome, http_status, code=77, message="No.", request_id=REQUEST_ID)
     return replace(said, **facts)
@@ -43,14 +43,14 @@ NOT_JSON = "not JSON"
 UNKNOWN_ERROR = {"code": 2, "message": "An unknown error has occurred."}
 
 ROWS: dict[str, tuple[Behaviour, Failure]] = {
-    "unavailable": (says(503), told("UNAVAILABLE", "WALLET_UNAVAILABLE", "REJECTED", 503)),
+    "unavailable": (says(503), reported("UNAVAILABLE", "WALLET_UNAVAILABLE", "REJECTED", 503)),
     "unavailable, retry after": (
         says(503, ("retry-after", "3")),
-        told("UNAVAILABLE", "WALLET_UNAVAILABLE", "REJECTED", 503, retry_after_s=3),
+        reported("UNAVAILABLE", "WALLET_UNAVAILABLE", "REJECTED", 503, retry_after_s=3),
     ),
     "throttled": (
         says(429, ("retry-after", "7")),
-        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=7),
+        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=7),
     ),
     "throttled for too long": (
         page(429, ("retry-after", "3600")),
@@ -58,25 +58,25 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
     ),
     "throttled until a date": (
         says(429, ("date", "Sun, 22 Nov 2026 10:00:00 GMT"), ("retry-after", "Sun, 22 Nov 2026 10:00:09 GMT")),
-        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=9),
+        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=9),
     ),
     "throttled until a date, by an answer without Date": (
         says(429, ("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT")),
-        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=60),
+        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=60),
     ),
     "throttled until a past date, by an answer without Date": (
         says(429, ("retry-after", "Sun, 22 Nov 2015 10:00:00 GMT")),
-        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=0),
+        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=0),
     ),
     "throttled, two delays named": (
         says(429, ("retry-after", "7"), ("retry-after", "8")),
-        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
+        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
     ),
     "throttled, no delay named": (
         says(429),
-        told("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
+        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
     ),
-    "401": (says(401), told("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401)),
+    "401": (says(401), reported("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401)),
     "403 page, as for an IP": (page(403), Failure("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 403)),
     **{
         f"{status} page": (
@@ -85,13 +85,16 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
         )
         for status in (302, 308, 404, 405, 411, 413, 414, 415, 417, 421, 431)
     },
-    "code 2": (says(500, **UNKNOWN_ERROR), told("UNKNOWN", "WALLET_UNKNOWN_ERROR", "UNKNOWN", 500, **UNKNOWN_ERROR)),
+    "code 2": (
+        says(500, **UNKNOWN_ERROR),
+        reported("UNKNOWN", "WALLET_UNKNOWN_ERROR", "UNKNOWN", 500, **UNKNOWN_ERROR),
+    ),
     **{
         f"{status} page": (page(status), Failure("UNKNOWN", "WALLET_GATEWAY_ERROR", "UNKNOWN", status, cause=NOT_JSON))
         for status in (500, 502, 503, 504)
     },
     **{
-        f"rejected with {status}": (says(status), told(grpc_code, "WALLET_REJECTED", "REJECTED", status))
+        f"rejected with {status}": (says(status), reported(grpc_code, "WALLET_REJECTED", "REJECTED", status))
         for status, grpc_code in {
             200: "FAILED_PRECONDITION",
             400: "INVALID_ARGUMENT",
@@ -102,18 +105,21 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
             422: "INVALID_ARGUMENT",
         }.items()
     },
-    "failed with 500": (says(500), told("UNKNOWN", "WALLET_REJECTED", "UNKNOWN", 500)),
-    "code above 2^63": (says(409, code=2**64 - 1), told("ABORTED", "WALLET_REJECTED", "REJECTED", 409, code=2**64 - 1)),
-    "200, true, not code 1": (says(200, status=True), told("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 200)),
-    "409, true": (says(409, status=True, code=1), told("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 409, code=1)),
-    "503, true": (says(503, status=True, code=1), told("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 503, code=1)),
-    "200, false, code 1": (says(200, code=1), told("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 200, code=1)),
+    "failed with 500": (says(500), reported("UNKNOWN", "WALLET_REJECTED", "UNKNOWN", 500)),
+    "code above 2^63": (
+        says(409, code=2**64 - 1),
+        reported("ABORTED", "WALLET_REJECTED", "REJECTED", 409, code=2**64 - 1),
+    ),
+    "200, true, not code 1": (says(200, status=True), reported("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 200)),
+    "409, true": (says(409, status=True, code=1), reported("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 409, code=1)),
+    "503, true": (says(503, status=True, code=1), reported("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 503, code=1)),
+    "200, false, code 1": (says(200, code=1), reported("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 200, code=1)),
     "400 page": (page(400), Failure("INTERNAL", "WALLET_RESPONSE_INVALID", "UNKNOWN", 400, cause=NOT_JSON)),
 }
 
 
 @pytest.mark.parametrize(("behaviour", "failure"), ROWS.values(), ids=ROWS)
-async def test_failure_is_told_in_every_place(behaviour: Behaviour, failure: Failure) -> None:
+async def test_failure_is_reported_in_every_place(behaviour: Behaviour, failure: Failure) -> None:
     """A failing answer gives the code, details and trailers of its row, after one POST."""
     async with FaultServer(behaviour) as wallet, bridge_to(wallet.url) as caller:
         failure.check(await caller.terminate())

@@ -63,8 +63,8 @@ def test_there_was_something_to_search(what_was_said: Record, place: str) -> Non
 
 def test_every_failure_was_among_them(what_was_said: Record) -> None:
     """Every reason there is was told a caller, but for the one that wants a fault of the bridge's own."""
-    told = {end.error_info.reason for end in what_was_said.ends if "ErrorInfo" in end.details}
-    assert REASONS - told == {"BRIDGE_FAULT"}
+    reported = {end.error_info.reason for end in what_was_said.ends if "ErrorInfo" in end.details}
+    assert REASONS - reported == {"BRIDGE_FAULT"}
 
 
 def test_every_secret_was_in_use(what_was_said: Record) -> None:

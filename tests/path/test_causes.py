@@ -16,7 +16,7 @@ from bridge.sandbox.behaviours import answer, reset_with, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.secure_callers import Heard
+from tests.support.secure_callers import Received
 from tests.support.tls_chains import AUTHORITY, WORKLOAD, Extension, chain, constraints, usage
 from tests.support.whole_path import NO_SETTINGS, End, Failure, bridge_to
 
@@ -28,11 +28,11 @@ HTTP_1_1_REQUIRED = 0xD
 
 async def ends_of(url: str, settings: dict[str, str] | None = None) -> tuple[End, CallEnded, AttemptEnded]:
     """Call once; return what the caller, the call's log line and that of the first attempt say."""
-    heard = Heard()
-    async with bridge_to(url, settings or NO_SETTINGS, emit=heard) as caller:
+    received = Received()
+    async with bridge_to(url, settings or NO_SETTINGS, emit=received) as caller:
         end = await caller.terminate(timeout_s=20.0)
-        attempt = await heard.next(AttemptEnded)
-        return end, await heard.next(CallEnded), attempt
+        attempt = await received.next(AttemptEnded)
+        return end, await received.next(CallEnded), attempt
 
 
 def check(ended: tuple[End, CallEnded, AttemptEnded], failure: Failure, detail: str) -> None:
@@ -72,7 +72,7 @@ async def test_certificate(reason: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("levels", "reason"), [((WORKLOAD, AUTHORITY), "unknown_authority"), ((WORKLOAD,), "self_signed")]
 )
-async def test_nobody_vouches(levels: Levels, reason: str, tmp_path: Path) -> None:
+async def test_an_unknown_authority(levels: Levels, reason: str, tmp_path: Path) -> None:
     """A certificate of an authority that is not in ca_file, and one that has signed itself, are told apart."""
     (tmp_path / "other").mkdir()
     made, other = chain(*levels), chain(WORKLOAD, AUTHORITY, AUTHORITY)  # whose root has another name

@@ -256,7 +256,7 @@ async def service_over(
     """Put a service together over this transport, without a server, with a call that the wallet has."""
     client = WalletClient(transport, wallet.url)
     keyring = Keyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
-    service = BridgeService(keyring, client, DeadlineLimits(), Watchers(ends.heard))
+    service = BridgeService(keyring, client, DeadlineLimits(), Watchers(ends.received))
     call = asyncio.create_task(service.handle(ROUTE, terminate_request("held").SerializeToString(), None))
     await wallet.until(lambda: len(wallet.requests) == 1)
     yield service, call

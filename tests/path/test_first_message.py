@@ -20,7 +20,7 @@ from tests.support.engines import on_both_engines
 from tests.support.floods.attacks import CANCEL, CHECK, EMPTY, REQUEST, TERMINATE, message
 from tests.support.http2.frames import RST_STREAM, data, frame
 from tests.support.raw_caller import RawCaller, raw_caller
-from tests.support.secure_callers import Heard, call_once, listening_bridge
+from tests.support.secure_callers import Received, call_once, listening_bridge
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
 
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED, INTERNAL, UNIMPLEMENTED = "3", "8", "13", "12"
@@ -75,11 +75,11 @@ async def test_a_stream_that_ends_without_a_message(path: str, port: str, body: 
 
 async def test_a_call_without_a_message_is_reported() -> None:
     """On grpcio the caller gets INVALID_REQUEST with all details, and the log and the metrics have the call."""
-    heard = Heard()
-    async with listening_bridge("http://127.0.0.1:1", {}, heard) as bridge, raw_caller(bridge.address) as caller:
+    received = Received()
+    async with listening_bridge("http://127.0.0.1:1", {}, received) as bridge, raw_caller(bridge.address) as caller:
         caller.call(TERMINATE, b"", more=(("x-request-id", "mine"),))
         headers = (await caller.answer()).headers
-        ended = await heard.next(CallEnded)
+        ended = await received.next(CallEnded)
     details = headers["grpc-status-details-bin"]
     status = Status.FromString(_decoded(details))
     error = WalletError()
@@ -97,15 +97,15 @@ def _decoded(value: str) -> bytes:
 
 async def test_a_caller_that_leaves_is_not_reported() -> None:
     """A stream that is reset before its message came is no call: nothing is logged, and nothing is left of it."""
-    heard = Heard()
-    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, {}, heard) as bridge:
+    received = Received()
+    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, {}, received) as bridge:
         async with raw_caller(bridge.address) as caller:
             for stream_id in range(1, 41, 2):
                 caller.call(TERMINATE, b"", stream_id=stream_id, ends=False)
                 caller.send(frame(RST_STREAM, 0, stream_id, CANCEL))
             caller.call(TERMINATE, REQUEST, stream_id=41)
             assert (await caller.answer(41)).headers["grpc-status"] == "0"
-        assert (await heard.next(CallEnded)).reason == ""
+        assert (await received.next(CallEnded)).reason == ""
 
 
 # --- limits -----------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ async def test_streams_of_answers() -> None:
         pytest.param(EMPTY, "0", id="empty"),
     ],
 )
-async def test_a_handler_that_wants_its_request_parsed(body: bytes, status: str) -> None:
+async def test_a_handler_that_requires_its_request_parsed(body: bytes, status: str) -> None:
     """It is never called without a message, or with one that cannot be parsed, and no text of the error leaves."""
     async with echo_server(Waiting()) as address, raw_caller(address) as caller:
         caller.call("/test.Service/Parsed", body)

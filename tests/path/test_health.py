@@ -96,7 +96,7 @@ async def test_unknown_service() -> None:
 
 
 @pytest.mark.parametrize("service", NAMES)
-async def test_watchers_hear_of_the_drain(service: str) -> None:
+async def test_watchers_learn_of_the_drain(service: str) -> None:
     """Who watches, on either port, hears SERVING, and NOT_SERVING as soon as a drain begins: not first at its end."""
     may_answer = asyncio.Event()
     async with (

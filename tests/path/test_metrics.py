@@ -32,7 +32,7 @@ class Watched:
         self.events: list[Event] = []
         self._changed = Pulse()
 
-    def heard(self, event: Event) -> None:
+    def received(self, event: Event) -> None:
         """Remember an event."""
         self.events.append(event)
         self._changed.beat()
@@ -56,7 +56,7 @@ async def watched_bridge(wallet_url: str) -> AsyncIterator[Watched]:
     registry = CollectorRegistry()
     with closing(serve_metrics("127.0.0.1:0", registry=registry)) as endpoint:
         watched = Watched(endpoint.address)
-        emit = fan_out(Metrics([METHOD], registry), watched.heard)
+        emit = fan_out(Metrics([METHOD], registry), watched.received)
         async with bridge_to(wallet_url, emit=emit) as watched.caller:
             yield watched
 
@@ -106,7 +106,7 @@ async def test_every_attempt_is_counted_once() -> None:
     assert {status: statuses[status] for status in ("200", "429", "502")} == {"200": 4, "429": 1, "502": 1}
 
 
-async def test_a_repeat_is_counted_by_its_end() -> None:
+async def test_a_retry_is_counted_by_its_end() -> None:
     """The stream that was refused is a failed attempt, the one after it a repeat that was answered."""
     async with FaultServer(refuse(1)) as wallet, watched_bridge(wallet.url) as bridge:
         assert (await bridge.caller.terminate()).code == "OK"

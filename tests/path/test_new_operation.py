@@ -104,7 +104,7 @@ async def grant(proto: FileDescriptor, wallet: FaultServer, **changes: Any) -> A
         return await end_of(call(message(proto, "GrantRequest", **(REQUEST | changes))))
 
 
-def repeating(**changes: Any) -> Behaviour:
+def retrying(**changes: Any) -> Behaviour:
     """Answer with success and the request's own fields, changed."""
 
     async def behaviour(stream: Stream) -> None:
@@ -121,7 +121,7 @@ def repeating(**changes: Any) -> Behaviour:
 
 async def test_every_kind_of_field_both_ways(proto: FileDescriptor) -> None:
     """Nested, enum, repeated, bool, int64, bytes, map, optional and decimal fields leave and return exactly."""
-    async with FaultServer(repeating()) as wallet:
+    async with FaultServer(retrying()) as wallet:
         end = await grant(proto, wallet)
         (received,) = wallet.requests
     assert received.body == BODY
@@ -134,7 +134,7 @@ async def test_every_kind_of_field_both_ways(proto: FileDescriptor) -> None:
 async def test_nested_violations(proto: FileDescriptor) -> None:
     """What is wrong inside a nested or repeated message is named by its path."""
     changes = {"player": {"nickname": "x" * 4097}, "friends": [{"id": 1}, {}], "amount": {"value": "1,5"}}
-    async with FaultServer(repeating()) as wallet:
+    async with FaultServer(retrying()) as wallet:
         end = await grant(proto, wallet, **changes)
         assert wallet.connections == 0
     violations = (
@@ -155,7 +155,7 @@ MISMATCHES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("changes", MISMATCHES.values(), ids=MISMATCHES)
 async def test_echo_of_composite_fields(proto: FileDescriptor, changes: dict[str, Any]) -> None:
     """An echo of a nested or repeated field is compared as a whole."""
-    async with FaultServer(repeating(**changes)) as wallet:
+    async with FaultServer(retrying(**changes)) as wallet:
         end = await grant(proto, wallet)
     assert (end.code, end.error_info.metadata["cause"]) == ("DATA_LOSS", next(iter(changes)))
 
@@ -173,5 +173,5 @@ async def test_operation_that_is_not_idempotent(proto: FileDescriptor) -> None:
         request = message(proto, "GrantRequest", **REQUEST).SerializeToString()
         assert (await end_of(call(request))).error_info.reason == "WALLET_CONNECTION_LOST"
         assert len(wallet.requests) == 1
-        wallet.behaviour = repeating(status=False, code=7)
+        wallet.behaviour = retrying(status=False, code=7)
         assert (await end_of(call(request))).error_info.reason == "WALLET_REJECTED"

@@ -131,18 +131,18 @@ async def test_only_the_keys_differ(change: Change) -> None:
 
 async def test_a_call_that_was_signed_before(change: Change) -> None:
     """A call signed with the old keys, before the bridge has new ones, that meets a wallet that has: still OK."""
-    may_judge = asyncio.Event()
+    may_check = asyncio.Event()
 
-    async def judge_late(stream: Stream) -> None:
-        await may_judge.wait()
+    async def check_late(stream: Stream) -> None:
+        await may_check.wait()
         await change.wanted(stream)
 
-    change.wallet.behaviour = judge_late
+    change.wallet.behaviour = check_late
     call = asyncio.create_task(change.caller.terminate())
     await change.wallet.until(lambda: len(change.wallet.requests) == 1)
     await change.write(NEW)
     await change.want(NEW)
-    may_judge.set()
+    may_check.set()
     assert (await call).code == "OK"
     assert len(change.wallet.requests) == 2
 
@@ -198,12 +198,12 @@ def loggers_are_put_back() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-ACCESS_KEY_WANTS = "access_key: must be printable ASCII without white space at its ends in access_key_file"
-PRIVATE_KEY_WANTS = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
+ACCESS_KEY_RULE = "access_key: must be printable ASCII without white space at its ends in access_key_file"
+PRIVATE_KEY_RULE = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
 BAD_FILES: dict[str, tuple[str, str | None, str]] = {
-    "emptied": ("access_key", "", ACCESS_KEY_WANTS),
-    "cut short": ("private_key", NEW.private_key[:-4], PRIVATE_KEY_WANTS),
-    "of another form": ("private_key", NEW.access_key, PRIVATE_KEY_WANTS),
+    "emptied": ("access_key", "", ACCESS_KEY_RULE),
+    "cut short": ("private_key", NEW.private_key[:-4], PRIVATE_KEY_RULE),
+    "of another form": ("private_key", NEW.access_key, PRIVATE_KEY_RULE),
     "gone": ("private_key", None, "cannot be read: No such file or directory"),
 }
 

@@ -29,15 +29,15 @@ INTERNAL_ERROR = 2
 REFUSED_STREAM = 7
 
 
-def is_told(end: End) -> bool:
+def is_reported(end: End) -> bool:
     """Say whether the caller was told that the bridge goes on, in every place where it is told."""
-    told = end.wallet_error.settlement == Settlement.SETTLEMENT_PENDING
-    assert (end.error_info.metadata.get("settlement") == "PENDING") is told
-    if told:
+    reported = end.wallet_error.settlement == Settlement.SETTLEMENT_PENDING
+    assert (end.error_info.metadata.get("settlement") == "PENDING") is reported
+    if reported:
         assert "wallet-safe-to-repeat" not in end.trailers
         # The native engine cannot send it.
         assert end.trailers.get("grpc-retry-pushback-ms") == ("-1" if current() == "grpcio" else None)
-    return told
+    return reported
 
 
 # --- which calls ------------------------------------------------------------------------------------------------
@@ -61,13 +61,13 @@ async def test_what_ends_unknown_is_settled(behaviour: Behaviour, reason: str, t
         settling_bridge(wallet, tmp_path, SOON) as bridge,
     ):
         end = await bridge.caller.terminate("token-1", metadata=(("x-request-id", "call-1"),))
-        assert (end.wallet_error.reason, is_told(end)) == (reason, True)
+        assert (end.wallet_error.reason, is_reported(end)) == (reason, True)
         (entry,) = await bridge.until_states(State.SETTLED)
         assert [request.token for request in wallet.requests] == ["token-1", "token-1"]
         assert wallet.processed == ["token-1"]
-        told = await bridge.get("call-1")
-        assert (told.count, told.entry.state, told.entry.attempts) == (1, Settlement.SETTLEMENT_SETTLED, 1)
-        assert (told.entry.entry_id, list(told.entry.call_ids)) == (entry.entry_id, ["call-1"])
+        reported = await bridge.get("call-1")
+        assert (reported.count, reported.entry.state, reported.entry.attempts) == (1, Settlement.SETTLEMENT_SETTLED, 1)
+        assert (reported.entry.entry_id, list(reported.entry.call_ids)) == (entry.entry_id, ["call-1"])
         assert entry.ciphertext == b""
         assert bridge.changes() == ["PENDING", "SETTLED"]
         (ended,) = [event for event in bridge.events if isinstance(event, CallEnded)]
@@ -94,7 +94,7 @@ async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durabi
         settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge,
     ):
         end = await bridge.caller.terminate()
-        assert end.code == "OK" or not is_told(end)
+        assert end.code == "OK" or not is_reported(end)
         await bridge.until_states()
         sent = len(wallet.requests)
         await asyncio.sleep(0.3)  # there is nothing that could be waited for
@@ -108,11 +108,11 @@ async def test_an_answer_about_somebody_else_is_never_repeated(tmp_path: Path) -
         FaultServer(terminated_with(token="other")) as wallet,
         settling_bridge(wallet, tmp_path) as bridge,
     ):
-        assert not is_told(await bridge.caller.terminate("token-1"))
+        assert not is_reported(await bridge.caller.terminate("token-1"))
         (entry,) = await bridge.until_states(State.REJECTED)
         assert (entry.never_repeat, entry.last.reason) == (True, "WALLET_ECHO_MISMATCH")
         # A further call of the same request attaches to it.
-        assert not is_told(await bridge.caller.terminate("token-1"))
+        assert not is_reported(await bridge.caller.terminate("token-1"))
         await asyncio.sleep(1.2)  # there is nothing that could be waited for
         assert len(wallet.requests) == 2
         assert len(await bridge.entries()) == 1
@@ -139,7 +139,7 @@ async def test_what_failed_is_settled_where_that_is_wanted(
             settling_bridge(wallet, tmp_path, url, SETTLE=settle) as bridge,
         ):
             end = await bridge.caller.terminate()
-            assert (end.wallet_error.reason, is_told(end)) == (reason, settle == "failed")
+            assert (end.wallet_error.reason, is_reported(end)) == (reason, settle == "failed")
             await bridge.until_states(*([State.PENDING] if settle == "failed" else []))
             if settle == "unknown" and end.code == "UNAVAILABLE":
                 assert end.trailers["wallet-safe-to-repeat"] == "true"
@@ -152,9 +152,9 @@ async def test_the_bridges_own_refusals_are_never_settled(tmp_path: Path) -> Non
         held = asyncio.create_task(bridge.caller.terminate("held", timeout_s=5.0))
         await wallet.until(lambda: len(wallet.requests) == 1)
         end = await bridge.caller.terminate("refused")
-        assert (end.wallet_error.reason, is_told(end)) == ("BRIDGE_OVERLOADED", False)
+        assert (end.wallet_error.reason, is_reported(end)) == ("BRIDGE_OVERLOADED", False)
         end = await bridge.caller.terminate("unknown provider", provider_id=999)
-        assert (end.wallet_error.reason, is_told(end)) == ("PROVIDER_NOT_CONFIGURED", False)
+        assert (end.wallet_error.reason, is_reported(end)) == ("PROVIDER_NOT_CONFIGURED", False)
         assert await bridge.entries() == ()
         held.cancel()
 
@@ -167,7 +167,7 @@ async def test_a_caller_may_refuse_it(durability: str, tmp_path: Path) -> None:
         settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge,
     ):
         end = await bridge.caller.terminate(metadata=(("wallet-settle", "never"),))
-        assert (end.wallet_error.outcome, is_told(end)) == (4, False)
+        assert (end.wallet_error.outcome, is_reported(end)) == (4, False)
         assert await bridge.entries() == ()
 
 
@@ -195,8 +195,8 @@ async def test_calls_of_one_request_share_an_entry(tmp_path: Path) -> None:
     """Ten callers who repeat make one entry, and every one of them is told; another player's is another one."""
     async with FaultServer(abort) as wallet, settling_bridge(wallet, tmp_path) as bridge:
         ends = await asyncio.gather(*(bridge.caller.terminate("same") for _ in range(10)))
-        assert all(map(is_told, ends))
-        assert is_told(await bridge.caller.terminate("same", player_id=2))
+        assert all(map(is_reported, ends))
+        assert is_reported(await bridge.caller.terminate("same", player_id=2))
         newest, oldest = await bridge.entries()
         assert {call.call_id for call in oldest.calls} == {end.call_id for end in ends}
         assert len(newest.calls) == 1
@@ -210,7 +210,7 @@ async def test_a_callers_own_success_settles_earlier_calls(durability: str, tmp_
         FaultServer(sequence(abort, wallet_says(400, code=9), terminated)) as wallet,
         settling_bridge(wallet, tmp_path, unreachable_after, DURABILITY=durability) as bridge,
     ):
-        assert is_told(await bridge.caller.terminate("token-1"))
+        assert is_reported(await bridge.caller.terminate("token-1"))
         # The settler is told "later" once, and waits.
         await wallet.until(lambda: len(wallet.requests) >= 2)
         assert (await bridge.caller.terminate("token-1")).code == "OK"
@@ -231,7 +231,7 @@ async def test_before_a_call_is_written_ahead_of_its_first_byte(tmp_path: Path) 
         (entry,) = await bridge.entries()
         assert entry.state is State.PENDING
         assert 4.0 < entry.due - entry.read_at < 2.0 + 5.0
-        assert is_told(await call)
+        assert is_reported(await call)
         await bridge.until_states(State.SETTLED)
         assert wallet.processed == ["token-1"]
 
@@ -242,7 +242,7 @@ async def test_before_a_call_is_written_ahead_of_its_first_byte(tmp_path: Path) 
 async def test_the_next_bridge_goes_on(tmp_path: Path) -> None:
     """What one bridge has written another settles, though the first has never had an answer."""
     async with FaultServer(hang) as wallet, settling_bridge(wallet, tmp_path, SOON) as bridge:
-        assert is_told(await bridge.caller.terminate("token-1"))
+        assert is_reported(await bridge.caller.terminate("token-1"))
     async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
         await bridge.until_states(State.SETTLED)
         assert wallet.processed == ["token-1"]
@@ -261,7 +261,7 @@ async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> N
     ):
         began = time.monotonic()
         end = await bridge.caller.terminate("token-1")
-        assert (end.wallet_error.outcome, is_told(end)) == (4, False)
+        assert (end.wallet_error.outcome, is_reported(end)) == (4, False)
         assert time.monotonic() - began < 5.0
         assert [event.is_failing for event in bridge.events if isinstance(event, SettlementStore)] == [True]
         folder.mkdir()

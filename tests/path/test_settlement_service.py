@@ -109,10 +109,10 @@ async def test_a_call_id_that_was_used_twice(tmp_path: Path) -> None:
         for token in ("one", "two", "three"):
             await bridge.caller.terminate(token, metadata=(("x-request-id", "again"),))
         newest = (await bridge.until_states(*[State.PENDING] * 3))[0]
-        told = await bridge.get("again")
-        assert (told.count, told.entry.entry_id) == (3, newest.entry_id)
-        assert told.entry.HasField("due_time")
-        assert not told.entry.HasField("end_time")
+        reported = await bridge.get("again")
+        assert (reported.count, reported.entry.entry_id) == (3, newest.entry_id)
+        assert reported.entry.HasField("due_time")
+        assert not reported.entry.HasField("end_time")
 
 
 @on_both_engines
@@ -219,13 +219,13 @@ async def call(channel: grpc.aio.Channel, token: str, call_id: str) -> None:
     assert end.wallet_error.settlement == Settlement.SETTLEMENT_PENDING
 
 
-async def test_a_call_is_told_to_the_identity_that_made_it(tmp_path: Path) -> None:
+async def test_a_call_is_reported_to_the_identity_that_made_it(tmp_path: Path) -> None:
     """To anybody else there is no such call, though the request is the same and shares an entry."""
     async with FaultServer(abort) as wallet, callers(wallet, tmp_path) as each:
         await call(each.channels[GAMES], "token", "call-of-games")
         await call(each.channels[OTHERS], "token", "call-of-others")
-        told = await each.get(GAMES, "call-of-games")
-        assert list(told.entry.call_ids) == ["call-of-games"]
+        reported = await each.get(GAMES, "call-of-games")
+        assert list(reported.entry.call_ids) == ["call-of-games"]
         assert list((await each.get(OTHERS, "call-of-others")).entry.call_ids) == ["call-of-others"]
         for name, call_id in ((OTHERS, "call-of-games"), (GAMES, "call-of-others"), (OPS, "call-of-games")):
             assert (await refused(each.get(name, call_id)))[0] == "NOT_FOUND"

@@ -12,7 +12,7 @@ from bridge.sandbox.server import FaultServer
 from tests.support.certificates import Identity
 from tests.support.secure_callers import (
     Authority,
-    Heard,
+    Received,
     call_once,
     call_over,
     channel_to,
@@ -64,10 +64,10 @@ async def test_client_without_a_certificate(authority: Authority) -> None:
 
 async def test_client_of_another_authority(authority: Authority, tmp_path: Path) -> None:
     """A certificate that anybody could issue proves nothing, whatever names stand in it."""
-    stranger = Authority(tmp_path, "stranger").client("client", DNS)
+    other = Authority(tmp_path, "other").client("client", DNS)
     settings = tls_settings(authority.server("server"), authority.ca_file, "slots.games.example")
     async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings) as bridge:
-        assert (await call_once(bridge.address, authority.ca_file, stranger)).code == "UNAVAILABLE"
+        assert (await call_once(bridge.address, authority.ca_file, other)).code == "UNAVAILABLE"
         assert wallet.connections == 0
 
 
@@ -133,22 +133,22 @@ def replace(old: Identity, new: Identity) -> None:
     shutil.copyfile(new.key_file, old.key_file)
 
 
-async def until_reloaded(heard: Heard, *keys: str) -> None:
+async def until_reloaded(received: Received, *keys: str) -> None:
     """Wait until the new content of these settings' files is in use."""
     waiting = set(keys)
     while waiting:
-        waiting.discard((await heard.next(Reloaded)).key)
+        waiting.discard((await received.next(Reloaded)).key)
 
 
 async def test_new_certificate(authority: Authority, tmp_path: Path) -> None:
     """After a replacement new connections are shown the new certificate, and the connection that there is goes on."""
-    next_authority, heard = Authority(tmp_path, "next_ca"), Heard()
+    next_authority, received = Authority(tmp_path, "next_ca"), Received()
     old, new = authority.server("server"), next_authority.server("next_server")
-    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, tls_settings(old), heard) as bridge:
+    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, tls_settings(old), received) as bridge:
         async with channel_to(bridge.address, authority.ca_file) as channel:
             assert (await call_over(channel)).code == "OK"
             replace(old, new)
-            await until_reloaded(heard, CERTIFICATE, KEY)
+            await until_reloaded(received, CERTIFICATE, KEY)
             assert await shown_certificate(bridge.address) == new.certificate_file.read_text()
             # Its CA is no longer the server's: on a new connection this channel could not call.
             assert (await call_over(channel)).code == "OK"
@@ -168,9 +168,9 @@ BAD_FILES = {
 @pytest.mark.parametrize(("bad", "problem"), BAD_FILES.items(), ids=BAD_FILES.keys())
 async def test_bad_new_files(authority: Authority, bad: str, problem: str) -> None:
     """Files that cannot be used together change nothing for callers and are reported; what mends them is taken up."""
-    old, new, heard = authority.server("server"), authority.server("next_server"), Heard()
+    old, new, received = authority.server("server"), authority.server("next_server"), Received()
     before = old.certificate_file.read_text()
-    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, tls_settings(old), heard) as bridge:
+    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, tls_settings(old), received) as bridge:
         assert await shown_certificate(bridge.address) == before
         if bad == "cut short":
             old.key_file.write_bytes(new.key_file.read_bytes()[:100])
@@ -178,17 +178,17 @@ async def test_bad_new_files(authority: Authority, bad: str, problem: str) -> No
             shutil.copyfile(new.key_file, old.key_file)
         else:
             old.key_file.unlink()
-        assert await heard.next(ReloadFailed) == ReloadFailed(KEY, problem)
+        assert await received.next(ReloadFailed) == ReloadFailed(KEY, problem)
         assert await shown_certificate(bridge.address) == before
         assert (await call_once(bridge.address, authority.ca_file)).code == "OK"
         replace(old, new)
-        await until_reloaded(heard, CERTIFICATE, KEY)
+        await until_reloaded(received, CERTIFICATE, KEY)
         assert await shown_certificate(bridge.address) == new.certificate_file.read_text()
 
 
 async def test_kubernetes_secret(authority: Authority, tmp_path: Path) -> None:
     """A mounted secret is replaced by swapping a link above the files, and that is noticed too."""
-    mount, heard = tmp_path / "mount", Heard()
+    mount, received = tmp_path / "mount", Received()
     identities = {name: authority.server(name) for name in ("first", "second")}
     for name, identity in identities.items():
         (mount / name).mkdir(parents=True)
@@ -198,24 +198,24 @@ async def test_kubernetes_secret(authority: Authority, tmp_path: Path) -> None:
     for name in ("tls.crt", "tls.key"):
         (mount / name).symlink_to(f"..data/{name}")
     settings = tls_settings(Identity(mount / "tls.crt", mount / "tls.key"))
-    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings, heard) as bridge:
+    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings, received) as bridge:
         assert await shown_certificate(bridge.address) == identities["first"].certificate_file.read_text()
         (mount / "..data_tmp").symlink_to("second")
         (mount / "..data_tmp").rename(mount / "..data")
-        await until_reloaded(heard, CERTIFICATE, KEY)
+        await until_reloaded(received, CERTIFICATE, KEY)
         assert await shown_certificate(bridge.address) == identities["second"].certificate_file.read_text()
 
 
 async def test_new_client_authority(authority: Authority, tmp_path: Path) -> None:
     """When the clients' CA is replaced, clients of the new one are let in and clients of the old one no longer."""
-    next_authority, heard = Authority(tmp_path, "next_ca"), Heard()
+    next_authority, received = Authority(tmp_path, "next_ca"), Received()
     old_client, new_client = authority.client("client", DNS), next_authority.client("next_client", DNS)
     client_ca_file = shutil.copyfile(authority.ca_file, tmp_path / "client_ca.pem")
     settings = tls_settings(authority.server("server"), client_ca_file, "slots.games.example")
-    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings, heard) as bridge:
+    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings, received) as bridge:
         assert (await call_once(bridge.address, authority.ca_file, old_client)).code == "OK"
         assert (await call_once(bridge.address, authority.ca_file, new_client)).code == "UNAVAILABLE"
         shutil.copyfile(next_authority.ca_file, client_ca_file)
-        await until_reloaded(heard, CLIENT_CA)
+        await until_reloaded(received, CLIENT_CA)
         assert (await call_once(bridge.address, authority.ca_file, new_client)).code == "OK"
         assert (await call_once(bridge.address, authority.ca_file, old_client)).code == "UNAVAILABLE"

@@ -60,7 +60,7 @@ class Traces:
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.kind is not SpanKind.SERVER)
 
 
-def told(received: Request) -> tuple[str, str, str]:
+def traceparent_of(received: Request) -> tuple[str, str, str]:
     """Return trace id, span id and flags that the wallet was told; there must be exactly one traceparent."""
     (value,) = [value for name, value in received.headers if name == "traceparent"]
     version, trace_id, span_id, flags = value.split("-")
@@ -95,7 +95,7 @@ async def test_the_callers_trace_goes_on_to_the_wallet() -> None:
             assert (await caller.terminate(metadata=CONTEXT)).code == "OK"
     (received,) = wallet.requests
     call, attempt = traces.spans
-    assert told(received) == (TRACE_ID, span_id_of(attempt), "01")
+    assert traceparent_of(received) == (TRACE_ID, span_id_of(attempt), "01")
     assert [parent_id_of(call), parent_id_of(attempt)] == [SPAN_ID, span_id_of(call)]
     assert {name for name, _ in received.headers} == {*HEADERS, "traceparent"}
 
@@ -122,7 +122,7 @@ async def test_without_a_good_context_a_trace_begins_here(metadata: Metadata) ->
             assert (await caller.terminate(metadata=metadata)).code == "OK"
     call, _ = traces.spans
     assert parent_id_of(call) == ""
-    assert told(wallet.requests[0])[0] != TRACE_ID
+    assert traceparent_of(wallet.requests[0])[0] != TRACE_ID
 
 
 async def test_what_the_caller_does_not_sample() -> None:
@@ -132,7 +132,7 @@ async def test_what_the_caller_does_not_sample() -> None:
         async with bridge_to(wallet.url, tracer=traces.tracer) as caller:
             metadata = (("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-00"),)
             assert (await caller.terminate(metadata=metadata)).code == "OK"
-    trace_id, span_id, flags = told(wallet.requests[0])
+    trace_id, span_id, flags = traceparent_of(wallet.requests[0])
     assert (trace_id, flags, traces.spans) == (TRACE_ID, "00", [])
     assert span_id != SPAN_ID
 
@@ -145,7 +145,9 @@ async def test_each_attempt_has_its_own_span() -> None:
             assert (await caller.terminate(metadata=CONTEXT)).code == "OK"
     call, *attempts = traces.spans
     first, second = wallet.requests
-    assert [told(received)[1] for received in (first, second)] == [span_id_of(attempt) for attempt in attempts]
+    assert [traceparent_of(received)[1] for received in (first, second)] == [
+        span_id_of(attempt) for attempt in attempts
+    ]
     assert span_id_of(attempts[0]) != span_id_of(attempts[1])
     assert {parent_id_of(attempt) for attempt in attempts} == {span_id_of(call)}
     assert attributes_of(attempts[0])["error.type"] == "WALLET_NOT_PROCESSED"
@@ -167,7 +169,7 @@ async def test_neighbours_keep_their_own_traces() -> None:
             ]
             ends = await asyncio.gather(*calls)
         assert {end.code for end in ends} == {"OK"}
-    assert {received.token: told(received)[0] for received in wallet.requests} == tokens
+    assert {received.token: traceparent_of(received)[0] for received in wallet.requests} == tokens
 
 
 # --- how a call's end is told -----------------------------------------------------------------------------------
@@ -207,7 +209,9 @@ ENDS: dict[str, tuple[Behaviour, dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("behaviour", "of_call", "of_attempt"), ENDS.values(), ids=ENDS)
-async def test_spans_tell_the_end(behaviour: Behaviour, of_call: dict[str, Any], of_attempt: dict[str, Any]) -> None:
+async def test_spans_have_the_outcome(
+    behaviour: Behaviour, of_call: dict[str, Any], of_attempt: dict[str, Any]
+) -> None:
     """The call's span says what its caller was told, the attempt's what came back from the wallet."""
     async with FaultServer(behaviour) as wallet:
         url, port, traces = wallet.url, wallet.port, Traces(wallet.url)

@@ -224,7 +224,7 @@ async def test_timeout(behaviour: Behaviour) -> None:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_unknown_is_repeated_only_with_leave(*, allowed: bool) -> None:
+async def test_unknown_is_retried_only_with_leave(*, allowed: bool) -> None:
     """With wallet.retry_unknown a lost Terminate is repeated, the same bytes; without it never."""
     behaviour = processed(sequence(connection_gone, terminated))
     async with (

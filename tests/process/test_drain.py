@@ -119,7 +119,7 @@ class Load:
     bridge: Serving
     ok: set[str] = field(default_factory=set)
     """The tokens of calls that were OK."""
-    heard: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
     """What else was heard, in that order: NOT_SERVING, and of each refusal its reason, or its code without one."""
     is_over: bool = False
 
@@ -135,7 +135,7 @@ class Load:
             if end.code == "OK":
                 self.ok.add(token)
                 continue
-            self.heard.append(end.error_info.reason if end.details else end.code)
+            self.received.append(end.error_info.reason if end.details else end.code)
             # A refusal of the bridge has details; one of gRPC, which says that the port is closed, has none.
             self.is_over |= not end.details
             await asyncio.sleep(BACKOFF_S)
@@ -145,7 +145,7 @@ class Load:
         watch = stub.Watch(health_pb2.HealthCheckRequest())
         while (await watch.read()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
             pass
-        self.heard.append("NOT_SERVING")
+        self.received.append("NOT_SERVING")
         watch.cancel()
 
 
@@ -155,7 +155,7 @@ that the server had not taken up yet: nothing of them was sent, as the wallet's 
 back its last refusals so that hardly anybody comes then; where callers get no CPU for that long, somebody may."""
 
 
-async def told_to_end_under_load() -> list[str]:
+async def ended_under_load() -> list[str]:
     """Tell one bridge to end while callers keep calling; return what they heard."""
     async with FaultServer(terminated) as wallet, serving(wallet) as bridge:
         load = Load(bridge)
@@ -166,21 +166,21 @@ async def told_to_end_under_load() -> list[str]:
         await calling
         assert {request.token for request in wallet.requests} == load.ok
         assert set(wallet.processed) == load.ok
-        assert load.heard[0] == "NOT_SERVING"
-        assert set(load.heard[1:]) <= {"BRIDGE_DRAINING", *PORT_CLOSED}
+        assert load.received[0] == "NOT_SERVING"
+        assert set(load.received[1:]) <= {"BRIDGE_DRAINING", *PORT_CLOSED}
         assert {ended["grpc_code"] for ended in bridge.reported()} <= {"OK", "UNAVAILABLE"}
         assert '"stopped"' in bridge.command.output
-    return load.heard
+    return load.received
 
 
 @pytest.mark.parametrize(("engine", "_round"), ROUNDS, indirect=["engine"])
-async def test_told_to_end_under_load(_round: int) -> None:
+async def test_end_under_load(_round: int) -> None:
     """SIGTERM at full load: health turns first, every call that was sent is OK, the others are refused, exit 0.
 
     A call that was not OK never reached the wallet, and each that reached it was OK: nothing was cut off.
     """
     async with asyncio.TaskGroup() as bridges:
-        runs = [bridges.create_task(told_to_end_under_load()) for _ in range(AT_ONCE)]
+        runs = [bridges.create_task(ended_under_load()) for _ in range(AT_ONCE)]
     # Not of each: on a busy machine the whole second step may pass while its callers do not run.
     assert "BRIDGE_DRAINING" in {word for run in runs for word in run.result()}
 
@@ -290,7 +290,7 @@ async def test_no_secret_comes_out() -> None:
     assert [end.error_info.reason for end in ends] == [
         *("INVALID_REQUEST", "PROVIDER_NOT_CONFIGURED", "WALLET_CONNECTION_LOST", "BRIDGE_OVERLOADED")
     ]
-    told = bridge.command.output + "".join(f"{end.message} {end.details} {dict(end.trailers)}" for end in ends)
-    assert '"attempt ended"' in told
+    shown = bridge.command.output + "".join(f"{end.message} {end.details} {dict(end.trailers)}" for end in ends)
+    assert '"attempt ended"' in shown
     secrets = ["canary", CANARIES["WALLET__PROVIDERS__1__PRIVATE_KEY"], *signatures]
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in shown] == []

@@ -83,7 +83,7 @@ FORMATS = {name: {"TELEMETRY__LOG_FORMAT": name, **DEBUG} for name in ("json", "
 
 @on_both_engines
 @pytest.mark.parametrize("settings", FORMATS.values(), ids=FORMATS)
-async def test_nobody_reads_the_log(settings: Mapping[str, str]) -> None:
+async def test_the_log_is_not_read(settings: Mapping[str, str]) -> None:
     """Calls, health and SIGTERM do not care whether anybody reads standard error."""
     reading, writing = small_pipe()
     try:
@@ -94,7 +94,7 @@ async def test_nobody_reads_the_log(settings: Mapping[str, str]) -> None:
         os.close(writing)
 
 
-async def test_nobody_reads_the_log_of_workers() -> None:
+async def test_the_log_of_workers_is_not_read() -> None:
     """Nor do they with several workers and their supervisor."""
     reading, writing = small_pipe()
     settings = {"SERVER__WORKERS": "2", **DEBUG}
@@ -159,7 +159,7 @@ def read_to_the_end(reading: int, writing: int) -> str:
         return stream.read().decode()
 
 
-async def test_nobody_reads_what_the_sandbox_says() -> None:
+async def test_the_output_of_the_sandbox_is_not_read() -> None:
     """The sandbox answers and ends however little of its lines is read."""
     with refusing_port() as port:
         address = f"127.0.0.1:{port}"
@@ -187,7 +187,7 @@ async def test_nobody_reads_what_the_sandbox_says() -> None:
 
 SECRET = "canary-4d1f"
 
-STRANGERS = {
+OTHERS = {
     "Python's own writes": (f"print('{SECRET}', file=sys.stderr)", "something beside the log", ""),
     "bytes": (f"os.write(2, b'{SECRET}\\xff\\n')", "something beside the log", ""),
     "the C core": (
@@ -253,10 +253,10 @@ for case in sys.argv[2:]:
 """
 
 
-def said_by_strangers(log_format: str) -> str:
+def said_by_others(log_format: str) -> str:
     """Return what is on standard error of a process in which all of STRANGERS happen, one after the other."""
     environ = {**os.environ, "PYTHONPATH": str(Path(bridge.__file__).parents[1])}
-    command = [sys.executable, "-c", SCRIPT, log_format, *(code for code, _, _ in STRANGERS.values())]
+    command = [sys.executable, "-c", SCRIPT, log_format, *(code for code, _, _ in OTHERS.values())]
     ran = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PATIENCE_S)  # noqa: S603 - ours
     assert (ran.returncode, ran.stdout) == (1, b"")
     return ran.stderr.decode()
@@ -266,18 +266,18 @@ def said_by_strangers(log_format: str) -> str:
 def by_case() -> dict[str, list[dict[str, Any]]]:
     """Return the lines of each of STRANGERS."""
     cases: list[list[dict[str, Any]]] = []
-    for line in map(json.loads, said_by_strangers("json").splitlines()):
+    for line in map(json.loads, said_by_others("json").splitlines()):
         if line["event"] == "case":
             cases.append([])
         else:
             cases[-1].append(line)
-    return dict(zip(STRANGERS, cases, strict=True))
+    return dict(zip(OTHERS, cases, strict=True))
 
 
-@pytest.mark.parametrize("case", STRANGERS)
-def test_whoever_writes_gets_a_line_of_fixed_text(case: str, by_case: dict[str, list[dict[str, Any]]]) -> None:
+@pytest.mark.parametrize("case", OTHERS)
+def test_every_writer_gets_a_line_of_fixed_text(case: str, by_case: dict[str, list[dict[str, Any]]]) -> None:
     """Each line of standard error is a line of the log, with a place where there is one, and never the text itself."""
-    _, event, place = STRANGERS[case]
+    _, event, place = OTHERS[case]
     lines = by_case[case]
     assert SECRET not in str(lines)
     assert lines
@@ -291,9 +291,9 @@ def test_whoever_writes_gets_a_line_of_fixed_text(case: str, by_case: dict[str, 
 
 def test_nor_do_people_see_such_a_text() -> None:
     """The format for people has the same lines."""
-    text = said_by_strangers("console")
+    text = said_by_others("console")
     assert SECRET not in text
-    assert [event for _, event, _ in STRANGERS.values() if event not in text] == []
+    assert [event for _, event, _ in OTHERS.values() if event not in text] == []
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -28,8 +28,8 @@ async def test_a_worker_names_itself() -> None:
     """A line of a worker has its number and its process id, which are those that its supervisor has told."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
         bridge.command.process.terminate()
-        told = [await bridge.event("draining") for _ in range(2)]
-    assert {line["worker"]: line["pid"] for line in told} == bridge.pids
+        reported = [await bridge.event("draining") for _ in range(2)]
+    assert {line["worker"]: line["pid"] for line in reported} == bridge.pids
 
 
 async def test_a_line_for_people_names_the_worker() -> None:

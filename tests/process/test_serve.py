@@ -122,18 +122,18 @@ async def test_no_secret_comes_out() -> None:
         "WALLET__PROVIDERS__1__ACCESS_KEY": CANARY_ACCESS_KEY,
         "WALLET__PROVIDERS__1__PRIVATE_KEY": CANARY_PRIVATE_KEY,
     }
-    told: list[str] = []
+    reported: list[str] = []
     async with serve(providers=providers) as sandbox, serving(sandbox.url, settings) as (command, channel):
         stub = WalletServiceStub(channel)
         for row in ROWS:
             token = row.token.replace("<ms>", "1")
             end = await end_of(stub.Terminate(terminate_request(token), timeout=0.5))
             # An OK repeats the token to the one who sent it; what must not leak is in failures and logs.
-            told += [] if end.code == "OK" else [end.message, str(end.details), str(dict(end.trailers))]
+            reported += [] if end.code == "OK" else [end.message, str(end.details), str(dict(end.trailers))]
         command.process.terminate()
         assert await command.end() == 0
         signatures = [dict(received.request.headers)["x-request-signature"] for received in sandbox.received]
-    everything = command.output + "".join(told)
+    everything = command.output + "".join(reported)
     tokens = [row.token.replace("<ms>", "1") for row in ROWS]
     secrets = [CANARY_ACCESS_KEY, CANARY_PRIVATE_KEY, *signatures, *tokens]
     assert [secret for secret in secrets if secret in everything] == []

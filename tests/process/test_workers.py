@@ -104,7 +104,7 @@ async def test_metrics_are_those_of_all_workers(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
-async def test_a_worker_that_leaves_tells_all_it_has_counted() -> None:
+async def test_a_worker_that_ends_reports_all_it_has_counted() -> None:
     """The last counts of a worker that drains are not lost, however soon after its last call it ends."""
     with refusing_port() as port:
         address = f"127.0.0.1:{port}"

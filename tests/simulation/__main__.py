@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _search(seeds: Sequence[int], processes: int) -> Failure | None:
     """Run seeds in so many processes; return the failure of the lowest that fails."""
     batches = [seeds[at : at + BATCH] for at in range(0, len(seeds), BATCH)]
-    began = told_at = time.monotonic()
+    began = reported_at = time.monotonic()
     done = 0
     with ProcessPoolExecutor(processes) as pool:
         for batch, failure in zip(batches, pool.map(_first_of, batches), strict=True):
@@ -54,8 +54,8 @@ def _search(seeds: Sequence[int], processes: int) -> Failure | None:
                 return failure
             done += len(batch)
             now = time.monotonic()
-            if now - told_at > REPORT_EVERY_S:
-                told_at = now
+            if now - reported_at > REPORT_EVERY_S:
+                reported_at = now
                 print(progress(done, len(seeds), now - began), flush=True)
     return None
 

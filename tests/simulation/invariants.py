@@ -10,7 +10,7 @@ SLACK_S = 1e-3
 ATTEMPTS_MAX = 3
 LINKS_MAX = 2 * CONNECTIONS_MAX
 PING_INTERVAL_S = 1.0
-TOLD_S = 0.5
+REPORTED_S = 0.5
 """How long the end of a connection may be on its way."""
 TIMERS_MAX = 2 * LINKS_MAX
 """Once all calls have ended: for each connection its age, its liveness, its close."""
@@ -63,7 +63,7 @@ def in_time(run: Run) -> Iterator[Violation]:
         yield Violation(f"{run.reported} ends reported of {len(run.ends)} calls")
 
 
-def told_at_once(run: Run) -> Iterator[Violation]:
+def reported_at_once(run: Run) -> Iterator[Violation]:
     """Tell the end of a connection to its calls at once, and not at their deadlines."""
     if run.scenario.kind.retry_unknown:
         return
@@ -74,7 +74,7 @@ def told_at_once(run: Run) -> Iterator[Violation]:
             if _attempts(end) > len(attempts):
                 continue  # a further attempt is on its way, which the wallet has not seen whole
             if (
-                attempts[-1] <= connection.cut_s < end.ended_s - TOLD_S
+                attempts[-1] <= connection.cut_s < end.ended_s - REPORTED_S
                 and connection.name == run.wallet.records[token].last
             ):
                 yield Violation(f"ends {end.ended_s - connection.cut_s:.2f} s after its connection", token)
@@ -105,7 +105,7 @@ def bounded(run: Run) -> Iterator[Violation]:
             yield Violation(f"{connection.name}: {max(excess):.0f} resets more than its budget")
 
 
-INVARIANTS: tuple[Check, ...] = (truth, once, in_time, told_at_once, nothing_left, bounded)
+INVARIANTS: tuple[Check, ...] = (truth, once, in_time, reported_at_once, nothing_left, bounded)
 
 
 # --- promises ---------------------------------------------------------------------------------------------------

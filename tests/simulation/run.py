@@ -101,7 +101,7 @@ class Run(logging.Handler):
         self.transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), connections_max=CONNECTIONS_MAX)
         self.keyring = Keyring([Credentials(PROVIDER_ID, *self.scenario.keys[0])])
         client = WalletClient(
-            self.transport, "http://wallet.test", retries=RetryPolicy(repeat_unknown=self.scenario.kind.retry_unknown)
+            self.transport, "http://wallet.test", retries=RetryPolicy(retry_unknown=self.scenario.kind.retry_unknown)
         )
         self.service = BridgeService(
             self.keyring,

@@ -25,7 +25,7 @@ Check = Callable[[SettledRun], Iterator[Violation]]
 
 def kept_promises(run: SettledRun) -> Iterator[Violation]:
     """Invariant 1: who was told PENDING, his token was terminated or a person sees its entry."""
-    for end in run.told.values():
+    for end in run.ends_seen.values():
         if not end.is_pending or _is_lost(run, end.ended_s):
             continue
         if not end.is_in_store:
@@ -37,7 +37,7 @@ def nothing_forgotten(run: SettledRun) -> Iterator[Violation]:
     """Invariant 2: with durability "before", what was sent and has no certain end is settled, whoever was killed."""
     if not run.settled.is_before or run.settled.store_faults:
         return
-    for end in run.told.values():
+    for end in run.ends_seen.values():
         record = run.wallet.records.get(end.call.token)
         if record is not None and record.begun_s and not end.is_certain:
             yield from _comes_to_an_end(run, end, "was sent")
@@ -45,7 +45,7 @@ def nothing_forgotten(run: SettledRun) -> Iterator[Violation]:
 
 def nothing_dropped(run: SettledRun) -> Iterator[Violation]:
     """Write down every call of unknown end, at once or when the store works again, unless its bridge was killed."""
-    for end in run.told.values():
+    for end in run.ends_seen.values():
         is_unknown = end.error is not None and end.error.outcome is Outcome.UNKNOWN
         is_excused = end.bridge is None or end.bridge.is_dead or end.bridge.left_early or run.shared.lost
         if is_unknown and not is_excused and not run.shared.records_of_call(end.call.call_id):
@@ -120,7 +120,7 @@ def _in_pause(bridge: Bridge, from_s: float, on_its_way_s: float) -> Iterator[Vi
 
 def callers(run: SettledRun) -> Iterator[Violation]:
     """Tell callers the truth: OK only for a dead token, PENDING only where nobody knows or where it is asked for."""
-    for end in run.told.values():
+    for end in run.ends_seen.values():
         record = run.wallet.records[end.call.token]
         if end.name == "OK" and not record.processed:
             yield Violation("OK, and its token is alive", end.call.token)
@@ -137,7 +137,7 @@ def nothing_sent_after_a_certain_end(run: SettledRun) -> Iterator[Violation]:
     if run.settled.store_faults or not run.settled.is_before:
         return
     for span in run.spans:
-        ends = [run.told[call.call_id] for call in span.entry.calls]
+        ends = [run.ends_seen[call.call_id] for call in span.entry.calls]
         if ends and all(end.is_certain and end.ended_s < span.began_s - ANSWER_S for end in ends):
             yield Violation("is sent again although every call of it has ended for certain", span.token)
 

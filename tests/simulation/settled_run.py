@@ -63,7 +63,7 @@ class SettledRun(Run):
         self.shared = SharedStore(loop)
         self.bridges: list[Bridge] = []
         """All that there ever were."""
-        self.told: dict[str, SettledEnd] = {}
+        self.ends_seen: dict[str, SettledEnd] = {}
         """By call id."""
         self._leaving: list[asyncio.Task[None]] = []
         self.chance = random.Random(f"{scenario.seed}/settled")
@@ -182,7 +182,7 @@ class SettledRun(Run):
     async def _call(self, call: Call) -> None:
         await asyncio.sleep(call.at_s)
         bridge = self.chance.choice(self.living) if self.living else None
-        end = self.told[call.call_id] = SettledEnd(call, bridge)
+        end = self.ends_seen[call.call_id] = SettledEnd(call, bridge)
         if bridge is None:
             end.name = "NOT TAKEN"
             return

@@ -60,7 +60,7 @@ class Certificates:
 
 def write_certificates(folder: Path) -> Certificates:
     """Make new certificates and write them into this folder."""
-    ca, stranger = trustme.CA(), trustme.CA()
+    ca, other = trustme.CA(), trustme.CA()
     ca_file = folder / "ca.pem"
     ca.cert_pem.write_to_path(str(ca_file))
     here = ("127.0.0.1", "::1", "localhost")
@@ -71,7 +71,7 @@ def write_certificates(folder: Path) -> Certificates:
         client=_write(folder, "client", ca.issue_cert("client.example")),
         expired=_write(folder, "expired", expired),
         wrong_name=_write(folder, "wrong_name", ca.issue_cert("another.example")),
-        untrusted=_write(folder, "untrusted", stranger.issue_cert(*here)),
+        untrusted=_write(folder, "untrusted", other.issue_cert(*here)),
     )
 
 

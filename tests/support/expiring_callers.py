@@ -40,9 +40,9 @@ async def main(address: str, count: int, seconds: float) -> None:
             if number % 20 == 0:
                 await asyncio.sleep(0)
         ends = Counter(await asyncio.gather(*map(end_of, calls)))
-    told = {code: number for (code, is_told), number in ends.items() if is_told}
-    untold = {code: number for (code, is_told), number in ends.items() if not is_told}
-    sys.stdout.write(f"{json.dumps({'with details': told, 'without': untold})}\n")
+    reported = {code: number for (code, is_reported), number in ends.items() if is_reported}
+    untold = {code: number for (code, is_reported), number in ends.items() if not is_reported}
+    sys.stdout.write(f"{json.dumps({'with details': reported, 'without': untold})}\n")
     sys.stdout.flush()
     sys.stdin.read()
 

@@ -40,7 +40,7 @@ class Ends:
     calls: list[CallEnded] = field(default_factory=list)
     _changed: Pulse = field(default_factory=Pulse)
 
-    def heard(self, event: Event) -> None:
+    def received(self, event: Event) -> None:
         """Remember the end of a call."""
         if isinstance(event, CallEnded):
             self.calls.append(event)
@@ -107,7 +107,7 @@ async def full_bridge(server: FaultServer, settings: Mapping[str, str] = NO_SETT
     asyncio.get_running_loop().set_exception_handler(lambda _loop, complaint: complaints.append(complaint))
     ends = Ends()
     async with server as wallet:
-        async with bridge_to(wallet.url, settings, emit=ends.heard) as caller:
+        async with bridge_to(wallet.url, settings, emit=ends.received) as caller:
             yield FullBridge(wallet, caller, ends)
         await wallet.until(lambda: not wallet.open_connections)
     await until(lambda: asyncio.all_tasks() == tasks)

@@ -20,12 +20,12 @@ class Listener:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._told = Pulse()
+        self._reported = Pulse()
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
         self.events.append(event)
-        self._told.beat()
+        self._reported.beat()
 
     async def reports(self, count: int) -> list[Event]:
         """Wait until that many events about files are there; return them and forget all events."""
@@ -34,7 +34,7 @@ class Listener:
             return [event for event in self.events if isinstance(event, Reloaded | ReloadFailed)]
 
         async with asyncio.timeout(PATIENCE_S):
-            await self._told.until(lambda: len(found()) >= count)
+            await self._reported.until(lambda: len(found()) >= count)
         reports = found()
         self.events.clear()
         return reports

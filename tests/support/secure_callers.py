@@ -74,7 +74,7 @@ class Authority:
 
 
 @dataclass
-class Heard:
+class Received:
     """Events of a bridge, to be waited for."""
 
     _events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
@@ -104,11 +104,11 @@ def tls_settings(identity: Identity, client_ca_file: Path | None = None, allowed
 
 @asynccontextmanager
 async def listening_bridge(
-    wallet_url: str, settings: Mapping[str, str], heard: Heard | None = None
+    wallet_url: str, settings: Mapping[str, str], received: Received | None = None
 ) -> AsyncIterator[BridgeServer]:
     """Run a bridge, without a channel to it, that looks for new files all the time."""
     configured = load(None, environment(wallet_url, settings))
-    async with running(configured, emit=heard or Heard(), watch_interval_s=0.01) as bridge:
+    async with running(configured, emit=received or Received(), watch_interval_s=0.01) as bridge:
         yield bridge
 
 

@@ -22,12 +22,12 @@ PROVIDERS_MISSING = (
 )
 ACCESS_KEY_EITHER = "set exactly one of access_key and access_key_file"
 PRIVATE_KEY_EITHER = "set exactly one of private_key and private_key_file"
-WHOLE_WANTS = "must have either success = true alone, or both grpc and reason"
-URL_WANTS = "must be the wallet's address, like https://wallet.example"
-BOOL_WANTS = "must be true or false"
-GRPC_WANTS = 'must be the name of a gRPC code, like "NOT_FOUND", but not OK'
-REASON_WANTS = 'must be A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
-CODE_WANTS = f"must have a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
+WHOLE_RULE = "must have either success = true alone, or both grpc and reason"
+URL_RULE = "must be the wallet's address, like https://wallet.example"
+BOOL_RULE = "must be true or false"
+GRPC_RULE = 'must be the name of a gRPC code, like "NOT_FOUND", but not OK'
+REASON_RULE = 'must be A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
+CODE_RULE = f"must have a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
 
 
 def toml(*, server: str = "", wallet: str = URL, keys: str = KEYS, rest: str = "") -> str:

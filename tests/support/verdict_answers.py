@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import BridgeError
 from bridge.outcome import GrpcCode
 from bridge.transcoding.operation import Operation, operations
-from bridge.transcoding.verdict import Answer, CodeRule, Judge, Verdict
+from bridge.transcoding.verdict import Answer, Classifier, CodeRule, Verdict
 from wallet.v1 import wallet_service_pb2
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 
@@ -74,7 +74,7 @@ def verdict_on(
     operation: Operation = TERMINATE,
 ) -> Verdict:
     """Return the verdict on an answer to REQUEST, or raise the error that it means."""
-    return Judge(operation, codes).judge(REQUEST, Answer(http_status, body, headers or {}))
+    return Classifier(operation, codes).classify(REQUEST, Answer(http_status, body, headers or {}))
 
 
 def error_on(http_status: int, body: bytes, headers: Mapping[str, str] | None = None, **more: Any) -> BridgeError:

@@ -81,7 +81,7 @@ async def test_line_is_served_in_order() -> None:
     assert (line.admitted, admission.count, admission.queued) == (["first", "second"], 1, 0)
 
 
-async def test_nobody_overtakes() -> None:
+async def test_no_call_overtakes() -> None:
     """Who comes when a place was just given to the first in line does not get it."""
     admission = full()
     line = Line(admission)

@@ -17,17 +17,17 @@ TOO_SHORT_S = 0.07
 """With less left, a call is refused as DEADLINE_TOO_SHORT: docs/failures.md."""
 
 
-def told_share(calls: Iterable[tuple[float, float, int]], cost_s: float = COST_S) -> float:
+def reported_share(calls: Iterable[tuple[float, float, int]], cost_s: float = COST_S) -> float:
     """Return how many of these calls are told before their callers' deadlines.
 
     Each is (when it arrives, when its caller gives up, how many are under way then).
     """
     give_up = sorted((ends - margin_s(ends - begun, under_way), ends) for begun, ends, under_way in calls)
-    free_at, told = 0.0, 0
+    free_at, reported = 0.0, 0
     for due, ends in give_up:
         free_at = max(free_at, due) + cost_s
-        told += free_at <= ends
-    return told / len(give_up)
+        reported += free_at <= ends
+    return reported / len(give_up)
 
 
 # How the calls came to be under way together, all with their caller's deadline at the same instant.
@@ -42,15 +42,15 @@ ARRIVALS: dict[str, Callable[[int, float], list[tuple[float, float, int]]]] = {
 @pytest.mark.parametrize("arrival", ARRIVALS)
 @pytest.mark.parametrize("count", [1, 10, 300, 1000])
 @pytest.mark.parametrize("deadline_s", [3.0, 5.0, 30.0])
-def test_calls_that_expire_together_are_told(arrival: str, count: int, deadline_s: float) -> None:
+def test_calls_that_expire_together_are_reported(arrival: str, count: int, deadline_s: float) -> None:
     """At least 95 % of them are told before their callers give up."""
-    assert told_share(ARRIVALS[arrival](count, deadline_s)) >= 0.95
+    assert reported_share(ARRIVALS[arrival](count, deadline_s)) >= 0.95
 
 
-def test_the_fixed_margin_alone_would_tell_few() -> None:
+def test_the_fixed_margin_alone_would_reach_few() -> None:
     """The simulation can fail: with 50 ms for a thousand, a hundred are told."""
     calls = ARRIVALS["all at once"](1000, 5.0)
-    assert told_share([(begun, ends, 0) for begun, ends, _ in calls]) == 0.1
+    assert reported_share([(begun, ends, 0) for begun, ends, _ in calls]) == 0.1
 
 
 @given(granted_s=st.floats(TOO_SHORT_S, 300.0) | st.floats(TOO_SHORT_S, 0.2), under_way=st.integers(0, 200_000))

@@ -165,7 +165,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("pem", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_cannot_be_read_names_nobody(pem: bytes) -> None:
+def test_what_cannot_be_read_names_no_one(pem: bytes) -> None:
     """A certificate, or names, that cannot be read to their end give no identity at all."""
     assert identities(pem) == set()
 
@@ -242,7 +242,7 @@ def test_any_bytes_as_names(der: bytes) -> None:
     assert all(map(is_allowed_identity, identities(certificate(with_san(element(SEQUENCE, der))))))
 
 
-def test_two_extensions_of_names_name_nobody() -> None:
+def test_two_extensions_of_names_name_no_one() -> None:
     """A certificate with two subjectAltName extensions contradicts itself (RFC 5280, section 4.2)."""
     pem = certificate(names(A_DNS), x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.18"), b"\x30\x00"))
     der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)

@@ -103,12 +103,12 @@ def names_in(module: str) -> Iterator[str]:
 def test_a_library_is_known_only_where_it_belongs(module: str) -> None:
     """Sockets, TLS, HTTP/2, HTTP, gRPC, JSON, settings and logs each stay behind one door."""
     names = set(imported(module))
-    strangers = {
+    foreign = {
         library
         for library, knowing in LIBRARIES.items()
         if not is_in(module, {*knowing, "sandbox"}) and any(is_part(name, library) for name in names)
     }
-    assert not strangers
+    assert not foreign
 
 
 @pytest.mark.parametrize("module", [module for module in SOURCES if is_in(module, PURE)])
@@ -141,5 +141,5 @@ def test_few_files_stand_directly_in_the_package() -> None:
 def test_what_is_looked_for_can_be_found() -> None:
     """The search sees imports, identifiers and strings: the sandbox, which may name the fields, does."""
     assert {"token", "player_id"} <= {name for module in SOURCES for name in names_in(module)}
-    assert "bridge.transcoding.verdict.Judge" in set(imported("service"))
+    assert "bridge.transcoding.verdict.Classifier" in set(imported("service"))
     assert "grpc.aio" in set(imported("server.app"))

@@ -20,7 +20,7 @@ from bridge.server.handlers import SERVICES, behaviour_of
 from bridge.service import BridgeService, Route, Watchers
 from bridge.transcoding.operation import operations
 from bridge.upstream.client import WalletClient
-from bridge.upstream.signing import Credentials, Generations, Keyring
+from bridge.upstream.signing import Credentials, Keyring, KeyVersions
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, terminate_request
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
@@ -40,7 +40,7 @@ class Broken(httpx.AsyncBaseTransport):
 class BrokenKeyring(Keyring):
     """A keyring with a bug."""
 
-    def generations(self, _provider_id: int) -> Generations:
+    def key_versions(self, _provider_id: int) -> KeyVersions:
         """Fail in a way that nobody expects."""
         raise KeyError(SECRET)
 
@@ -173,7 +173,7 @@ class Left:
         raise grpc.aio.InternalError("Failed grpc_call_start_batch")
 
 
-async def test_caller_that_leaves_while_it_is_told() -> None:
+async def test_cancel_while_the_outcome_is_reported() -> None:
     """What grpc.aio would log as an error of ours is a caller that has left: the handler ends as cancelled."""
     async with service_of(Broken(), []) as service:
         service.admission.refuse()

@@ -96,7 +96,7 @@ def run(parsed: argparse.Namespace, terminal: Terminal | None = None, environ: M
     # A token that cannot be used is not even read.
     live, second = _live_tokens(parsed, terminal.given) if parsed.yes or may_ask else (None, None)
     report = _Report(parsed.json, terminal)
-    script = Script(session, live, second, report.tell)
+    script = Script(session, live, second, report.show)
     try:
         problem = _carried_out(script, lambda: parsed.yes or terminal.agrees(session.settings.wallet.url))
     except BaseException:
@@ -133,7 +133,7 @@ class _Report:
         self._terminal = terminal
         self._seen: dict[str, Seen] = {}
 
-    def tell(self, probe: Probe, seen: Seen) -> None:
+    def show(self, probe: Probe, seen: Seen) -> None:
         """Keep an answer, and print it."""
         self._seen[probe.name] = seen
         if not self._as_json:

@@ -58,7 +58,7 @@ class Exchanger:
             headers=headers_of(raw),
         )
         try:
-            verdict = self.session.route.judge(prepared.request, answer)
+            verdict = self.session.route.classify(prepared.request, answer)
         except BridgeError as error:
             return replace(seen, reason=error.reason, outcome=error.outcome, cause=error.cause)
         return replace(seen, missing=verdict.missing)

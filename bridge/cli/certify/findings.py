@@ -109,7 +109,7 @@ def _must_be_refused(evidence: Evidence, name: str, what: str, reason: str) -> I
     if seen.says_done:
         yield Finding(Level.DANGER, name, f"{what} is accepted ({answer_words(seen)}): the wallet does not check it")
     elif right is not None and seen.is_like(right):
-        yield _not_told_apart(name, what, seen, is_refused=is_refused)
+        yield _not_distinguished(name, what, seen, is_refused=is_refused)
     elif is_refused or (not reason and _is_no(seen)):
         yield Finding(Level.OK, name, f"{what} is refused ({answer_words(seen)})")
     elif _is_mapped(evidence, seen):
@@ -123,7 +123,7 @@ def _must_be_refused(evidence: Evidence, name: str, what: str, reason: str) -> I
 NO_ROTATION = "while keys are rotated the bridge tries the other key only after 401 or 403"
 
 
-def _not_told_apart(name: str, what: str, seen: Seen, *, is_refused: bool) -> Finding:
+def _not_distinguished(name: str, what: str, seen: Seen, *, is_refused: bool) -> Finding:
     same = f"{what} is answered like right credentials with the same unknown token ({answer_words(seen)})"
     if is_refused:
         return Finding(Level.NOTE, name, f"{same}: it is refused, but that is no proof that it is noticed")

@@ -12,7 +12,7 @@ from bridge.cli.certify.tokens import made_up_token
 from bridge.outcome import Outcome
 from bridge.start_error import StartError
 
-Tell = Callable[[Probe, Seen], None]
+Show = Callable[[Probe, Seen], None]
 
 NOT_DONE = frozenset({Outcome.NOT_SENT, Outcome.NOT_PROCESSED})
 """Outcomes that prove that the wallet did nothing."""
@@ -59,12 +59,12 @@ class LiveToken:
 
 @dataclass(slots=True)
 class Script:
-    """All probes of one session. `tell` gets each result as soon as it is there."""
+    """All probes of one session. `show` gets each result as soon as it is there."""
 
     session: Session
     live: LiveToken | None
     second: LiveToken | None
-    tell: Tell
+    show: Show
 
     @property
     def tokens(self) -> list[LiveToken]:
@@ -82,7 +82,7 @@ class Script:
         async with connected(self.session) as exchanger:
             for probe in SAFE:
                 token = made_up_token(form)
-                self._told(probe, await exchanger.send(probe, token, self.texts))
+                self._shown(probe, await exchanger.send(probe, token, self.texts))
 
     async def with_live_tokens(self) -> None:
         """Send what terminates the live tokens; raise Incomplete where the wallet can no longer be reached."""
@@ -90,15 +90,15 @@ class Script:
             return
         async with connected(self.session) as exchanger:
             for probe in (WRONG_PLAYER, TERMINATE, AGAIN):
-                self._told(probe, await self.live.sent(exchanger, probe, self.texts))
+                self._shown(probe, await self.live.sent(exchanger, probe, self.texts))
             token = self.second or self.live
             both = await asyncio.gather(*(token.sent(exchanger, probe, self.texts) for probe in AT_ONCE))
             for probe, seen in zip(AT_ONCE, both, strict=True):
-                self.tell(probe, seen)
+                self.show(probe, seen)
 
-    def _told(self, probe: Probe, seen: Seen) -> None:
+    def _shown(self, probe: Probe, seen: Seen) -> None:
         """Tell a result; raise Incomplete where it makes no sense to go on."""
-        self.tell(probe, seen)
+        self.show(probe, seen)
         if probe.is_http1 or seen.is_answered:
             return
         if seen.outcome is Outcome.NOT_SENT:

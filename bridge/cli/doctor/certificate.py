@@ -107,7 +107,7 @@ def _host_names(names: bytes) -> Iterator[str]:
             yield str(ipaddress.ip_address(name))
 
 
-def judged(not_before: datetime, not_after: datetime, now: datetime, warn_days: int) -> tuple[Level, str]:
+def rated(not_before: datetime, not_after: datetime, now: datetime, warn_days: int) -> tuple[Level, str]:
     """Return how good a certificate's time is now, and the words for it, which follow the certificate's name."""
     left = not_after - now
     if now < not_before:

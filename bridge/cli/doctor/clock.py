@@ -24,7 +24,7 @@ def clock_finding(headers: Sequence[tuple[bytes, bytes]], sent_at: datetime, rec
     date = http_date(values[b"date"].decode("latin-1"))
     if date is None:
         return Finding(Level.SKIP, "clock", "because the date of the wallet's answer cannot be read")
-    return _judged(_ahead_s(date, sent_at, received_at))
+    return _rated(_ahead_s(date, sent_at, received_at))
 
 
 def _ahead_s(date: datetime, sent_at: datetime, received_at: datetime) -> float:
@@ -37,7 +37,7 @@ def _ahead_s(date: datetime, sent_at: datetime, received_at: datetime) -> float:
     return min((received_at - date).total_seconds(), 0.0)
 
 
-def _judged(ahead_s: float) -> Finding:
+def _rated(ahead_s: float) -> Finding:
     if abs(ahead_s) <= WARN_ABOVE_S:
         return Finding(Level.OK, "clock", f"this machine's clock and the wallet's differ by {WARN_ABOVE_S} s at most")
     level = Level.FAIL if abs(ahead_s) > FAIL_ABOVE_S else Level.WARN

@@ -48,12 +48,12 @@ def run(
     out = out or sys.stdout
     findings: list[Finding] = []
 
-    def tell(finding: Finding) -> None:
+    def report(finding: Finding) -> None:
         findings.append(finding)
         if not parsed.json:
             _write(out, finding.line)
 
-    if not asyncio.run(unless_interrupted(_examine(subject, look_up, tell), signal.SIGINT)):
+    if not asyncio.run(unless_interrupted(_examine(subject, look_up, report), signal.SIGINT)):
         return INTERRUPTED
     if parsed.json:
         _write(out, json_text(findings))
@@ -66,15 +66,15 @@ def _subject(config: Path | None, environ: Mapping[str, str]) -> Subject:
     return Subject(settings, tuple(paths), config, environ, datetime.now(UTC))
 
 
-async def _examine(subject: Subject, look_up: LookUp, tell: Callable[[Finding], None]) -> None:
+async def _examine(subject: Subject, look_up: LookUp, report: Callable[[Finding], None]) -> None:
     for finding in local_findings(subject):
-        tell(finding)
+        report(finding)
     async for finding in settlement_findings(subject.settings):
-        tell(finding)
+        report(finding)
     async for finding in listen_findings(subject.settings, look_up):
-        tell(finding)
+        report(finding)
     async for finding in network_findings(_place(subject), look_up):
-        tell(finding)
+        report(finding)
 
 
 def _place(subject: Subject) -> Place:

@@ -3,7 +3,7 @@
 import ssl
 from datetime import datetime
 
-from bridge.cli.doctor.certificate import Certificate, judged
+from bridge.cli.doctor.certificate import Certificate, rated
 from bridge.cli.doctor.finding import Level
 from bridge.http2.causes import tls_reason
 from bridge.settings.messages import one_line
@@ -87,7 +87,7 @@ def _distrust(
 def _out_of_time(error: ssl.SSLCertVerificationError, certificate: Certificate | None, now: datetime) -> str:
     whose = "of the wallet"
     if certificate is not None:
-        level, text = judged(certificate.not_before, certificate.not_after, now, warn_days=0)
+        level, text = rated(certificate.not_before, certificate.not_after, now, warn_days=0)
         if level is Level.FAIL:
             return f"the wallet's certificate {text}"
         whose = "above the wallet's own"

@@ -26,11 +26,11 @@ async def listen_findings(settings: Settings, look_up: LookUp) -> AsyncIterator[
     }
     for key, listen in listens.items():
         if listen:
-            level, text = await _judged(listen, look_up, settings.wallet.connect_timeout_s)
+            level, text = await _rated(listen, look_up, settings.wallet.connect_timeout_s)
             yield Finding(level, "listen", f"{key} = {listen}: {text}")
 
 
-async def _judged(listen: str, look_up: LookUp, timeout_s: float) -> tuple[Level, str]:
+async def _rated(listen: str, look_up: LookUp, timeout_s: float) -> tuple[Level, str]:
     host, port = split_listen(listen)
     try:
         addresses = await look_up_in_time(look_up, host, port, timeout_s)

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bridge.cli.doctor.certificate import certificates_of, judged
+from bridge.cli.doctor.certificate import certificates_of, rated
 from bridge.cli.doctor.finding import Finding, Level
 from bridge.sandbox import SAMPLE_PROVIDERS
 from bridge.settings.files import read_file
@@ -165,5 +165,5 @@ def _certificate_file(name: str, path: Path, now: datetime, begin: Choose, end: 
         not_after = end(each.not_after for each in certificates)
     except ValueError as error:
         return Finding(Level.WARN, "files", f"{name}: its dates cannot be read: {problem or error}")
-    level, text = judged(not_before, not_after, now, EXPIRY_WARN_DAYS)
+    level, text = rated(not_before, not_after, now, EXPIRY_WARN_DAYS)
     return Finding(level, "files", f"{name} {text}")

@@ -145,10 +145,10 @@ async def _answer(place: Place, connection: Connection) -> list[Finding]:
         return [Finding(Level.FAIL, "answer", f"GET {place.path} is not answered within {_patience_s(place):g} s")]
     except (ConnectionLostError, NotProcessedError, UnreachableError):
         return [Finding(Level.FAIL, "answer", f"GET {place.path} is not answered: the wallet breaks it off")]
-    return [_judged(place, raw.status), clock_finding(raw.headers, sent_at, datetime.now(UTC))]
+    return [_rated(place, raw.status), clock_finding(raw.headers, sent_at, datetime.now(UTC))]
 
 
-def _judged(place: Place, status: int) -> Finding:
+def _rated(place: Place, status: int) -> Finding:
     asked = f"GET {place.path} without credentials -> HTTP {status}"
     if status in GATEWAY_ERRORS:
         return Finding(Level.WARN, "answer", f"{asked}: a gateway answers, and says that the wallet behind it does not")

@@ -2,7 +2,7 @@
 
 import ssl
 
-from bridge.cli.doctor.certificate import Certificate, judged, read_certificate
+from bridge.cli.doctor.certificate import Certificate, rated, read_certificate
 from bridge.cli.doctor.finding import Finding, Level
 from bridge.cli.doctor.handshake import handshake_problem
 from bridge.cli.doctor.target import Agreed, Place, knock
@@ -28,7 +28,7 @@ async def agreed_findings(place: Place, address: str, agreed: Agreed) -> list[Fi
     if agreed.alpn != ALPN_HTTP2:
         return await _without_http2(place, address)
     strict = await _strict_findings(place, address)
-    return [_judged(place, agreed), *strict, Finding(Level.OK, "alpn", agreed.alpn)]
+    return [_rated(place, agreed), *strict, Finding(Level.OK, "alpn", agreed.alpn)]
 
 
 async def failed_findings(place: Place, address: str, error: OSError) -> list[Finding]:
@@ -46,7 +46,7 @@ async def _without_http2(place: Place, address: str) -> list[Finding]:
         return [await _failed(place, address, error)]
     instead = f"it agrees to {agreed.alpn}" if agreed.alpn else "it agrees to no protocol at all (ALPN)"
     text = f"the wallet does not agree to HTTP/2, {instead}: turn HTTP/2 on there, or in what stands before it"
-    return [_judged(place, agreed), Finding(Level.FAIL, "alpn", text)]
+    return [_rated(place, agreed), Finding(Level.FAIL, "alpn", text)]
 
 
 async def _strict_findings(place: Place, address: str) -> list[Finding]:
@@ -79,10 +79,10 @@ async def _shown(place: Place, address: str) -> Certificate | None:
         return None
 
 
-def _judged(place: Place, agreed: Agreed) -> Finding:
+def _rated(place: Place, agreed: Agreed) -> Finding:
     try:
         certificate = read_certificate(agreed.der)
     except ValueError:
         return Finding(Level.WARN, "tls", f"{agreed.version}; the dates of the wallet's certificate cannot be read")
-    level, text = judged(certificate.not_before, certificate.not_after, place.now, EXPIRY_WARN_DAYS)
+    level, text = rated(certificate.not_before, certificate.not_after, place.now, EXPIRY_WARN_DAYS)
     return Finding(level, "tls", f"{one_line(agreed.version)}; the wallet's certificate {text}")

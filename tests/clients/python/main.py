@@ -96,10 +96,10 @@ def failure_text(failure: Failure, case: Case) -> str:
 
 def request_id(failure: Failure, wallet: WalletError) -> str:
     """Say whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run."""
-    told = failure.request.request_id if failure.request else ""
-    if told != (wallet.request_id or wallet.call_id):
+    reported = failure.request.request_id if failure.request else ""
+    if reported != (wallet.request_id or wallet.call_id):
         return "differs"
-    if not told:
+    if not reported:
         return "-"
     return "given" if wallet.request_id else "call_id"
 
@@ -110,11 +110,11 @@ def failed_call_id(failure: Failure, wallet: WalletError, case: Case) -> str:
     return call_id(failure.call_id, case) if failure.call_id == wallet.call_id == in_info else "differs"
 
 
-def call_id(told: str, case: Case) -> str:
+def call_id(reported: str, case: Case) -> str:
     """Say whose id it is: sent with the case, made by the bridge, or none."""
-    if not told:
+    if not reported:
         return "-"
-    return "sent" if told == case["requestId"] else "made"
+    return "sent" if reported == case["requestId"] else "made"
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ async def workers(record: Record, folder: Path, metrics: str) -> None:
 async def with_tls(record: Record, folder: Path, health: str) -> None:
     """Run a bridge that knows its callers and its wallet by certificates; replace its key by nonsense."""
     authority = Authority(folder, "callers_ca")
-    ours, stranger = (authority.client(name, x509.DNSName(f"{name}.example")) for name in ("ours", "stranger"))
+    ours, other = (authority.client(name, x509.DNSName(f"{name}.example")) for name in ("ours", "other"))
     shown, certificates = authority.server("shown"), write_certificates(folder)
     settings = {
         **tls_settings(shown, authority.ca_file, "ours.example"),
@@ -125,7 +125,7 @@ async def with_tls(record: Record, folder: Path, health: str) -> None:
         async with channel_to(talk.address, authority.ca_file, ours) as channel:
             scene = Scene(talk, server, wallet, channel, folder)
             await scene.answers()
-        async with channel_to(talk.address, authority.ca_file, stranger) as channel:
+        async with channel_to(talk.address, authority.ca_file, other) as channel:
             scene.ends.append(await call_over(channel))
         async with channel_to(talk.address) as channel:
             scene.ends.append(await call_over(channel))

@@ -20,7 +20,7 @@ GREETING = raw.settings((0x3, 100))
 
 
 @dataclass
-class Heard:
+class Received:
     """What came of some bytes."""
 
     events: list[Event] = field(default_factory=list)
@@ -40,19 +40,19 @@ def conversation() -> ClientProtocol:
     return client
 
 
-def listen(client: ClientProtocol, *pieces: bytes) -> Heard:
+def listen(client: ClientProtocol, *pieces: bytes) -> Received:
     """Feed these bytes, as a connection does: until a violation. Any other exception is the client's fault."""
-    heard = Heard()
+    received = Received()
     try:
         for piece in pieces:
             for event in client.receive(piece):
-                heard.events.append(event)
+                received.events.append(event)
             # Of what has arrived, no more is kept than one frame that is not complete.
             assert len(client._incoming) < HEADER_BYTES + PAYLOAD_BYTES_MAX  # no event shows it
     except ViolationError as violation:
-        heard.violation = str(violation)
-    heard.said = client.outgoing()
-    return heard
+        received.violation = str(violation)
+    received.said = client.outgoing()
+    return received
 
 
 def frames_of(said: bytes) -> list[Frame]:

@@ -124,15 +124,15 @@ class Dialogue:
 
     # --- between them -------------------------------------------------------------------------------------------
 
-    def server_hears(self, share: int) -> None:
+    def server_takes(self, share: int) -> None:
         """Let some bytes arrive."""
         self.to_server += self.client.outgoing()
-        self.server.hear(taken(self.to_server, share))
+        self.server.take(taken(self.to_server, share))
 
-    def client_hears(self, share: int) -> None:
+    def client_takes(self, share: int) -> None:
         """Let some bytes arrive."""
         self.to_client += self.server.outgoing()
-        self.client.hear(taken(self.to_client, share))
+        self.client.take(taken(self.to_client, share))
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -162,8 +162,8 @@ class Dialogue:
             self.to_client += self.server.outgoing()
             if not self.to_server and not self.to_client:
                 return
-            self.server.hear(taken(self.to_server, 100))
-            self.client.hear(taken(self.to_client, 100))
+            self.server.take(taken(self.to_server, 100))
+            self.client.take(taken(self.to_client, 100))
 
     def check_windows(self) -> None:
         """See, with nothing on its way, that who has something to send has used up a window, and ours are half open."""
@@ -200,9 +200,9 @@ class Dialogue:
         assert not any(isinstance(each, GoAwayFrame) for each in rest)
         assert self.client.reset_by_server.items() <= self.server.resets.items()
         assert self.server.reset_by_client.items() <= self.client.resets.items()
-        assert self.server.heard["PingAckReceived"] == self.server.pings
-        assert self.server.heard["SettingsAcknowledged"] == self.server.settings_sent
-        assert (self.client.pongs, self.server.heard["PingReceived"]) == (self.client.pings, self.client.pings)
+        assert self.server.received["PingAckReceived"] == self.server.pings
+        assert self.server.received["SettingsAcknowledged"] == self.server.settings_sent
+        assert (self.client.pongs, self.server.received["PingReceived"]) == (self.client.pings, self.client.pings)
         assert not self.client.open
 
 
@@ -224,13 +224,13 @@ def taken(pipe: bytearray, share: int) -> bytes:
     return data
 
 
-def compare(said: Message, heard: Message, *, is_cut: bool) -> None:
+def compare(said: Message, received: Message, *, is_cut: bool) -> None:
     """See that a message is what was said, or where it was cut the beginning of it."""
-    assert heard.headers == said.headers
+    assert received.headers == said.headers
     if is_cut:
-        assert said.body.startswith(heard.body)
+        assert said.body.startswith(received.body)
     else:
-        assert (heard.body, heard.is_ended) == (said.body, True)
+        assert (received.body, received.is_ended) == (said.body, True)
 
 
 Step = tuple[Callable[..., None], dict[str, Any]]
@@ -242,8 +242,8 @@ def _steps(method: Callable[..., None], **arguments: st.SearchStrategy[Any]) -> 
 
 
 MOVES = st.one_of(
-    _steps(Dialogue.server_hears, share=SHARES),
-    _steps(Dialogue.client_hears, share=SHARES),
+    _steps(Dialogue.server_takes, share=SHARES),
+    _steps(Dialogue.client_takes, share=SHARES),
 )
 REQUESTS = _steps(Dialogue.request, fields=REQUEST_FIELDS, size=BODY_SIZES)
 BODIES = _steps(

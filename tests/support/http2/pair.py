@@ -75,7 +75,7 @@ class ClientEnd:
         self.said += data
         return data
 
-    def hear(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         """Act on these bytes. An event of a stream that is over is a mistake, and so is a violation."""
         for event in self.protocol.receive(data):
             match event:
@@ -148,7 +148,7 @@ class ServerEnd:
         """Streams that the server has reset, with their codes."""
         self.reset_by_client: dict[int, int] = {}
         self.last_stream_id = 2**31 - 1
-        self.heard: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         """How often each kind of event came that is about the connection."""
         self.settings_sent = 1
         self.pings = 0
@@ -232,7 +232,7 @@ class ServerEnd:
         self._around.clear()
         return styled
 
-    def hear(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
         """Act on these bytes; h2 raises where the client breaks the protocol.
 
         Frame by frame: h2 would judge all frames in one piece by the settings from before it.
@@ -256,7 +256,7 @@ class ServerEnd:
             case h2_events.StreamReset(remote_reset=True):
                 self.reset_by_client[event.stream_id] = int(event.error_code)
             case _:
-                self.heard[type(event).__name__] += 1
+                self.received[type(event).__name__] += 1
 
     def _is_over(self, stream_id: int) -> bool:
         is_ended = stream_id in self.answers and self.answers[stream_id].is_ended

@@ -62,7 +62,7 @@ class Reference:
             self._h2.streams[stream_id].request_method = b"HEAD"  # then it is not held against the body
         self._over: set[int] = set()
 
-    def hear(self, frame: bytes) -> list[Event]:
+    def take(self, frame: bytes) -> list[Event]:
         """Return what a whole frame means; raise RefusedError."""
         kind, flags, payload = frame[3], frame[4], frame[FRAME_HEADER_BYTES:]
         if kind == raw.GOAWAY and not self._is_in_header_block:
@@ -72,10 +72,10 @@ class Reference:
         if kind in {raw.HEADERS, raw.CONTINUATION}:
             self._is_in_header_block = not flags & raw.END_HEADERS
         try:
-            heard = self._h2.receive_data(frame)
+            received = self._h2.receive_data(frame)
         except (ProtocolError, HyperframeError):
             raise RefusedError from None
-        return [event for each in heard for event in self._translated(each)]
+        return [event for each in received for event in self._translated(each)]
 
     def _translated(self, event: Any) -> Iterator[Event]:
         match event:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.http2.events import Event
-from tests.support.http2.conversation import Heard, conversation, frames_of, in_words, listen
+from tests.support.http2.conversation import Received, conversation, frames_of, in_words, listen
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "http2"
 LINE_BYTES_MAX = 48
@@ -46,9 +46,9 @@ def expected(name: str) -> Expected:
     return Expected(_marked(name, EVENT), _marked(name, REPLY))
 
 
-def came_of(heard: Heard) -> Expected:
+def came_of(received: Received) -> Expected:
     """Return what has come of some bytes, in the words of the corpus."""
-    return Expected([_event(each) for each in heard.events], [in_words(each) for each in frames_of(heard.said)])
+    return Expected([_event(each) for each in received.events], [in_words(each) for each in frames_of(received.said)])
 
 
 def write(name: str, comment: str, frames: list[bytes]) -> None:
@@ -66,8 +66,8 @@ def main(arguments: list[str]) -> None:
         name, comment, *frames = arguments
         write(name, comment, [bytes.fromhex(each) for each in frames])
     for name in names():
-        heard = listen(conversation(), read(name))
-        print(f"{name}: {heard.violation or 'no violation'}; {came_of(heard)}")  # noqa: T201 - for people
+        received = listen(conversation(), read(name))
+        print(f"{name}: {received.violation or 'no violation'}; {came_of(received)}")  # noqa: T201 - for people
 
 
 def _lines(name: str) -> list[str]:

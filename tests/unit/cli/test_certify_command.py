@@ -61,7 +61,7 @@ def test_a_token_that_cannot_be_used_is_not_read() -> None:
     given = io.BytesIO(LIVE.encode())
     terminal = certify.Terminal(io.StringIO(), io.StringIO(), given, lambda: False)
     assert certify.run(parsed(*PROVIDER), terminal, environment(NOWHERE)) == 2
-    assert given.tell() == 0
+    assert given.show() == 0
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ async def test_a_wallet_that_does_not_answer_never_gets_the_live_token() -> None
     assert "unknown-token: the wallet gives no answer to a right request" in run.err
 
 
-async def test_nobody_reads_the_report() -> None:
+async def test_the_report_is_not_read() -> None:
     """Where standard output breaks, the state of the live token is told on standard error."""
 
     class Broken(io.StringIO):

@@ -25,12 +25,12 @@ FIRST_CALL_S = 1.5
 Hold = Callable[[str, int], contextlib.AbstractContextManager[object]]
 
 
-def nobody(_host: str, _port: int) -> contextlib.AbstractContextManager[object]:
+def idle(_host: str, _port: int) -> contextlib.AbstractContextManager[object]:
     """Let connecting be refused."""
     return contextlib.nullcontext()
 
 
-DEAD: dict[str, Hold] = {"no answer": unanswered, "refuses": nobody, "accepts and is silent": mute}
+DEAD: dict[str, Hold] = {"no answer": unanswered, "refuses": idle, "accepts and is silent": mute}
 PLACES = {
     "first": ("127.0.0.2", "127.0.0.1"),
     "second": ("127.0.0.1", "127.0.0.2"),

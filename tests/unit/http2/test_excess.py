@@ -21,15 +21,15 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.http2 import frames as raw
 from tests.support.http2.calls import LOST, OK, calls_to
-from tests.support.http2.conversation import REQUEST, Heard, conversation, frames_of, in_words, listen
+from tests.support.http2.conversation import REQUEST, Received, conversation, frames_of, in_words, listen
 
 ANSWER_FIELD = (b"content-type", b"application/json")
 CALMED = ["GOAWAY 0 ENHANCE_YOUR_CALM"]
 
 
-def replies(heard: Heard) -> list[str]:
+def replies(received: Received) -> list[str]:
     """Return the client's frames that came of some bytes, in words."""
-    return [in_words(each) for each in frames_of(heard.said)]
+    return [in_words(each) for each in frames_of(received.said)]
 
 
 def block_of(size_bytes: int) -> bytes:
@@ -95,8 +95,8 @@ def test_interim_answers_without_end(field_bytes: int, fitting: int) -> None:
     """Informational answers are bounded for each stream, by their size and their number: then that call fails."""
     interim = raw.headers(1, fields=((":status", "103"), ("x", "v" * field_bytes)))
     client = conversation()
-    heard = listen(client, interim * fitting)
-    assert (heard.events, replies(heard)) == ([InterimAnswer(1)] * fitting, [])
+    received = listen(client, interim * fitting)
+    assert (received.events, replies(received)) == ([InterimAnswer(1)] * fitting, [])
     assert replies(listen(client, interim)) == REFUSED
     assert listen(client, raw.headers(3)).violation is None
 
@@ -147,8 +147,8 @@ ENDS: dict[str, bytes] = {
 def test_given_up_stream_that_ends(end: bytes) -> None:
     """However it ends, nothing of it is an event but its end, and nothing is said to it."""
     client = left_to_itself()
-    heard = listen(client, end)
-    assert (heard.events, heard.said, client.given_up) == ([GivenUpEnded(1)], b"", 0)
+    received = listen(client, end)
+    assert (received.events, received.said, client.given_up) == ([GivenUpEnded(1)], b"", 0)
 
 
 def test_given_up_answer_is_bounded() -> None:
@@ -157,8 +157,8 @@ def test_given_up_answer_is_bounded() -> None:
     piece = raw.data(1, bytes(16_384))
     fitting = GIVEN_UP_BYTES_MAX // len(piece)
     assert listen(client, raw.headers(1) + piece * fitting).events == []
-    heard = listen(client, piece)
-    assert (heard.events, replies(heard), client.given_up) == ([GivenUpEnded(1)], ["RST_STREAM 1 CANCEL"], 0)
+    received = listen(client, piece)
+    assert (received.events, replies(received), client.given_up) == ([GivenUpEnded(1)], ["RST_STREAM 1 CANCEL"], 0)
     late = listen(client, piece * ((STREAM_WINDOW_BYTES - GIVEN_UP_BYTES_MAX) // len(piece)))
     assert (late.events, late.violation) == ([], None)
 
@@ -186,9 +186,9 @@ def test_given_up_answers_credit_the_connection() -> None:
         stream_id = client.begin(REQUEST, has_body=False)
         client.give_up(stream_id, 8)
         pieces = [raw.data(stream_id, bytes(10_000), end=at == 9) for at in range(10)]
-        heard = listen(client, raw.headers(stream_id), *pieces)
-        assert heard.violation is None
-        credited += sum(int(word.split()[2]) for word in replies(heard) if word.startswith("WINDOW_UPDATE 0"))
+        received = listen(client, raw.headers(stream_id), *pieces)
+        assert received.violation is None
+        credited += sum(int(word.split()[2]) for word in replies(received) if word.startswith("WINDOW_UPDATE 0"))
     assert credited >= CONNECTION_WINDOW_BYTES
     assert client.given_up == 1
 
@@ -205,8 +205,8 @@ def test_half_sent_request_is_reset_beyond_the_budget() -> None:
 def test_mistakes_of_the_server_count_against_the_budget() -> None:
     """Resets that a malformed answer forces are counted by servers, too; beyond the budget the rest is dropped."""
     client = left_to_itself()
-    heard = listen(client, raw.headers(3, fields=(("x", "y"),)))
-    assert (heard.events, heard.said) == ([StreamReset(3, 1)], b"")
+    received = listen(client, raw.headers(3, fields=(("x", "y"),)))
+    assert (received.events, received.said) == ([StreamReset(3, 1)], b"")
     assert client.given_up == 2
     assert listen(client, raw.data(3, b"x", end=True)).events == [GivenUpEnded(3)]
     ended = listen(client, raw.headers(5, fields=(("x", "y"),), end=True))

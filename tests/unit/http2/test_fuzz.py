@@ -32,7 +32,7 @@ from tests.support.http2.conversation import (
     GREETING,
     OPEN_STREAMS,
     REQUEST,
-    Heard,
+    Received,
     conversation,
     frames_of,
     in_words,
@@ -48,7 +48,7 @@ SOON_S = 0.05
 # --- the state machine ------------------------------------------------------------------------------------------
 
 
-def heard(data: bytes, cuts: list[int], given_up: set[int]) -> Heard:
+def received(data: bytes, cuts: list[int], given_up: set[int]) -> Received:
     """Let a client in the middle of a conversation give these streams up and hear these bytes, cut at these places."""
     client = conversation()
     for stream_id in sorted(given_up):
@@ -60,7 +60,7 @@ def heard(data: bytes, cuts: list[int], given_up: set[int]) -> Heard:
 @pytest.mark.parametrize("name", NAMES)
 def test_corpus(name: str) -> None:
     """A case of the corpus gives its events and its replies, and the connection is closed or kept, as its name says."""
-    came = heard(vectors.read(name), [], set())
+    came = received(vectors.read(name), [], set())
     assert vectors.came_of(came) == vectors.expected(name)
     assert name.startswith("keeps_" if came.violation is None else "closes_"), came.violation
 
@@ -69,7 +69,7 @@ def test_corpus(name: str) -> None:
 def test_corpus_byte_by_byte(name: str) -> None:
     """A case of the corpus means the same when every byte comes alone."""
     case = vectors.read(name)
-    assert heard(case, list(range(len(case))), set()) == heard(case, [], set())
+    assert received(case, list(range(len(case))), set()) == received(case, [], set())
 
 
 @settings(max_examples=300)
@@ -77,7 +77,7 @@ def test_corpus_byte_by_byte(name: str) -> None:
 @example(data=raw.frame(raw.PING, payload=bytes(8)) * 4000 + raw.headers(1), cuts=[65_000], given_up=set())
 def test_any_bytes(data: bytes, cuts: list[int], given_up: set[int]) -> None:
     """Any bytes give our events or a violation, never another exception, and how they are cut changes nothing."""
-    assert heard(data, cuts, given_up) == heard(data, [], given_up)
+    assert received(data, cuts, given_up) == received(data, [], given_up)
 
 
 FLOODS: dict[str, bytes] = {
@@ -111,9 +111,9 @@ LATE = raw.data(1, bytes(10_000))
 LATE_BYTES = len(LATE)
 
 
-def replies(heard: Heard) -> list[str]:
+def replies(received: Received) -> list[str]:
     """Return the client's frames that came of some bytes, in words."""
-    return [in_words(each) for each in frames_of(heard.said)]
+    return [in_words(each) for each in frames_of(received.said)]
 
 
 @pytest.mark.parametrize("name", FLOODS)

@@ -39,7 +39,7 @@ class Scene:
         """Be asked."""
         self._happened("ping")
         if self.answer_s is not None:
-            self.loop.call_later(self.answer_s, self.liveness.heard)
+            self.loop.call_later(self.answer_s, self.liveness.received)
 
     def give_up(self) -> None:
         """Be given up."""
@@ -87,7 +87,7 @@ def test_answers_need_no_ping() -> None:
             await scene.at(number * 0.4)
             scene.send()
             if number % 2:
-                scene.liveness.heard()
+                scene.liveness.received()
 
     assert played(play) == []
 
@@ -126,12 +126,12 @@ def test_a_call_that_expires_is_a_reason_at_once() -> None:
         await scene.at(0.3)
         scene.liveness.expired(unheard)
         await scene.at(5)
-        heard = scene.send()
-        scene.liveness.heard()
+        received = scene.send()
+        scene.liveness.received()
         scene.send()
         await scene.at(5.3)
-        scene.liveness.expired(heard)
-        scene.liveness.heard()
+        scene.liveness.expired(received)
+        scene.liveness.received()
 
     assert played(play) == [("ping", 0.3), ("trusted", 0.31)]
 
@@ -158,7 +158,7 @@ def test_idle_connection_is_asked_before_use() -> None:
         await scene.at(10)
         assert not scene.liveness.is_trusted()
         assert not scene.liveness.is_trusted()
-        scene.liveness.heard()
+        scene.liveness.received()
         assert scene.liveness.is_trusted()
 
     assert played(play) == [("ping", 10.0), ("trusted", 10.0)]
@@ -181,7 +181,7 @@ def test_a_stall_of_the_loop_is_no_silence() -> None:
     async def play(scene: Scene) -> None:
         scene.send()
         await scene.at(1.5)
-        scene.loop.call_later(0.01, scene.liveness.heard)  # it is there, but behind the timer
+        scene.loop.call_later(0.01, scene.liveness.received)  # it is there, but behind the timer
         scene.loop.stall(60)
         await asyncio.sleep(1)
 
@@ -231,7 +231,7 @@ def test_one_silent_connection_casts_doubt_on_the_others(*, in_doubt: bool) -> N
         silent.send()
         await silent.at(3.5)
         if not in_doubt:
-            other.liveness.heard()
+            other.liveness.received()
         await silent.at(4.5)
         assert silent.events == [("ping", 4.0)]
         assert other.liveness.is_trusted() is not in_doubt

@@ -35,9 +35,9 @@ def test_h2_server_understands_us(steps: list[Step]) -> None:
 def test_greeting() -> None:
     """A server learns from our first bytes that nothing may be pushed, and how much we read."""
     server = Dialogue().server.h2
-    told = server.remote_settings
-    assert (told.enable_push, told.initial_window_size) == (0, STREAM_WINDOW_BYTES)
-    assert told.max_header_list_size == HEADERS_BYTES_MAX
+    reported = server.remote_settings
+    assert (reported.enable_push, reported.initial_window_size) == (0, STREAM_WINDOW_BYTES)
+    assert reported.max_header_list_size == HEADERS_BYTES_MAX
     assert server.outbound_flow_control_window == CONNECTION_WINDOW_BYTES
 
 
@@ -149,11 +149,11 @@ def first_difference(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]] | N
     theirs, ours = Reference(), conversation()
     for frame in take_frames(bytearray(data)):
         try:
-            wanted: list[Event] = theirs.hear(frame)
+            wanted: list[Event] = theirs.take(frame)
         except RefusedError:
             return None
-        heard = listen(ours, frame)
-        if heard.violation is not None or heard.events != wanted:
+        received = listen(ours, frame)
+        if received.violation is not None or received.events != wanted:
             return frame, theirs.fields
     return None
 

@@ -29,7 +29,7 @@ async def goes(connection: Connection) -> None:
     connection.goaway(0)
 
 
-async def wants_http_1(connection: Connection) -> None:
+async def requires_http_1(connection: Connection) -> None:
     """Say GOAWAY behind SETTINGS, because HTTP/1.1 is required."""
     connection.goaway(0, HTTP_1_1_REQUIRED)
 
@@ -45,19 +45,19 @@ async def pool_of(server: FaultServer) -> AsyncIterator[Pool]:
     loop = asyncio.get_running_loop()
 
     async def connect(changed: Callable[[], None], _sockets: Sockets) -> ClientConnection:
-        heard = asyncio.Event()
+        received = asyncio.Event()
 
-        def told() -> None:
-            heard.set()
+        def reported() -> None:
+            received.set()
             changed()
 
         _, connection = await loop.create_connection(
-            lambda: ClientConnection(loop, 2**16, told), "127.0.0.1", server.port
+            lambda: ClientConnection(loop, 2**16, reported), "127.0.0.1", server.port
         )
         await connection.ready
         while server.opening is not None and not connection.is_lost:
-            heard.clear()
-            await heard.wait()
+            received.clear()
+            await received.wait()
         return connection
 
     pool = Pool(connect, connections_max=2)
@@ -69,7 +69,7 @@ async def pool_of(server: FaultServer) -> AsyncIterator[Pool]:
 
 @pytest.mark.parametrize(
     ("ends", "cause"),
-    [(goes, "closed"), (wants_http_1, "http2_required"), (hangs_up, "closed")],
+    [(goes, "closed"), (requires_http_1, "http2_required"), (hangs_up, "closed")],
     ids=["GOAWAY", "HTTP_1_1_REQUIRED", "end"],
 )
 async def test_those_who_wait_learn_it(ends: Callable[[Connection], Awaitable[None]], cause: str) -> None:

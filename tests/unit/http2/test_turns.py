@@ -109,7 +109,7 @@ class Listener:
         self.received: list[bytearray] = []
         """By connection."""
         self.writers: list[asyncio.StreamWriter] = []
-        self.heard = asyncio.Event()
+        self.has_headers = asyncio.Event()
         """Set once a HEADERS frame has come."""
         self.ended = asyncio.Event()
         """Set once a client has closed a connection."""
@@ -123,7 +123,7 @@ class Listener:
         while data := await reader.read(65_536):
             received += data
             if raw.HEADERS in self.frames(len(self.received) - 1):
-                self.heard.set()
+                self.has_headers.set()
         self.ended.set()
         writer.close()
         await writer.wait_closed()
@@ -141,7 +141,7 @@ async def test_goaway_is_our_last_word() -> None:
         transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), connections_max=1)
         calls = Calls(transport, url)
         first = calls.start("first")
-        await listener.heard.wait()
+        await listener.has_headers.wait()
         listener.writers[0].write(VIOLATION)
         second = calls.start("second", timeout_s=0.1)
         assert await first == LOST

@@ -64,7 +64,7 @@ def test_a_given_port() -> None:
         pytest.param("[::]", "127.0.0.1", marks=needs_ipv6),
     ],
 )
-def test_strangers_are_kept_out(host: str, address: str) -> None:
+def test_other_processes_are_kept_out(host: str, address: str) -> None:
     """While the port is held, nobody else can listen on an address that belongs to it, even before a worker does."""
     with reserved("server.listen", f"{host}:0") as listen:
         assert listen.startswith(f"{host}:")

@@ -104,7 +104,7 @@ async def test_only_loopback(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"\r\n\r\n", b"\xff" * 20_000, b"x" * 20_000])
-async def test_nonsense_harms_nobody(url: str, sent: bytes) -> None:
+async def test_nonsense_harms_no_other_client(url: str, sent: bytes) -> None:
     """What is no request, or too long, ends its own connection; the next visitor is served."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     _, writer = await asyncio.open_connection(host, int(port))
@@ -152,12 +152,12 @@ async def test_keys_of_its_own_are_not_shown() -> None:
         http2_client(sandbox) as client,
         events_of(url) as events,
     ):
-        told = [await events.next()]
+        reported = [await events.next()]
         for credentials in ("7:canary-access", "7:canary-wrong"):
             await post(client, body_of(provider_id=7), authorization=basic(credentials))
-            told.append(await events.next())
-    assert (told[0][1]["providers"], told[0][1]["samples"]) == (["7"], [])
-    said = json.dumps(told)
+            reported.append(await events.next())
+    assert (reported[0][1]["providers"], reported[0][1]["samples"]) == (["7"], [])
+    said = json.dumps(reported)
     assert "canary" not in said
     assert basic("7:canary-access").removeprefix("Basic ") not in said
 

@@ -125,7 +125,7 @@ async def test_failure_of_the_page(client: httpx.AsyncClient) -> None:
     )
 
 
-async def test_repeated_terminate_succeeds(client: httpx.AsyncClient) -> None:
+async def test_retried_terminate_succeeds(client: httpx.AsyncClient) -> None:
     """A token can be terminated again; every answer has a request_id of its own."""
     answers = [await post(client, EXAMPLE_BODY) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]

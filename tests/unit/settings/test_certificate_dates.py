@@ -167,14 +167,14 @@ def test_what_is_not_valid_yet_is_taken_up_when_it_is(tmp_path: Path) -> None:
     assert applied == ["a", "a"]
 
 
-async def test_a_bridge_tells_the_ends_of_all_its_certificates(tmp_path: Path) -> None:
+async def test_a_bridge_reports_the_ends_of_all_its_certificates(tmp_path: Path) -> None:
     """At its start, one that has expired too, which it starts with all the same."""
     put(tmp_path, -90 * DAY, -DAY)
     events: list[Event] = []
     async with running(loaded(tmp_path), emit=events.append):
         pass
-    told = {event.key: event for event in events if isinstance(event, CertificateInUse)}
-    assert set(told) == {SERVER, CLIENT, WALLET_CA}
-    assert told[SERVER].not_after_s == told[CLIENT].not_after_s == (TODAY - DAY).timestamp()
-    assert told[SERVER].problem.startswith("has expired")
-    assert told[WALLET_CA].problem == ""
+    reported = {event.key: event for event in events if isinstance(event, CertificateInUse)}
+    assert set(reported) == {SERVER, CLIENT, WALLET_CA}
+    assert reported[SERVER].not_after_s == reported[CLIENT].not_after_s == (TODAY - DAY).timestamp()
+    assert reported[SERVER].problem.startswith("has expired")
+    assert reported[WALLET_CA].problem == ""

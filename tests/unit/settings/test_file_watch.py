@@ -16,7 +16,7 @@ from bridge.settings.file_watch import FileWatch, ReloadError
 from tests.support.whole_path import PATIENCE_S
 
 SECRET = "the-secret"
-WANTS = "wants something good"
+RULE = "wants something good"
 MISSING = "cannot be read: No such file or directory"
 KEY = "wallet.ca_file"
 PAIR = CERTIFICATE, PRIVATE_KEY = "client_certificate_file", "client_key_file"
@@ -34,21 +34,21 @@ class Watched:
         """The key of every call that succeeded."""
         self.in_use: list[str] = []
         self.events: list[Event] = []
-        self.heard = asyncio.Event()
+        self.received = asyncio.Event()
         self.watch = FileWatch(files, self.apply, self.emit, interval_s=0.001, groups=groups)
 
     def apply(self, key: str) -> None:
         """Take up the files' content, if all of it is good."""
         texts = [path.read_text() for path in self.files.values()]
         if any(text.startswith("bad") for text in texts) or len({text[-1:] for text in texts}) > 1:
-            raise ReloadError(WANTS)
+            raise ReloadError(RULE)
         self.applied.append(key)
         self.in_use = texts
 
     def emit(self, event: Event) -> None:
         """Keep the event."""
         self.events.append(event)
-        self.heard.set()
+        self.received.set()
 
     def look(self, times: int = 2) -> list[Event]:
         """Look that many times; return what was emitted meanwhile."""
@@ -144,7 +144,7 @@ def test_a_link_above_the_file_may_be_swapped(tmp_path: Path) -> None:
 def test_bad_content_is_reported_once(watched: Watched, file: Path) -> None:
     """Bad content is one event, however often it is seen, and what was in use stays."""
     file.write_text("bad")
-    assert watched.look(5) == [ReloadFailed(KEY, WANTS)]
+    assert watched.look(5) == [ReloadFailed(KEY, RULE)]
     assert watched.in_use == [f"{SECRET} 1"]
 
 
@@ -153,11 +153,11 @@ def test_other_bad_content_is_reported_again(watched: Watched, file: Path) -> No
     file.write_text("bad")
     watched.look()
     file.write_text("bad in another way")
-    assert watched.look() == [ReloadFailed(KEY, WANTS)]
+    assert watched.look() == [ReloadFailed(KEY, RULE)]
 
 
 @pytest.mark.parametrize("text", ["new", f"{SECRET} 1"], ids=["new content", "the old content"])
-def test_mended_content_is_taken_up(watched: Watched, file: Path, text: str) -> None:
+def test_fixed_content_is_taken_up(watched: Watched, file: Path, text: str) -> None:
     """After bad content, good content is told of, also when it is the one that stayed in use."""
     file.write_text("bad")
     watched.look()
@@ -203,7 +203,7 @@ def test_a_change_that_is_taken_back_is_none(watched: Watched, file: Path) -> No
     assert watched.applied == [KEY]
 
 
-@pytest.mark.parametrize(("text", "problem"), [("bad", WANTS), (None, MISSING)], ids=["bad", "missing"])
+@pytest.mark.parametrize(("text", "problem"), [("bad", RULE), (None, MISSING)], ids=["bad", "missing"])
 def test_a_file_that_is_bad_from_the_start(file: Path, text: str | None, problem: str) -> None:
     """What the first look cannot use is reported when the second finds it unchanged."""
     put(file, text)
@@ -222,7 +222,7 @@ def test_files_are_watched_each_for_itself(tmp_path: Path) -> None:
 
     def apply(key: str) -> None:
         if files[key].read_text() == "bad":
-            raise ReloadError(WANTS)
+            raise ReloadError(RULE)
         applied.append(key)
 
     watch = FileWatch(files, apply, events.append)
@@ -232,7 +232,7 @@ def test_files_are_watched_each_for_itself(tmp_path: Path) -> None:
     watch.check()
     watch.check()
     assert applied == ["a", "b", "b"]
-    assert events == [ReloadFailed("a", WANTS), Reloaded("b")]
+    assert events == [ReloadFailed("a", RULE), Reloaded("b")]
 
 
 # --- groups -----------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_a_pair_may_be_replaced_file_by_file(pair: Watched) -> None:
 def test_half_a_pair_that_stays_is_an_alarm(pair: Watched) -> None:
     """A half that stays is reported for the file that has changed; the whole pair, once it is there, for both."""
     pair.files[CERTIFICATE].write_text("new 2")
-    assert pair.look(5) == [ReloadFailed(CERTIFICATE, WANTS)]
+    assert pair.look(5) == [ReloadFailed(CERTIFICATE, RULE)]
     assert pair.in_use == [f"{SECRET} 1", f"{SECRET} 1"]
     pair.files[PRIVATE_KEY].write_text("new 2")
     assert pair.look() == [Reloaded(CERTIFICATE), Reloaded(PRIVATE_KEY)]
@@ -301,14 +301,14 @@ async def test_run_takes_up_changes_until_cancelled(watched: Watched, file: Path
     """`run` looks again and again, and ends when it is cancelled."""
     running = asyncio.create_task(watched.watch.run())
     for text in ("bad", "new"):
-        watched.heard.clear()
+        watched.received.clear()
         put(file, text)
         async with asyncio.timeout(PATIENCE_S):
-            await watched.heard.wait()
+            await watched.received.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert watched.events == [ReloadFailed(KEY, WANTS), Reloaded(KEY)]
+    assert watched.events == [ReloadFailed(KEY, RULE), Reloaded(KEY)]
     assert watched.in_use == ["new"]
 
 
@@ -364,7 +364,7 @@ def test_any_course_of_changes(course: list[tuple[str | None, int]]) -> None:
                 expected = text
                 assert events == [Reloaded(KEY)]
             else:
-                assert events == [ReloadFailed(KEY, WANTS if text else MISSING)] * is_new
+                assert events == [ReloadFailed(KEY, RULE if text else MISSING)] * is_new
             handled, seen = (text if is_new else handled), text
             assert watched.in_use == [expected]
 
@@ -379,11 +379,11 @@ class Patient(Watched):
         super().__init__(files)
         self.watch = FileWatch(files, self.apply, self.emit, interval_s=3600)
 
-    async def told(self) -> Event:
+    async def reported(self) -> Event:
         """Wait for the next event."""
-        self.heard.clear()
+        self.received.clear()
         async with asyncio.timeout(PATIENCE_S):
-            await self.heard.wait()
+            await self.received.wait()
         return self.events[-1]
 
 
@@ -394,18 +394,18 @@ async def test_asked_to_look_it_looks_at_once(file: Path) -> None:
     running = asyncio.create_task(watched.watch.run())
     for text, event in (
         ("new", Reloaded(KEY)),
-        ("bad", ReloadFailed(KEY, WANTS)),
-        ("bad", ReloadFailed(KEY, WANTS)),
+        ("bad", ReloadFailed(KEY, RULE)),
+        ("bad", ReloadFailed(KEY, RULE)),
         ("good", Reloaded(KEY)),
     ):
         put(file, text)
         watched.watch.look_now()
-        assert await watched.told() == event
+        assert await watched.reported() == event
     running.cancel()
     assert watched.in_use == ["good"]
 
 
-async def test_a_file_system_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
+async def test_a_file_system_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
     """Reading happens outside the event loop, and a read that never ends does not keep the process from ending."""
     hanging = tmp_path / "pipe"
     os.mkfifo(hanging)  # opening it waits for a writer

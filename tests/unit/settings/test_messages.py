@@ -66,7 +66,7 @@ def test_describe_is_toml(tmp_path: Path) -> None:
     assert again["wallet"]["providers"]["12345"] == {"access_key": "********", "private_key": "********"}
 
 
-def test_names_that_nobody_checked() -> None:
+def test_unchecked_names() -> None:
     """A tree that skipped the check of its names is refused by the models all the same."""
     with pytest.raises(ValidationError) as refused:
         Settings({"sever": {}, "server": {"lisen": 1}, "wallet": {"url": "https://wallet.example", "providers": {}}})

@@ -10,21 +10,21 @@ from pydantic import ValidationError
 from bridge.deadline import DeadlineLimits
 from bridge.settings.model import CodeSetting, load
 from tests.support.settings_files import (
-    BOOL_WANTS,
-    CODE_WANTS,
-    GRPC_WANTS,
+    BOOL_RULE,
+    CODE_RULE,
+    GRPC_RULE,
     PROVIDERS_MISSING,
-    REASON_WANTS,
+    REASON_RULE,
     UINT64_MAX,
     URL,
-    URL_WANTS,
-    WHOLE_WANTS,
+    URL_RULE,
+    WHOLE_RULE,
     refusal,
     toml,
     write,
 )
 
-METRICS_WANTS = 'telemetry.metrics_listen: must be host:port, like "127.0.0.1:9464", or "" for no metrics'
+METRICS_RULE = 'telemetry.metrics_listen: must be host:port, like "127.0.0.1:9464", or "" for no metrics'
 DEFAULT_MAX = "wallet.deadline_max_s: must be at least wallet.deadline_default_s"
 
 
@@ -88,8 +88,8 @@ def test_code(tmp_path: Path, rule: str, setting: CodeSetting) -> None:
 
 
 WRONG_WALLET = {
-    "url-missing": ("", [f"wallet.url: is missing; {URL_WANTS}"]),
-    "url-number": ("url = 1", [f"wallet.url: {URL_WANTS}"]),
+    "url-missing": ("", [f"wallet.url: is missing; {URL_RULE}"]),
+    "url-number": ("url = 1", [f"wallet.url: {URL_RULE}"]),
     "plaintext": (
         'url = "http://wallet.example"',
         ["wallet.url: must be https:// unless wallet.allow_plaintext = true"],
@@ -97,7 +97,7 @@ WRONG_WALLET = {
     # The URL may be right: that is not known before this is mended.
     "allow-plaintext": (
         'url = "http://wallet.example"\nallow_plaintext = 7',
-        [f"wallet.allow_plaintext: {BOOL_WANTS}"],
+        [f"wallet.allow_plaintext: {BOOL_RULE}"],
     ),
     "connect-0": (
         f"{URL}\nconnect_timeout_s = 0",
@@ -119,13 +119,13 @@ WRONG_WALLET = {
     "max-too-long": (f"{URL}\ndeadline_max_s = inf", ["wallet.deadline_max_s: must be seconds, 0.1 to 300"]),
     "max-below-the-default's-default": (f"{URL}\ndeadline_max_s = 4.9", [DEFAULT_MAX]),
     "default-above-max's-default": (f"{URL}\ndeadline_default_s = 31", [DEFAULT_MAX]),
-    "retry-unknown": (f'{URL}\nretry_unknown = ""', [f"wallet.retry_unknown: {BOOL_WANTS}"]),
+    "retry-unknown": (f'{URL}\nretry_unknown = ""', [f"wallet.retry_unknown: {BOOL_RULE}"]),
     "several": (
         "connect_timeout_s = 0\nretry_unknown = 7",
         [
-            f"wallet.url: is missing; {URL_WANTS}",
+            f"wallet.url: is missing; {URL_RULE}",
             "wallet.connect_timeout_s: must be seconds, more than 0, at most 30",
-            f"wallet.retry_unknown: {BOOL_WANTS}",
+            f"wallet.retry_unknown: {BOOL_RULE}",
         ],
     ),
 }
@@ -149,7 +149,7 @@ def test_no_provider(tmp_path: Path, section: str, line: str) -> None:
 
 def test_nothing_given() -> None:
     """Without a file and without variables, the two settings that have no default are missing."""
-    assert refusal(None) == [f"wallet.url: is missing; {URL_WANTS}", PROVIDERS_MISSING]
+    assert refusal(None) == [f"wallet.url: is missing; {URL_RULE}", PROVIDERS_MISSING]
 
 
 WRONG_CODES = {
@@ -164,27 +164,27 @@ WRONG_CODES = {
         'grpc = "UNAVAILABLE"\nreason = "X"',
         "wallet.codes.2.grpc: must be another code: UNAVAILABLE means safe to repeat, code 2 is not",
     ),
-    "negative": ("-1", "success = true", f"wallet.codes.-1: {CODE_WANTS}"),
-    "leading-zero": ("07", "success = true", f"wallet.codes.07: {CODE_WANTS}"),
-    "too-high": (str(UINT64_MAX + 1), "success = true", f"wallet.codes.{UINT64_MAX + 1}: {CODE_WANTS}"),
-    "empty": ("7", "", f"wallet.codes.7: {WHOLE_WANTS}"),
-    "success-false": ("7", "success = false", f"wallet.codes.7: {WHOLE_WANTS}"),
-    "success-with-reason": ("7", 'success = true\nreason = "X"', f"wallet.codes.7: {WHOLE_WANTS}"),
-    "success-with-grpc": ("7", 'success = true\ngrpc = "ABORTED"', f"wallet.codes.7: {WHOLE_WANTS}"),
-    "grpc-alone": ("7", 'grpc = "ABORTED"', f"wallet.codes.7: {WHOLE_WANTS}"),
-    "reason-alone": ("7", 'reason = "X"', f"wallet.codes.7: {WHOLE_WANTS}"),
-    "success-text": ("7", 'success = "done"', f"wallet.codes.7.success: {BOOL_WANTS}"),
-    "grpc-ok": ("7", 'grpc = "OK"\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_WANTS}"),
-    "grpc-lower-case": ("7", 'grpc = "not_found"\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_WANTS}"),
-    "grpc-number": ("7", 'grpc = 5\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_WANTS}"),
-    "reason-empty": ("7", 'grpc = "ABORTED"\nreason = ""', f"wallet.codes.7.reason: {REASON_WANTS}"),
-    "reason-lower-case": ("7", 'grpc = "ABORTED"\nreason = "x"', f"wallet.codes.7.reason: {REASON_WANTS}"),
-    "reason-digit-first": ("7", 'grpc = "ABORTED"\nreason = "1X"', f"wallet.codes.7.reason: {REASON_WANTS}"),
-    "reason-line-end": ("7", 'grpc = "ABORTED"\nreason = "X\\n"', f"wallet.codes.7.reason: {REASON_WANTS}"),
+    "negative": ("-1", "success = true", f"wallet.codes.-1: {CODE_RULE}"),
+    "leading-zero": ("07", "success = true", f"wallet.codes.07: {CODE_RULE}"),
+    "too-high": (str(UINT64_MAX + 1), "success = true", f"wallet.codes.{UINT64_MAX + 1}: {CODE_RULE}"),
+    "empty": ("7", "", f"wallet.codes.7: {WHOLE_RULE}"),
+    "success-false": ("7", "success = false", f"wallet.codes.7: {WHOLE_RULE}"),
+    "success-with-reason": ("7", 'success = true\nreason = "X"', f"wallet.codes.7: {WHOLE_RULE}"),
+    "success-with-grpc": ("7", 'success = true\ngrpc = "ABORTED"', f"wallet.codes.7: {WHOLE_RULE}"),
+    "grpc-alone": ("7", 'grpc = "ABORTED"', f"wallet.codes.7: {WHOLE_RULE}"),
+    "reason-alone": ("7", 'reason = "X"', f"wallet.codes.7: {WHOLE_RULE}"),
+    "success-text": ("7", 'success = "done"', f"wallet.codes.7.success: {BOOL_RULE}"),
+    "grpc-ok": ("7", 'grpc = "OK"\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_RULE}"),
+    "grpc-lower-case": ("7", 'grpc = "not_found"\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_RULE}"),
+    "grpc-number": ("7", 'grpc = 5\nreason = "X"', f"wallet.codes.7.grpc: {GRPC_RULE}"),
+    "reason-empty": ("7", 'grpc = "ABORTED"\nreason = ""', f"wallet.codes.7.reason: {REASON_RULE}"),
+    "reason-lower-case": ("7", 'grpc = "ABORTED"\nreason = "x"', f"wallet.codes.7.reason: {REASON_RULE}"),
+    "reason-digit-first": ("7", 'grpc = "ABORTED"\nreason = "1X"', f"wallet.codes.7.reason: {REASON_RULE}"),
+    "reason-line-end": ("7", 'grpc = "ABORTED"\nreason = "X\\n"', f"wallet.codes.7.reason: {REASON_RULE}"),
     "reason-too-long": (
         "7",
         f'grpc = "ABORTED"\nreason = "{"X" * 64}"',
-        f"wallet.codes.7.reason: {REASON_WANTS}",
+        f"wallet.codes.7.reason: {REASON_RULE}",
     ),
 }
 
@@ -206,10 +206,10 @@ def test_code_2_may_be_named(tmp_path: Path) -> None:
     [
         ('log_level = "INFO"', 'telemetry.log_level: must be "debug", "info", "warning" or "error"'),
         ('log_format = "text"', 'telemetry.log_format: must be "json" or "console"'),
-        ('metrics_listen = "9464"', METRICS_WANTS),
-        ("metrics_listen = 9464", METRICS_WANTS),
-        ("metrics_listen = false", METRICS_WANTS),
-        ('tracing = "otlp"', f"telemetry.tracing: {BOOL_WANTS}"),
+        ('metrics_listen = "9464"', METRICS_RULE),
+        ("metrics_listen = 9464", METRICS_RULE),
+        ("metrics_listen = false", METRICS_RULE),
+        ('tracing = "otlp"', f"telemetry.tracing: {BOOL_RULE}"),
     ],
     ids=["level", "format", "metrics-port-alone", "metrics-number", "metrics-false", "tracing"],
 )

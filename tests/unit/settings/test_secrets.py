@@ -20,8 +20,8 @@ from tests.support.settings_files import (
     write,
 )
 
-ACCESS_KEY_WANTS = "must be printable ASCII without white space at its ends"
-PRIVATE_KEY_WANTS = "must be the text of a UUID, 36 characters with dashes"
+ACCESS_KEY_RULE = "must be printable ASCII without white space at its ends"
+PRIVATE_KEY_RULE = "must be the text of a UUID, 36 characters with dashes"
 
 
 def test_keys_are_kept_as_given(tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_wrong_keys(tmp_path: Path, keys: str, lines: list[str]) -> None:
 def test_wrong_access_key(tmp_path: Path, key: str) -> None:
     """An access key that could not go into Basic is refused."""
     keys = f'access_key = {key}\nprivate_key = "{PRIVATE_KEY}"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_WANTS}"]
+    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE}"]
 
 
 @pytest.mark.parametrize("key", WRONG_PRIVATE_KEYS.values(), ids=WRONG_PRIVATE_KEYS.keys())
 def test_wrong_private_key(tmp_path: Path, key: str) -> None:
     """A private key that has not a UUID's shape is refused."""
     keys = f'access_key = "{ACCESS_KEY}"\nprivate_key = {key}'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_WANTS}"]
+    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE}"]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", "\t"], ids=["none", "lf", "crlf", "space", "tab"])
@@ -137,22 +137,20 @@ def test_wrong_secret_file(tmp_path: Path, content: bytes) -> None:
     """What a secret file holds is checked like the secret itself, and the error names the file's key."""
     (tmp_path / "access").write_bytes(content)
     keys = f'access_key_file = "access"\nprivate_key = "{PRIVATE_KEY}"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [
-        f"{PROVIDER}.access_key: {ACCESS_KEY_WANTS} in access_key_file"
-    ]
+    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE} in access_key_file"]
 
 
 FINGERPRINT_KEY = "sixteen chars ok"
-FINGERPRINT_WANTS = (
+FINGERPRINT_RULE = (
     "telemetry.fingerprint_key: must be at least 16 printable ASCII characters without white space at their ends"
 )
 WRONG_FINGERPRINT_KEYS = {
-    "empty": ('fingerprint_key = ""', FINGERPRINT_WANTS),
-    "short": (f'fingerprint_key = "{FINGERPRINT_KEY[:-1]}"', FINGERPRINT_WANTS),
-    "space-at-end": (f'fingerprint_key = "{FINGERPRINT_KEY} "', FINGERPRINT_WANTS),
-    "not-ascii": (f'fingerprint_key = "{FINGERPRINT_KEY}é"', FINGERPRINT_WANTS),
-    "number": ("fingerprint_key = 1234567890123456", FINGERPRINT_WANTS),
-    "short-in-a-file": ('fingerprint_key_file = "short"', f"{FINGERPRINT_WANTS} in fingerprint_key_file"),
+    "empty": ('fingerprint_key = ""', FINGERPRINT_RULE),
+    "short": (f'fingerprint_key = "{FINGERPRINT_KEY[:-1]}"', FINGERPRINT_RULE),
+    "space-at-end": (f'fingerprint_key = "{FINGERPRINT_KEY} "', FINGERPRINT_RULE),
+    "not-ascii": (f'fingerprint_key = "{FINGERPRINT_KEY}é"', FINGERPRINT_RULE),
+    "number": ("fingerprint_key = 1234567890123456", FINGERPRINT_RULE),
+    "short-in-a-file": ('fingerprint_key_file = "short"', f"{FINGERPRINT_RULE} in fingerprint_key_file"),
     "no-file": (
         'fingerprint_key_file = "nowhere"',
         "telemetry.fingerprint_key: fingerprint_key_file cannot be read: No such file or directory",

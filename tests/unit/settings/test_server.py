@@ -9,17 +9,17 @@ import trustme
 from bridge.settings.model import describe, load
 from tests.support.settings_files import refusal, toml, write
 
-LISTEN_WANTS = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
-HEALTH_WANTS = 'must be host:port, like "127.0.0.1:50052", or "" for no listener of its own'
-AGE_WANTS = "must be seconds, 0 to 86400, where 0 is without limit"
-IDENTITIES_WANTS = (
+LISTEN_RULE = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
+HEALTH_RULE = 'must be host:port, like "127.0.0.1:50052", or "" for no listener of its own'
+AGE_RULE = "must be seconds, 0 to 86400, where 0 is without limit"
+IDENTITIES_RULE = (
     "must be a list of at least one DNS name or URI as client certificates have them; "
     '"*" only as the last segment of a spiffe:// URI'
 )
 KEY_MISSING = "is missing: tls_certificate_file needs it"
 CERTIFICATE_MISSING = "needs tls_certificate_file too"
 OTHER_KEY = "is not the key of the certificate in tls_certificate_file: it belongs to another certificate"
-CA_WANTS_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
+CA_RULE_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
 IDENTITIES_WANT_CA = "needs tls_client_ca_file too: it says whose certificates prove an identity"
 
 PAIR = 'tls_certificate_file = "server.pem"\ntls_key_file = "server_key.pem"'
@@ -62,23 +62,23 @@ WRONG_SETTINGS = {
     "queued-negative": ("max_queued = -1", "server.max_queued: must be a whole number from 0 to 100000"),
     "queued-too-many": ("max_queued = 100001", "server.max_queued: must be a whole number from 0 to 100000"),
     "queued-half": ("max_queued = 0.5", "server.max_queued: must be a whole number from 0 to 100000"),
-    "age-negative": ("connection_age_s = -1", f"server.connection_age_s: {AGE_WANTS}"),
-    "age-too-long": ("connection_age_s = 86401", f"server.connection_age_s: {AGE_WANTS}"),
-    "age-false": ("connection_age_s = false", f"server.connection_age_s: {AGE_WANTS}"),
-    "health-port-alone": ('health_listen = "50052"', f"server.health_listen: {HEALTH_WANTS}"),
-    "health-number": ("health_listen = 50052", f"server.health_listen: {HEALTH_WANTS}"),
+    "age-negative": ("connection_age_s = -1", f"server.connection_age_s: {AGE_RULE}"),
+    "age-too-long": ("connection_age_s = 86401", f"server.connection_age_s: {AGE_RULE}"),
+    "age-false": ("connection_age_s = false", f"server.connection_age_s: {AGE_RULE}"),
+    "health-port-alone": ('health_listen = "50052"', f"server.health_listen: {HEALTH_RULE}"),
+    "health-number": ("health_listen = 50052", f"server.health_listen: {HEALTH_RULE}"),
     "health-on-the-same-port": (
         'listen = "127.0.0.1:1"\nhealth_listen = "0.0.0.0:1"',
         "server.health_listen: must be another port than that of server.listen",
     ),
     # Whether the ports differ is not known before this is mended.
-    "listen-is-wrong": ('listen = "x"\nhealth_listen = "0.0.0.0:50051"', f"server.listen: {LISTEN_WANTS}"),
-    "identities-empty": ("allowed_identities = []", f"server.allowed_identities: {IDENTITIES_WANTS}"),
-    "identities-text": ('allowed_identities = "a.example"', f"server.allowed_identities: {IDENTITIES_WANTS}"),
-    "identities-numbers": ("allowed_identities = [1, 2]", f"server.allowed_identities: {IDENTITIES_WANTS}"),
+    "listen-is-wrong": ('listen = "x"\nhealth_listen = "0.0.0.0:50051"', f"server.listen: {LISTEN_RULE}"),
+    "identities-empty": ("allowed_identities = []", f"server.allowed_identities: {IDENTITIES_RULE}"),
+    "identities-text": ('allowed_identities = "a.example"', f"server.allowed_identities: {IDENTITIES_RULE}"),
+    "identities-numbers": ("allowed_identities = [1, 2]", f"server.allowed_identities: {IDENTITIES_RULE}"),
     "identities-one-empty": (
         'allowed_identities = ["a.example", ""]',
-        f"server.allowed_identities: {IDENTITIES_WANTS}",
+        f"server.allowed_identities: {IDENTITIES_RULE}",
     ),
     "identities-without-ca": (
         'allowed_identities = ["a.example"]',
@@ -117,7 +117,7 @@ WRONG_TLS = {
         'tls_certificate_file = 1\ntls_key_file = "server_key.pem"',
         "server.tls_certificate_file: must be the path of a PEM certificate with its chain",
     ),
-    "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_WANTS_TLS}"),
+    "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_RULE_TLS}"),
     "client-ca-broken": (
         f'{PAIR}\ntls_client_ca_file = "broken.pem"',
         "server.tls_client_ca_file: is cut off: a line -----END CERTIFICATE----- is missing",
@@ -181,14 +181,14 @@ def test_list_in_a_variable(folder: Path, text: str, identities: tuple[str, ...]
 def test_wrong_list_in_a_variable(folder: Path, text: str) -> None:
     """A list that is broken, or empty so that it would allow nobody or everybody, is refused."""
     assert refusal(write(folder, toml(server=MUTUAL)), {VARIABLE: text}) == [
-        f"server.allowed_identities: {IDENTITIES_WANTS} ({VARIABLE} is set)"
+        f"server.allowed_identities: {IDENTITIES_RULE} ({VARIABLE} is set)"
     ]
 
 
 def test_commas_are_for_variables_alone(folder: Path) -> None:
     """In TOML a list is written as one."""
     server = f'{MUTUAL}\nallowed_identities = "a.example,b.example"'
-    assert refusal(write(folder, toml(server=server))) == [f"server.allowed_identities: {IDENTITIES_WANTS}"]
+    assert refusal(write(folder, toml(server=server))) == [f"server.allowed_identities: {IDENTITIES_RULE}"]
 
 
 def test_list_is_described_as_toml(folder: Path) -> None:

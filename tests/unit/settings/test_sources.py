@@ -14,7 +14,7 @@ from tests.support.settings_files import (
     PRIVATE_KEY_EITHER,
     PROVIDER,
     URL,
-    WHOLE_WANTS,
+    WHOLE_RULE,
     refusal,
     toml,
     write,
@@ -51,7 +51,7 @@ def test_environment_alone() -> None:
     assert settings.telemetry.log_format == "console"
 
 
-def test_environment_is_stronger(tmp_path: Path) -> None:
+def test_environment_overrides_the_file(tmp_path: Path) -> None:
     """A variable replaces the one key that it names; its neighbours in the file stay."""
     path = write(tmp_path, toml(server='listen = "127.0.0.1:1"\ndrain_s = 7'))
     settings = load(path, {"BRIDGE_SERVER__LISTEN": "127.0.0.1:2"})
@@ -201,7 +201,7 @@ WRONG_VARIABLES = {
     ),
     "code": (
         {"BRIDGE_WALLET__CODES__7__GRPC": "ABORTED"},
-        f"wallet.codes.7: {WHOLE_WANTS} (BRIDGE_WALLET__CODES__7__GRPC is set)",
+        f"wallet.codes.7: {WHOLE_RULE} (BRIDGE_WALLET__CODES__7__GRPC is set)",
     ),
     "id": (
         {"BRIDGE_WALLET__CODES__1__SUCCESS": "true"},

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bridge.errors import REASONS
 from bridge.outcome import GrpcCode
 from bridge.settings.model import load
-from tests.support.settings_files import BOOL_WANTS, KEYS, UINT64_MAX, URL, URL_WANTS, refusal, toml, write
+from tests.support.settings_files import BOOL_RULE, KEYS, UINT64_MAX, URL, URL_RULE, refusal, toml, write
 
-LISTEN_WANTS = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
-ID_WANTS = f"must have a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
+LISTEN_RULE = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
+ID_RULE = f"must have a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_own_reasons_are_refused(tmp_path: Path, reason: str) -> None:
 
 
 WRONG_SERVER = {
-    "no-port": ('listen = "127.0.0.1"', f"server.listen: {LISTEN_WANTS}"),
-    "no-host": ('listen = ":50051"', f"server.listen: {LISTEN_WANTS}"),
-    "port-too-high": ('listen = "127.0.0.1:65536"', f"server.listen: {LISTEN_WANTS}"),
-    "port-signed": ('listen = "127.0.0.1:+1"', f"server.listen: {LISTEN_WANTS}"),
-    "other-digits": ('listen = "127.0.0.1:\u0665"', f"server.listen: {LISTEN_WANTS}"),
-    "ipv6-bare": ('listen = "::1:50051"', f"server.listen: {LISTEN_WANTS}"),
-    "ipv6-malformed": ('listen = "[1]:50051"', f"server.listen: {LISTEN_WANTS}"),
-    "ipv4-malformed": ('listen = "127.0.0.256:50051"', f"server.listen: {LISTEN_WANTS}"),
-    "name-with-empty-label": ('listen = "a..example:50051"', f"server.listen: {LISTEN_WANTS}"),
-    "name-too-long": (f'listen = "{"a." * 127}a:50051"', f"server.listen: {LISTEN_WANTS}"),
-    "line-end": ('listen = "127.0.0.1:50051\\n"', f"server.listen: {LISTEN_WANTS}"),
-    "url": ('listen = "http://127.0.0.1:50051"', f"server.listen: {LISTEN_WANTS}"),
-    "number": ("listen = 50051", f"server.listen: {LISTEN_WANTS}"),
-    "empty-table": ("listen = {}", f"server.listen: {LISTEN_WANTS}"),
-    "reflection": ('reflection = "maybe"', f"server.reflection: {BOOL_WANTS}"),
+    "no-port": ('listen = "127.0.0.1"', f"server.listen: {LISTEN_RULE}"),
+    "no-host": ('listen = ":50051"', f"server.listen: {LISTEN_RULE}"),
+    "port-too-high": ('listen = "127.0.0.1:65536"', f"server.listen: {LISTEN_RULE}"),
+    "port-signed": ('listen = "127.0.0.1:+1"', f"server.listen: {LISTEN_RULE}"),
+    "other-digits": ('listen = "127.0.0.1:\u0665"', f"server.listen: {LISTEN_RULE}"),
+    "ipv6-bare": ('listen = "::1:50051"', f"server.listen: {LISTEN_RULE}"),
+    "ipv6-malformed": ('listen = "[1]:50051"', f"server.listen: {LISTEN_RULE}"),
+    "ipv4-malformed": ('listen = "127.0.0.256:50051"', f"server.listen: {LISTEN_RULE}"),
+    "name-with-empty-label": ('listen = "a..example:50051"', f"server.listen: {LISTEN_RULE}"),
+    "name-too-long": (f'listen = "{"a." * 127}a:50051"', f"server.listen: {LISTEN_RULE}"),
+    "line-end": ('listen = "127.0.0.1:50051\\n"', f"server.listen: {LISTEN_RULE}"),
+    "url": ('listen = "http://127.0.0.1:50051"', f"server.listen: {LISTEN_RULE}"),
+    "number": ("listen = 50051", f"server.listen: {LISTEN_RULE}"),
+    "empty-table": ("listen = {}", f"server.listen: {LISTEN_RULE}"),
+    "reflection": ('reflection = "maybe"', f"server.reflection: {BOOL_RULE}"),
     "drain-negative": ("drain_s = -0.1", "server.drain_s: must be seconds, 0 to 600"),
     "drain-too-long": ("drain_s = 600.1", "server.drain_s: must be seconds, 0 to 600"),
     "drain-nan": ("drain_s = nan", "server.drain_s: must be seconds, 0 to 600"),
@@ -134,7 +134,7 @@ WRONG_URLS = {
 @pytest.mark.parametrize("url", WRONG_URLS.values(), ids=WRONG_URLS.keys())
 def test_wrong_url(tmp_path: Path, url: str) -> None:
     """What is not scheme, host, port and prefix is no address of a wallet."""
-    assert refusal(write(tmp_path, toml(wallet=f'url = "{url}"'))) == [f"wallet.url: {URL_WANTS}"]
+    assert refusal(write(tmp_path, toml(wallet=f'url = "{url}"'))) == [f"wallet.url: {URL_RULE}"]
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "007", "1.5", "x", " 1", "1_000", "\u0665", str(UINT64_MAX + 1)])
@@ -142,7 +142,7 @@ def test_wrong_provider_id(tmp_path: Path, id_: str) -> None:
     """A provider's id is a number from 1 to 2^64-1, spelt in the one usual way."""
     name = id_ if id_.isascii() and "." not in id_ and " " not in id_ else json.dumps(id_)
     assert refusal(write(tmp_path, toml(rest=f'[wallet.providers."{id_}"]\n{KEYS}'))) == [
-        f"wallet.providers.{name}: {ID_WANTS}"
+        f"wallet.providers.{name}: {ID_RULE}"
     ]
 
 

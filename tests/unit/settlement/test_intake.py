@@ -61,14 +61,14 @@ class Scene:
 
 
 @pytest.mark.parametrize(
-    ("write_s", "is_told"), [(0.0, True), (WAIT_S - 0.001, True), (WAIT_S + 0.001, False), (3600.0, False)]
+    ("write_s", "is_reported"), [(0.0, True), (WAIT_S - 0.001, True), (WAIT_S + 0.001, False), (3600.0, False)]
 )
-def test_a_call_waits_no_longer_than_it_may(write_s: float, *, is_told: bool) -> None:
+def test_a_call_waits_no_longer_than_it_may(write_s: float, *, is_reported: bool) -> None:
     """50 ms: what the store has confirmed by then is told, and the write goes on behind what is not."""
 
     async def work() -> None:
         scene = Scene(write_s)
-        assert await scene.ticket().failed(WalletTimeout()) is is_told
+        assert await scene.ticket().failed(WalletTimeout()) is is_reported
         assert scene.clock() == pytest.approx(min(write_s, 0.05), abs=1e-6)
         await asyncio.sleep(write_s)
         assert len((await scene.store.page(10)).entries) == 1
@@ -77,7 +77,7 @@ def test_a_call_waits_no_longer_than_it_may(write_s: float, *, is_told: bool) ->
     run_virtually(work())
 
 
-def test_while_the_store_fails_nobody_waits() -> None:
+def test_while_the_store_fails_no_call_waits() -> None:
     """Neither before a call is sent nor at its end."""
 
     async def work() -> None:
@@ -92,7 +92,7 @@ def test_while_the_store_fails_nobody_waits() -> None:
     run_virtually(work())
 
 
-def test_a_call_that_was_written_before_is_told_at_once() -> None:
+def test_a_call_that_was_written_before_is_reported_at_once() -> None:
     """Its entry falls due by itself, whatever becomes of the second write."""
 
     async def work() -> None:

@@ -112,12 +112,12 @@ async def test_an_entry_of_a_newer_schema_is_left_alone(
 # --- failures ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_server_that_is_not_there_is_told(short_path: Path) -> None:
+async def test_a_server_that_is_not_there_is_reported(short_path: Path) -> None:
     """One line that names it."""
     assert await problem_at(f"unix://{short_path}/redis.sock") is Problem.UNREACHABLE
 
 
-async def test_a_replica_is_told_to_be_read_only(short_path: Path) -> None:
+async def test_a_replica_is_reported_to_be_read_only(short_path: Path) -> None:
     """Its primary is the one to name."""
     with redis_server(short_path, "--replicaof", "127.0.0.1", "1") as url:
         assert await problem_at(url) is Problem.READ_ONLY
@@ -137,7 +137,7 @@ async def test_a_full_server_loses_nothing_that_was_written(short_path: Path) ->
             assert (await add(store, new_call("b"))).is_new
 
 
-async def test_a_server_that_hangs_holds_nobody_for_long(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_hangs_holds_no_call_for_long(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped process takes what is sent and never answers: each method ends by itself, and works again later."""
     with redis_server(short_path) as url, Redis.from_url(url) as client:
         pid = client.info("server")["process_id"]
@@ -157,7 +157,7 @@ async def test_a_server_that_hangs_holds_nobody_for_long(short_path: Path, monke
             assert [entry.entry_id for entry in (await store.page(10)).entries] == [added.entry_id]
 
 
-async def test_a_server_that_is_killed_loses_nothing_that_was_told(short_path: Path) -> None:
+async def test_a_server_that_is_killed_loses_nothing_that_was_reported(short_path: Path) -> None:
     """With appendfsync always. The store that was open works again by itself."""
     always = ("--appendonly", "yes", "--appendfsync", "always")
     with redis_server(short_path, *always) as url:

@@ -88,7 +88,7 @@ def test_two_entries_of_one_request_share_only_the_digest() -> None:
 @pytest.mark.parametrize(
     ("operation", "body"), [("a/B", b"c"), ("a/", b"Bc"), ("a/Bc", b"")], ids=["whole", "shifted", "empty body"]
 )
-def test_operation_and_body_are_told_apart_in_the_digest(operation: str, body: bytes) -> None:
+def test_operation_and_body_differ_in_the_digest(operation: str, body: bytes) -> None:
     """Bytes that move from one to the other make another request."""
     others = {KEYS.digests(*other)[0] for other in (("a/B", b"c"), ("a/", b"Bc"), ("a/Bc", b""))}
     assert len(others) == 3

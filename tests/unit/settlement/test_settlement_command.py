@@ -155,7 +155,7 @@ def test_a_call_id_that_names_several_changes_nothing(command: Command, action: 
     assert [entry.state for entry in command.entries()] == [entry.state for entry in before]
 
 
-def test_an_id_that_is_not_there_is_told(command: Command) -> None:
+def test_an_id_that_is_not_there_is_reported(command: Command) -> None:
     """One line, exit code 1."""
     code, out, err = command("show", "nowhere")
     assert (code, out, len(err.splitlines())) == (1, "", 1)
@@ -170,7 +170,7 @@ def test_retry_makes_it_pending(command: Command) -> None:
     assert command.entries()[0].state is State.PENDING
 
 
-def test_what_cannot_be_changed_is_told(command: Command) -> None:
+def test_what_cannot_be_changed_is_reported(command: Command) -> None:
     """Exit code 1, with the reason."""
     entry = command.entries()[0]
     command("close", entry.entry_id, "--reason", "done by hand")
@@ -197,7 +197,7 @@ def test_a_reason_that_is_none_is_refused(command: Command, reason: str) -> None
     assert err.startswith("bridge: --reason: wants ")
 
 
-def test_close_wants_a_reason(command: Command) -> None:
+def test_close_requires_a_reason(command: Command) -> None:
     """As every command line does that lacks something: exit code 2."""
     with pytest.raises(SystemExit) as caught:
         command("close", "first")
@@ -224,7 +224,7 @@ def test_without_settlement_there_is_nothing_to_see(tmp_path: Path, command: Com
     assert tmp_path.exists()
 
 
-def test_a_store_that_is_missing_is_told_and_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_is_missing_is_reported_and_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that another user creates is one that the bridge cannot open."""
     command = Command(tmp_path, capsys)
     code, out, err = command("list")

@@ -278,8 +278,8 @@ def test_a_certain_no_rejects_the_entry(make: Callable[[], BridgeError], *, neve
         entry = await scene.entry()
         assert (entry.state, entry.last, entry.never_repeat) == (State.REJECTED, Last(make().reason, 7), never_repeat)
         assert len(scene.sent) == 1
-        (told,) = [e for e in scene.events if isinstance(e, SettlementChanged)]
-        assert (told.state, told.reason, told.wallet_code) == ("REJECTED", make().reason, 7)
+        (reported,) = [e for e in scene.events if isinstance(e, SettlementChanged)]
+        assert (reported.state, reported.reason, reported.wallet_code) == ("REJECTED", make().reason, 7)
 
     run_virtually(work())
 
@@ -582,7 +582,7 @@ async def test_what_was_taken_and_not_begun_goes_back_at_once() -> None:
 
 
 @virtually
-async def test_a_take_that_is_cut_off_leases_nothing_to_nobody() -> None:
+async def test_a_take_that_is_cut_off_leases_nothing() -> None:
     """A bridge that ends without a drain while the store answers a take gives the entry back, too."""
     scene = Scene(confirms)
     scene.store.take_s = 5.0

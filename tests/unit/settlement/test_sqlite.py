@@ -74,7 +74,7 @@ async def test_only_its_owner_can_read_the_file(path: Path) -> None:
     assert modes == {"settlement.db": 0o600, "settlement.db-shm": 0o600, "settlement.db-wal": 0o600}
 
 
-async def test_a_commit_is_on_the_disk_before_it_is_told(path: Path) -> None:
+async def test_a_commit_is_on_the_disk_before_it_is_reported(path: Path) -> None:
     """WAL with synchronous = FULL (2)."""
     async with opened(path) as store:
         pragmas = ("journal_mode", "synchronous", "foreign_keys")
@@ -186,7 +186,7 @@ async def test_a_file_of_something_else_is_refused_and_left_alone(path: Path) ->
     assert await problem_at(path) is Problem.DAMAGED
 
 
-async def test_a_damaged_file_is_told_and_serves_again_once_restored(path: Path, tmp_path: Path) -> None:
+async def test_a_damaged_file_is_reported_and_serves_again_once_restored(path: Path, tmp_path: Path) -> None:
     """The store opens the file again by itself."""
     async with opened(path) as store:
         await add(store, new_call())
@@ -212,7 +212,7 @@ MISSING: dict[str, tuple[Callable[[Path], Path], Problem]] = {
 
 
 @pytest.mark.parametrize("case", MISSING)
-async def test_a_path_without_a_file_is_told(tmp_path: Path, case: str) -> None:
+async def test_a_path_without_a_file_is_reported(tmp_path: Path, case: str) -> None:
     """One line that names it, at the start and at each use; a check says the same."""
     (tmp_path / "file").touch()
     make, expected = MISSING[case]
@@ -222,7 +222,7 @@ async def test_a_path_without_a_file_is_told(tmp_path: Path, case: str) -> None:
     assert caught.value.problem is expected
 
 
-async def test_a_file_that_another_process_holds_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_another_process_holds_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time that a transaction may be waited for; then it serves again."""
     monkeypatch.setattr("bridge.settlement.sqlite.database.BUSY_S", 0.05)
     async with opened(path) as store:
@@ -401,7 +401,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 @pytest.mark.timeout(300)
-def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
+def test_a_read_only_disk_is_reported(tmp_path: Path) -> None:
     """In the same words by a write and by a check."""
     assert in_small_disk(tmp_path, READ_ONLY).splitlines() == ["READ_ONLY", "READ_ONLY"]
 

@@ -217,7 +217,7 @@ async def test_a_success_settles_what_others_wait_for(store: Store, *, is_owed: 
     assert (await add(store, _owed(first))).state is State.SETTLED
 
 
-async def test_a_repeating_caller_does_not_hold_the_settler_off(store: Store) -> None:
+async def test_a_retrying_caller_does_not_hold_the_settler_off(store: Store) -> None:
     """A call under way that attaches to an owed entry leaves its due time."""
     added = await add(store, new_call())
     await add(store, new_call(is_owed=False, due_in_s=FAR_S))

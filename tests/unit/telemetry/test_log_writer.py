@@ -79,7 +79,7 @@ def test_lines_leave_by_themselves_and_in_order(pipe: Pipe) -> None:
     assert GATHER_S < 0.1
 
 
-def test_who_logs_never_waits_and_missing_lines_are_told(pipe: Pipe) -> None:
+def test_who_logs_never_waits_and_missing_lines_are_reported(pipe: Pipe) -> None:
     """Into a full pipe as much is kept as the buffer holds; the rest is counted, and told when lines flow again."""
     before = pipe.fill()
     writer = pipe.writer(characters_max=10 * len(LINE))

@@ -308,7 +308,7 @@ def test_the_console_format_is_for_people(log: Log) -> None:
     assert "\x1b" not in written
 
 
-def test_nobody_need_listen() -> None:
+def test_a_listener_is_optional() -> None:
     """An event that is ignored goes nowhere."""
     ignore(OK)
 
@@ -367,7 +367,7 @@ def fail_inside() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_an_exception_is_told_by_its_places(log: Log, log_format: Any) -> None:
+def test_an_exception_is_reported_by_its_places(log: Log, log_format: Any) -> None:
     """Type, file, line and function; no text of it or of its cause, whoever logs it."""
     log.configure("DEBUG", log_format)
     try:
@@ -381,7 +381,7 @@ def test_an_exception_is_told_by_its_places(log: Log, log_format: Any) -> None:
     assert re.search(rf"ValueError at test_logs\.py:\d+ {here} > test_logs\.py:\d+ fail_inside\b", written)
 
 
-async def test_a_task_that_nobody_awaited_is_told_by_its_places(log: Log) -> None:
+async def test_an_unawaited_task_is_reported_by_its_places(log: Log) -> None:
     """Asyncio puts the repr of the task, hence the exception's text, into its message: only the first line stays."""
     log.configure("DEBUG", "json")
 

@@ -187,12 +187,12 @@ def test_a_reload_fails_until_one_works() -> None:
     assert counted(bad, other, good).by("wallet_bridge_reload_failing", "key") == {"wallet.client_key_file": 1}
 
 
-def test_what_runs_is_told() -> None:
+def test_what_runs_is_reported() -> None:
     """The version is a label of a metric that is always 1."""
     assert counted().by("wallet_bridge_build_info", "version") == {__version__: 1}
 
 
-def test_the_process_is_told() -> None:
+def test_the_process_is_reported() -> None:
     """CPU, memory, files and start, from the beginning and again at every sample."""
     page = counted(StateSampled(0, 0, 0, 0, 0))
     assert page.value("process_cpu_seconds_total") > 0

@@ -111,7 +111,7 @@ def test_a_client_that_says_nothing_is_in_nobodys_way(endpoint: MetricsEndpoint)
         assert scrape(endpoint.address)
 
 
-def test_a_client_that_sends_nonsense_is_told_so(endpoint: MetricsEndpoint) -> None:
+def test_a_client_that_sends_nonsense_is_reported_so(endpoint: MetricsEndpoint) -> None:
     """The endpoint serves on."""
     host, port = endpoint.address.split(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client, client.makefile("rb") as answer:
@@ -162,7 +162,7 @@ def test_an_address_elsewhere_is_the_same(listen: str) -> None:
         serve_metrics(listen)
 
 
-def test_after_close_nobody_listens(registry: CollectorRegistry) -> None:
+def test_after_close_the_port_is_free(registry: CollectorRegistry) -> None:
     """The port is free again at once."""
     endpoint = serve_metrics("127.0.0.1:0", registry=registry)
     assert scrape(endpoint.address)
@@ -226,7 +226,7 @@ def test_a_request_has_its_time_as_a_whole(endpoint: MetricsEndpoint, text: byte
     assert REQUEST_S == 5 <= time.monotonic() - began < 3 * REQUEST_S
 
 
-def test_an_answer_that_nobody_takes_has_its_time_too(endpoint: MetricsEndpoint) -> None:
+def test_an_unread_answer_has_its_time_too(endpoint: MetricsEndpoint) -> None:
     """Who asks and does not read holds its place no longer than others."""
     with connected(endpoint) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)

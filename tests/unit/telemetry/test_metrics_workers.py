@@ -33,7 +33,7 @@ class Worker:
         self._metrics(ReloadFailed("wallet.ca_file", "wants a PEM certificate"))
         self._metrics(Draining(5.0))
         self._metrics(LogLinesDropped(1))
-        self._counts.heard(self.pid, snapshot(self._registry) + b"\n")
+        self._counts.received(self.pid, snapshot(self._registry) + b"\n")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_sum_of_one_is_its_page(counts: WorkerCounts) -> None:
     metrics = Metrics([METHOD], registry)
     for event in EVERY_EVENT:
         metrics(event)
-    counts.heard(1, snapshot(registry))
+    counts.received(1, snapshot(registry))
     alone, summed = page_of(registry), page(counts)
     assert {family.name: family.type for family in alone.families.values()} == {
         family.name: family.type for family in summed.families.values() if "worker" not in family.name
@@ -180,7 +180,7 @@ def test_counts_that_cannot_be_read_are_lost_and_logged(counts: WorkerCounts, ca
     """The supervisor goes on, and so does the page: metrics are worth no bridge."""
     Worker(counts, 1).count(calls=1, in_flight=1)
     for text in (b"", b"[[1]]", b"\xff", b"{}", b"serving"):
-        counts.heard(2, text)
+        counts.received(2, text)
         assert calls(page(counts)) == (1, 1, 1)
         counts.gone(2)
     assert calls(page(counts)) == (1, 1, 1)

@@ -223,14 +223,14 @@ def test_tracestate(
 def test_each_attempt_has_its_own_span(memory: Memory) -> None:
     """The wallet can tell the attempts of a call apart, and the trace counts them."""
     span = memory.start()
-    told = []
+    reported = []
     for number in (1, 2, 3):
-        told.append(sent(span, number)[2])
+        reported.append(sent(span, number)[2])
         span.attempt_ended(AttemptEnded("Terminate", number, 0.1, reason="WALLET_NOT_PROCESSED"))
     span.ended(ended("UNAVAILABLE", reason="WALLET_NOT_PROCESSED", outcome="NOT_PROCESSED", attempts=3))
     call, *attempts = memory.spans
-    assert [ids(attempt)[1] for attempt in attempts] == told
-    assert len({*told, ids(call)[1]}) == 4
+    assert [ids(attempt)[1] for attempt in attempts] == reported
+    assert len({*reported, ids(call)[1]}) == 4
     assert [(attempt.attributes or {}).get("http.request.resend_count") for attempt in attempts] == [None, 1, 2]
 
 
@@ -535,7 +535,7 @@ def test_without_the_extra() -> None:
     assert "pip install wallet-bridge[tracing]" in last
 
 
-async def test_a_malformed_header_is_told_to_a_logger_that_is_held(
+async def test_a_malformed_header_is_reported_to_a_logger_that_is_held(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one warning of OpenTelemetry that holds the collector's key comes from where logs.py keeps it quiet."""

@@ -36,7 +36,7 @@ def delete_rpc(file: FileDescriptorProto) -> None:
     del file.service[0].method[0]
 
 
-def forbid_repeats(file: FileDescriptorProto) -> None:
+def forbid_retries(file: FileDescriptorProto) -> None:
     """No longer declare an rpc idempotent."""
     file.service[0].method[0].options.idempotency_level = MethodOptions.IDEMPOTENCY_UNKNOWN
 
@@ -66,7 +66,7 @@ def nothing(_file: FileDescriptorProto) -> None:
         (change_type, True),
         (delete_field, True),
         (delete_rpc, True),
-        (forbid_repeats, True),
+        (forbid_retries, True),
         (add_field, False),
         (add_rpc, False),
         (nothing, False),

@@ -46,7 +46,7 @@ def test_no_proto_names_a_place() -> None:
     assert [path for path in (ROOT / "protos").rglob("*.proto") if "go_package" in path.read_text()] == []
 
 
-def test_the_stubs_want_the_runtimes_that_their_code_wants() -> None:
+def test_the_stubs_require_the_runtimes_of_their_code() -> None:
     """Generated code refuses an older runtime: both distributions ask for the versions that the code itself names."""
     code = (ROOT / "generated/python/wallet/v1/wallet_service_pb2.py").read_text(encoding="utf-8")
     grpc_code = (ROOT / "generated/python/wallet/v1/wallet_service_pb2_grpc.py").read_text(encoding="utf-8")

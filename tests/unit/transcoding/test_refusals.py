@@ -20,23 +20,23 @@ ERRORS = st.one_of(
 
 
 @given(ERRORS, CALL_IDS)
-def test_a_refusal_is_the_same_as_one_built_anew(error: BridgeError, call_id: str) -> None:
+def test_a_refusal_is_the_same_as_a_new_one(error: BridgeError, call_id: str) -> None:
     """Details, message and trailers of a refusal have this call's id, whatever ids came before it."""
     code, message, trailers = wire_status(error, call_id)
-    anew = rich_status(error, call_id)
+    again = rich_status(error, call_id)
     found = dict(trailers)
     details = found["grpc-status-details-bin"]
     assert isinstance(details, bytes)
-    assert Status.FromString(details) == anew
-    assert (code, message, found["wallet-call-id"]) == (anew.code, anew.message, call_id)
+    assert Status.FromString(details) == again
+    assert (code, message, found["wallet-call-id"]) == (again.code, again.message, call_id)
     assert ("wallet-safe-to-repeat" in found) == isinstance(error, BridgeDraining)
 
 
 @pytest.mark.parametrize("call_id", ["", "a", "~" * 64])
 def test_any_text_as_an_id(call_id: str) -> None:
     """An id that no caller can have is no harm either."""
-    anew = rich_status(BridgeDraining(), call_id)
-    assert wire_status(BridgeDraining(), call_id).trailers[0] == ("grpc-status-details-bin", anew.SerializeToString())
+    again = rich_status(BridgeDraining(), call_id)
+    assert wire_status(BridgeDraining(), call_id).trailers[0] == ("grpc-status-details-bin", again.SerializeToString())
 
 
 def test_the_refusals_are_those_of_admission() -> None:

@@ -113,7 +113,7 @@ def test_without_an_answer_the_wallets_facts_are_unset(leaf: type[BridgeError]) 
 
 
 @each_leaf
-def test_the_status_is_told_three_times_alike(leaf: type[BridgeError]) -> None:
+def test_the_status_is_reported_three_times_alike(leaf: type[BridgeError]) -> None:
     """The gRPC code and message of the call are those inside grpc-status-details-bin."""
     sent = wire(leaf(wallet=FACTS))
     inside = Status.FromString(trailers_of(leaf(wallet=FACTS))["grpc-status-details-bin"])
@@ -123,14 +123,14 @@ def test_the_status_is_told_three_times_alike(leaf: type[BridgeError]) -> None:
 
 
 @each_leaf
-def test_nobody_may_repeat_what_is_unknown(leaf: type[BridgeError]) -> None:
+def test_no_client_may_retry_what_is_unknown(leaf: type[BridgeError]) -> None:
     """The pushback trailer is there exactly when the outcome is UNKNOWN (gRFC A6)."""
     pushback = trailers_of(leaf()).get("grpc-retry-pushback-ms")
     assert pushback == ("-1" if leaf.outcome is Outcome.UNKNOWN else None)
 
 
 @each_leaf
-def test_a_mesh_may_repeat_what_is_unavailable(leaf: type[BridgeError]) -> None:
+def test_a_mesh_may_retry_what_is_unavailable(leaf: type[BridgeError]) -> None:
     """The trailer for proxies is there exactly when the code is UNAVAILABLE, and then nothing is unknown."""
     error = leaf()
     safe = trailers_of(error).get("wallet-safe-to-repeat")
@@ -171,7 +171,7 @@ def test_an_operators_code_and_reason_go_out(kind: type[WalletRejected | WalletF
     assert details[WalletError].outcome == outcome
 
 
-def test_an_answer_without_words_is_told_by_its_numbers() -> None:
+def test_an_answer_without_words_is_reported_by_its_numbers() -> None:
     """HTTP status and code, as far as there are any."""
     assert wire(WalletTimeout(wallet=WalletFacts(500))).message.endswith(" Wallet: HTTP 500.")
     assert wire(WalletTimeout(wallet=WalletFacts(500, 0))).message.endswith(" Wallet: HTTP 500, code 0.")

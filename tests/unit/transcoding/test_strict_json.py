@@ -154,7 +154,7 @@ def test_brackets_inside_strings_do_not_count(text: str) -> None:
     assert parse_object(json.dumps({"a": text, text: [1]}).encode()) == {"a": text, text: ["1"]}
 
 
-def test_a_flaw_tells_its_place() -> None:
+def test_a_flaw_says_its_place() -> None:
     """The names of the fields around a flaw become a path before its text."""
     assert str(Flaw("wants a string").inside("name")) == "name: wants a string"
     assert str(Flaw("wants a string").inside("name").inside("player")) == "player.name: wants a string"

@@ -20,7 +20,7 @@ from bridge.errors import (
     WalletUnknownError,
 )
 from bridge.outcome import WalletFacts
-from bridge.transcoding.verdict import Answer, Judge
+from bridge.transcoding.verdict import Answer, Classifier
 from tests.support.verdict_answers import (
     HTML,
     REQUEST,
@@ -277,7 +277,7 @@ def test_identity_is_no_encoding() -> None:
 def test_an_answer_over_the_limit_is_not_read(http_status: int, kind: type[BridgeError]) -> None:
     """What was cut is not judged by its beginning, even where that is a whole answer."""
     with pytest.raises(kind) as raised:
-        Judge(TERMINATE, {}).judge(REQUEST, Answer(http_status, success(), {}, is_cut=True))
+        Classifier(TERMINATE, {}).classify(REQUEST, Answer(http_status, success(), {}, is_cut=True))
     assert raised.value.cause == "over the size limit"
 
 

@@ -82,7 +82,7 @@ def test_a_mapping_explains_nothing_away(http_status: int, body: bytes, kind: ty
 
 
 @pytest.mark.parametrize("http_status", [200, 418, 500])
-def test_an_unmapped_code_is_judged_as_ever(http_status: int) -> None:
+def test_an_unmapped_code_is_checked_as_ever(http_status: int) -> None:
     """A table with other codes changes nothing."""
     unmapped = failure(1234)
     assert type(error_on(http_status, unmapped, codes=CODES)) is type(error_on(http_status, unmapped))

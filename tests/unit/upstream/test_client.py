@@ -18,13 +18,13 @@ from bridge.transcoding.operation import operations
 from bridge.transcoding.verdict import Answer, Verdict
 from bridge.upstream.client import Post, WalletClient
 from bridge.upstream.retry import RetryBudget, RetryPolicy
-from bridge.upstream.signing import Credentials, Generations
+from bridge.upstream.signing import Credentials, KeyVersions
 from tests.support.broken_servers import refusing_port
 from tests.support.whole_path import PATIENCE_S
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
 TERMINATE = operations(SERVICES[0])[0]
-POST = Post(TERMINATE, b"{}", Generations(Credentials(1, "access", "private")))
+POST = Post(TERMINATE, b"{}", KeyVersions(Credentials(1, "access", "private")))
 
 
 class ForeignTransport(httpx.AsyncBaseTransport):

@@ -30,7 +30,7 @@ class Rotating:
 
     def __init__(self, settings: Settings) -> None:
         self.keyring = keyring_of(settings.wallet)
-        self.generations = self.keyring.generations(1)
+        self.key_versions = self.keyring.key_versions(1)
         self.tls: list[Wallet] = []
         self.events: list[Event] = []
         self.rotation = Rotation(settings.wallet, self.keyring, self.tls.append, self.events.append)
@@ -51,12 +51,12 @@ def rotating(tmp_path: Path) -> Rotating:
     return Rotating(load(None, environment_with_files(URL, tmp_path)))
 
 
-def test_new_keys_are_the_next_generation(rotating: Rotating, tmp_path: Path) -> None:
+def test_new_keys_are_the_next_key_version(rotating: Rotating, tmp_path: Path) -> None:
     """Both files replaced are one change: the next call is signed with both new keys, the old ones stay beside them."""
     NEW.write(tmp_path)
     assert rotating.look() == [Reloaded(ACCESS_KEY_FILE), Reloaded(PRIVATE_KEY_FILE)]
     assert rotating.keyring.credentials(1) == credentials(NEW)
-    assert rotating.generations.older == credentials(OLD)
+    assert rotating.key_versions.older == credentials(OLD)
 
 
 def test_one_of_the_keys_may_change(rotating: Rotating, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_same_keys_begin_no_rotation(rotating: Rotating, tmp_path: Path) -> 
     for name in FILES:
         (tmp_path / name).write_text(getattr(OLD, name))
     assert rotating.look() == [Reloaded(ACCESS_KEY_FILE), Reloaded(PRIVATE_KEY_FILE)]
-    assert rotating.generations.older is None
+    assert rotating.key_versions.older is None
 
 
 def test_keys_that_changed_before_the_first_look(tmp_path: Path) -> None:
@@ -105,15 +105,15 @@ def test_keys_that_changed_before_the_first_look(tmp_path: Path) -> None:
     assert (rotating.keyring.credentials(1), rotating.events) == (credentials(NEW), [])
 
 
-ACCESS_KEY_WANTS = "access_key: must be printable ASCII without white space at its ends in access_key_file"
-PRIVATE_KEY_WANTS = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
+ACCESS_KEY_RULE = "access_key: must be printable ASCII without white space at its ends in access_key_file"
+PRIVATE_KEY_RULE = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
 BAD_KEYS = {
-    "access key emptied": ("access_key", b"", ACCESS_KEY_WANTS),
-    "access key of two lines": ("access_key", b"the secret\nthe secret\n", ACCESS_KEY_WANTS),
-    "private key emptied": ("private_key", b"", PRIVATE_KEY_WANTS),
-    "private key cut short": ("private_key", NEW.private_key[:-1].encode(), PRIVATE_KEY_WANTS),
-    "private key of another form": ("private_key", b"the secret", PRIVATE_KEY_WANTS),
-    "private key that is no text": ("private_key", b"\xff\xfe", PRIVATE_KEY_WANTS),
+    "access key emptied": ("access_key", b"", ACCESS_KEY_RULE),
+    "access key of two lines": ("access_key", b"the secret\nthe secret\n", ACCESS_KEY_RULE),
+    "private key emptied": ("private_key", b"", PRIVATE_KEY_RULE),
+    "private key cut short": ("private_key", NEW.private_key[:-1].encode(), PRIVATE_KEY_RULE),
+    "private key of another form": ("private_key", b"the secret", PRIVATE_KEY_RULE),
+    "private key that is no text": ("private_key", b"\xff\xfe", PRIVATE_KEY_RULE),
 }
 
 
@@ -122,7 +122,7 @@ def test_a_bad_key_is_not_used(rotating: Rotating, tmp_path: Path, name: str, co
     """A key that the settings would refuse is told of in their words, without itself, and the old one stays."""
     (tmp_path / name).write_bytes(content)
     assert rotating.look() == [ReloadFailed(f"{PROVIDER}.{name}_file", problem)]
-    assert (rotating.keyring.credentials(1), rotating.generations.older) == (credentials(OLD), None)
+    assert (rotating.keyring.credentials(1), rotating.key_versions.older) == (credentials(OLD), None)
     NEW.write(tmp_path)
     assert {type(event) for event in rotating.look()} == {Reloaded}
     assert rotating.keyring.credentials(1) == credentials(NEW)
@@ -132,7 +132,7 @@ def test_a_good_key_waits_for_a_bad_one(rotating: Rotating, tmp_path: Path) -> N
     """Of two keys that were replaced, neither is used before both are right."""
     NEW.write(tmp_path)
     (tmp_path / "private_key").write_text("the secret")
-    failures = [ReloadFailed(ACCESS_KEY_FILE, PRIVATE_KEY_WANTS), ReloadFailed(PRIVATE_KEY_FILE, PRIVATE_KEY_WANTS)]
+    failures = [ReloadFailed(ACCESS_KEY_FILE, PRIVATE_KEY_RULE), ReloadFailed(PRIVATE_KEY_FILE, PRIVATE_KEY_RULE)]
     assert rotating.look() == failures
     assert rotating.keyring.credentials(1) == credentials(OLD)
 
@@ -146,15 +146,15 @@ def test_a_key_file_that_is_gone(rotating: Rotating, tmp_path: Path, name: str) 
     assert rotating.keyring.credentials(1) == credentials(OLD)
 
 
-def test_nothing_that_is_told_holds_a_key(rotating: Rotating, tmp_path: Path) -> None:
+def test_nothing_that_is_reported_holds_a_key(rotating: Rotating, tmp_path: Path) -> None:
     """No event of good or bad files has anything of any key in it."""
     for keys in (NEW, Keys("the secret\n\n", OTHER.private_key), Keys(OTHER.access_key, "the secret"), OTHER):
         keys.write(tmp_path)
         rotating.look()
-    told = str(rotating.events)
+    reported = str(rotating.events)
     assert len(rotating.events) == 8
-    assert not [key for keys in (OLD, NEW, OTHER) for key in (keys.access_key, keys.private_key) if key in told]
-    assert "the secret" not in told
+    assert not [key for keys in (OLD, NEW, OTHER) for key in (keys.access_key, keys.private_key) if key in reported]
+    assert "the secret" not in reported
 
 
 def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
     rotating.tls.clear()
     (tmp_path / "private_key").write_text("")
     new.rename(ca_file)
-    assert rotating.look() == [Reloaded("wallet.ca_file"), ReloadFailed(PRIVATE_KEY_FILE, PRIVATE_KEY_WANTS)]
+    assert rotating.look() == [Reloaded("wallet.ca_file"), ReloadFailed(PRIVATE_KEY_FILE, PRIVATE_KEY_RULE)]
     assert len(rotating.tls) == 1
 
 
@@ -188,13 +188,13 @@ async def test_a_rotation_ends_while_it_runs(tmp_path: Path) -> None:
     keyring = SettledKeyring([credentials(OLD)])
     keyring.settled = asyncio.Event()
     keyring.replace(credentials(NEW))
-    generations = keyring.generations(1)
-    generations.accepted(credentials(NEW))
+    key_versions = keyring.key_versions(1)
+    key_versions.accepted(credentials(NEW))
     wallet = load(None, environment_with_files(URL, tmp_path)).wallet
     rotation = Rotation(wallet, keyring, lambda _wallet: None, ignore, Pace(rotation_s=0.001))
     running = asyncio.create_task(rotation.run())
     async with asyncio.timeout(PATIENCE_S):
-        while generations.older is not None:
+        while key_versions.older is not None:
             keyring.settled.clear()
             await keyring.settled.wait()
     running.cancel()

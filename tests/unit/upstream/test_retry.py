@@ -10,13 +10,13 @@ LASTING = ("tls", "http2_required")
 PASSING = ("refused", "timeout", "dns", "network", "")
 
 
-def delay_s(error: BridgeError, attempts: int = 1, *, repeat_unknown: bool = False, idempotent: bool = True) -> object:
+def delay_s(error: BridgeError, attempts: int = 1, *, retry_unknown: bool = False, idempotent: bool = True) -> object:
     """Return what a fresh policy says about this error."""
-    return RetryPolicy(repeat_unknown=repeat_unknown).delay_s(error, attempts, idempotent=idempotent)
+    return RetryPolicy(retry_unknown=retry_unknown).delay_s(error, attempts, idempotent=idempotent)
 
 
 @pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.__name__)
-def test_without_leave_only_what_was_not_processed_is_repeated(leaf: type[BridgeError]) -> None:
+def test_without_leave_only_what_was_not_processed_is_retried(leaf: type[BridgeError]) -> None:
     """Of all failures two are repeated: an unreachable wallet and a request proven not processed."""
     is_repeated = delay_s(leaf()) is not None
     assert is_repeated == (leaf in (WalletUnreachable, WalletNotProcessed))
@@ -24,21 +24,21 @@ def test_without_leave_only_what_was_not_processed_is_repeated(leaf: type[Bridge
 
 @pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.__name__)
 @pytest.mark.parametrize("idempotent", [True, False], ids=["idempotent", "not idempotent"])
-def test_unknown_is_repeated_only_with_leave_and_idempotent(leaf: type[BridgeError], *, idempotent: bool) -> None:
+def test_unknown_is_retried_only_with_leave_and_idempotent(leaf: type[BridgeError], *, idempotent: bool) -> None:
     """The operator's leave adds failures of unknown outcome, for idempotent operations only, and no other."""
-    is_repeated = delay_s(leaf(), repeat_unknown=True, idempotent=idempotent) is not None
+    is_repeated = delay_s(leaf(), retry_unknown=True, idempotent=idempotent) is not None
     is_unknown = leaf.outcome is Outcome.UNKNOWN
     assert is_repeated == (leaf in (WalletUnreachable, WalletNotProcessed) or (is_unknown and idempotent))
 
 
 @pytest.mark.parametrize("cause", LASTING)
-def test_a_lasting_cause_is_not_repeated(cause: str) -> None:
+def test_a_lasting_cause_is_not_retried(cause: str) -> None:
     """TLS and a missing HTTP/2 need an operator, not another try."""
     assert delay_s(WalletUnreachable(cause=cause)) is None
 
 
 @pytest.mark.parametrize("cause", PASSING, ids=[cause or "none" for cause in PASSING])
-def test_a_passing_cause_is_repeated(cause: str) -> None:
+def test_a_passing_cause_is_retried(cause: str) -> None:
     """Whatever else kept us from connecting may be over at the next try."""
     assert delay_s(WalletUnreachable(cause=cause)) is not None
 
@@ -50,14 +50,14 @@ def test_there_are_three_attempts_at_most(error: BridgeError) -> None:
     assert followed == [True, True, False, False]
 
 
-def test_the_first_repeat_of_a_refused_stream_is_immediate_and_free() -> None:
+def test_the_first_retry_of_a_refused_stream_is_immediate_and_free() -> None:
     """A connection that the wallet recycles costs nothing, even when the budget is empty."""
     budget = RetryBudget(capacity=0)
     assert RetryPolicy(budget).delay_s(WalletNotProcessed(), 1, idempotent=True) == 0.0
     assert budget.tokens == 0
 
 
-def test_the_second_repeat_of_a_refused_stream_costs_and_waits() -> None:
+def test_the_second_retry_of_a_refused_stream_costs_and_waits() -> None:
     """Refused twice is a sign of trouble."""
     budget = RetryBudget()
     delay = RetryPolicy(budget).delay_s(WalletNotProcessed(), 2, idempotent=True)
@@ -117,7 +117,7 @@ def test_calls_of_one_policy_share_the_budget_and_policies_do_not() -> None:
 
 def test_a_provider_whose_outcomes_are_unknown_spends_its_own_budget() -> None:
     """Its retries end; those of other providers and of the connection go on, and its successes pay for more."""
-    policy = RetryPolicy(repeat_unknown=True)
+    policy = RetryPolicy(retry_unknown=True)
 
     def is_repeated(error: BridgeError, provider_id: int) -> bool:
         return policy.delay_s(error, 1, idempotent=True, provider_id=provider_id) is not None

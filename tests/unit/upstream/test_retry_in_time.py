@@ -14,7 +14,7 @@ from bridge.upstream.retry import DELAY_MAX_S, DELAY_MIN_S, RetryBudget, RetryPo
 )
 def test_a_retry_that_comes_too_late_costs_nothing(error: BridgeError, attempts: int, left_s: float) -> None:
     """Where the call's time ends before the delay, the budgets stay whole for other calls."""
-    policy = RetryPolicy(repeat_unknown=True, unknown_budgets={1: RetryBudget()})
+    policy = RetryPolicy(retry_unknown=True, unknown_budgets={1: RetryBudget()})
     assert policy.delay_s(error, attempts, idempotent=True, provider_id=1, left_s=left_s) is None
     assert [policy.budget.tokens, policy.unknown_budgets[1].tokens] == [RetryBudget().capacity] * 2
 

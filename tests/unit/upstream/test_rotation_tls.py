@@ -125,7 +125,7 @@ def test_a_bad_tls_file_is_not_used(
 
 
 @asynccontextmanager
-async def telling_server(context: ssl.SSLContext) -> AsyncIterator[int]:
+async def reporting_server(context: ssl.SSLContext) -> AsyncIterator[int]:
     """Run a TLS server that answers each line with the serial number of its client's certificate; yield its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +177,7 @@ async def test_new_connections_show_the_new_certificate(
     trusts_both = old.server.server_context(client_ca_file=old.ca_file)
     trusts_both.load_verify_locations(new.ca_file)
     async with (
-        telling_server(trusts_both) as port,
+        reporting_server(trusts_both) as port,
         Client.connected(port, tls_context(rotating_tls.wallet)) as before,
     ):
         assert await before.serial() == serial_of(old.client)
@@ -197,10 +197,10 @@ async def test_a_removed_authority_is_not_trusted(
     rotating_tls.put(new)
     rotating_tls.look()
     context = tls_context(rotating_tls.used[0])
-    async with telling_server(old.server.server_context()) as port:
+    async with reporting_server(old.server.server_context()) as port:
         with pytest.raises(ssl.SSLCertVerificationError):
             await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    async with telling_server(new.server.server_context()) as port, Client.connected(port, context) as client:
+    async with reporting_server(new.server.server_context()) as port, Client.connected(port, context) as client:
         assert await client.serial() == "none"
 
 
@@ -213,7 +213,7 @@ async def test_a_context_stays_as_it_was_made(
     for path in rotating_tls.files.values():
         path.write_bytes(b"")
     async with (
-        telling_server(old.server.server_context(client_ca_file=old.ca_file)) as port,
+        reporting_server(old.server.server_context(client_ca_file=old.ca_file)) as port,
         Client.connected(port, context) as client,
     ):
         assert await client.serial() == serial_of(old.client)

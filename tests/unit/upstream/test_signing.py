@@ -10,7 +10,7 @@ from bridge import __version__
 from bridge.errors import ProviderNotConfigured
 from bridge.transcoding.operation import operations
 from bridge.upstream.client import Post
-from bridge.upstream.signing import Credentials, Generations, Keyring
+from bridge.upstream.signing import Credentials, Keyring, KeyVersions
 from wallet.v1 import wallet_service_pb2
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
@@ -68,11 +68,11 @@ def test_one_byte_changes_the_signature() -> None:
     "secretive",
     [
         CREDENTIALS,
-        Generations(CREDENTIALS),
+        KeyVersions(CREDENTIALS),
         Keyring([CREDENTIALS]),
-        Post(TERMINATE, BODY, Generations(CREDENTIALS)),
+        Post(TERMINATE, BODY, KeyVersions(CREDENTIALS)),
     ],
-    ids=["Credentials", "Generations", "Keyring", "Post"],
+    ids=["Credentials", "KeyVersions", "Keyring", "Post"],
 )
 def test_no_repr_holds_a_secret(secretive: object) -> None:
     """What lands in a log or a traceback by its repr gives away no key, no token and no signature."""
@@ -80,7 +80,7 @@ def test_no_repr_holds_a_secret(secretive: object) -> None:
         assert not [secret for secret in SECRETS if secret in text]
 
 
-def test_a_provider_is_told_by_the_repr() -> None:
+def test_a_provider_is_reported_by_the_repr() -> None:
     """The repr names the providers, so that an operator can see which are there."""
     assert repr(CREDENTIALS) == "Credentials(provider_id=7)"
     assert repr(Keyring([Credentials(9, "a", "b"), CREDENTIALS])) == "Keyring(providers=[7, 9])"

@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 
 from bridge.errors import BridgeError, ProviderNotConfigured, WalletAuthRejected, WalletInconsistent, WalletRejected
 from bridge.outcome import GrpcCode, WalletFacts
-from bridge.upstream.signing import Credentials, Generations, Keyring, may_be_about_keys
+from bridge.upstream.signing import Credentials, Keyring, KeyVersions, may_be_about_keys
 
 OLD, NEW, WRONG = (Credentials(7, name, f"{name}-private-key") for name in ("old", "new", "wrong"))
 
 
-def rotating(*accepted: Credentials) -> Generations:
+def rotating(*accepted: Credentials) -> KeyVersions:
     """Return old and new credentials of which the wallet has accepted these, in this order, since the replacement."""
-    generations = Generations(OLD)
-    generations.replace(NEW)
+    key_versions = KeyVersions(OLD)
+    key_versions.replace(NEW)
     for credentials in accepted:
-        generations.accepted(credentials)
-    return generations
+        key_versions.accepted(credentials)
+    return key_versions
 
 
-def tries(generations: Generations, *rejected: Credentials) -> list[Credentials]:
+def tries(key_versions: KeyVersions, *rejected: Credentials) -> list[Credentials]:
     """Return all that a call is signed with, one after the other, if the wallet rejects it every time."""
-    signed = [*rejected] or [generations.preferred]
-    while (credentials := generations.instead_of(signed)) is not None:
+    signed = [*rejected] or [key_versions.preferred]
+    while (credentials := key_versions.instead_of(signed)) is not None:
         signed.append(credentials)
     return signed
 
@@ -45,7 +45,7 @@ def test_the_same_credentials_are_equal() -> None:
 
 def test_without_a_replacement_there_is_one_try() -> None:
     """With one generation a call that the wallet rejects is rejected."""
-    assert tries(Generations(OLD)) == [OLD]
+    assert tries(KeyVersions(OLD)) == [OLD]
 
 
 def test_the_newest_is_preferred() -> None:
@@ -65,23 +65,23 @@ def test_only_its_own_provider_is_replaced() -> None:
         keyring.replace(Credentials(8, "a", "b"))
 
 
-TRIES: dict[str, tuple[Generations, Sequence[Credentials], Sequence[Credentials]]] = {
+TRIES: dict[str, tuple[KeyVersions, Sequence[Credentials], Sequence[Credentials]]] = {
     # The third try: the wallet may have switched between the first two.
     "newest preferred": (rotating(), [], [NEW, OLD, NEW]),
     "older preferred": (rotating(OLD), [], [OLD, NEW]),
     "newest accepted": (rotating(NEW), [], [NEW, OLD, NEW]),
     "signed before the replacement": (rotating(), [OLD], [OLD, NEW]),
     "signed before another replacement": (rotating(), [WRONG], [WRONG, NEW, OLD, NEW]),
-    "signed before it had settled": (Generations(NEW), [OLD], [OLD, NEW]),
+    "signed before it had settled": (KeyVersions(NEW), [OLD], [OLD, NEW]),
 }
 
 
-@pytest.mark.parametrize(("generations", "rejected", "expected"), TRIES.values(), ids=TRIES)
+@pytest.mark.parametrize(("key_versions", "rejected", "expected"), TRIES.values(), ids=TRIES)
 def test_what_a_rejected_call_is_signed_with(
-    generations: Generations, rejected: Sequence[Credentials], expected: Sequence[Credentials]
+    key_versions: KeyVersions, rejected: Sequence[Credentials], expected: Sequence[Credentials]
 ) -> None:
     """A call that is always rejected is tried with both generations, ends with the newest, and ends."""
-    assert tries(generations, *rejected) == expected
+    assert tries(key_versions, *rejected) == expected
 
 
 @pytest.mark.parametrize("accepted", [[OLD], [NEW], [OLD, NEW], [NEW, OLD]])
@@ -90,16 +90,16 @@ def test_what_the_wallet_accepted_last_is_preferred(accepted: list[Credentials])
     assert rotating(*accepted).preferred is accepted[-1]
 
 
-@pytest.mark.parametrize("generations", [rotating(WRONG), Generations(NEW)], ids=["rotating", "one generation"])
-def test_what_is_gone_is_not_preferred_again(generations: Generations) -> None:
+@pytest.mark.parametrize("key_versions", [rotating(WRONG), KeyVersions(NEW)], ids=["rotating", "one key version"])
+def test_what_is_gone_is_not_preferred_again(key_versions: KeyVersions) -> None:
     """The late answer to a call that was signed with a forgotten generation brings it back in no way."""
-    generations.accepted(WRONG)
-    assert (generations.preferred, generations.newest) == (NEW, NEW)
+    key_versions.accepted(WRONG)
+    assert (key_versions.preferred, key_versions.newest) == (NEW, NEW)
 
 
-REPLACEMENTS: dict[str, tuple[Generations, Credentials, tuple[Credentials, Credentials | None]]] = {
-    "first": (Generations(OLD), NEW, (NEW, OLD)),
-    "the same": (Generations(OLD), OLD, (OLD, None)),
+REPLACEMENTS: dict[str, tuple[KeyVersions, Credentials, tuple[Credentials, Credentials | None]]] = {
+    "first": (KeyVersions(OLD), NEW, (NEW, OLD)),
+    "the same": (KeyVersions(OLD), OLD, (OLD, None)),
     "the same while rotating": (rotating(), NEW, (NEW, OLD)),
     "the same, accepted, while rotating": (rotating(NEW), NEW, (NEW, OLD)),
     # Keys that never worked are no loss; those that worked are.
@@ -111,14 +111,14 @@ REPLACEMENTS: dict[str, tuple[Generations, Credentials, tuple[Credentials, Crede
 }
 
 
-@pytest.mark.parametrize(("generations", "credentials", "expected"), REPLACEMENTS.values(), ids=REPLACEMENTS)
+@pytest.mark.parametrize(("key_versions", "credentials", "expected"), REPLACEMENTS.values(), ids=REPLACEMENTS)
 def test_a_replacement_keeps_what_the_wallet_accepted_last(
-    generations: Generations, credentials: Credentials, expected: tuple[Credentials, Credentials | None]
+    key_versions: KeyVersions, credentials: Credentials, expected: tuple[Credentials, Credentials | None]
 ) -> None:
     """New credentials come to the front; beside them stay those that are known to work."""
-    generations = copy(generations)  # a case stays as it is
-    generations.replace(credentials)
-    assert (generations.newest, generations.older) == expected
+    key_versions = copy(key_versions)  # a case stays as it is
+    key_versions.replace(credentials)
+    assert (key_versions.newest, key_versions.older) == expected
 
 
 SETTLING: dict[str, tuple[Sequence[Credentials], Sequence[Credentials], Credentials | None]] = {
@@ -140,13 +140,13 @@ def test_a_rotation_settles(
     """The older generation goes after an interval in which the wallet did not need it, once the newest has worked."""
     keyring = Keyring([OLD])
     keyring.replace(NEW)
-    generations = keyring.generations(7)
+    key_versions = keyring.key_versions(7)
     for accepted in (before, after):
         for credentials in accepted:
-            generations.accepted(credentials)
-        assert generations.older is OLD
+            key_versions.accepted(credentials)
+        assert key_versions.older is OLD
         keyring.settle()
-    assert generations.older is older
+    assert key_versions.older is older
 
 
 FACTS = {status: WalletFacts(http_status=status, code=9) for status in (200, 401, 403, 404, 503)}
@@ -172,24 +172,24 @@ def test_which_failures_may_be_about_keys(error: BridgeError, expected: bool) ->
 class CallOfModel:
     """A call on its way: signed, judged by the wallet, heard of, and perhaps signed again."""
 
-    def __init__(self, generations: Generations) -> None:
-        self.generations = generations
-        self.signed = [generations.preferred]
-        self.judged: bool | None = None
+    def __init__(self, key_versions: KeyVersions) -> None:
+        self.key_versions = key_versions
+        self.signed = [key_versions.preferred]
+        self.rated: bool | None = None
         self.is_over = False
 
     def step(self, wanted: Credentials) -> None:
         """Let the wallet, which wants these credentials now, judge the call; or let the bridge hear the verdict."""
-        if self.judged is None:
-            self.judged = self.signed[-1] == wanted
-        elif self.judged:
-            self.generations.accepted(self.signed[-1])
+        if self.rated is None:
+            self.rated = self.signed[-1] == wanted
+        elif self.rated:
+            self.key_versions.accepted(self.signed[-1])
             self.is_over = True
         else:
-            credentials = self.generations.instead_of(self.signed)
+            credentials = self.key_versions.instead_of(self.signed)
             assert credentials is not None, "the call has failed"
             self.signed.append(credentials)
-            self.judged = None
+            self.rated = None
 
 
 MOVES = st.sampled_from(["begin", "step", "step", "step", "wrong", "replace", "switch", "settle"])
@@ -201,21 +201,21 @@ def test_no_call_fails_in_any_rotation(moves: list[tuple[str, int]]) -> None:
 
     The wallet wants one key, and from some moment after the replacement only the other. Wrong keys may come before.
     """
-    generations, wanted, calls = Generations(OLD), OLD, list[CallOfModel]()
+    key_versions, wanted, calls = KeyVersions(OLD), OLD, list[CallOfModel]()
     for move, number in moves:
         waiting = [call for call in calls if not call.is_over]
         if move == "begin":
-            calls.append(CallOfModel(generations))
+            calls.append(CallOfModel(key_versions))
         elif move == "step" and waiting:
             waiting[number % len(waiting)].step(wanted)
-        elif move == "wrong" and generations.newest != NEW:
-            generations.replace(Credentials(7, f"wrong {number}", "x"))
+        elif move == "wrong" and key_versions.newest != NEW:
+            key_versions.replace(Credentials(7, f"wrong {number}", "x"))
         elif move == "replace":
-            generations.replace(NEW)
-        elif move == "switch" and generations.newest == NEW:
+            key_versions.replace(NEW)
+        elif move == "switch" and key_versions.newest == NEW:
             wanted = NEW
         elif move == "settle" and not waiting:  # an interval lasts longer than any call
-            generations.settle()
+            key_versions.settle()
     for call in calls:
         while not call.is_over:
             call.step(wanted)

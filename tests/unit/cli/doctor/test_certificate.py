@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cli.doctor.certificate import Certificate, certificates_of, judged, read_certificate
+from bridge.cli.doctor.certificate import Certificate, certificates_of, rated, read_certificate
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -163,8 +163,8 @@ TIMES = {
 }
 
 
-@pytest.mark.parametrize(("begin", "end", "told"), TIMES.values(), ids=TIMES.keys())
-def test_judged(begin: timedelta, end: timedelta, told: str) -> None:
+@pytest.mark.parametrize(("begin", "end", "reported"), TIMES.values(), ids=TIMES.keys())
+def test_checked(begin: timedelta, end: timedelta, reported: str) -> None:
     """A certificate's time is over, over soon, good, or has not begun, for which the clock may be to blame."""
     now = datetime(2026, 6, 1, tzinfo=UTC)
-    assert " ".join(judged(now + begin, now + end, now, warn_days=30)) == told
+    assert " ".join(rated(now + begin, now + end, now, warn_days=30)) == reported

@@ -18,7 +18,7 @@ OWN_KEYS = 'access_key = "own"\nprivate_key = "01234567-89ab-cdef-0123-456789abc
 NOTHING: Mapping[str, str] = {}
 
 
-def told(config: Path | None, environ: Mapping[str, str] = NOTHING, *, check: str = "") -> list[str]:
+def reported(config: Path | None, environ: Mapping[str, str] = NOTHING, *, check: str = "") -> list[str]:
     """Return what is found, each as "level text", by one check or by all."""
     subject = Subject(load(config, environ), PATHS, config, environ, NOW)
     return [f"{each.level} {each.text}" for each in local_findings(subject) if check in ("", each.check)]
@@ -32,7 +32,7 @@ def private(path: Path) -> Path:
 
 def test_all_is_well(tmp_path: Path) -> None:
     """Where nothing is wrong there is one line for each check."""
-    assert told(private(write(tmp_path, toml(keys=OWN_KEYS)))) == [
+    assert reported(private(write(tmp_path, toml(keys=OWN_KEYS)))) == [
         "ok wallet.url = https://wallet.example",
         "ok provider 12345: the keys have the right shape",
         "ok no certificate files are set: the system's authorities are trusted",
@@ -45,8 +45,8 @@ def test_all_is_well(tmp_path: Path) -> None:
 def test_plaintext(tmp_path: Path) -> None:
     """A wallet without TLS is a warning; that it would be allowed is none."""
     allowed = 'allow_plaintext = true\nurl = "https://wallet.example"'
-    assert len(told(write(tmp_path, toml(wallet=allowed)), check="settings")) == 1
-    in_use = told(write(tmp_path, toml(wallet=allowed.replace("https", "http"))), check="settings")
+    assert len(reported(write(tmp_path, toml(wallet=allowed)), check="settings")) == 1
+    in_use = reported(write(tmp_path, toml(wallet=allowed.replace("https", "http"))), check="settings")
     assert in_use[1:] == [
         "warn wallet.url is http://: credentials and tokens go out unencrypted; only a test may do so"
     ]
@@ -64,7 +64,7 @@ URLS = {
 @pytest.mark.parametrize(("path", "begin"), URLS.values(), ids=URLS.keys())
 def test_path_of_the_url(tmp_path: Path, path: str, begin: str) -> None:
     """A URL that holds what the bridge adds by itself would lead every call astray."""
-    found = told(write(tmp_path, toml(wallet=f'url = "https://wallet.example{path}"')), check="settings")
+    found = reported(write(tmp_path, toml(wallet=f'url = "https://wallet.example{path}"')), check="settings")
     assert [line for line in found if not line.startswith("ok ")] == found[1:]
     assert bool(found[1:]) == bool(begin)
     assert all(line.startswith(begin) for line in found[1:])
@@ -76,7 +76,7 @@ def test_path_of_the_url(tmp_path: Path, path: str, begin: str) -> None:
 def test_sample_keys(tmp_path: Path) -> None:
     """The keys of the wallet's page are a warning, in whatever case they were copied."""
     keys = f'access_key = "{ACCESS_KEY}"\nprivate_key = "{PRIVATE_KEY.upper()}"'
-    assert told(private(write(tmp_path, toml(keys=keys))), check="credentials") == [
+    assert reported(private(write(tmp_path, toml(keys=keys))), check="credentials") == [
         "warn provider 12345: access_key is the wallet page's published sample: put in your own",
         "warn provider 12345: private_key is the wallet page's published sample: put in your own",
     ]
@@ -85,7 +85,7 @@ def test_sample_keys(tmp_path: Path) -> None:
 def test_shared_keys(tmp_path: Path) -> None:
     """A key that several providers have is a warning that names them all, and not the key."""
     rest = f"[wallet.providers.2]\n{OWN_KEYS}\n[wallet.providers.1]\n{OWN_KEYS.replace('own', 'other')}"
-    assert told(private(write(tmp_path, toml(keys=OWN_KEYS, rest=rest))), check="credentials") == [
+    assert reported(private(write(tmp_path, toml(keys=OWN_KEYS, rest=rest))), check="credentials") == [
         "warn providers 2, 12345 have the same access_key: every provider is given keys of its own",
         "warn providers 1, 2, 12345 have the same private_key: every provider is given keys of its own",
     ]
@@ -106,7 +106,7 @@ def test_closed_key_files(tmp_path: Path, mode: int) -> None:
         file.chmod(mode)
     config = write(tmp_path, toml(keys='access_key_file = "access"\nprivate_key_file = "secret"'))
     config.chmod(0o644)
-    assert told(config, check="credentials") == ["ok provider 12345: the keys have the right shape"]
+    assert reported(config, check="credentials") == ["ok provider 12345: the keys have the right shape"]
 
 
 def test_open_key_file(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_open_key_file(tmp_path: Path) -> None:
     _, secret = key_files(tmp_path)
     secret.chmod(0o644)
     config = write(tmp_path, toml(keys='access_key_file = "access"\nprivate_key_file = "secret"'))
-    assert told(config, check="credentials") == [
+    assert reported(config, check="credentials") == [
         f"warn wallet.providers.12345.private_key_file: everybody here can read {secret} (mode 644): chmod o-r"
     ]
 
@@ -126,14 +126,14 @@ def test_open_key_behind_a_link(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(secret)
     keys = f'access_key_file = "{access}"\nprivate_key_file = "{link}"'
-    assert [line.split()[0] for line in told(write(tmp_path, toml(keys=keys)), check="credentials")] == ["warn"]
+    assert [line.split()[0] for line in reported(write(tmp_path, toml(keys=keys)), check="credentials")] == ["warn"]
 
 
 def test_open_configuration(tmp_path: Path) -> None:
     """A configuration with keys in it must be as closed as a key's file."""
     config = write(tmp_path, toml(keys=OWN_KEYS))
     config.chmod(0o644)
-    assert told(config, check="credentials") == [
+    assert reported(config, check="credentials") == [
         f"warn the configuration has keys in it: everybody here can read {config} (mode 644): chmod o-r"
     ]
 
@@ -145,8 +145,10 @@ def test_keys_of_the_environment(tmp_path: Path) -> None:
     config.chmod(0o644)
     prefix = "BRIDGE_WALLET__PROVIDERS__12345__"
     environ = {f"{prefix}ACCESS_KEY": "own", f"{prefix}PRIVATE_KEY": "01234567-89ab-cdef-0123-456789abcdef"}
-    assert [line.split()[0] for line in told(config, environ, check="credentials")] == ["ok"]
-    assert [line.split()[0] for line in told(None, environ | {"BRIDGE_WALLET__URL": "https://w.example"})] == ["ok"] * 3
+    assert [line.split()[0] for line in reported(config, environ, check="credentials")] == ["ok"]
+    assert [line.split()[0] for line in reported(None, environ | {"BRIDGE_WALLET__URL": "https://w.example"})] == [
+        "ok"
+    ] * 3
 
 
 # --- certificate files ------------------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ OWN = {
 def test_own_certificate(tmp_path: Path, authority: trustme.CA, days: float, begun_days: float, begin: str) -> None:
     """Our own certificate's end is told 30 days ahead, and is a failure when it has come."""
     lines = issue(tmp_path, authority, days, begun_days)
-    (found,) = told(write(tmp_path, toml(wallet=f"{URL}\n{lines}")), check="files")
+    (found,) = reported(write(tmp_path, toml(wallet=f"{URL}\n{lines}")), check="files")
     assert found.startswith(begin)
 
 
@@ -194,7 +196,7 @@ def test_chain(tmp_path: Path, authority: trustme.CA) -> None:
     short = (tmp_path / "own.pem").read_bytes()
     lines = issue(tmp_path, authority, days=300)
     (tmp_path / "own.pem").write_bytes((tmp_path / "own.pem").read_bytes() + short)
-    (found,) = told(write(tmp_path, toml(wallet=f"{URL}\n{lines}")), check="files")
+    (found,) = reported(write(tmp_path, toml(wallet=f"{URL}\n{lines}")), check="files")
     assert "expires on" in found
 
 
@@ -204,9 +206,9 @@ def test_authorities(tmp_path: Path, authority: trustme.CA) -> None:
     ending = (tmp_path / "own.pem").read_bytes()
     config = write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))
     (tmp_path / "ca.pem").write_bytes(ending + (tmp_path / "ca.pem").read_bytes())
-    assert [line.split()[0] for line in told(config, check="files")] == ["ok"]
+    assert [line.split()[0] for line in reported(config, check="files")] == ["ok"]
     (tmp_path / "ca.pem").write_bytes(ending)
-    (found,) = told(config, check="files")
+    (found,) = reported(config, check="files")
     assert found.startswith("FAIL wallet.ca_file has expired, on ")
 
 
@@ -215,13 +217,13 @@ def test_servers_own_files(tmp_path: Path, authority: trustme.CA) -> None:
     issue(tmp_path, authority, days=300)
     server = 'tls_certificate_file = "own.pem"\ntls_key_file = "own.key"\ntls_client_ca_file = "ca.pem"'
     config = private(write(tmp_path, toml(keys=OWN_KEYS, server=server)))
-    found = told(config, check="files")
+    found = reported(config, check="files")
     assert [line.split()[:2] for line in found] == [
         ["ok", "server.tls_certificate_file"],
         ["ok", "server.tls_client_ca_file"],
     ]
     (tmp_path / "own.key").chmod(0o644)
-    (found_open,) = told(config, check="credentials")
+    (found_open,) = reported(config, check="credentials")
     assert found_open.startswith("warn server.tls_key_file: everybody here can read ")
 
 
@@ -242,7 +244,7 @@ def test_certificate_that_went_wrong(tmp_path: Path, authority: trustme.CA) -> N
 def test_no_key_in_any_text(tmp_path: Path) -> None:
     """Whatever is wrong with keys, no finding shows one."""
     config = write(tmp_path, toml(keys=KEYS, rest=f"[wallet.providers.2]\n{KEYS}"))
-    text = os.linesep.join(told(config))
+    text = os.linesep.join(reported(config))
     assert "warn" in text
     assert ACCESS_KEY not in text
     assert PRIVATE_KEY not in text

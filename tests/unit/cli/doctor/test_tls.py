@@ -167,8 +167,8 @@ async def test_time(tmp_path: Path, days: float, begun_days: float, level: str, 
     async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
         run = await examined(wallet.url, ca_setting(made.ca_file(tmp_path)))
     assert run["tls"][0].startswith(f"{level} ")
-    told = text.format(begin=now - timedelta(days=begun_days), end=now + timedelta(days=days))
-    assert run["tls"][0].endswith(f"the wallet's certificate {told}")
+    reported = text.format(begin=now - timedelta(days=begun_days), end=now + timedelta(days=days))
+    assert run["tls"][0].endswith(f"the wallet's certificate {reported}")
     assert run.exit_code == (level == "FAIL")
 
 

@@ -1,7 +1,7 @@
 """Frames of answers: HEADERS, CONTINUATION and DATA. RFC 9113, sections 4.3, 6.1, 6.2, 6.10, 8.1 and 10.5.1.
 
-What is wrong with one answer, or too much of it, ends its stream alone. That of a header block the connection needs
-the decoded table, whosever it is: so it is read even where it is dropped.
+A malformed or oversized answer ends its stream alone. A header block is different: the connection needs
+its effect on the shared HPACK table, so it is decoded even where its stream is dropped.
 """
 
 from bridge.http2 import frames, hpack
@@ -30,7 +30,7 @@ from bridge.http2.streams import HeaderBlock, Stream, Streams
 
 
 class Answers:
-    """What these frames mean, and the credit that is returned for them."""
+    """Handler of these frames, and of the flow-control credit that is returned for them."""
 
     def __init__(self, streams: Streams, given_up: GivenUp, noise: Noise, outgoing: list[bytes | memoryview]) -> None:
         self._streams = streams
@@ -153,7 +153,7 @@ class Answers:
         return (self._end(stream),)
 
     def _fail_headers(self, stream: Stream, error_code: ErrorCode) -> Events:
-        # An answer, if a bad one: each request has one, and so it is no noise.
+        # A malformed answer is still an answer: each request has one, so it does not count as noise.
         self._noise.answered()
         return self.fail(stream, error_code)
 

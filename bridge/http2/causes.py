@@ -1,4 +1,4 @@
-"""Why an exchange or a connection failed, in words of two fixed lists, by tables.
+"""Cause and detail of a failed exchange or connection: words of two fixed lists, by tables.
 
     cause     for callers, operators and metrics: dns, refused, timeout, tls, http2_required, network, closed
     detail    for the log, narrower: the reason of a TLS failure, an errno, what the name server said, an HTTP/2 error

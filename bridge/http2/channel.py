@@ -1,4 +1,4 @@
-"""The way to one server for those who send: over our own HTTP/2 directly, or over any transport of httpx."""
+"""Channel to one server: over our own HTTP/2 directly, or over any transport of httpx."""
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Coroutine
@@ -27,13 +27,13 @@ class Channel(Protocol):
     ) -> Coroutine[Any, Any, RawAnswer]:
         """Return the whole answer within this time, or raise an httpx.TransportError: see `errors.outcome_of`.
 
-        `goes_on` is asked when the task is cancelled after the request may have been sent. Who can, then finishes if
-        told so. These headers are sent, and nothing else beside what HTTP/2 itself needs.
+        `goes_on` is called when the task is cancelled after the request may have been sent: if it returns true, a
+        channel that can do so finishes the exchange. Only these headers are sent, and what HTTP/2 itself needs.
         """
 
 
 def channel_to(transport: httpx.AsyncBaseTransport, url: str, body_bytes_max: int) -> Channel:
-    """Return the way over this transport to the server at this URL, whose path comes before every other.
+    """Return a channel over this transport to the server at this URL, whose path comes before every other.
 
     A body of more than `body_bytes_max` bytes is cut somewhere behind that limit.
     """
@@ -44,7 +44,7 @@ def channel_to(transport: httpx.AsyncBaseTransport, url: str, body_bytes_max: in
 
 
 class Http2Channel:
-    """Without httpx's objects for requests and answers, which cost as much as the whole exchange."""
+    """Channel without httpx's objects for requests and answers, which cost as much as the whole exchange."""
 
     def __init__(self, transport: Http2Transport, base: httpx.URL) -> None:
         self._transport = transport
@@ -72,7 +72,7 @@ class Http2Channel:
 
 
 class HttpxChannel:
-    """Over a transport that is not ours: nothing is believed of it that its errors do not say."""
+    """Channel over a transport that is not ours: only what its errors prove is assumed."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, base: httpx.URL, body_bytes_max: int) -> None:
         self._transport = transport
@@ -80,7 +80,7 @@ class HttpxChannel:
         self._body_bytes_max = body_bytes_max
 
     async def post(self, path: str, headers: Headers, body: bytes, timeout_s: float, goes_on: GoesOn) -> RawAnswer:
-        """Return the answer; who does not keep the time is cut off."""
+        """Return the answer; a transport that exceeds the timeout is cut off."""
         request = httpx.Request(
             "POST",
             _joined(self._base, path),
@@ -95,7 +95,7 @@ class HttpxChannel:
         except TimeoutError:
             raise AnswerTimeoutError from None
         except asyncio.CancelledError:
-            # It cannot go on; but whoever is asked learns by it that the request may have been sent.
+            # This channel cannot go on; the call still reports that the request may have been sent.
             goes_on()
             raise
 

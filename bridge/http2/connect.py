@@ -4,7 +4,7 @@ TCP         the next address is tried 250 ms after the last, or at once when one
             and the other sockets are closed
 handshake   the winner has 1 s to its SETTINGS (RFC 9113, section 3.4), TLS included; then the next address is tried too
 limit       no wait is longer than half of the time that is left, so that there is time for a further address
-verdict     a certificate that is refused, or a server without HTTP/2, ends all: it is an answer, and no dead address
+verdict     a refused certificate, or a server without HTTP/2, ends the race: the address answered
 sockets     never more than `Sockets.limit` at once: where one more is due, the oldest is closed first
 
 asyncio's own `happy_eyeballs_delay` knows TCP only and no limit of sockets, and uvloop's create_connection lacks it.
@@ -191,7 +191,7 @@ class Race:
 
 
 def _is_verdict(error: Exception) -> bool:
-    """Say whether it is an answer of a server that is alive: no other address of the name is to be asked after it."""
+    """Say whether the server answered: then no other address of the name is tried."""
     # RFC 8446, section 6.1: an end without close_notify says nothing.
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return False

@@ -1,6 +1,6 @@
-"""One HTTP/2 connection as an asyncio protocol: it drives the state machine, and wakes those who wait for it.
+"""One HTTP/2 connection as an asyncio protocol: it drives the state machine and wakes the waiting exchanges.
 
-Everything that one turn of the loop wants to send leaves in one write.
+Everything that is to be sent in one turn of the event loop leaves in one write.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from bridge.http2.reset_budget import ResetBudget
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
 GATHER_FROM = 4
-"""With more exchanges than this under way, a write waits one turn of the loop for company."""
+"""With more exchanges than this under way, a write waits one turn of the loop for others to join it."""
 CLOSE_TIMEOUT_S = 1.0
-"""How long a goodbye may take: to a server that does not read, it would last for ever."""
+"""Graceful-close timeout, in seconds: a server that does not read would keep the socket open for ever."""
 
 
 class Connection(asyncio.Protocol):
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_closing(self) -> bool:
-        """Whether it has said goodbye: nothing is under way on it, but its socket is still open."""
+        """Whether it has sent GOAWAY: nothing is under way on it, but its socket is still open."""
         return self._is_over and not self.closed.done()
 
     @property
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def refuses_http2(self) -> bool:
-        """Whether its server has said goodbye because it requires HTTP/1.1."""
+        """Whether its server has sent GOAWAY because it requires HTTP/1.1."""
         return self._exchanges.goaway_code == ErrorCode.HTTP_1_1_REQUIRED
 
     @property
@@ -101,12 +101,12 @@ class Connection(asyncio.Protocol):
         return self._liveness is not None and self._liveness.is_given_up
 
     def watch(self, trust: Trust, caution: Caution, recycling: Recycling) -> None:
-        """Judge from now on by its silence whether it is alive, and teach the others what it learns."""
+        """Check its liveness from now on, and share what it learns with the other connections."""
         self._liveness = Liveness(self._loop, self, trust, caution)
         self._recycling = recycling
 
     def is_trusted(self) -> bool:
-        """Say whether it is believed to be alive; ask the server where that is in doubt."""
+        """Say whether requests may begin on it; send a PING where its liveness is in doubt."""
         return self._liveness is None or self._liveness.is_trusted()
 
     def expired(self, exchange: Exchange) -> None:
@@ -122,13 +122,13 @@ class Connection(asyncio.Protocol):
         self._flush_soon()
 
     def abandon(self, exchange: Exchange) -> None:
-        """Give up an exchange that nobody waits for any more; nothing if it is over."""
+        """Abandon an exchange that was cancelled; nothing if it is over."""
         if self._exchanges.abandon(exchange):
             self._flush_soon()
 
     @property
     def given_up(self) -> int:
-        """Number of slots that streams hold which nobody waits for."""
+        """Number of slots that abandoned streams hold."""
         return self._exchanges.given_up
 
     def reset_given_up(self) -> None:
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         self._flush_soon()
 
     async def ping(self) -> None:
-        """Wait for a sign of life; raise ConnectionError when the connection closes instead."""
+        """Wait for the answer to a PING; raise ConnectionError when the connection closes instead."""
         if self._pong is None:
             self._pong = self._loop.create_future()
             self.send_ping()
@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection without waiting for what is still to be written."""
-        if not self._is_over:  # one that has ended tells nobody again: the pool drops it to make room
+        if not self._is_over:  # one that has ended notifies only once: the pool drops it to make room
             self.close()
         if self._transport is not None:
             self._transport.abort()
@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def trusted_again(self) -> None:
-        """Tell the pool that exchanges can begin."""
+        """Notify the pool that exchanges can begin."""
         self._notify_pool()
 
     # --- the rest -------------------------------------------------------------------------------------------------
@@ -296,10 +296,10 @@ class Connection(asyncio.Protocol):
         self._exchanges.refuse_more()
         if not self.ready.done():
             self.ready.set_exception(error)
-            self.ready.exception()  # seen, whether or not somebody still waits for it
+            self.ready.exception()  # retrieved, whether or not a task still waits for it
 
     def _end(self, what: str) -> None:
-        # From here on nothing is written: what is told to be NOT_SENT must stay so.
+        # From here on nothing is written: what is reported as NOT_SENT must stay so.
         self._is_over = True
         if self._liveness is not None:
             self._liveness.stop()
@@ -309,7 +309,7 @@ class Connection(asyncio.Protocol):
         self._exchanges.fail_all(what)
         if self._pong is not None:
             self._pong.set_exception(ConnectionResetError(what))
-            self._pong.exception()  # seen, whether or not somebody still waits for it
+            self._pong.exception()  # retrieved, whether or not a task still waits for it
             self._pong = None
         self._notify_pool()
 

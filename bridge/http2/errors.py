@@ -1,4 +1,4 @@
-"""How an exchange with the wallet can fail, as httpx's own errors that carry what is proven.
+"""Errors of an exchange with the wallet: httpx's own, with what is proven about the request.
 
     httpx.TransportError
       UnreachableError(ConnectError)              NOT_SENT: no byte of the request left
@@ -7,7 +7,7 @@
       AnswerTimeoutError(ReadTimeout)             UNKNOWN: no complete answer in time
 
 Each has a `cause`, for callers and operators, and a `detail`, for the log: fixed words of ours (`causes.py`), or "".
-An error of any other transport carries nothing, and so is believed to prove nothing: see `outcome_of`.
+An error of any other transport carries nothing, and so proves nothing: see `outcome_of`.
 """
 
 import httpx

@@ -1,4 +1,4 @@
-"""What a server's bytes mean, as values. RFC 9113."""
+"""Events that a server's bytes mean, as values. RFC 9113."""
 
 from typing import NamedTuple
 

@@ -20,7 +20,7 @@ class Carrier(Protocol):
     """The connection that an exchange is on, as its pool sees it."""
 
     def abandon(self, exchange: "Exchange") -> None:
-        """Give up an exchange that nobody waits for any more; nothing if it is over."""
+        """Abandon an exchange that was cancelled; nothing if it is over."""
 
     def expired(self, exchange: "Exchange") -> None:
         """Note that one of its exchanges has expired."""
@@ -84,9 +84,9 @@ class Exchange:
             self.outcome = Outcome.UNKNOWN
 
     def disowned(self) -> None:
-        """Note the server's promise that it did not process the request.
+        """Note the server's statement that it did not process the request.
 
-        It contradicts itself about a request that it has begun to answer, and then it proves nothing.
+        About a request that it has begun to answer the server contradicts itself, and that proves nothing.
         """
         if not self.has_begun:
             self.outcome = Outcome.NOT_PROCESSED
@@ -121,7 +121,7 @@ class Exchange:
         """End because the server gave the stream up (RFC 9113, section 8.7).
 
         Only REFUSED_STREAM proves that it was not processed. HTTP_1_1_REQUIRED is reported as the cause and proves
-        nothing: a server may find out at any time that it wants another protocol.
+        nothing: a server may require another protocol at any time, also while it works on the request.
         """
         if error_code == ErrorCode.REFUSED_STREAM:
             self.disowned()
@@ -132,10 +132,10 @@ class Exchange:
         self.fail_with(self._failure("timeout", "", AnswerTimeoutError()))
 
     def resume(self, answer: "asyncio.Future[RawAnswer]") -> None:
-        """Go on although whoever waited was cancelled, and its future with it."""
+        """Go on although the task that waited was cancelled, and its future with it."""
         if self.answer.cancelled():
             self.answer = answer
-            # It may have ended between the cancel and this: nothing else would ever tell so.
+            # It may have ended between the cancel and this: nothing else would resolve the new future.
             self._resolve()
 
     def fail_with(self, error: Exception) -> None:
@@ -152,7 +152,7 @@ class Exchange:
             return
         if isinstance(self._end, Exception):
             self.answer.set_exception(self._end)
-            self.answer.exception()  # seen: a caller who is cancelled just now never looks
+            self.answer.exception()  # retrieved: a caller that is cancelled just now never reads it
         elif self._end is not None:
             self.answer.set_result(self._end)
 

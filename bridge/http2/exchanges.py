@@ -58,7 +58,7 @@ class Exchanges:
 
     @property
     def given_up(self) -> int:
-        """Number of slots that streams hold which nobody waits for."""
+        """Number of slots that abandoned streams hold."""
         return self._protocol.given_up
 
     def add(self, exchange: Exchange) -> None:
@@ -83,7 +83,7 @@ class Exchanges:
         return first_id if self._protocol.next_stream_id != first_id else 0
 
     def abandon(self, exchange: Exchange) -> bool:
-        """Give up an exchange that nobody waits for; return whether there is something to send about it.
+        """Abandon an exchange; return whether there is something to send about it.
 
         Nothing is sent of one that waits for the next write. Of any other the stream is reset, or left to end by
         itself beyond the budget of resets.
@@ -238,7 +238,7 @@ class Exchanges:
         self._freed()
 
     def _count_room(self) -> None:
-        """Count the slots for exchanges: none where half of them hang, for whatever the server's reason is."""
+        """Count the slots for exchanges: none where half of them are held by abandoned streams, whatever the reason."""
         given_up = self._protocol.given_up
         self._room = self._slots - given_up if self.takes_more and given_up * 2 < self._slots else 0
 

@@ -1,4 +1,4 @@
-"""How much a server may say beyond what it was asked: a flood of frames that cost it nothing must not cost us time."""
+"""Limit on frames that answer nothing: a flood that costs the server nothing must not cost the bridge time."""
 
 from bridge.http2.limits import FRAME_BYTES_MIN
 
@@ -32,7 +32,7 @@ class Noise:
         self.bytes = max(self.bytes - size_bytes, -NOISE_BYTES_MAX)
 
     def answered(self) -> None:
-        """Begin anew: the server does what it is for."""
+        """Reset the count: the server answers requests."""
         self.bytes = min(self.bytes, 0)
 
     def given_up(self, size_bytes: int) -> None:

@@ -5,7 +5,7 @@ import struct
 from typing import Final
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client says first (section 3.4)."""
+"""The client connection preface (section 3.4)."""
 
 # Section 4.1: length (24 bits), type, flags, stream id.
 _HEADER: Final = struct.Struct(">HBBBI")
@@ -41,7 +41,7 @@ PRIORITY_FLAG: Final = 0x20
 
 
 class ErrorCode(enum.IntEnum):
-    """Why a stream or a connection ends. Section 7."""
+    """Error codes of RST_STREAM and GOAWAY. Section 7."""
 
     NO_ERROR = 0x0
     PROTOCOL_ERROR = 0x1
@@ -60,7 +60,7 @@ class ErrorCode(enum.IntEnum):
 
 
 class Setting(enum.IntEnum):
-    """What one side tells the other about itself. Section 6.5.2."""
+    """Identifiers of settings. Section 6.5.2."""
 
     HEADER_TABLE_SIZE = 0x1
     ENABLE_PUSH = 0x2

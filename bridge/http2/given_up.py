@@ -1,4 +1,4 @@
-"""Streams that nobody waits for: reset while the budget lasts, else left to end by themselves.
+"""Abandoned streams: reset while the budget lasts, else left to end by themselves.
 
 What still comes of one that was reset is dropped (RFC 9113, section 5.1, "closed"). What comes of one that was left to
 itself is dropped, too, until it ends, or until so much has come that it is reset after all.

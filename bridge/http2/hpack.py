@@ -34,7 +34,7 @@ HUFFMAN: Final = 0x80
 INTEGER_BYTES_MAX: Final = 5
 """How long an integer may be: enough for 2^28, and so for every length that could be meant."""
 
-# Whom a proxy must not put into a table: to guess them piece by piece would show in the size (section 7.1.3).
+# Fields that a proxy must not put into a table: guesses of their value would show in the size (section 7.1.3).
 NEVER_INDEXED: Final = frozenset({b"authorization", b"x-request-signature"})
 
 UNIQUE: Final = frozenset({b"x-request-signature", b"traceparent"})
@@ -72,7 +72,7 @@ def encode(headers: Headers) -> bytes:
 
 
 def encode_field(field: Field) -> bytes:
-    """Return one field: its static index, or a literal that nobody stores (sections 6.1, 6.2.2 and 6.2.3)."""
+    """Return one field: its static index, or a literal without indexing (sections 6.1, 6.2.2 and 6.2.3)."""
     if index := INDEX_OF.get(field):
         return _integer(index, 7, INDEXED)
     name, value = field

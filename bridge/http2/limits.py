@@ -23,6 +23,6 @@ FRAME_BYTES_MIN: Final = 256
 GIVEN_UP_BYTES_MAX: Final = STREAM_WINDOW_BYTES // 2
 """What is read and dropped of a stream that was left to end by itself, before it is reset after all.
 
-There an answer needs credit to go on, so the server is told something in any case. A reset that is sent earlier saves
-no more than that: a whole window may be on its way by then.
+Beyond it an answer needs credit to go on, so a frame is sent in any case. An earlier reset would save nothing: a whole
+window may be on its way by then.
 """

@@ -1,10 +1,10 @@
 """Liveness of a connection, by work that stays unanswered: at most one timer for a connection, and none for a call.
 
-trusted     while it is heard; any byte counts
-asked       by a PING (RFC 9113, section 6.7), and until the answer no request begins on it: when nothing was heard for
-            `unanswered_s` after a request was sent, when a call expires and nothing was heard since it was sent, or
+trusted     while it sends; any byte counts
+asked       by a PING (RFC 9113, section 6.7), and until the answer no request begins on it: when nothing came for
+            `unanswered_s` after a request was sent, when a call expires and nothing came since it was sent, or
             before a use after `idle_ping_s` of silence
-given up    when nothing is heard within `ping_timeout_s` of the PING
+given up    when nothing comes within `ping_timeout_s` of the PING
 interval    at most one PING a second on a connection; GOAWAY(ENHANCE_YOUR_CALM) doubles that for the origin
 stall       a timer that fires late says that our own loop was busy: the answer may be there, but unread. It fires again
 """
@@ -16,12 +16,12 @@ from typing import Protocol
 
 PING_INTERVAL_S, PING_INTERVAL_MAX_S = 1.0, 60.0
 LATE_S = 0.25
-"""How late a timer may fire and still be believed; how long pending reads have then."""
+"""How late a timer may fire and still count as on time; how long pending reads have then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """How long a connection is believed to be good. All in seconds."""
+    """Times after which a connection's liveness is in doubt. All in seconds."""
 
     idle_ping_s: float = 10.0
     """Silence without calls after which it is asked before it is used."""
@@ -37,11 +37,11 @@ TRUST = Trust()
 
 @dataclass(slots=True)
 class Caution:
-    """What one connection has taught about all connections to its origin."""
+    """Facts about an origin that one connection has learnt and that hold for all."""
 
     ping_interval_s: float = PING_INTERVAL_S
     silent_since: float = -math.inf
-    """Since when one that had to be asked has been silent. Those not heard since then are asked before use."""
+    """Start of the silence of the last one that was asked. Those silent since then are asked before use."""
 
     def calm_down(self) -> None:
         """Send PINGs half as often: the server has complained."""
@@ -58,7 +58,7 @@ class Watched(Protocol):
         """Take no further request: the server is silent."""
 
     def trusted_again(self) -> None:
-        """Tell that requests can begin."""
+        """Notify the owner that requests can begin."""
 
 
 class Liveness:
@@ -86,13 +86,13 @@ class Liveness:
         self._trust = trust
         self._caution = caution
         self.received_at = loop.time()
-        """When the server was last heard, on the loop's clock, in seconds."""
+        """When the server last sent a byte, on the loop's clock, in seconds."""
         self.is_asking = False
         """Whether the answer to a PING is awaited."""
         self.is_given_up = False
         self._asked_at = -math.inf
         self._unanswered_since: float | None = None
-        """When the first request was sent since the server was last heard."""
+        """When the first request was sent since the server's last byte."""
         self._unanswered_from = 0
         """The stream of that request."""
         self._suspicious_at = math.inf
@@ -112,7 +112,7 @@ class Liveness:
                 self._arm(self._suspicious_at)
 
     def received(self) -> None:
-        """Note that the server was heard."""
+        """Note that bytes of the server were received."""
         self.received_at = self._loop.time()
         self._unanswered_since = None
         if self.is_asking:
@@ -126,7 +126,7 @@ class Liveness:
             self._ask_about_silence()
 
     def calm_down(self) -> None:
-        """Note that the server wants fewer PINGs."""
+        """Note that the server asks for fewer PINGs."""
         self._caution.calm_down()
 
     def is_trusted(self) -> bool:
@@ -140,8 +140,8 @@ class Liveness:
         if now >= self._may_ask_at():
             self._ask()
         elif is_idle:
-            # Too long silent to be believed, and it must not be asked: a new one is better. Later, because the pool
-            # is just looking at all of its connections.
+            # Silent for too long, and no PING is allowed yet: a new connection is better. Later, because the pool is
+            # just iterating over its connections.
             self._loop.call_soon(self._give_up)
         else:
             return True
@@ -167,7 +167,7 @@ class Liveness:
         if self._loop.time() < self._may_ask_at():
             self._arm(self._may_ask_at())
             return
-        # Not earlier: others that were heard since then are not under the same suspicion.
+        # Not earlier: connections that have received something since then are not in doubt.
         self._caution.silent_since = max(self._caution.silent_since, self._unanswered_since)
         self._ask()
 

@@ -1,14 +1,14 @@
-"""The connections to one origin: requests get a free stream in order, and nobody stampedes a server that is down.
+"""The connections to one origin: requests get a free stream in order, and a server that is down sees no stampede.
 
-request   begins at once on an open connection with a free slot, else it waits in line
-growth    while somebody waits, one more connection (never two at a time) is made, up to the maximum
+request   begins at once on an open connection with a free slot, else it waits in the queue
+growth    while requests wait, one more connection (never two at a time) is made, up to the maximum
 doubt     a connection that is silent is asked by a PING, and given up without an answer: see `liveness`
-given up  streams that nobody waits for hold slots until they end: see `given_up`. Where they leave none on any
+given up  abandoned streams hold slots until they end: see `given_up`. Where they leave none on any
           connection, and there may be no further one, those of one connection are reset
-age       after `age_max_s`, jittered, a connection retires; the next one resolves the name anew
+age       after `age_max_s`, jittered, a connection retires; the next one resolves the name again
 recycling a server that takes few requests on a connection does not get more at once: see `recycling`
-failure   everybody in line learns why; the next attempt to connect waits for a jittered, growing delay, and so it does
-          after a connection that took nobody off the line
+failure   every queued request fails with the cause; the next attempt to connect waits for a jittered, growing delay,
+          as it does after a connection that served no queued request
 """
 
 import asyncio
@@ -46,34 +46,34 @@ class Pool:
         self._connections_max = connections_max
         self._trust = trust
         self._connections: list[Connection] = []
-        self._line: OrderedDict[Exchange, None] = OrderedDict()
+        self._queue: OrderedDict[Exchange, None] = OrderedDict()
         self._connecting: asyncio.Task[None] | None = None
         self._sockets = Sockets(limit=0)
         self._caution = Caution()
         self._recycling = Recycling()
         self._expecting: asyncio.TimerHandle | None = None
         self._dropped: Connection | None = None
-        """To make room. One at a time: it calls back before it is gone."""
+        """The connection that was dropped to make room. One at a time: it calls back before it is gone."""
         self._failures = 0
         self._is_closed = False
 
     def submit(self, headers: Headers, body: bytes) -> Exchange:
-        """Begin a request or put it in line; whoever waits for its answer ends with `withdraw`.
+        """Begin a request or queue it; a caller that waits for its answer ends with `withdraw`.
 
         Raise UnreachableError when the pool is closed.
         """
         if self._is_closed:
             raise UnreachableError(CLOSED)
         exchange = Exchange(headers, body, self.loop.create_future())
-        if self._line or not self._begin(exchange):
-            self._line[exchange] = None
+        if self._queue or not self._begin(exchange):
+            self._queue[exchange] = None
             self._grow()
         return exchange
 
     def withdraw(self, exchange: Exchange) -> None:
-        """Give up a request for which nobody waits any more; nothing when it has ended."""
+        """Abandon a request; nothing when it has ended."""
         if exchange.connection is None:
-            self._line.pop(exchange, None)
+            self._queue.pop(exchange, None)
         else:
             exchange.connection.abandon(exchange)
 
@@ -106,7 +106,7 @@ class Pool:
         tasks = [] if self._connecting is None else [self._connecting]
         for task in tasks:
             task.cancel()
-        self._fail_line(UnreachableError(CLOSED))
+        self._fail_queue(UnreachableError(CLOSED))
         connections = list(self._connections)
         for connection in connections:
             connection.close()
@@ -136,22 +136,22 @@ class Pool:
         self._serve()
 
     def _serve(self) -> None:
-        if self._line:
+        if self._queue:
             self._advance()
             self._grow()
 
     def _advance(self) -> None:
-        """Begin as many of those in line as there are slots, in order."""
-        while self._line:
-            exchange = next(iter(self._line))
+        """Begin as many of the queued requests as there are slots, in order."""
+        while self._queue:
+            exchange = next(iter(self._queue))
             if not exchange.answer.done() and not self._begin(exchange):
                 break
-            self._line.pop(exchange)
+            self._queue.pop(exchange)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
-        if not self._line or self._connecting is not None or self._is_closed:
+        if not self._queue or self._connecting is not None or self._is_closed:
             return
         # The answer to a PING is nearer than another connection, and if it does not come, that is made.
         if any(each.is_asked and each.has_slot for each in self._connections):
@@ -178,7 +178,7 @@ class Pool:
     def _make_room(self) -> None:
         """Drop a connection that is of no use: one that is closing, else a silent one. `_serve` is called at its end.
 
-        One that is heard and has calls under way is left alone: they would end as UNKNOWN, while those in the queue
+        One that still receives and has calls under way is left alone: they would end as UNKNOWN, while queued requests
         are NOT_SENT at worst, which is certain. They end by their own deadlines, so that room comes in bounded time.
         """
         if self._dropped is not None and not self._dropped.closed.done():
@@ -199,14 +199,14 @@ class Pool:
             if connection.is_lost:
                 connection.close()
                 raise UnreachableError(HTTP2_REQUIRED if connection.refuses_http2 else CLOSED)  # noqa: TRY301 - as if none had been made
-        except Exception as error:  # noqa: BLE001 - whatever it was, those in line must learn it
+        except Exception as error:  # noqa: BLE001 - whatever it was, the queued requests must fail with it
             self._failures += 1
-            # Those who can still hope for a slot on another connection stay.
+            # Requests that can still get a slot on another connection stay queued.
             if not any(each.is_open for each in self._connections):
-                self._fail_line(error)
+                self._fail_queue(error)
         else:
             self._advance()
-            self._failures = 0 if connection.in_use or not self._line else self._failures + 1
+            self._failures = 0 if connection.in_use or not self._queue else self._failures + 1
         finally:
             self._connecting = None
         self._serve()
@@ -232,7 +232,7 @@ class Pool:
         self._connections.append(connection)
         connection.closed.add_done_callback(forget)
 
-    def _fail_line(self, error: Exception) -> None:
-        line, self._line = self._line, OrderedDict()
+    def _fail_queue(self, error: Exception) -> None:
+        line, self._queue = self._queue, OrderedDict()
         for exchange in line:
             exchange.fail_with(error)

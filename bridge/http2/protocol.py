@@ -1,9 +1,9 @@
 """The client's side of HTTP/2 as a state machine: bytes in, events out, no I/O and no clock. RFC 9113.
 
-What the server may do wrong has two ends. An error of one stream resets it, and its neighbours go on; a violation
+There are two kinds of protocol error. An error of one stream resets it, and the others go on; a violation
 that leaves the connection's state in doubt closes it (section 5.4). A stream that is over is forgotten: what still
 arrives for it is processed as far as the connection needs that, and dropped (section 5.1, "closed"). `answers` has the
-frames of answers, `given_up` the streams that nobody waits for.
+frames of answers, `given_up` the abandoned streams.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ PING_PAYLOAD = b"wallet?!"
 
 
 class ClientProtocol:
-    """One connection's state. What it wants to send collects until `outgoing` is called.
+    """One connection's state. Frames to send are collected until `outgoing` is called.
 
     `resets` has the clock that this module does without.
     """
@@ -127,7 +127,7 @@ class ClientProtocol:
 
     @property
     def given_up(self) -> int:
-        """Number of streams that nobody waits for, but that the server still holds open."""
+        """Number of abandoned streams that the server still holds open."""
         return len(self._given_up)
 
     def give_up(self, stream_id: int, error_code: int) -> None:
@@ -147,11 +147,11 @@ class ClientProtocol:
         self._given_up.reset_all()
 
     def ping(self) -> None:
-        """Ask the server for a sign of life."""
+        """Send a PING."""
         self._outgoing.append(frames.frame(frames.PING, payload=PING_PAYLOAD))
 
     def close(self, error_code: int = ErrorCode.NO_ERROR) -> None:
-        """Say goodbye, once."""
+        """Send GOAWAY, once."""
         if not self._is_closed:
             self._is_closed = True
             self._outgoing.append(frames.goaway(error_code))
@@ -192,7 +192,7 @@ class ClientProtocol:
             return action(flags, stream_id, payload)
         except ViolationError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, neighbours must not pay for it
+        except Exception as error:  # noqa: BLE001 - whatever it is, other streams must go on
             return self._answers.fault(stream_id, error)
 
     def _on_priority(self, _flags: int, stream_id: int, payload: bytes) -> Events:

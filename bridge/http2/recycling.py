@@ -1,6 +1,6 @@
-"""Servers that end a connection after few requests, as nginx does with `keepalive_requests`. RFC 9113, section 6.8.
+"""Limits for servers that end a connection after few requests, like nginx's `keepalive_requests`. RFC 9113, 6.8.
 
-What is sent beyond the last request that such a server takes is not processed, and has to be sent again. So once that
+Requests beyond the last one that such a server takes are not processed, and have to be sent again. So once that
 has happened, a new connection gets as many requests as the last one took. One more follows when all of them have ended
 without GOAWAY; and while requests wait, twice as many are tried every EXPECT_MORE_S: a server that was only restarted
 gets its load, even if its answers are slow.

@@ -1,4 +1,4 @@
-"""Budget of RST_STREAM frames for one connection: servers take a client that resets many streams for an attacker.
+"""Budget of RST_STREAM frames for one connection: servers treat a client that resets many streams as an attacker.
 
 Since the rapid reset attack (CVE-2023-44487) servers count the streams that a client resets, and close its connection
 beyond a limit of theirs, with every call on it. What they tolerate differs; this budget stays below it.

@@ -1,4 +1,4 @@
-"""What the state machine keeps of each stream, and of the header block that is just arriving. RFC 9113, section 5.1."""
+"""State of each stream, and of the header block that is arriving. RFC 9113, section 5.1."""
 
 from bridge.http2 import frames
 from bridge.http2.events import ViolationError

@@ -1,4 +1,4 @@
-"""httpx's seam over our own HTTP/2: an answer that is whole, or an error that carries what is proven.
+"""httpx's transport interface over our own HTTP/2: a whole answer, or an error that carries what is proven.
 
 HTTP/2 and nothing else: ALPN h2 for https://, prior knowledge (RFC 9113, section 3.3) for http://. No proxies, no
 credentials and no certificates from the environment, no redirects, no decoding, no retries of its own.
@@ -38,7 +38,7 @@ class Http2Transport(httpx.AsyncBaseTransport):
     """A pool of connections for each origin. The whole exchange is bounded by httpx's `read` time-out, in seconds.
 
     An answer's body is collected before it is handed over. One of more than `body_bytes_max` bytes is cut just behind
-    that limit, and its stream is reset: whoever reads it finds more than the limit allows.
+    that limit, and its stream is reset: its reader finds more than the limit allows.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Http2Transport(httpx.AsyncBaseTransport):
         if not connection.is_open:
             raise Http2RequiredError("GOAWAY at once") if connection.refuses_http2 else UnreachableError(CLOSED)
         if ssl_context is not self._ssl_context:
-            # It came too late for `use_tls` to see it, and for whoever waits for it another one is soon there.
+            # Made with the settings from before `use_tls`; another one will soon be there for those who wait.
             connection.retire()
         return connection
 
@@ -140,8 +140,8 @@ async def exchange(
 ) -> RawAnswer:
     """Return the answer to these headers, pseudo-headers first, and this body.
 
-    `timeout_s` bounds the whole of it. `goes_on` is asked when the task is cancelled after the request was sent:
-    whether that cancel is to be ignored. Raise one of `bridge.http2.errors`, and nothing else.
+    `timeout_s` bounds the whole of it. `goes_on` is called when the task is cancelled after the request was sent: true
+    means that the cancel is to be ignored. Raise one of `bridge.http2.errors`, and nothing else.
     """
     under_way = pool.submit(headers, body)
     # One timer for the whole, and not `asyncio.timeout`: that costs a tenth of a call.

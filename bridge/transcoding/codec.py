@@ -8,11 +8,11 @@
     bytes                         base64 (RFC 4648, 4)     base64
     google.type.Decimal           a number, exact          a number >= 0, exact
     message, map                  an object                an object
-    repeated                      an array                 an array
+    repeated field                an array                 an array
 
 The two looser rules on the right are where the wallet's page contradicts its own samples (docs/design/wallet.md);
 nothing else is read loosely. Nothing passes through a float. Fields are written under their proto names in the order of
-the proto; one without a value is left out only if the proto tells "unset" from "empty" (optional, oneof, message).
+the proto; one without a value is left out only if the proto distinguishes "unset" from "empty" (optional, oneof, message).
 """
 
 import base64

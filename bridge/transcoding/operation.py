@@ -33,7 +33,7 @@ IDEMPOTENT_LEVELS = frozenset(
 )
 
 # The envelope that every answer of the wallet has beside its own fields (docs/design/wallet.md, "Codes"); `status` is
-# judged and not passed on, these three are.
+# checked and not passed on, these three are.
 ENVELOPE = {
     "code": Type.TYPE_UINT64,
     "message": Type.TYPE_STRING,
@@ -51,22 +51,22 @@ class ContractError(StartError):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One rpc and the REST call that it means."""
+    """One rpc and the REST call that it maps to."""
 
     service: str
     """The full name of the service: wallet.v1.WalletService."""
     method: str
     """The rpc's own name: Terminate."""
     path: str
-    """Where it is posted to: /api/wallet/terminate."""
+    """The path of the POST: /api/wallet/terminate."""
     idempotent: bool
-    """Whether a call of unknown outcome may be repeated, if the operator allows that too."""
+    """Whether a call of unknown outcome may be retried, if the operator allows that too."""
     echoes: tuple[str, ...]
     """Fields of the response that must equal the request's fields of the same name."""
     settles: bool
     """Whether the bridge may go on with a call of unknown outcome by itself, at any later time (settlement)."""
     secret: str
-    """The request's first field that is marked `debug_redact`, a string; "" where there is none. Nobody may read it."""
+    """The request's first field that is marked `debug_redact`, a string; "" where there is none. It is never logged."""
     request: Descriptor
     response: Descriptor
 
@@ -103,7 +103,7 @@ def _operation(method: MethodDescriptor) -> Operation:
     idempotent = method.GetOptions().idempotency_level in IDEMPOTENT_LEVELS
     settles = method.GetOptions().Extensions[options_pb2.settle]
     if settles and not idempotent:
-        raise ContractError(f"{method.full_name}: is settled; wants option idempotency_level = IDEMPOTENT")
+        raise ContractError(f"{method.full_name}: is settled, so it must have option idempotency_level = IDEMPOTENT")
     return Operation(
         service=method.containing_service.full_name,
         method=method.name,
@@ -123,7 +123,7 @@ def _path(method: MethodDescriptor) -> str:
     has_more = rule.response_body or rule.additional_bindings
     if not _FIXED_PATH.fullmatch(path) or rule.body != "*" or has_more:
         raise ContractError(
-            f'{method.full_name}: wants option (google.api.http) = {{ post: "/a/fixed/path" body: "*" }}'
+            f'{method.full_name}: must have option (google.api.http) = {{ post: "/a/fixed/path" body: "*" }}'
         )
     return path
 
@@ -132,7 +132,7 @@ def _require_field(message: Descriptor, name: str, kind: Type.ValueType) -> None
     field = message.fields_by_name.get(name)
     if field is None or field.type != kind or field.is_repeated:
         wanted = Type.Name(kind).removeprefix("TYPE_").lower()
-        raise ContractError(f"{message.full_name}: wants a field `{wanted} {name}`")
+        raise ContractError(f"{message.full_name}: must have a field `{wanted} {name}`")
 
 
 def _echoes(request: Descriptor, response: Descriptor) -> tuple[str, ...]:

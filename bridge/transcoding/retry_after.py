@@ -1,4 +1,4 @@
-"""When the wallet wants to be asked again: the Retry-After header (RFC 9110, section 10.2.3)."""
+"""The wallet's delay before a retry: the Retry-After header (RFC 9110, section 10.2.3)."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A BridgeError -> what goes over the wire: google.rpc.Status with details, and trailers, within a size budget.
+"""BridgeError -> google.rpc.Status with details, and trailers, within a size budget.
 
     google.rpc.Status         code, message; in the trailer grpc-status-details-bin
       wallet.v1.WalletError     outcome, reason, code, message, request_id, http_status, attempts, call_id, settlement
@@ -8,8 +8,8 @@
       google.rpc.BadRequest     where fields are at fault
     wallet-request-id         the wallet's request_id, for logs that see trailers only
     wallet-call-id            the call_id, with every end, OK included (call_id.py)
-    grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: nobody may repeat it blindly (gRFC A6); and whenever
-                              the bridge goes on with the request by itself: nobody else need repeat it
+    grpc-retry-pushback-ms    -1 whenever the outcome is UNKNOWN: no client may retry it blindly (gRFC A6); and whenever
+                              the bridge goes on with the request by itself: no client need retry it
     wallet-safe-to-repeat     whenever the code is UNAVAILABLE and the bridge does not go on by itself: its own word
                               that nothing was done. Libraries and proxies say UNAVAILABLE too, of calls that broke in
                               the middle, but never this
@@ -45,13 +45,13 @@ PATH_CHARACTERS_MAX = 128
 """Of a field's path, and of a cause, which names one where an answer is at fault: nesting makes both long."""
 
 SAFE_TO_REPEAT = "wallet-safe-to-repeat"
-"""What a mesh may repeat a call on, in any topology: for Envoy's `retriable-headers` (deploy/mesh)."""
+"""The trailer on which a mesh may retry a call, in any topology: for Envoy's `retriable-headers` (deploy/mesh)."""
 
 PENDING = "PENDING"
 """Of ErrorInfo's metadata: the value of `settlement`, without the enum's prefix, as `outcome` is written."""
 
 REFUSALS = frozenset({BridgeOverloaded, BridgeDraining})
-"""Errors that a flood repeats by the thousand. All is the same in them but the call's id: they are built once."""
+"""Errors that a flood causes by the thousand. They differ in the call's id alone, so each is built once."""
 
 STAND_IN, STAND_IN_CHARACTERS_MIN = "~", 16
 """No id has this character (call_id.py), and no serialized message so many of it in a row but for an id."""
@@ -60,7 +60,7 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 class WireStatus(NamedTuple):
-    """What a server needs in order to end a call."""
+    """Status and trailers with which a server ends a call."""
 
     code: int
     message: str

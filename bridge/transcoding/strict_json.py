@@ -1,4 +1,4 @@
-"""Strict JSON, as the wallet's answers must be: RFC 8259 and more, because a wrong reading costs somebody money.
+"""Strict JSON, as the wallet's answers must be: RFC 8259 and more, because a misread answer costs money.
 
 The standard library's scanner does the work, for two things that faster ones lack: it shows every member of an object
 in order, so that a duplicate name is seen, and it hands over the text of a number, so that nothing becomes a float.
@@ -12,7 +12,7 @@ DEPTH_MAX = 64
 
 
 class Flaw(ValueError):
-    """Why a text is not what it should be: words of ours only, never the text's own."""
+    """Error in a text, in the bridge's own words: never a part of the text."""
 
     def inside(self, name: str) -> "Flaw":
         """Return the same flaw with its place: the name of a field of our proto."""
@@ -20,7 +20,7 @@ class Flaw(ValueError):
 
 
 class Number(str):
-    """The exact text of a JSON number. Told from a string by its type."""
+    """The exact text of a JSON number; its type distinguishes it from a string."""
 
     __slots__ = ()
 

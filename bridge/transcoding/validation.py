@@ -1,4 +1,4 @@
-"""What a request needs before anything is sent: REQUIRED fields set, texts not too long, decimals in JSON's grammar.
+"""Checks of a request before anything is sent: REQUIRED fields set, texts not too long, decimals in JSON's grammar.
 
 A field without presence is unset when it holds its default: 0, "", false (AIP-203). So an id of 0 is refused too.
 Compiled once per message type, like the codec; nested messages are checked where they are set.
@@ -25,7 +25,7 @@ UNSET = "is required"
 TOO_LONG = f"is longer than {FIELD_BYTES_MAX} bytes"
 NO_DECIMAL = "wants the decimal text of a number of 0 or more, like 12.50"
 
-# A check looks at one value and tells each (path below the value, what is wrong).
+# A check reads one value and yields each violation: path below the value, and text.
 Check = Callable[[Any], Iterable[tuple[str, str]]]
 
 

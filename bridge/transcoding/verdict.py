@@ -1,11 +1,11 @@
-"""What the wallet's answer means: a response, or the error that it is. Pure: no clock, no I/O.
+"""Classification of the wallet's answers: a response, or an error. Pure: no clock, no I/O.
 
-    read    bytes -> Reading: has it a wallet body (an object with status and code), and if not, why not
-    judge   200, status true, code 1 -> the response, if every echo is right
-            contradiction            -> WALLET_INCONSISTENT, which no other row may explain away
-            503 with a wallet body   -> WALLET_UNAVAILABLE
-            operator's table of codes
-            RULES, the first row that applies
+    read      bytes -> Reading: has it a wallet body (an object with status and code), and if not, why not
+    classify  200, status true, code 1 -> the response, if every echo is right
+              contradiction            -> WALLET_INCONSISTENT, which no other row may override
+              503 with a wallet body   -> WALLET_UNAVAILABLE
+              operator's table of codes
+              RULES, the first row that applies
 
 The order is that of docs/design/contract.md's table of failures.
 """
@@ -43,7 +43,7 @@ CODE_UNKNOWN_ERROR = 2
 
 
 class Answer(Value, frozen=True):
-    """What the wallet returned for one POST."""
+    """The wallet's answer to one POST."""
 
     http_status: int
     """100 to 599, of the final answer."""
@@ -58,7 +58,7 @@ class Answer(Value, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class CodeRule:
-    """What an operator knows about one of the wallet's codes: it is a success, or a gRPC code with a reason."""
+    """The operator's mapping of one wallet code: to success, or to a gRPC code with a reason."""
 
     grpc_code: GrpcCode
     """OK for a code that means success."""
@@ -92,14 +92,14 @@ class Reading(NamedTuple):
 
 
 class Classifier:
-    """Judges the answers to one operation. It holds no state of any call."""
+    """Classifier of the answers to one operation. It holds no state of any call."""
 
     def __init__(self, operation: Operation, codes: Mapping[int, CodeRule]) -> None:
         self._operation = operation
         self._codec = codec_of(operation.response)
         # Every wallet body has this member; most protos leave it out.
         self._unread_members = int("status" not in self._codec.field_names)
-        # Only a call that may be repeated can have been done before: elsewhere "already done" is no success.
+        # Only a call that may be retried can have been done before: elsewhere "already done" is no success.
         self._codes = {code: rule for code, rule in codes.items() if operation.idempotent or not rule.is_success}
 
     def classify(self, request: Message, answer: Answer) -> Verdict:
@@ -132,7 +132,7 @@ class Classifier:
         return Verdict(self._codec.message_type(**fields), reading.facts, missing, unknown_count)
 
     def _check_echoes(self, request: Message, reading: Reading, fields: dict[str, Any], *, done_before: bool) -> None:
-        """See that the answer speaks of the request, and fill in what "already done" need not repeat."""
+        """Check that the answer is about the request, and fill in what "already done" may leave out."""
         absent = ""
         for name in self._operation.echoes:
             asked = getattr(request, name)
@@ -141,7 +141,7 @@ class Classifier:
                 fields[name] = asked
             elif fields[name] != asked:
                 raise WalletEchoMismatch(wallet=reading.facts, cause=name)
-        # A wrong echo outranks a missing one: it may mean that somebody else's session has ended.
+        # A wrong echo outranks a missing one: it may mean that another player's session has ended.
         if absent and not done_before:
             raise WalletResponseInvalid(wallet=reading.facts, cause=f"{absent}: is missing")
 
@@ -163,7 +163,7 @@ def read(answer: Answer) -> Reading:
 def _members(answer: Answer) -> dict[str, Any]:
     if answer.is_cut:
         raise Flaw("over the size limit")
-    # We asked for identity: to unpack anything else would be to trust its size.
+    # Identity was requested: decompressing anything else would mean to trust its size.
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise Flaw("content-encoding")
     return parse_object(answer.body)
@@ -190,7 +190,7 @@ def _member(members: Mapping[str, Any], name: str, read_value: Read, default: An
         raise flaw.inside(name) from None
 
 
-# --- judging ----------------------------------------------------------------------------------------------------
+# --- rules ------------------------------------------------------------------------------------------------------
 
 
 class Rule(NamedTuple):
@@ -268,6 +268,6 @@ def _error(kind: type[BridgeError], reading: Reading) -> BridgeError:
 
 
 def _mapped_error(rule: CodeRule, reading: Reading) -> BridgeError:
-    # Who maps a code vouches that it is the wallet's no. Code 2 stays what the wallet's page calls it: unknown.
+    # A mapped code is the wallet's refusal, by the operator's word. Code 2 stays an unknown error, as documented.
     kind = WalletFailed if reading.facts.code == CODE_UNKNOWN_ERROR else WalletRejected
     return kind(wallet=reading.facts, grpc_code=rule.grpc_code, reason=rule.reason, retry_after_s=reading.retry_after_s)

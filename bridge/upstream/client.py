@@ -22,21 +22,21 @@ from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Credentials, KeyVersions, may_be_about_keys
 
 ANSWER_BYTES_MAX = 64 * 1024
-"""The longest body that is read; the wallet's own are below 1 KiB. What is longer is cut off and judged as invalid."""
+"""The longest body that is read; the wallet's own are below 1 KiB. A longer one is cut off and classified as invalid."""
 
 LOOKED_AT = {name.encode(): name for name in HEADERS_LOOKED_AT}
 
 GoesOn = Callable[[], bool]
-"""Asked when the caller has left after the call was sent: whether it is finished all the same."""
+"""Called when the client cancels after the call was sent: whether the call is finished all the same."""
 
 
 class Post(Value, frozen=True):
-    """What is sent, the same bytes in every attempt. Its repr holds neither the token nor a key."""
+    """A request to the wallet, the same bytes in every attempt. Its repr holds neither the token nor a key."""
 
     operation: Operation
     body: bytes
     keys: KeyVersions
-    """Whoever signs it: two generations of keys while they are changed."""
+    """Credentials to sign with: current and previous during a rotation."""
 
     def __repr__(self) -> str:
         return f"Post({self.operation.method})"
@@ -44,12 +44,12 @@ class Post(Value, frozen=True):
 
 @dataclass(slots=True)
 class Watch:
-    """Who stands by while one call is sent."""
+    """Observers of one call while it is sent."""
 
     goes_on: GoesOn = lambda: False
     span: CallSpan | None = None
     so_far: Outcome = Outcome.NOT_SENT
-    """What is certain by the attempts that have ended and are to be repeated."""
+    """What the ended attempts prove while the call is retried."""
 
 
 class WalletClient:
@@ -87,7 +87,7 @@ class WalletClient:
             except BridgeError as error:
                 if error.outcome is Outcome.UNKNOWN:
                     unknown = error
-                # A lost attempt may have been carried out: no later no, only a yes, makes the call certain.
+                # A lost attempt may have been carried out: a later refusal proves nothing about it, a success does.
                 failure = unknown or error
                 failure.attempts = attempts
                 delay_s = self._retries.delay_s(
@@ -99,7 +99,7 @@ class WalletClient:
                 )
                 signer = _other_signer(post, signers, error)
                 if signer is not None:
-                    # Refused for its keys alone, and so not carried out: at once, and beside the retries.
+                    # Refused for its keys alone, and so not carried out: sent again at once, outside the retry policy.
                     signers.append(signer)
                     headers, delay_s = signer.headers(post.body), 0.0
                 if delay_s is None or deadline.remaining_s() <= delay_s:
@@ -126,7 +126,7 @@ class WalletClient:
         except httpx.TransportError as error:
             failure = _failure(error)
             self._report(watch, _failed(method, number, since_s(started), failure))
-            # Without the chain: the text of a foreign exception is nothing that anybody should come to read.
+            # Without the chain: the text of a library's exception must not reach a log.
             raise failure from None
         self._report(watch, AttemptEnded(method, number, since_s(started), http_status=raw.status))
         return _answer(raw)

@@ -1,7 +1,7 @@
 """TLS to the wallet, decided here and nowhere else: the same on every Python, and whatever the environment says.
 
 `ssl.create_default_context` is not used. What it sets differs between versions of Python (3.13 added
-VERIFY_X509_STRICT), and it obeys SSLKEYLOGFILE, SSL_CERT_FILE and SSL_CERT_DIR: who sets a variable would read the
+VERIFY_X509_STRICT), and it obeys SSLKEYLOGFILE, SSL_CERT_FILE and SSL_CERT_DIR: a process that sets a variable could read the
 traffic, or choose the authorities.
 
     version       TLS 1.2 or newer (RFC 9325, section 3.1.1)
@@ -9,7 +9,7 @@ traffic, or choose the authorities.
     off           compression and renegotiation (RFC 9113, section 9.2.1)
     authorities   those in wallet.ca_file, else the first bundle of SYSTEM_BUNDLES; never those of the environment
     certificates  verified as RFC 5280 says, by OpenSSL without VERIFY_X509_STRICT, which many private authorities fail
-                  for what harms nobody; one that says that it may sign no certificates is no authority
+                  for harmless reasons; one that says that it may sign no certificates is no authority
     names         subject alternative names alone, no common name (RFC 9525, section 2)
 """
 
@@ -41,7 +41,7 @@ def tls_context(wallet: Wallet) -> ssl.SSLContext:
     """Return a new context for the wallet, with its client certificate; raise SettingsError where no CAs are found.
 
     The files are read now. A context that is in use stays as it was made, whatever becomes of them. For http:// it is
-    a context that trusts nobody.
+    a context without authorities.
     """
     context = hardened_context()
     if wallet.ca_file is not None:
@@ -63,7 +63,7 @@ def keyring_of(wallet: Wallet) -> Keyring:
 
 
 def hardened_context() -> ssl.SSLContext:
-    """Return a client's context that trusts nobody yet."""
+    """Return a client's context without authorities."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED

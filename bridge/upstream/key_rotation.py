@@ -1,9 +1,9 @@
-"""Keys and certificates that change while the bridge runs: which files are watched, and what new content means.
+"""Rotation of keys and certificates while the bridge runs: which files are watched, and what new content does.
 
-    [wallet.providers.<id>]   access_key_file, private_key_file                   the next generation of its keys
+    [wallet.providers.<id>]   access_key_file, private_key_file                   the next version of its keys
     [wallet]                  ca_file, client_certificate_file, client_key_file   other TLS for new connections
 
-The files of a line are taken up together, once all of them are right.
+The files of one line are loaded together, once all of them are valid.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from bridge.upstream.signing import Credentials, Keyring
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How soon a change is seen, and how long what it replaced is kept. All in seconds."""
+    """How soon a change is seen, and how long a replaced key is kept. All in seconds."""
 
     interval_s: float = INTERVAL_S
     rotation_s: float = 600.0
@@ -36,9 +36,9 @@ PACE = Pace()
 
 
 class Rotation:
-    """Takes up what the files named in [wallet] are changed to.
+    """Loads new content of the files named in [wallet].
 
-    `use_tls` is called when TLS to the wallet is to be set up anew from the files that these settings name; they have
+    `use_tls` is called when TLS to the wallet is to be set up again from the files that these settings name; they have
     passed every check. The very first look calls it, too: see FileWatch.
     """
 
@@ -74,7 +74,7 @@ class Rotation:
         self._watch.check()
 
     def look_now(self) -> None:
-        """Have `run` look at all files now, and take up at once what has changed."""
+        """Have `run` look at all files now, and load at once what has changed."""
         self._watch.look_now()
 
     async def _settle(self) -> None:

@@ -1,4 +1,4 @@
-"""When an attempt may be repeated, and how long to wait before it. Source: docs/design/contract.md, "Attempts"."""
+"""Retry policy: whether and when a failed attempt is retried. Source: docs/design/contract.md, "Attempts"."""
 
 import math
 import random
@@ -10,7 +10,7 @@ from bridge.outcome import Outcome
 ATTEMPTS_MAX = 3
 DELAY_MIN_S, DELAY_MAX_S = 0.02, 0.5
 
-# Another try meets the same certificate and the same protocol: these need an operator.
+# A retry meets the same certificate and the same protocol: these need an operator.
 LASTING_CAUSES = frozenset({"tls", "http2_required"})
 
 
@@ -40,12 +40,12 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Decides about one failed attempt. A call that may have been processed is repeated only with leave."""
+    """Retry decision for one failed attempt. A call that may have been processed is retried only if allowed."""
 
     budget: RetryBudget = field(default_factory=RetryBudget)
     """Of all calls, for failures of the connection, which the wallet answers before it knows the provider."""
     retry_unknown: bool = False
-    """The operator's leave to repeat calls of unknown outcome; it counts for idempotent operations only."""
+    """Whether the operator allows retries of calls of unknown outcome; it counts for idempotent operations only."""
     unknown_budgets: dict[int, RetryBudget] = field(default_factory=dict)
     """By provider, for failures of unknown outcome: a wallet that hangs for one must not use up the others' retries.
 
@@ -65,9 +65,9 @@ class RetryPolicy:
 
         `left_s` is the call's time. Where the delay does not fit into it there is no attempt, and it costs nothing.
         """
-        if attempts >= ATTEMPTS_MAX or not self._is_repeatable(error, idempotent=idempotent):
+        if attempts >= ATTEMPTS_MAX or not self._is_retryable(error, idempotent=idempotent):
             return None
-        # A connection that the wallet recycles is daily business and no sign of trouble: at once, and for free.
+        # A connection that the wallet recycles is no sign of trouble: the first retry is immediate and free.
         is_free = error.outcome is Outcome.NOT_PROCESSED and attempts == 1
         delay_s = 0.0 if is_free else random.uniform(DELAY_MIN_S, DELAY_MAX_S)  # noqa: S311 - no secret
         if delay_s >= left_s:
@@ -85,7 +85,7 @@ class RetryPolicy:
             return self.budget.spend()
         return self.unknown_budgets.setdefault(provider_id, RetryBudget()).spend()
 
-    def _is_repeatable(self, error: BridgeError, *, idempotent: bool) -> bool:
+    def _is_retryable(self, error: BridgeError, *, idempotent: bool) -> bool:
         if error.outcome is Outcome.UNKNOWN:
             return self.retry_unknown and idempotent
         if isinstance(error, WalletUnreachable):

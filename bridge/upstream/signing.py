@@ -1,7 +1,7 @@
-"""Credentials that a call is signed with, and the headers that prove it. Source: docs/design/wallet.md.
+"""Credentials and the headers that they sign. Source: docs/design/wallet.md.
 
 When keys are changed, the wallet and the bridge switch at different moments. Until both have, the bridge holds two
-generations of a provider's credentials and learns from the wallet's answers with which of them to sign.
+versions of a provider's credentials and learns from the wallet's answers with which of them to sign.
 """
 
 import base64
@@ -17,7 +17,7 @@ USER_AGENT = (b"user-agent", f"wallet-bridge/{__version__}".encode())
 
 CONTENT_TYPE = (b"content-type", b"application/json")
 
-# Every answer is wanted as it is: a compressed one would have to be unpacked before its size is known.
+# No compression: a compressed answer would have to be unpacked before its size is known.
 ACCEPT_HEADERS: Headers = ((b"accept", b"application/json"), (b"accept-encoding", b"identity"), USER_AGENT)
 
 HTTP_AUTH_REJECTED = frozenset({401, 403})
@@ -33,7 +33,7 @@ class Credentials:
         # RFC 7617: user-id ":" password; the wallet's page: user = provider_id, password = the access key.
         basic = base64.b64encode(f"{provider_id}:{access_key}".encode())
         self._constant: Headers = (*ACCEPT_HEADERS, (b"authorization", b"Basic " + basic))
-        # The wallet's sample proves it: the key is the UUID's text with its dashes, not the 16 bytes that it means.
+        # By the wallet's sample the key is the UUID's text with its dashes, not the 16 bytes that it encodes.
         self._private_key = private_key.encode()
         self._mac = hmac.new(self._private_key, digestmod="sha256")
 
@@ -48,7 +48,7 @@ class Credentials:
 
     def sign(self, body: bytes) -> str:
         """Return X-Request-Signature for exactly these bytes: HMAC-SHA256, 64 lowercase hex digits."""
-        # A copy goes on from the key; `hmac.digest` would prepare the key anew for each body.
+        # A copy goes on from the key; `hmac.digest` would prepare the key again for each body.
         mac = self._mac.copy()
         mac.update(body)
         return mac.hexdigest()
@@ -65,9 +65,9 @@ class Credentials:
 
 
 class KeyVersions:
-    """One provider's credentials: one generation, and from a replacement until it has settled two.
+    """One provider's credentials: one version, and two from a replacement until the wallet has accepted the new one.
 
-    The older one is always one that the wallet has accepted, so that no row of wrong replacements can lose it.
+    The older one is always one that the wallet has accepted, so that no series of wrong replacements can lose it.
     """
 
     __slots__ = ("_accepted", "_is_older_needed", "newest", "older", "preferred")
@@ -76,8 +76,8 @@ class KeyVersions:
         self.newest = credentials
         self.older: Credentials | None = None
         self.preferred = credentials
-        """What the next call is signed with."""
-        # Nothing better is known of those from the start than that somebody configured them.
+        """The credentials that sign the next call."""
+        # Of the first ones nothing better is known than that the operator configured them.
         self._accepted = credentials
         self._is_older_needed = False
 
@@ -107,7 +107,7 @@ class KeyVersions:
         self._is_older_needed |= credentials == self.older
 
     def settle(self) -> None:
-        """Forget the older generation if the wallet has accepted the newest, and since the last time it alone."""
+        """Forget the older version if the wallet has accepted the newest, and since the last time it alone."""
         if self._accepted == self.newest and not self._is_older_needed:
             self.older = None
         self._is_older_needed = False
@@ -138,7 +138,7 @@ class Keyring:
         return found
 
     def replace(self, credentials: Credentials) -> None:
-        """Give a provider its next generation; raise ProviderNotConfigured for one that is not there."""
+        """Give a provider its next key version; raise ProviderNotConfigured for one that is not there."""
         self.key_versions(credentials.provider_id).replace(credentials)
 
     def settle(self) -> None:

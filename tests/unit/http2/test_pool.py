@@ -114,7 +114,7 @@ async def test_those_who_left_the_line_are_forgotten() -> None:
         await asyncio.sleep(0)
         await cancelled(*tasks)
         # Seen from outside, a line that only grows is a leak of months: hence the look inside.
-        assert [len(pool._line) for pool in calls.transport._pools.values()] == [0]
+        assert [len(pool._queue) for pool in calls.transport._pools.values()] == [0]
 
 
 async def test_slot_and_cancel_in_one_moment() -> None:

@@ -43,7 +43,7 @@ def go_module() -> str:
 def _only(place: str, path: Path) -> str:
     found = re.findall(place, path.read_text(encoding="utf-8"), re.MULTILINE)
     if len(found) != 1:
-        raise StampError(f"{path.relative_to(ROOT)}: wants one line like {place}, has {len(found)}")
+        raise StampError(f"{path.relative_to(ROOT)}: must be one line like {place}, has {len(found)}")
     return str(found[0])
 
 

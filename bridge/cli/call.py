@@ -179,7 +179,7 @@ def _reader(field: FieldDescriptor, codec: Codec) -> Callable[[str], Any]:
             return codec.read_fields({field.name: member})[field.name]
         except Flaw as flaw:
             # The value stays out: it may be a token.
-            raise argparse.ArgumentTypeError(f"wants {_wanted(field)} ({flaw})") from None
+            raise argparse.ArgumentTypeError(f"must be {_wanted(field)} ({flaw})") from None
 
     return read
 
@@ -212,13 +212,13 @@ def _address(text: str) -> str:
     try:
         split_listen(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"wants host:port, like {ADDRESS}") from None
+        raise argparse.ArgumentTypeError(f"must be host:port, like {ADDRESS}") from None
     return text
 
 
 def _call_id(text: str) -> str:
     if not is_caller_id(text):
-        raise argparse.ArgumentTypeError(f"wants {CALLER_ID_WANTED}")
+        raise argparse.ArgumentTypeError(f"must be {CALLER_ID_WANTED}")
     return text
 
 
@@ -228,7 +228,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= DEADLINE_MAX_S:
-        raise argparse.ArgumentTypeError(f"wants seconds, more than 0, at most {DEADLINE_MAX_S:g}")
+        raise argparse.ArgumentTypeError(f"must be seconds, more than 0, at most {DEADLINE_MAX_S:g}")
     return seconds
 
 

@@ -87,7 +87,7 @@ def _address(flag: str, listen: str) -> tuple[str, int]:
     try:
         return split_listen(listen)
     except ValueError:
-        raise SettingsError(f'{flag}: wants host:port, like "{PAGE if flag == "--page" else LISTEN}"') from None
+        raise SettingsError(f'{flag}: must be host:port, like "{PAGE if flag == "--page" else LISTEN}"') from None
 
 
 def _pages(listen: str | None) -> Sequence[tuple[str, int]]:

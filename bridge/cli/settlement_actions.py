@@ -64,7 +64,7 @@ async def _retry(store: Store, arguments: argparse.Namespace, _: AbstractSet[int
 async def _close(store: Store, arguments: argparse.Namespace, _: AbstractSet[int], out: TextIO) -> None:
     reason = arguments.reason.strip()
     if not reason.isprintable() or not 0 < len(reason) <= REASON_CHARACTERS_MAX:
-        raise NotDone(f"--reason: wants 1 to {REASON_CHARACTERS_MAX} printable characters on one line")
+        raise NotDone(f"--reason: must be 1 to {REASON_CHARACTERS_MAX} printable characters on one line")
 
     async def close(entry_id: str) -> Change:
         return await store.close_entry(entry_id, reason)

@@ -38,9 +38,9 @@ def _without_line_end(content: bytes) -> bytes:
 
 def _checked(content: bytes, source: str) -> str:
     if not 0 < len(content) <= TOKEN_BYTES_MAX:
-        raise SettingsError(f"{source}: wants a token, 1 to {TOKEN_BYTES_MAX} bytes")
+        raise SettingsError(f"{source}: must be a token, 1 to {TOKEN_BYTES_MAX} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError:
         # Without the chain: it holds the token.
-        raise SettingsError(f"{source}: wants a token in UTF-8") from None
+        raise SettingsError(f"{source}: must be a token in UTF-8") from None

@@ -18,7 +18,7 @@ class Provider:
 
     def __post_init__(self) -> None:
         if not 0 <= self.provider_id <= UINT64_MAX:
-            raise ValueError(f"provider_id {self.provider_id}: wants 0 to {UINT64_MAX}")
+            raise ValueError(f"provider_id {self.provider_id}: must be 0 to {UINT64_MAX}")
         if not self.access_key or not self.private_key:
             raise ValueError(f"provider {self.provider_id}: access_key and private_key must not be empty")
 

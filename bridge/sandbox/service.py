@@ -114,7 +114,7 @@ def _tls(certificate_file: File | None, key_file: File | None) -> ssl.SSLContext
     if certificate_file is None and key_file is None:
         return None
     if certificate_file is None or key_file is None:
-        raise ValueError("the sandbox wants both a certificate file and a key file, or neither")
+        raise ValueError("the sandbox requires both a certificate file and a key file, or neither")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 9113, section 9.2
     context.set_alpn_protocols(["h2"])

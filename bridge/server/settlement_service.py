@@ -84,7 +84,7 @@ class Answers:
         """Return the newest settlement of a call that one of these identities made."""
         _check(self._callers, identities, CallerNotAllowed.summary)
         if not is_caller_id(request.call_id):
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"call_id wants {CALLER_ID_WANTED}")
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"call_id must be {CALLER_ID_WANTED}")
         entry, count = await self._asked(self._store.of_call(request.call_id, identities))
         if entry is None:
             raise Refused(grpc.StatusCode.NOT_FOUND, NOT_FOUND)
@@ -95,17 +95,19 @@ class Answers:
         """Return one page of all settlements."""
         _check(self._listers, identities, NOT_LISTED)
         if request.page_size < 0:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "page_size wants 0 or more")
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "page_size must be 0 or more")
         size = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
         state = None
         if request.state != ProtoState.SETTLEMENT_UNSPECIFIED:
             if request.state not in ProtoState.values():
-                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "state wants one of the states of wallet.v1.Settlement")
+                raise Refused(
+                    grpc.StatusCode.INVALID_ARGUMENT, "state must be one of the states of wallet.v1.Settlement"
+                )
             state = State(ProtoState.Name(request.state).removeprefix("SETTLEMENT_"))
         try:
             page = await self._asked(self._store.page(size, request.page_token, state))
         except CursorError:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "page_token wants a next_page_token, unchanged") from None
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "page_token must be a next_page_token, unchanged") from None
         entries = [_message(entry, [call.call_id for call in entry.calls]) for entry in page.entries]
         return pb.ListSettlementsResponse(entries=entries, next_page_token=page.next_cursor)
 

@@ -150,7 +150,7 @@ def parse_keys(text: str) -> Keys:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     keys = [_parsed(number, line) for number, line in lines]
     if not 1 <= len(keys) <= KEYS_MAX:
-        raise KeyFileError(f"wants 1 to {KEYS_MAX} lines, each one key; make one with: openssl rand -base64 32")
+        raise KeyFileError(f"must have 1 to {KEYS_MAX} lines, each one key; make one with: openssl rand -base64 32")
     if len(set(keys)) < len(keys):
         raise KeyFileError("holds the same key twice; remove one of the lines")
     return Keys(keys)
@@ -162,7 +162,9 @@ def _parsed(number: int, line: str) -> bytes:
     except (binascii.Error, UnicodeEncodeError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise KeyFileError(f"line {number}: wants {KEY_BYTES} bytes in base64, as openssl rand -base64 32 prints them")
+        raise KeyFileError(
+            f"line {number}: must be {KEY_BYTES} bytes in base64, as openssl rand -base64 32 prints them"
+        )
     if len(set(key)) < DISTINCT_BYTES_MIN:
         raise KeyFileError(f"line {number}: is no random key; make one with: openssl rand -base64 32")
     return key

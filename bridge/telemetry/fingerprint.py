@@ -23,7 +23,7 @@ class Fingerprint:
         if key is None:
             key = secrets.token_bytes(32)
         if len(key) < KEY_BYTES_MIN:
-            raise ValueError(f"a fingerprint's key wants at least {KEY_BYTES_MIN} bytes")
+            raise ValueError(f"a fingerprint's key must be at least {KEY_BYTES_MIN} bytes")
         self._mac = hmac.new(key, digestmod="sha256")
 
     def __repr__(self) -> str:

@@ -43,7 +43,7 @@ try:
     )
 except ImportError:
     raise TracingError(
-        "telemetry.tracing: true wants OpenTelemetry, which is not installed; pip install wallet-bridge[tracing]"
+        "telemetry.tracing: true requires OpenTelemetry, which is not installed; pip install wallet-bridge[tracing]"
     ) from None
 
 LOGGER = logging.getLogger(__name__)

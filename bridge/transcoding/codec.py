@@ -12,7 +12,7 @@
 
 The two looser rules on the right are where the wallet's page contradicts its own samples (docs/design/wallet.md);
 nothing else is read loosely. Nothing passes through a float. Fields are written under their proto names in the order of
-the proto; one without a value is left out only if the proto distinguishes "unset" from "empty" (optional, oneof, message).
+the proto; one without a value is left out only if the proto knows "unset" (optional, oneof, message).
 """
 
 import base64
@@ -75,7 +75,7 @@ def _integer_reader(low: int, high: int) -> Read:
     def read(value: Any) -> int:
         # isinstance(str) covers both a Number and a string: the text is held to the same grammar in both.
         if not isinstance(value, str) or len(value) > _INTEGER_CHARACTERS_MAX or not _WHOLE.fullmatch(value):
-            raise Flaw("wants a whole number")
+            raise Flaw("must be a whole number")
         number = int(value)
         if not low <= number <= high:
             raise Flaw("number out of range")
@@ -98,14 +98,14 @@ def read_string(value: Any) -> str:
     """Return the text of a JSON string or of a whole number; raise Flaw for anything else."""
     if type(value) is str or (type(value) is Number and _WHOLE.fullmatch(value)):
         return str(value)
-    raise Flaw("wants a string")
+    raise Flaw("must be a string")
 
 
 def read_bool(value: Any) -> bool:
     """Return true or false; raise Flaw for anything else, also for 0, 1 and "true"."""
     if value is True or value is False:
         return value
-    raise Flaw("wants true or false")
+    raise Flaw("must be true or false")
 
 
 def _write_bytes(value: bytes) -> str:
@@ -114,11 +114,11 @@ def _write_bytes(value: bytes) -> str:
 
 def _read_bytes(value: Any) -> bytes:
     if type(value) is not str:
-        raise Flaw("wants base64")
+        raise Flaw("must be base64")
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise Flaw("wants base64") from None
+        raise Flaw("must be base64") from None
 
 
 def _write_decimal(value: Any) -> msgspec.Raw:
@@ -130,7 +130,7 @@ def _decimal_reader(message: Descriptor) -> Read:
 
     def read(value: Any) -> Message:
         if type(value) is not Number or not is_unsigned_decimal(value):
-            raise Flaw("wants a number of 0 or more")
+            raise Flaw("must be a number of 0 or more")
         return decimal(value=str(value))
 
     return read
@@ -149,7 +149,7 @@ def _enum_reader(enum: EnumDescriptor) -> Read:
         if type(value) is not str:
             return read_number(value)
         if value not in numbers:
-            raise Flaw("wants a name of the enum")
+            raise Flaw("must be a name of the enum")
         return numbers[value]
 
     return read
@@ -192,7 +192,7 @@ class Codec:
     def from_json(self, value: Any) -> Message:
         """Return the message that a parsed JSON object means; raise Flaw as `read_fields` does."""
         if type(value) is not dict:
-            raise Flaw("wants an object")
+            raise Flaw("must be an object")
         return self.message_type(**self.read_fields(value))
 
     def read_fields(self, members: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def _message_codec(field: FieldDescriptor, message: Descriptor, known: dict[str,
 def _array_codec(write: Write, read: Read) -> tuple[Write, Read]:
     def read_array(values: Any) -> list[Any]:
         if type(values) is not list:
-            raise Flaw("wants an array")
+            raise Flaw("must be an array")
         return [read(value) for value in values]
 
     return lambda values: [write(value) for value in values], read_array
@@ -276,7 +276,7 @@ def _map_codec(entry: Descriptor, known: dict[str, Codec]) -> tuple[Write, Read]
 
     def read_map(members: Any) -> dict[Any, Any]:
         if type(members) is not dict:
-            raise Flaw("wants an object")
+            raise Flaw("must be an object")
         return {read_key(name): read_value(member) for name, member in members.items()}
 
     return write_map, read_map
@@ -284,7 +284,7 @@ def _map_codec(entry: Descriptor, known: dict[str, Codec]) -> tuple[Write, Read]
 
 def _read_bool_key(name: str) -> bool:
     if name not in _BOOL_KEYS:
-        raise Flaw("wants true or false")
+        raise Flaw("must be true or false")
     return _BOOL_KEYS[name]
 
 

@@ -23,7 +23,7 @@ FIELD_BYTES_MAX = 4096
 NO_MESSAGE = "the call has no message, or it did not arrive in time"
 UNSET = "is required"
 TOO_LONG = f"is longer than {FIELD_BYTES_MAX} bytes"
-NO_DECIMAL = "wants the decimal text of a number of 0 or more, like 12.50"
+NO_DECIMAL = "must be the decimal text of a number of 0 or more, like 12.50"
 
 # A check reads one value and yields each violation: path below the value, and text.
 Check = Callable[[Any], Iterable[tuple[str, str]]]

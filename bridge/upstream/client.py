@@ -22,7 +22,7 @@ from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Credentials, KeyVersions, may_be_about_keys
 
 ANSWER_BYTES_MAX = 64 * 1024
-"""The longest body that is read; the wallet's own are below 1 KiB. A longer one is cut off and classified as invalid."""
+"""The longest body that is read; the wallet's own are below 1 KiB. A longer one is cut off and invalid."""
 
 LOOKED_AT = {name.encode(): name for name in HEADERS_LOOKED_AT}
 

@@ -1,8 +1,8 @@
 """TLS to the wallet, decided here and nowhere else: the same on every Python, and whatever the environment says.
 
 `ssl.create_default_context` is not used. What it sets differs between versions of Python (3.13 added
-VERIFY_X509_STRICT), and it obeys SSLKEYLOGFILE, SSL_CERT_FILE and SSL_CERT_DIR: a process that sets a variable could read the
-traffic, or choose the authorities.
+VERIFY_X509_STRICT), and it obeys SSLKEYLOGFILE, SSL_CERT_FILE and SSL_CERT_DIR: setting one would
+expose the traffic, or choose the authorities.
 
     version       TLS 1.2 or newer (RFC 9325, section 3.1.1)
     ciphers       of TLS 1.2 those that HTTP/2 does not prohibit: ephemeral keys and AEAD (RFC 9113, section 9.2.2)

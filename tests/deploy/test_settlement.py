@@ -81,7 +81,7 @@ REFUSALS = {
         ["--set", "settlement.store=sqlite,autoscaling.enabled=false,replicaCount=2"],
         "sqlite is for one replica",
     ),
-    "one replica without need": (["--set", "autoscaling.enabled=false,replicaCount=1"], "replicaCount: wants 2"),
+    "one replica without need": (["--set", "autoscaling.enabled=false,replicaCount=1"], "replicaCount: must be 2"),
     "no address": (["--set", "settlement.store=redis"], "settlement.redisUrl: is missing"),
     "a password": (
         ["--set", "settlement.store=redis,settlement.redisUrl=redis://user:secret@host/0"],

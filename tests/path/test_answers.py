@@ -152,7 +152,7 @@ def success(**changes: str) -> bytes:
 
 
 DEEP = "[" * 30_000 + "]" * 30_000
-WHOLE, RANGE, DECIMAL = "wants a whole number", "number out of range", "wants a number of 0 or more"
+WHOLE, RANGE, DECIMAL = "must be a whole number", "number out of range", "must be a number of 0 or more"
 OWN_FIELDS = ("player_id: ", "balance: ")
 INVALID: dict[str, tuple[bytes, str]] = {
     "uint64 2^64": (success(player_id=str(2**64)), f"player_id: {RANGE}"),
@@ -175,10 +175,10 @@ INVALID: dict[str, tuple[bytes, str]] = {
     "trailing bytes": (success() + b"}", NOT_JSON),
     "empty body": (b"", NOT_JSON),
     "not an object": (b"[" + success() + b"]", "not a JSON object"),
-    "status no boolean": (success(status='"true"'), "status: wants true or false"),
+    "status no boolean": (success(status='"true"'), "status: must be true or false"),
     "status missing": (success(status=""), "status: is missing"),
     "code missing": (success(code=""), "code: is missing"),
-    "message no string": (success(message="null"), "message: wants a string"),
+    "message no string": (success(message="null"), "message: must be a string"),
     "1 MB": (success(more=json.dumps("x" * 1_000_000)), "over the size limit"),
     "one byte over 64 KiB": (success().ljust(64 * 1024 + 1), "over the size limit"),
 }

@@ -140,7 +140,7 @@ async def test_nested_violations(proto: FileDescriptor) -> None:
     violations = (
         ("player.id", "is required"),
         ("player.nickname", "is longer than 4096 bytes"),
-        ("amount", "wants the decimal text of a number of 0 or more, like 12.50"),
+        ("amount", "must be the decimal text of a number of 0 or more, like 12.50"),
         ("friends[1].id", "is required"),
     )
     Failure("INVALID_ARGUMENT", "INVALID_REQUEST", "NOT_SENT", violations=violations, attempts=0).check(end)

@@ -73,12 +73,12 @@ async def test_all_entries_are_listed_in_pages(tmp_path: Path) -> None:
 
 
 MALFORMED: dict[str, tuple[str, Any, str]] = {
-    "no call_id": ("GetSettlement", pb.GetSettlementRequest(), "call_id wants"),
-    "call_id with a space": ("GetSettlement", pb.GetSettlementRequest(call_id="a b"), "call_id wants"),
-    "call_id too long": ("GetSettlement", pb.GetSettlementRequest(call_id="a" * 65), "call_id wants"),
-    "page_size below 0": ("ListSettlements", pb.ListSettlementsRequest(page_size=-1), "page_size wants"),
-    "page_token of nobody": ("ListSettlements", pb.ListSettlementsRequest(page_token="x"), "page_token wants"),
-    "state of nobody": ("ListSettlements", pb.ListSettlementsRequest(state=99), "state wants"),  # type: ignore[arg-type]
+    "no call_id": ("GetSettlement", pb.GetSettlementRequest(), "call_id must be"),
+    "call_id with a space": ("GetSettlement", pb.GetSettlementRequest(call_id="a b"), "call_id must be"),
+    "call_id too long": ("GetSettlement", pb.GetSettlementRequest(call_id="a" * 65), "call_id must be"),
+    "page_size below 0": ("ListSettlements", pb.ListSettlementsRequest(page_size=-1), "page_size must be"),
+    "unknown page_token": ("ListSettlements", pb.ListSettlementsRequest(page_token="x"), "page_token must be"),
+    "unknown state": ("ListSettlements", pb.ListSettlementsRequest(state=99), "state must be"),  # type: ignore[arg-type]
 }
 
 

@@ -64,7 +64,7 @@ async def test_no_page() -> None:
 @pytest.mark.parametrize(
     ("page", "line"),
     [
-        ("here", 'bridge: --page: wants host:port, like "127.0.0.1:8081"'),
+        ("here", 'bridge: --page: must be host:port, like "127.0.0.1:8081"'),
         ("0.0.0.0:8081", 'bridge: --page: 0.0.0.0 is not a loopback address, like "127.0.0.1:8081": it shows'),
         ("wallet.example:8081", "bridge: --page: wallet.example is not a loopback address"),
     ],

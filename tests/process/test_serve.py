@@ -234,7 +234,10 @@ async def test_sandbox_tokens() -> None:
 
 async def test_sandbox_bad_address() -> None:
     """An address that is none is one line, and exit code 2."""
-    assert await run("sandbox", "--listen", "here") == (2, 'bridge: --listen: wants host:port, like "127.0.0.1:8080"\n')
+    assert await run("sandbox", "--listen", "here") == (
+        2,
+        'bridge: --listen: must be host:port, like "127.0.0.1:8080"\n',
+    )
 
 
 async def test_version() -> None:

@@ -12,7 +12,7 @@ from bridge.settings.model import Wallet
 NAMES_SHOWN_MAX = 5
 
 CLIENT_CERTIFICATE_WANTED = (
-    "the wallet wants a client certificate: set wallet.client_certificate_file and wallet.client_key_file"
+    "the wallet requires a client certificate: set wallet.client_certificate_file and wallet.client_key_file"
 )
 CLIENT_CERTIFICATE_REFUSED = (
     "the wallet refuses our client certificate: check wallet.client_certificate_file with whoever runs the wallet"
@@ -20,12 +20,12 @@ CLIENT_CERTIFICATE_REFUSED = (
 NO_TLS_THERE = "what answers there does not speak TLS: check the port in wallet.url; http:// is for tests alone"
 NO_COMMON_VERSION = "the wallet speaks no version of TLS that is allowed here: it must offer TLS 1.2 or newer"
 NO_COMMON_CIPHER = (
-    "the wallet breaks the handshake off: it shares no cipher with us, or wants a client certificate "
+    "the wallet breaks the handshake off: it shares no cipher with us, or requires a client certificate "
     "(wallet.client_certificate_file)"
 )
 HUNG_UP = (
     "the wallet closes the connection before TLS or HTTP/2 stands: its allow-list may lack this machine's address, "
-    "or it wants a client certificate (wallet.client_certificate_file)"
+    "or it requires a client certificate (wallet.client_certificate_file)"
 )
 
 OUT_OF_TIME = frozenset({"expired", "not_yet_valid"})

@@ -36,7 +36,7 @@ def connection_arguments(url: str) -> Mapping[str, Any]:
         arguments |= {"ssl": True, "ssl_ca_certs": options.get("ca_file")}
     database = parts.path.strip("/")
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname or not (database or "0").isdecimal():
-        raise RedisUrlError("wants redis://host:port/database, or rediss:// for TLS")
+        raise RedisUrlError("must be redis://host:port/database, or rediss:// for TLS")
     return arguments | {"host": parts.hostname, "port": parts.port or PORT, "db": int(database or "0")}
 
 
@@ -49,7 +49,7 @@ def shown(url: str) -> str:
 def _options(url: str) -> Mapping[str, str]:
     options = dict(parse_qsl(urlsplit(url).query))
     if not options.keys() <= OPTIONS:
-        raise RedisUrlError(f"wants no options but {' and '.join(sorted(OPTIONS))}")
+        raise RedisUrlError(f"must have no options but {' and '.join(sorted(OPTIONS))}")
     return options
 
 

@@ -47,8 +47,8 @@ def test_every_uint64_is_exact(number: int) -> None:
     assert fields("--player-id", str(number)) == {"player_id": number}
 
 
-UINT64 = "argument --player-id: wants uint64, 0 to 18446744073709551615 (player_id: {})"
-NOT_WHOLE = UINT64.format("wants a whole number")
+UINT64 = "argument --player-id: must be uint64, 0 to 18446744073709551615 (player_id: {})"
+NOT_WHOLE = UINT64.format("must be a whole number")
 OUT_OF_RANGE = UINT64.format("number out of range")
 
 REFUSED = {
@@ -60,21 +60,21 @@ REFUSED = {
     "underscore": ("--player-id=1_000", NOT_WHOLE),
     "other digits": ("--player-id=\N{ARABIC-INDIC DIGIT ONE}", NOT_WHOLE),
     "5000 digits": ("--player-id=" + "9" * 5000, NOT_WHOLE),
-    "not UTF-8": ("--token=\udcff", "argument --token: wants string (not UTF-8)"),
+    "not UTF-8": ("--token=\udcff", "argument --token: must be string (not UTF-8)"),
     "no such file": (
         "--token=@/no/such/file",
         "argument --token: the file cannot be read: No such file or directory",
     ),
     "an id with a space": (
         "--call-id=round 7",
-        "argument --call-id: wants 1 to 64 characters of A-Z a-z 0-9 . _ -",
+        "argument --call-id: must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
     ),
-    "no id": ("--call-id=", "argument --call-id: wants 1 to 64 characters of A-Z a-z 0-9 . _ -"),
-    "no port": ("--address=localhost", "argument --address: wants host:port, like 127.0.0.1:50051"),
-    "no seconds": ("--deadline-s=soon", "argument --deadline-s: wants seconds, more than 0, at most 3600"),
-    "0 seconds": ("--deadline-s=0", "argument --deadline-s: wants seconds, more than 0, at most 3600"),
-    "NaN seconds": ("--deadline-s=nan", "argument --deadline-s: wants seconds, more than 0, at most 3600"),
-    "too many seconds": ("--deadline-s=inf", "argument --deadline-s: wants seconds, more than 0, at most 3600"),
+    "no id": ("--call-id=", "argument --call-id: must be 1 to 64 characters of A-Z a-z 0-9 . _ -"),
+    "no port": ("--address=localhost", "argument --address: must be host:port, like 127.0.0.1:50051"),
+    "no seconds": ("--deadline-s=soon", "argument --deadline-s: must be seconds, more than 0, at most 3600"),
+    "0 seconds": ("--deadline-s=0", "argument --deadline-s: must be seconds, more than 0, at most 3600"),
+    "NaN seconds": ("--deadline-s=nan", "argument --deadline-s: must be seconds, more than 0, at most 3600"),
+    "too many seconds": ("--deadline-s=inf", "argument --deadline-s: must be seconds, more than 0, at most 3600"),
 }
 
 
@@ -110,7 +110,7 @@ def test_file_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """A file that is not UTF-8 is refused without a word of what is in it."""
     file = tmp_path / "token"
     file.write_bytes(b"\xff" + SECRET.encode())
-    assert refusal(capsys, f"--token=@{file}") == "argument --token: wants string (not UTF-8)"
+    assert refusal(capsys, f"--token=@{file}") == "argument --token: must be string (not UTF-8)"
 
 
 def test_defaults() -> None:
@@ -198,7 +198,7 @@ NO_JSON = {
     "two values": ("--final", "true,false", "not JSON"),
     "a second member": ("--final", 'true,"other":1', "not JSON"),
     "out of the object": ("--final", 'true},{"value":true', "not JSON"),
-    "the wrong type": ("--tags", "[1.5]", "tags: wants a string"),
+    "the wrong type": ("--tags", "[1.5]", "tags: must be a string"),
     "inside a message": ("--player", '{"id":-1}', "player.id: number out of range"),
 }
 
@@ -211,7 +211,7 @@ def test_wrong_json_is_one_line(
     with pytest.raises(SystemExit):
         request(service, flag, value)
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith(f"bridge call close-round: error: argument {flag}: wants JSON of ")
+    assert line.startswith(f"bridge call close-round: error: argument {flag}: must be JSON of ")
     assert line.endswith(f" ({flaw})")
 
 

@@ -61,7 +61,7 @@ def test_a_token_that_cannot_be_used_is_not_read() -> None:
     given = io.BytesIO(LIVE.encode())
     terminal = certify.Terminal(io.StringIO(), io.StringIO(), given, lambda: False)
     assert certify.run(parsed(*PROVIDER), terminal, environment(NOWHERE)) == 2
-    assert given.show() == 0
+    assert given.tell() == 0
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ async def test_interrupted_while_it_asks(tmp_path: Path) -> None:
 # --- what is given ----------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "no token": ((), "", "standard input: wants a token, 1 to 4096 bytes"),
-    "too long": ((), "x" * 4097, "standard input: wants a token, 1 to 4096 bytes"),
+    "no token": ((), "", "standard input: must be a token, 1 to 4096 bytes"),
+    "too long": ((), "x" * 4097, "standard input: must be a token, 1 to 4096 bytes"),
     "no such file": (("--token-file", "/canary"), LIVE, "--token-file: cannot be read: No such file or directory"),
     "a folder": (("--token-file", "/"), LIVE, "--token-file: cannot be read: Is a directory"),
     "an unknown provider": (

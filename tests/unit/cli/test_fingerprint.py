@@ -45,11 +45,11 @@ def test_the_end_of_the_line_is_none_of_the_tokens(end: bytes, capsys: pytest.Ca
 
 
 REFUSED = {
-    "nothing": (b"", "standard input: wants a token, 1 to 4096 bytes"),
-    "an empty line": (b"\n", "standard input: wants a token, 1 to 4096 bytes"),
-    "too long": (b"x" * 4097, "standard input: wants a token, 1 to 4096 bytes"),
-    "endless": (b"x" * 100_000, "standard input: wants a token, 1 to 4096 bytes"),
-    "not UTF-8": (b"canary\xff", "standard input: wants a token in UTF-8"),
+    "nothing": (b"", "standard input: must be a token, 1 to 4096 bytes"),
+    "an empty line": (b"\n", "standard input: must be a token, 1 to 4096 bytes"),
+    "too long": (b"x" * 4097, "standard input: must be a token, 1 to 4096 bytes"),
+    "endless": (b"x" * 100_000, "standard input: must be a token, 1 to 4096 bytes"),
+    "not UTF-8": (b"canary\xff", "standard input: must be a token in UTF-8"),
 }
 
 

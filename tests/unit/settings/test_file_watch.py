@@ -16,7 +16,7 @@ from bridge.settings.file_watch import FileWatch, ReloadError
 from tests.support.whole_path import PATIENCE_S
 
 SECRET = "the-secret"
-RULE = "wants something good"
+RULE = "must be something good"
 MISSING = "cannot be read: No such file or directory"
 KEY = "wallet.ca_file"
 PAIR = CERTIFICATE, PRIVATE_KEY = "client_certificate_file", "client_key_file"

@@ -194,7 +194,7 @@ def test_a_reason_that_is_none_is_refused(command: Command, reason: str) -> None
     entry = command.entries()[0]
     code, _, err = command("close", entry.entry_id, "--reason", reason)
     assert (code, command.entries()[0].state) == (1, State.UNRESOLVED)
-    assert err.startswith("bridge: --reason: wants ")
+    assert err.startswith("bridge: --reason: must be ")
 
 
 def test_close_requires_a_reason(command: Command) -> None:

@@ -191,12 +191,12 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
     "stopped": (Stopped(), {"event": "stopped", "level": "info"}),
     "reloaded": (Reloaded("wallet.ca_file"), {"event": "reloaded", "level": "info", "key": "wallet.ca_file"}),
     "reload failed": (
-        ReloadFailed("wallet.ca_file", "wants a PEM certificate"),
+        ReloadFailed("wallet.ca_file", "must be a PEM certificate"),
         {
             "event": "reload failed",
             "level": "error",
             "key": "wallet.ca_file",
-            "problem": "wants a PEM certificate",
+            "problem": "must be a PEM certificate",
         },
     ),
     "certificate in use": (

@@ -140,7 +140,7 @@ ADDED: dict[str, tuple[Event, str, dict[str, str], float]] = {
     ),
     "reload": (Reloaded("wallet.ca_file"), "wallet_bridge_reloads_total", {"key": "wallet.ca_file"}, 1),
     "failed reload": (
-        ReloadFailed("wallet.ca_file", "wants a PEM certificate"),
+        ReloadFailed("wallet.ca_file", "must be a PEM certificate"),
         "wallet_bridge_reload_failures_total",
         {"key": "wallet.ca_file"},
         1,
@@ -178,8 +178,8 @@ def test_the_state_is_the_last_one() -> None:
 
 def test_a_reload_fails_until_one_works() -> None:
     """The gauge stands for the one file, and comes down when its content can be used again."""
-    bad, good = ReloadFailed("wallet.ca_file", "wants a PEM certificate"), Reloaded("wallet.ca_file")
-    other = ReloadFailed("wallet.client_key_file", "wants a PEM key")
+    bad, good = ReloadFailed("wallet.ca_file", "must be a PEM certificate"), Reloaded("wallet.ca_file")
+    other = ReloadFailed("wallet.client_key_file", "must be a PEM key")
     assert counted(bad, other).by("wallet_bridge_reload_failing", "key") == {
         "wallet.ca_file": 1,
         "wallet.client_key_file": 1,

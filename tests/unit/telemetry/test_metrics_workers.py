@@ -30,7 +30,7 @@ class Worker:
         for _ in range(calls):
             self._metrics(call(wallet_code=1))
         self._metrics(StateSampled(in_flight, queued=0, detached=0, connections=1, streams=0))
-        self._metrics(ReloadFailed("wallet.ca_file", "wants a PEM certificate"))
+        self._metrics(ReloadFailed("wallet.ca_file", "must be a PEM certificate"))
         self._metrics(Draining(5.0))
         self._metrics(LogLinesDropped(1))
         self._counts.received(self.pid, snapshot(self._registry) + b"\n")

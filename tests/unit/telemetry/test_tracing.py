@@ -531,7 +531,7 @@ def test_without_the_extra() -> None:
     script = "import sys; sys.modules['opentelemetry.sdk'] = None; import bridge.telemetry.tracing"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603 - our own
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("bridge.tracer.TracingError: telemetry.tracing: true wants OpenTelemetry")
+    assert last.startswith("bridge.tracer.TracingError: telemetry.tracing: true requires OpenTelemetry")
     assert "pip install wallet-bridge[tracing]" in last
 
 

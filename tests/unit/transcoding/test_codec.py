@@ -114,7 +114,7 @@ def test_integers_go_both_ways_up_to_their_edges(name: str, number: int) -> None
 def test_one_beyond_the_edge_is_refused(name: str, number: int) -> None:
     """An integer that its type cannot hold is never wrapped or rounded."""
     for text in (f"{number}", f'"{number}"'):
-        with pytest.raises(Flaw, match=f"^{name}_field: (number out of range|wants a whole number)$"):
+        with pytest.raises(Flaw, match=f"^{name}_field: (number out of range|must be a whole number)$"):
             read(All, f'{{"{name}_field":{text}}}')
 
 
@@ -122,7 +122,7 @@ def test_one_beyond_the_edge_is_refused(name: str, number: int) -> None:
 @pytest.mark.parametrize("text", NOT_WHOLE.values(), ids=NOT_WHOLE)
 def test_what_is_no_whole_number_is_refused(name: str, text: str) -> None:
     """Neither a fraction nor a boolean nor anything that merely looks like a number is an integer."""
-    with pytest.raises(Flaw, match=f"^{name}_field: wants a whole number$"):
+    with pytest.raises(Flaw, match=f"^{name}_field: must be a whole number$"):
         read(All, f'{{"{name}_field":{text}}}')
 
 
@@ -166,15 +166,15 @@ def test_a_decimal_keeps_its_text(text: str) -> None:
 
 
 WRONG = {
-    "text": ("wants a string", ("true", "null", "1.0", "1e3", "[]", "{}")),
-    "flag": ("wants true or false", ("0", "1", "null", '"true"', '""', "[]")),
-    "mood": ("wants a name of the enum", ('"MOOD_BEST"', '"good"', '""', '"1"')),
-    "blob": ("wants base64", ("1", "null", '"YQ"', '"YQ="', '"_-8="', '"YQ==\\n"', '"Y Q="', '"é"', '"=YQ="', "[]")),
+    "text": ("must be a string", ("true", "null", "1.0", "1e3", "[]", "{}")),
+    "flag": ("must be true or false", ("0", "1", "null", '"true"', '""', "[]")),
+    "mood": ("must be a name of the enum", ('"MOOD_BEST"', '"good"', '""', '"1"')),
+    "blob": ("must be base64", ("1", "null", '"YQ"', '"YQ="', '"_-8="', '"YQ==\\n"', '"Y Q="', '"é"', '"=YQ="', "[]")),
     "amount": (
-        "wants a number of 0 or more",
+        "must be a number of 0 or more",
         ('"1"', '"NaN"', "-1", "-0", "1E+400", "1e301", "1e-301", "9" * 65, "0." + "0" * 63, "true", "null", "{}"),
     ),
-    "child": ("wants an object", ("1", "null", '""', "[]", "true")),
+    "child": ("must be an object", ("1", "null", '""', "[]", "true")),
 }
 
 
@@ -251,12 +251,12 @@ def test_a_key_of_another_type_is_refused(name: str, key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{"numbers":1}', "numbers: wants an array"),
-        ('{"numbers":{}}', "numbers: wants an array"),
-        ('{"numbers":[null]}', "numbers: wants a whole number"),
-        ('{"children":[{},{"children":[1]}]}', "children.children: wants an object"),
-        ('{"twins":[]}', "twins: wants an object"),
-        ('{"twins":{"a":{"numbers":["x"]}}}', "twins.numbers: wants a whole number"),
+        ('{"numbers":1}', "numbers: must be an array"),
+        ('{"numbers":{}}', "numbers: must be an array"),
+        ('{"numbers":[null]}', "numbers: must be a whole number"),
+        ('{"children":[{},{"children":[1]}]}', "children.children: must be an object"),
+        ('{"twins":[]}', "twins: must be an object"),
+        ('{"twins":{"a":{"numbers":["x"]}}}', "twins.numbers: must be a whole number"),
     ],
 )
 def test_a_flaw_inside_names_the_fields_around_it(text: str, why: str) -> None:

@@ -37,8 +37,8 @@ message AskResponse {
 
 OPTION = 'option (google.api.http) = { post: "/ask" body: "*" };'
 UNARY = "wallet.test.Asking.Ask: a wallet call is unary; remove `stream`"
-BINDING = 'wallet.test.Asking.Ask: wants option (google.api.http) = { post: "/a/fixed/path" body: "*" }'
-PROVIDER = "wallet.test.AskRequest: wants a field `uint64 provider_id`"
+BINDING = 'wallet.test.Asking.Ask: must have option (google.api.http) = { post: "/a/fixed/path" body: "*" }'
+PROVIDER = "wallet.test.AskRequest: must have a field `uint64 provider_id`"
 
 
 def binding(text: str) -> str:
@@ -58,12 +58,12 @@ REFUSALS = {
     "settled but not idempotent": (
         OPTION,
         OPTION + "option (wallet.v1.settle) = true;",
-        "wallet.test.Asking.Ask: is settled; wants option idempotency_level = IDEMPOTENT",
+        "wallet.test.Asking.Ask: is settled, so it must have option idempotency_level = IDEMPOTENT",
     ),
     "settled but of unknown idempotency": (
         OPTION,
         OPTION + "option idempotency_level = IDEMPOTENCY_UNKNOWN; option (wallet.v1.settle) = true;",
-        "wallet.test.Asking.Ask: is settled; wants option idempotency_level = IDEMPOTENT",
+        "wallet.test.Asking.Ask: is settled, so it must have option idempotency_level = IDEMPOTENT",
     ),
     "settled but no operation": (
         OPTION,
@@ -89,14 +89,14 @@ REFUSALS = {
     "provider_id a string": ("uint64 provider_id = 1;", "string provider_id = 1;", PROVIDER),
     "provider_id too small": ("uint64 provider_id = 1;", "uint32 provider_id = 1;", PROVIDER),
     "provider_id repeated": ("uint64 provider_id = 1;", "repeated uint64 provider_id = 1;", PROVIDER),
-    "no code": ("uint64 code = 1;", "", "wallet.test.AskResponse: wants a field `uint64 code`"),
-    "code signed": ("uint64 code = 1;", "int64 code = 1;", "wallet.test.AskResponse: wants a field `uint64 code`"),
-    "no message": ("string message = 2;", "", "wallet.test.AskResponse: wants a field `string message`"),
-    "no request_id": ("string request_id = 3;", "", "wallet.test.AskResponse: wants a field `string request_id`"),
+    "no code": ("uint64 code = 1;", "", "wallet.test.AskResponse: must have a field `uint64 code`"),
+    "code signed": ("uint64 code = 1;", "int64 code = 1;", "wallet.test.AskResponse: must have a field `uint64 code`"),
+    "no message": ("string message = 2;", "", "wallet.test.AskResponse: must have a field `string message`"),
+    "no request_id": ("string request_id = 3;", "", "wallet.test.AskResponse: must have a field `string request_id`"),
     "request_id as bytes": (
         "string request_id = 3;",
         "bytes request_id = 3;",
-        "wallet.test.AskResponse: wants a field `string request_id`",
+        "wallet.test.AskResponse: must have a field `string request_id`",
     ),
     "an echo of nothing": (
         "string note = 7;",

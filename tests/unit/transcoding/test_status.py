@@ -317,7 +317,7 @@ def test_hostile_fields_stay_within_the_budget() -> None:
 def test_a_flaw_deep_inside_stays_within_the_budget() -> None:
     """The cause of an unreadable answer names a path, which a wallet may make long."""
     path = ".".join(["a_field_with_a_long_name"] * 64)
-    budget_is_kept(WalletResponseInvalid(wallet=WalletFacts(200, 1, WIDE, WIDE), cause=f"{path}: wants a string"))
+    budget_is_kept(WalletResponseInvalid(wallet=WalletFacts(200, 1, WIDE, WIDE), cause=f"{path}: must be a string"))
 
 
 TEXTS = st.text(max_size=2000) | st.text(st.characters(categories=["C", "Z", "M"]))

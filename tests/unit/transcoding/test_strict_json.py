@@ -156,15 +156,15 @@ def test_brackets_inside_strings_do_not_count(text: str) -> None:
 
 def test_a_flaw_says_its_place() -> None:
     """The names of the fields around a flaw become a path before its text."""
-    assert str(Flaw("wants a string").inside("name")) == "name: wants a string"
-    assert str(Flaw("wants a string").inside("name").inside("player")) == "player.name: wants a string"
+    assert str(Flaw("must be a string").inside("name")) == "name: must be a string"
+    assert str(Flaw("must be a string").inside("name").inside("player")) == "player.name: must be a string"
 
 
 def test_two_flaws_of_one_value_are_two_values() -> None:
     """A flaw with its place is a new one: the first stays as it was."""
-    flaw = Flaw("wants a string")
+    flaw = Flaw("must be a string")
     assert flaw.inside("name") is not flaw
-    assert str(flaw) == "wants a string"
+    assert str(flaw) == "must be a string"
 
 
 FLAWS = frozenset({why for _, why in REFUSALS.values()})

@@ -12,7 +12,7 @@ from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 UNSET = "is required"
 TOO_LONG = "is longer than 4096 bytes"
-NO_DECIMAL = "wants the decimal text of a number of 0 or more, like 12.50"
+NO_DECIMAL = "must be the decimal text of a number of 0 or more, like 12.50"
 WIDE = "\U0001f600"  # four bytes of UTF-8
 
 TERMINATE: dict[str, Any] = {

@@ -127,7 +127,7 @@ def test_an_echo_that_is_there_must_still_be_right() -> None:
 def test_a_field_of_another_type_is_still_invalid() -> None:
     """A mapped success is read as strictly as any other."""
     error = error_on(409, failure(DONE, balance="much"), codes=CODES)
-    assert (type(error), error.cause) == (WalletResponseInvalid, "balance: wants a number of 0 or more")
+    assert (type(error), error.cause) == (WalletResponseInvalid, "balance: must be a number of 0 or more")
 
 
 def test_the_request_is_not_touched() -> None:

@@ -82,7 +82,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "sqlite://%s/settlement.db" $mounts.settlement }}
 {{- else }}
 {{- if not .redisUrl }}
-{{- fail "settlement.redisUrl: is missing; wants redis://host:6379/0 or rediss://host:6379/0 with settlement.store=redis" }}
+{{- fail "settlement.redisUrl: is missing; must be redis://host:6379/0 or rediss://host:6379/0 with settlement.store=redis" }}
 {{- end }}
 {{- .redisUrl }}{{ if .redisPassword }}?password_file={{ $mounts.keys }}/redis-password{{ end }}
 {{- end }}

@@ -87,7 +87,7 @@ def _client_pair(certificate_file: Path | None, key_file: Path | None) -> tuple[
     if certificate_file is None and key_file is None:
         return None, None
     if certificate_file is None or key_file is None:
-        raise SettingsError("--client-certificate-file and --client-key-file: wants both, or neither")
+        raise SettingsError("--client-certificate-file and --client-key-file: set both or neither")
     content, problem = certificates_in(certificate_file)
     certificate = _usable("--client-certificate-file", (content, problem or grpc_problem(content)))
     key = _usable("--client-key-file", key_in(key_file, certificate_file, "--client-certificate-file"))
@@ -103,7 +103,7 @@ def _usable(flag: str, found: tuple[bytes, str]) -> bytes:
 
 def _server_name(text: str) -> str:
     if not is_host(text):
-        raise argparse.ArgumentTypeError("wants a host's name, like bridge.example")
+        raise argparse.ArgumentTypeError("must be a host's name, like bridge.example")
     return text
 
 

@@ -152,11 +152,11 @@ REFUSED: dict[str, tuple[Flags, str]] = {
     ),
     "a certificate without its key": (
         lambda made: (f"--client-certificate-file={made.client.certificate_file}",),
-        "--client-certificate-file and --client-key-file: wants both, or neither",
+        "--client-certificate-file and --client-key-file: set both or neither",
     ),
     "a key without its certificate": (
         lambda made: (f"--client-key-file={made.client.key_file}",),
-        "--client-certificate-file and --client-key-file: wants both, or neither",
+        "--client-certificate-file and --client-key-file: set both or neither",
     ),
     "no certificate file": (
         lambda made: shown(Identity(Path("no-such"), made.client.key_file)),

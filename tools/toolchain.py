@@ -7,6 +7,7 @@ Versions stand in toolchain.toml and tools/node/package-lock.json. A version is 
 program that is there is the one that is pinned.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -25,11 +26,15 @@ INSTALL = "python tools/toolchain.py"
 
 @dataclass(frozen=True, slots=True)
 class GoProgram:
-    """A command that `go install` builds from its module; Go's checksum database vouches for the version."""
+    """A command that Go builds; its checksum database, or the go.sum of the module here, vouches for the version."""
 
     name: str
     package: str
     version: str
+    module: str = ""
+    """The folder here whose go.mod and go.sum pin it; "" where the version alone does."""
+    required: bool = True
+    """Whether `make tools` fails without it."""
 
     installed_by = "go"
     run_by = ""
@@ -42,7 +47,8 @@ class GoProgram:
     def install(self) -> None:
         """Build it into its folder."""
         environ = {**os.environ, "GOBIN": str(self.path.parent), "GOFLAGS": "-trimpath"}
-        subprocess.run(["go", "install", f"{self.package}@{self.version}"], check=True, env=environ)  # noqa: S607 -- the Go that is on PATH is the one to use
+        package = self.package if self.module else f"{self.package}@{self.version}"
+        subprocess.run(["go", "install", package], check=True, env=environ, cwd=HERE / self.module)  # noqa: S607 -- the Go that is on PATH is the one to use
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class NodeProgram:
 
     installed_by = "npm"
     run_by = "node"
+    required = True
 
     @property
     def modules(self) -> Path:
@@ -100,14 +107,18 @@ def absent(name: str) -> str:
 
 
 def install(*names: str) -> None:
-    """Install those of these programs that are not there and whose language is; CalledProcessError when that fails."""
+    """Install those of these programs that are not there and whose language is.
+
+    CalledProcessError when that fails, but for programs that are not required.
+    """
     TOOLS.mkdir(exist_ok=True)
     # The folder ignores itself, wherever it is made.
     (TOOLS / ".gitignore").write_text("*\n")
     for name in names:
         if absent(name) and shutil.which(programs()[name].installed_by):
             print(f"toolchain: {name}", flush=True)
-            programs()[name].install()
+            with contextlib.suppress(*(() if programs()[name].required else (subprocess.CalledProcessError,))):
+                programs()[name].install()
 
 
 def main() -> int:
@@ -120,7 +131,7 @@ def main() -> int:
     missing = {name: why for name in names if (why := absent(name))}
     for name, why in missing.items():
         print(f"toolchain: {name} left out: {why}")
-    return 1 if missing else 0
+    return 1 if any(programs()[name].required for name in missing) else 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,16 @@ from typing import Protocol
 from google.protobuf.message import Message
 
 from bridge.deadline import Deadline
-from bridge.errors import BridgeError, ProviderNotConfigured
+from bridge.errors import (
+    BridgeError,
+    ProviderNotConfigured,
+    WalletAuthRejected,
+    WalletEchoMismatch,
+    WalletEndpoint,
+    WalletRejected,
+    WalletUnreachable,
+)
+from bridge.outcome import GrpcCode
 from bridge.settlement.entry import Entry
 from bridge.settlement.sealing import Keys
 from bridge.transcoding.operation import Operation
@@ -22,6 +31,9 @@ from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Keyring
 
 DEADLINE_S = 10.0
+
+PAUSING = (WalletAuthRejected, WalletEndpoint, WalletUnreachable, ProviderNotConfigured)
+"""What an operator must cure, for all entries of the provider alike."""
 
 
 class Steps(Protocol):
@@ -84,3 +96,14 @@ class Attempt:
         post = Post(steps.operation, steps.encode(request), self._keyring.key_versions(entry.provider_id))
         verdict, _ = await self._wallet.call(post, partial(steps.classify, request), Deadline.after(DEADLINE_S))
         return verdict
+
+
+def is_final(error: BridgeError) -> bool:
+    """Say whether this is a no that time does not change.
+
+    A code that the operator mapped to UNAVAILABLE says "safe to repeat", and so that time may change it.
+    WALLET_REJECTED with a 5xx is another class, of outcome UNKNOWN.
+    """
+    if isinstance(error, WalletRejected):
+        return error.grpc_code is not GrpcCode.UNAVAILABLE
+    return isinstance(error, WalletEchoMismatch)

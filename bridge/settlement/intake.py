@@ -61,6 +61,9 @@ class Intake:
     """Tells the settler that an entry is due in so many seconds."""
     confirm: Callable[[str], None]
     """Makes an entry SETTLED."""
+    block: Callable[[str], None]
+    unblock: Callable[[str], None]
+    """Keep the settler from sending an entry until a call's write has made it REJECTED."""
     settles_failed: bool
     """settle = "failed"."""
     writes_before: bool
@@ -141,7 +144,9 @@ class _CallTicket:
         written = self._put(
             is_owed=True, due_in_s=_first_delay_s(error), last=last, never_repeat=is_mismatch, cause=NO_ROOM
         )
-        if is_held and not is_mismatch:
+        if is_mismatch:
+            self._block(written)
+        elif is_held:
             # It stands in the store already, and falls due there even if this write never came.
             return True
         added = await self._confirmed(written)
@@ -162,6 +167,16 @@ class _CallTicket:
             entry_id = known.pop(self._intake.keys.digests(sending.operation.full_name, sending.body)[0])
             if entry_id is not None:
                 self._intake.confirm(entry_id)
+
+    def _block(self, written: Written | None) -> None:
+        """Keep the settler of this process from sending the entry of this request before the store knows better."""
+        if written is None or self._new is None:
+            return
+        held = self._held.result() if self._held is not None and self._held.done() else None
+        entry_id = self._intake.known.get(self._new.sealed.digests[0]) or (held.entry_id if held is not None else "")
+        if entry_id:
+            self._intake.block(entry_id)
+            written.add_done_callback(lambda _: self._intake.unblock(entry_id))
 
     # --- writes ---------------------------------------------------------------------------------------------------
 

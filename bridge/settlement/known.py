@@ -26,6 +26,10 @@ class Known:
         """Know an entry no more: it is not open any longer."""
         self._entries.pop(self._digests.pop(entry_id, b""), None)
 
+    def get(self, digest: bytes) -> str:
+        """Return the entry of this request; "" where none is known."""
+        return self._entries.get(digest, "")
+
     def pop(self, digest: bytes) -> str | None:
         """Return the entry of this request and know it no more; None where none is known."""
         entry_id = self._entries.get(digest)

@@ -75,17 +75,18 @@ class Settlement:
         self._emit = emit
         health, known, keys = StoreHealth(emit), Known(), attempt.keys
         pace = Pace(rules.providers, rules.in_flight_max)
-        self.settler = Settler(
+        self._writer = writer = Writer(store, health.failed, health.works)
+        self.settler = settler = Settler(
             *(store, attempt, attempt.operations, admission, pace),
             emit=emit,
             in_flight_max=rules.in_flight_max,
             give_up_after_s=rules.give_up_after_s,
             ended=known.forget,
             store_failed=health.failed,
+            may_take=lambda: not writer.is_behind,
         )
-        writer = Writer(store, health.failed, health.works)
         self.intake = Intake(
-            *(writer, keys, known, emit, self.settler.wake, self.settler.confirm),
+            *(writer, keys, known, emit, settler.wake, settler.confirm, settler.ends.block, settler.ends.unblock),
             settles_failed=rules.settles_failed,
             writes_before=rules.writes_before,
         )
@@ -98,7 +99,6 @@ class Settlement:
             store_failed=health.failed,
             store_works=health.works,
         )
-        self._writer = writer
 
     async def begin(self) -> bool:
         """Look at the store for the first time; return whether it could be reached. Raise WrongKey."""

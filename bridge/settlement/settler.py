@@ -14,17 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bridge.admission import Admission
-from bridge.errors import (
-    BridgeError,
-    ProviderNotConfigured,
-    WalletAuthRejected,
-    WalletEchoMismatch,
-    WalletEndpoint,
-    WalletRejected,
-    WalletUnreachable,
-)
+from bridge.errors import BridgeError, WalletEchoMismatch
 from bridge.events import Emit, SettlementChanged, SettlementPaused
-from bridge.outcome import GrpcCode
+from bridge.settlement.attempt import PAUSING, is_final
+from bridge.settlement.ends import Ends, Refusal
 from bridge.settlement.entry import Entry, Last, State
 from bridge.settlement.pace import Pace, jittered_s, longest_delay_s
 from bridge.settlement.sealing import Damaged, SealError
@@ -40,9 +33,6 @@ POLL_S = 1.0
 """How soon entries are seen that other bridges wrote, or that fall due."""
 STORE_DELAY_S, STORE_DELAY_MAX_S = 1.0, 30.0
 """How long to leave a store alone that failed: first and at most, doubling."""
-
-PAUSING = (WalletAuthRejected, WalletEndpoint, WalletUnreachable, ProviderNotConfigured)
-"""What an operator must cure, for all entries of the provider alike."""
 
 CANNOT_OPEN = "ENTRY_KEY_MISSING"
 DAMAGED = "ENTRY_DAMAGED"
@@ -78,6 +68,7 @@ class Settler:
         give_up_after_s: float,
         ended: Callable[[str], None],
         store_failed: Callable[[StoreError], None],
+        may_take: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._send = send
@@ -87,12 +78,13 @@ class Settler:
         self._emit = emit
         self._in_flight_max = in_flight_max
         self._give_up_after_s = give_up_after_s
-        self._ended = ended
+        self.ends = Ends(store, settled=ended, refused=self._refused)
+        self._may_take = may_take
         self._store_failed = store_failed
         self._attempts: set[asyncio.Task[None]] = set()
         self._taking: asyncio.Task[None] | None = None
-        self._confirmed: dict[str, None] = {}
-        """Entries that the wallet confirmed and the store does not know as SETTLED yet."""
+        self._unsent: set[str] = set()
+        """Entries that were taken and whose attempt has not begun."""
         self._places = 0
         """Places among the calls that attempts hold."""
         self._is_leaving = False
@@ -108,7 +100,7 @@ class Settler:
 
     def confirm(self, entry_id: str) -> None:
         """Make an entry SETTLED: the wallet has confirmed its request to a caller."""
-        self._confirmed[entry_id] = None
+        self.ends.confirm(entry_id)
         self._wake.set()
 
     def leave(self) -> None:
@@ -116,12 +108,14 @@ class Settler:
         self._is_leaving = True
 
     async def finish(self) -> None:
-        """Wait until every attempt has ended, and write down what the wallet confirmed. `leave` comes before."""
+        """Wait until every attempt has ended, and write the ends down. `leave` comes before."""
         if self._taking is not None:
             await asyncio.wait((self._taking,))
         if self._attempts:
             await asyncio.wait(set(self._attempts))
         await self._round()
+        for entry_id, state in self.ends.unwritten.items():
+            LOGGER.error("settlement entry %s is %s, and the store did not take it: it is sent again", entry_id, state)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -141,9 +135,9 @@ class Settler:
                 await asyncio.sleep(min(STORE_DELAY_S * 2 ** min(failures - 1, 10), STORE_DELAY_MAX_S))
 
     async def _round(self) -> bool:
-        """Write down what was confirmed and take what is due; return whether the store works."""
+        """Write the ends down that are known and take what is due; return whether the store works."""
         try:
-            await self._settle_confirmed()
+            await self.ends.write()
             await self._take()
         except StoreError as error:
             self._store_failed(error)
@@ -161,13 +155,14 @@ class Settler:
 
     async def _take(self) -> None:
         room = self._room()
-        if room > 0:
+        if room > 0 and self._may_take():
             # Not cut off when `run` is cancelled: what the store has just leased would stay leased to nobody.
             self._taking = asyncio.create_task(self._take_up_to(room))
             await asyncio.shield(self._taking)
 
     async def _take_up_to(self, room: int) -> None:
         began = self._clock()
+        self.ends.forget_written(self._unsent)
         entries = await self._store.take(room, LEASE_S, self._operations, self._pace.at_most(began))
         for entry in entries:
             self._begin(_Owned(entry, began + LEASE_S))
@@ -181,6 +176,7 @@ class Settler:
 
     def _begin(self, owned: _Owned) -> None:
         self._pace.begin(owned.entry.provider_id)
+        self._unsent.add(owned.entry.entry_id)
         task = asyncio.create_task(self._work(owned))
         self._attempts.add(task)
         task.add_done_callback(self._is_over)
@@ -193,8 +189,6 @@ class Settler:
 
     async def _work(self, owned: _Owned) -> None:
         try:
-            if owned.entry.entry_id in self._confirmed:
-                return  # `_settle_confirmed` writes it down; nothing is sent
             await self._admitted(owned)
         except StoreError as error:
             # The lease ends by itself.
@@ -203,6 +197,7 @@ class Settler:
             LOGGER.exception("an attempt to settle failed")  # its places, no text (telemetry/logs.py)
             self._pace.failed(owned.entry.provider_id, self._clock(), None)
         finally:
+            self._unsent.discard(owned.entry.entry_id)
             self._pace.end(owned.entry.provider_id)
 
     async def _admitted(self, owned: _Owned) -> None:
@@ -215,7 +210,7 @@ class Settler:
         self._places += 1
         try:
             if await self._is_owned(owned):
-                await self._attempt(entry)
+                await self._attempt_unless_ended(entry)
         finally:
             self._places -= 1
             self._admission.leave(entry.provider_id)
@@ -233,6 +228,13 @@ class Settler:
         await self._store.release(entry.entry_id, entry.fence)
         return False
 
+    async def _attempt_unless_ended(self, entry: Entry) -> None:
+        self._unsent.discard(entry.entry_id)
+        if entry.entry_id in self.ends:
+            await self.ends.taken_again(entry)
+        else:
+            await self._attempt(entry)
+
     async def _attempt(self, entry: Entry) -> None:
         began = self._clock()
         try:
@@ -243,17 +245,16 @@ class Settler:
             await self._cannot_open(entry, error)
         else:
             self._pace.certain(entry.provider_id, self._clock())
-            self._confirmed[entry.entry_id] = None
+            self.ends.confirm(entry.entry_id)
             self._report(entry, State.SETTLED, Last(), self._clock() - began)
-            await self._settle_confirmed()
+            await self.ends.write()
 
     async def _failed(self, entry: Entry, error: BridgeError, took_s: float) -> None:
         now, last = self._clock(), Last(error.reason, error.wallet.code)
-        if _is_final(error):
+        if is_final(error):
             self._pace.certain(entry.provider_id, now)
             is_mismatch = isinstance(error, WalletEchoMismatch)
-            if await self._store.reject(entry.entry_id, entry.fence, last, never_repeat=is_mismatch):
-                self._report(entry, State.REJECTED, last, took_s)
+            await self._refuse(Refusal(entry, State.REJECTED, last, took_s, never_repeat=is_mismatch))
             return
         if isinstance(error, PAUSING):
             if self._pace.pause(entry.provider_id, now, error.reason):
@@ -264,32 +265,26 @@ class Settler:
 
     async def _cannot_open(self, entry: Entry, error: SealError) -> None:
         if isinstance(error, Damaged):
-            last = Last(DAMAGED)
-            if await self._store.give_up(entry.entry_id, entry.fence, last):
-                self._report(entry, State.UNRESOLVED, last, 0.0)
+            await self._refuse(Refusal(entry, State.UNRESOLVED, Last(DAMAGED), 0.0))
             return
         # Another bridge may have the key, or this one get it back.
         await self._postpone(entry, Last(CANNOT_OPEN), 0.0, longest_delay_s(16))
 
     async def _postpone(self, entry: Entry, last: Last, took_s: float, at_least_s: float) -> None:
         if entry.read_at - entry.pending_since + took_s >= self._give_up_after_s:
-            if await self._store.give_up(entry.entry_id, entry.fence, last):
-                self._report(entry, State.UNRESOLVED, last, took_s)
+            await self._refuse(Refusal(entry, State.UNRESOLVED, last, took_s))
             return
         delay_s = max(jittered_s(longest_delay_s(entry.attempts)), at_least_s)
         await self._store.postpone(entry.entry_id, entry.fence, delay_s, last)
 
     # --- results ----------------------------------------------------------------------------------------------------
 
-    async def _settle_confirmed(self) -> None:
-        """Write down as SETTLED what the wallet confirmed; it is kept until the store has taken it."""
-        confirmed = list(self._confirmed)
-        if not confirmed:
-            return
-        await self._store.settle(confirmed)
-        for entry_id in confirmed:
-            self._confirmed.pop(entry_id, None)
-            self._ended(entry_id)
+    async def _refuse(self, refusal: Refusal) -> None:
+        self.ends.refuse(refusal)
+        await self.ends.write()
+
+    def _refused(self, refusal: Refusal) -> None:
+        self._report(refusal.entry, refusal.state, refusal.last, refusal.took_s)
 
     def _report(self, entry: Entry, state: State, last: Last, took_s: float) -> None:
         self._emit(
@@ -306,14 +301,3 @@ class Settler:
                 token_fingerprint=entry.fingerprint,
             )
         )
-
-
-def _is_final(error: BridgeError) -> bool:
-    """Say whether this is a no that time does not change.
-
-    A code that the operator mapped to UNAVAILABLE says "safe to repeat", and so that time may change it.
-    WALLET_REJECTED with a 5xx is another class, of outcome UNKNOWN.
-    """
-    if isinstance(error, WalletRejected):
-        return error.grpc_code is not GrpcCode.UNAVAILABLE
-    return isinstance(error, WalletEchoMismatch)

@@ -43,7 +43,7 @@ SETTLEMENT_BUGS = (
     Bug(
         "what the wallet confirmed is not written down",
         "bridge.settlement.settler:Settler._attempt",
-        "self._confirmed[entry.entry_id] = None",
+        "self.ends.confirm(entry.entry_id)",
         "pass",
         "settled",
     ),
@@ -56,14 +56,14 @@ SETTLEMENT_BUGS = (
     ),
     Bug(
         "a 503 rejects",
-        "bridge.settlement.settler:_is_final",
+        "bridge.settlement.attempt:is_final",
         "isinstance(error, WalletEchoMismatch)",
         "error.wallet.http_status == 503 or isinstance(error, WalletEchoMismatch)",
         "settled",
     ),
     Bug(
         "a time-out is final",
-        "bridge.settlement.settler:_is_final",
+        "bridge.settlement.attempt:is_final",
         "isinstance(error, WalletEchoMismatch)",
         "error.reason == 'WALLET_TIMEOUT' or isinstance(error, WalletEchoMismatch)",
         "settled",
@@ -98,7 +98,7 @@ SETTLEMENT_BUGS = (
     ),
     Bug(
         "an echo mismatch is repeated",
-        "bridge.settlement.settler:_is_final",
+        "bridge.settlement.attempt:is_final",
         "isinstance(error, WalletEchoMismatch)",
         "False",
         "settled before",

@@ -36,13 +36,13 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_S
     while True:
         assert process.poll() is None, "redis-server has ended"
-        if _answers(path):
+        if answers(path):
             return
         assert time.monotonic() < until, "redis-server does not answer"
         time.sleep(0.02)
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
     """Say whether the server has read its files: before, it takes connections and answers -LOADING."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(START_S)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from bridge.errors import WalletTimeout
+from bridge.errors import WalletEchoMismatch, WalletTimeout
 from bridge.events import Event, SettlementNotWritten
 from bridge.outcome import Outcome
 from bridge.server.handlers import SERVICES
-from bridge.settlement.entry import Added, WriteOrder
+from bridge.settlement.entry import Added, State, WriteOrder
 from bridge.settlement.intake import WAIT_S, Intake
 from bridge.settlement.known import Known
 from bridge.settlement.writer import Write, Writer
@@ -42,9 +42,11 @@ class Scene:
         self.store.write_s = write_s
         self.events: list[Event] = []
         self.confirmed: list[str] = []
+        self.blocked: list[str] = []
         self.writer = Writer(self.store, lambda _: None, lambda: None, entries_max)
         self.intake = Intake(
             *(self.writer, KEYS, Known(), self.events.append, lambda _: None, self.confirmed.append),
+            *(self.blocked.append, self.blocked.remove),
             settles_failed=False,
             writes_before=before,
         )
@@ -151,6 +153,42 @@ def test_a_success_confirms_the_open_entry_of_its_request_alone() -> None:
         scene.ticket(b"1").succeeded()
         assert scene.confirmed == [first.entry_id]
         assert second.entry_id not in scene.confirmed
+        await scene.end()
+
+    run_virtually(work())
+
+
+@pytest.mark.parametrize("is_held", [True, False], ids=["its own entry", "an earlier call's entry"])
+def test_another_tokens_answer_blocks_the_entry_until_the_store_knows(*, is_held: bool) -> None:
+    """The settler of this process must not send the request while the write that rejects it waits."""
+
+    async def work() -> None:
+        scene = Scene(0.0, before=is_held)
+        ticket = scene.ticket()
+        if is_held:
+            await ticket.before_send(1.0)
+        else:
+            assert await scene.ticket().failed(WalletTimeout())
+        (entry,) = (await scene.store.page(10)).entries
+        scene.store.write_s = 5.0
+        assert not await ticket.failed(WalletEchoMismatch())
+        assert scene.blocked == [entry.entry_id]
+        await asyncio.sleep(10.0)
+        assert scene.blocked == []
+        (entry,) = (await scene.store.page(10)).entries
+        assert (entry.state, entry.never_repeat) == (State.REJECTED, True)
+        await scene.end()
+
+    run_virtually(work())
+
+
+def test_another_tokens_answer_without_an_entry_blocks_nothing() -> None:
+    """There is nothing that the settler could send: the call's own write makes the entry, REJECTED at once."""
+
+    async def work() -> None:
+        scene = Scene(0.0)
+        assert not await scene.ticket().failed(WalletEchoMismatch())
+        assert scene.blocked == []
         await scene.end()
 
     run_virtually(work())

@@ -17,13 +17,16 @@ ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
+.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, then serve until Ctrl-C
 	@$(BIN)/python -m bridge demo
+
+certs: $(VENV)/run.done  ## Make an authority and certificates for examples/tls, for 30 days
+	@$(BIN)/python tools/certs.py examples/tls/certs
 
 test: $(VENV)/dev.done  ## Run all tests: side by side (PROCESSES=4), then those that need the machine to themselves
 	@$(BIN)/python -m pytest $(TOGETHER)

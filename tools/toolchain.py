@@ -42,7 +42,7 @@ class GoProgram:
     @property
     def path(self) -> Path:
         """Where the executable is, installed or not."""
-        return TOOLS / "go" / f"{self.name}@{self.version}" / self.name
+        return TOOLS / "go" / f"{self.name}@{self.version}" / self.package.rpartition("/")[2]
 
     def install(self) -> None:
         """Build it into its folder."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bridge.settlement.entry import SCHEMA, Change, Entry, Last, State
+from bridge.settlement.sqlite import held
 from bridge.settlement.sqlite.rows import COLUMNS, code_text, entries, ids
 
 # A loose index scan (https://www.sqlite.org/lang_with.html): one step of the index for each provider, however many
@@ -81,6 +82,7 @@ def take(  # noqa: PLR0913 - as the interface has it
     at_most: Mapping[int, int],
 ) -> list[Entry]:
     """Lease the entries that have been due longest."""
+    held.enter(connection, held.OF_DUE, now)
     found: list[tuple[float, int, int]] = []
     for schema in range(1, SCHEMA + 1):
         for operation in operations:
@@ -99,10 +101,22 @@ def take(  # noqa: PLR0913 - as the interface has it
     return entries(connection, taken, now)
 
 
+def owned(connection: sqlite3.Connection, entry_id: str, statement: str, values: Sequence[object]) -> bool:
+    """Change an entry by RENEW, RELEASE or POSTPONE; return whether it was owned."""
+    enter(connection, [entry_id])
+    return connection.execute(statement, values).rowcount == 1
+
+
+def enter(connection: sqlite3.Connection, entry_ids: Sequence[str]) -> None:
+    """Make entries of the calls under way that have these ids."""
+    held.enter(connection, held.OF_ENTRIES, json.dumps(list(entry_ids)))
+
+
 def end_unsettled(  # noqa: PLR0913 - what such an end consists of
     connection: sqlite3.Connection, entry_id: str, fence: int, state: State, last: Last, *, never_repeat: bool
 ) -> bool:
     """Make an owned entry REJECTED or UNRESOLVED."""
+    enter(connection, [entry_id])
     values = (state, last.reason, code_text(last), never_repeat, never_repeat, entry_id, fence)
     return connection.execute(END_UNSETTLED, values).rowcount == 1
 
@@ -111,12 +125,14 @@ def expire(
     connection: sqlite3.Connection, now: float, older_than_s: float, operations: Collection[str], limit: int
 ) -> list[str]:
     """Make entries UNRESOLVED that are PENDING for too long."""
+    held.enter(connection, held.OF_AGE, now - older_than_s)
     names = json.dumps(list(operations))
     return ids(connection.execute(EXPIRE, (now - older_than_s, SCHEMA, now, names, limit)).fetchall())
 
 
 def settle(connection: sqlite3.Connection, now: float, entry_ids: Sequence[str]) -> list[str]:
     """Make entries SETTLED."""
+    enter(connection, entry_ids)
     return ids(connection.execute(SETTLE, (now, json.dumps(list(entry_ids)))).fetchall())
 
 
@@ -133,6 +149,8 @@ def purge(connection: sqlite3.Connection, now: float, keep_s: float, limit: int)
 
 def retry(connection: sqlite3.Connection, now: float, entry_id: str) -> Change:
     """Make an entry PENDING and due."""
+    # All: one of the same request, which is open then, is found by no other way.
+    held.enter(connection, held.ALL)
     found = connection.execute(SELECT, (entry_id,)).fetchone()
     if found is None:
         return Change.NOT_FOUND
@@ -151,6 +169,7 @@ def retry(connection: sqlite3.Connection, now: float, entry_id: str) -> Change:
 
 def close_entry(connection: sqlite3.Connection, now: float, entry_id: str, reason: str) -> Change:
     """Make an entry CLOSED."""
+    enter(connection, [entry_id])
     found = connection.execute(SELECT, (entry_id,)).fetchone()
     if found is None:
         return Change.NOT_FOUND

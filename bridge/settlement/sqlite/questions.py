@@ -22,6 +22,7 @@ OF_CALL_BY = f"""
 """  # noqa: S608
 
 COUNTS = "SELECT state, count(*) FROM entries GROUP BY state"
+COUNT_HELD = "SELECT count(*), min(added) FROM held"
 # Not min(), and by a named index: else SQLite goes through every PENDING entry.
 OLDEST = """
     SELECT pending_since FROM entries INDEXED BY entries_pending
@@ -31,7 +32,9 @@ OLDEST = """
 KEY_CHECK = "key_check"
 GET_FACT = "SELECT value FROM facts WHERE name = ?"
 SET_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-KEYS_IN_USE = "SELECT DISTINCT key_id FROM entries WHERE ciphertext IS NOT NULL"
+KEYS_IN_USE = """
+    SELECT key_id FROM entries WHERE ciphertext IS NOT NULL UNION SELECT key_id FROM held
+"""
 
 
 def get(connection: sqlite3.Connection, now: float, entry_id: str) -> Entry | None:
@@ -67,9 +70,12 @@ def page(connection: sqlite3.Connection, now: float, size: int, below: int, stat
 def counts(connection: sqlite3.Connection, now: float) -> Counts:
     """Return how many entries there are of each state, and the oldest PENDING one's age."""
     found: dict[str, int] = dict(connection.execute(COUNTS).fetchall())
-    oldest = connection.execute(OLDEST).fetchone()
+    held, held_since = connection.execute(COUNT_HELD).fetchone()
+    (since,) = connection.execute(OLDEST).fetchone() or (None,)
     by_state = {state: found.get(state, 0) for state in State}
-    return Counts(by_state, 0.0 if oldest is None else max(0.0, now - oldest[0]))
+    by_state[State.PENDING] += held
+    oldest = min((one for one in (since, held_since) if one is not None), default=now)
+    return Counts(by_state, max(0.0, now - oldest))
 
 
 def key_use(connection: sqlite3.Connection, _: float = 0.0) -> KeyUse:

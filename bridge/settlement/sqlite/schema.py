@@ -55,6 +55,24 @@ LAYOUTS: Sequence[str] = (
     CREATE INDEX calls_ended_early ON calls (added) WHERE entry IS NULL;
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE held (  -- calls under way, each instead of an entry (held.py)
+        seq INTEGER PRIMARY KEY,  -- of the entry that it may become
+        ticket TEXT NOT NULL UNIQUE,
+        digest BLOB NOT NULL UNIQUE,
+        entry_id TEXT NOT NULL,
+        schema INTEGER NOT NULL,
+        operation TEXT NOT NULL,
+        provider_id TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        ciphertext BLOB NOT NULL,
+        fingerprint TEXT NOT NULL,
+        call_id TEXT NOT NULL,
+        identities TEXT NOT NULL,
+        added REAL NOT NULL,
+        due REAL NOT NULL
+    ) STRICT;
+    """,
 )
 """The statements that lead from each layout to the next; the first makes layout 1 of an empty file."""
 

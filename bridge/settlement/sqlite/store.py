@@ -1,6 +1,7 @@
 """The SQLite store: each method is one piece of work for the database's thread."""
 
 import asyncio
+import json
 import sqlite3
 import stat
 import time
@@ -23,7 +24,7 @@ from bridge.settlement.entry import (
     State,
     WriteOrder,
 )
-from bridge.settlement.sqlite import calls, changes, questions
+from bridge.settlement.sqlite import calls, changes, held, questions
 from bridge.settlement.sqlite.database import Clock, Database, probe
 from bridge.settlement.sqlite.errors import problem_of
 from bridge.settlement.sqlite.rows import code_text
@@ -121,15 +122,18 @@ class SqliteStore:
 
     async def get(self, entry_id: str) -> Entry | None:
         """Return an entry."""
+        await self._enter(held.OF_ENTRIES, json.dumps([entry_id]))
         return await self._database.run(partial(questions.get, entry_id=entry_id), writes=False)
 
     async def of_call(self, call_id: str, identities: Collection[str] | None = None) -> tuple[Entry | None, int]:
         """Return the newest entry of a call id, and how many there are."""
+        await self._enter(held.OF_CALL_ID, call_id)
         work = partial(questions.of_call, call_id=call_id, identities=identities)
         return await self._database.run(work, writes=False)
 
     async def page(self, size: int, cursor: str = "", state: State | None = None) -> Page:
         """Return a page of entries, newest first."""
+        await self._enter(held.ALL)
         work = partial(questions.page, size=size, below=position_of(cursor), state=state)
         return await self._database.run(work, writes=False)
 
@@ -156,10 +160,14 @@ class SqliteStore:
             raise StoreError(self.name, problem_of(error)) from None
         return Checked((Warn.READABLE_BY_OTHERS,) if is_open_to_all else (), key_use)
 
+    async def _enter(self, where: str, *values: str) -> None:
+        """Make entries of calls under way that a question is about."""
+        if await self._database.run(lambda connection, _: held.is_any(connection, where, *values), writes=False):
+            await self._database.run(lambda connection, _: held.enter(connection, where, *values))
+
     async def _owned(self, statement: str, entry_id: str, fence: int, due_in_s: float, *values: str | None) -> bool:
         def change(connection: sqlite3.Connection, now: float) -> bool:
-            found = connection.execute(statement, (now + due_in_s, *values, entry_id, fence))
-            return found.rowcount == 1
+            return changes.owned(connection, entry_id, statement, (now + due_in_s, *values, entry_id, fence))
 
         return await self._database.run(change)
 

@@ -146,7 +146,7 @@ async def test_an_older_layout_is_brought_up_to_date(path: Path, monkeypatch: py
         async with opened(path) as store:
             assert await store.get(added.entry_id) is not None
     assert execute(path, "SELECT note FROM entries", "SELECT count(*) FROM more") == [(0,)]
-    assert execute(path, "PRAGMA user_version") == [(3,)]
+    assert execute(path, "PRAGMA user_version") == [(len(schema.LAYOUTS),)]
 
 
 async def test_a_layout_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

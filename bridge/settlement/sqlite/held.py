@@ -1,0 +1,137 @@
+"""Calls under way in a slim table of their own: one row each, written before the call is sent and deleted at its end.
+
+    insert -> held -> delete            almost every call: two indices, and one statement for many calls
+                   -> enter -> entries  when it becomes due, or something else concerns it
+
+An entry and its call have ten indices, and nearly all that is written before it is sent ends for certain a moment
+later. So a row of `held` stands for the entry that `enter` makes of it: PENDING, not owed, never taken, with one call.
+Whoever looks at entries calls `enter` before for those that are concerned, or counts them in.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.settlement.entry import NO_FAILURE, SCHEMA, NewCall
+
+TOP = """
+    SELECT max(
+        coalesce((SELECT max(seq) FROM held), 0),
+        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entries'), 0)
+    ) AS seq
+"""
+"""The highest position so far, of entries and of calls under way: both are numbered in one order."""
+
+COLUMNS = (
+    *("seq", "ticket", "digest", "entry_id", "schema", "operation", "provider_id", "key_id", "ciphertext"),
+    *("fingerprint", "call_id", "identities", "added", "due"),
+)
+INSERT = f"""
+    INSERT OR IGNORE INTO held ({", ".join(COLUMNS)})
+    SELECT top.seq + column1, {", ".join(f"column{number}" for number in range(2, len(COLUMNS) + 1))}
+    FROM (VALUES %s) CROSS JOIN ({TOP}) AS top
+    WHERE column2 IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.ticket = column2)
+        AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.open_digest = column3)
+"""  # noqa: S608 - our own columns
+ROW = f"({', '.join('?' * len(COLUMNS))})"
+NO_ROW = (None,) * len(COLUMNS)
+
+FIND = "SELECT json_group_array(ticket) FROM held WHERE ticket IN (%s)"
+DELETE = "DELETE FROM held WHERE ticket IN (%s)"
+
+ENTER = (
+    """
+    INSERT INTO entries (
+        seq, entry_id, schema, state, operation, provider_id, open_digest, digest, key_id, ciphertext, fingerprint,
+        created, pending_since, due, is_leased, is_owed, fence, attempts, reason, code, never_repeat, ended,
+        closed_reason
+    )
+    SELECT seq, entry_id, schema, 'PENDING', operation, provider_id, digest, digest, key_id, ciphertext, fingerprint,
+        added, added, due, 0, 0, 0, 0, '', NULL, 0, 0, ''
+    FROM held WHERE %s
+    """,
+    """
+    INSERT INTO calls (ticket, entry, call_id, identities, added)
+    SELECT ticket, seq, call_id, identities, added FROM held WHERE %s
+    """,
+    "DELETE FROM held WHERE %s",
+)
+
+ALL = "TRUE"
+"""Which calls under way `enter` makes entries of: these, and those for which `OF_...` is true of its parameter."""
+OF_DUE = "due <= ?"
+OF_AGE = "added <= ?"
+OF_CALL_ID = "call_id = ?"
+OF_ENTRIES = "entry_id IN (SELECT value FROM json_each(?))"
+
+ROWS_MAX = 64
+"""Rows of one statement. It has 1, 2, 4, ... or so many, so that few statements are prepared; what is too many is
+filled with NULL."""
+
+
+def fits(call: NewCall) -> bool:
+    """Say whether a call can be held: under way, without a failure yet, and under a key file of one key."""
+    return not (call.is_owed or call.never_repeat or call.last != NO_FAILURE or len(call.sealed.digests) > 1)
+
+
+def insert(connection: sqlite3.Connection, now: float, calls: Sequence[NewCall]) -> int:
+    """Hold calls that fit; return how many were held. The others are known already, or their request is."""
+    inserted = 0
+    for first in range(0, len(calls), ROWS_MAX):
+        part = calls[first : first + ROWS_MAX]
+        size = _size(len(part))
+        values: list[object] = []
+        for number, call in enumerate(part, 1):
+            values += _row(number, now, call)
+        values += NO_ROW * (size - len(part))
+        inserted += connection.execute(INSERT % ", ".join([ROW] * size), values).rowcount
+    return inserted
+
+
+def delete(connection: sqlite3.Connection, tickets: Sequence[str]) -> set[str]:
+    """Take calls out that have ended for certain; return the tickets of those that were held."""
+    found: set[str] = set()
+    for first in range(0, len(tickets), ROWS_MAX):
+        part = tickets[first : first + ROWS_MAX]
+        size = _size(len(part))
+        marks, values = ", ".join("?" * size), (*part, *(None,) * (size - len(part)))
+        (held,) = connection.execute(FIND % marks, values).fetchone()
+        if held != "[]":
+            connection.execute(DELETE % marks, values)
+            found.update(json.loads(held))
+    return found
+
+
+def enter(connection: sqlite3.Connection, where: str, *values: object) -> None:
+    """Make entries of the calls under way for which a condition is true: ALL, OF_DUE, ..."""
+    if is_any(connection, where, *values):
+        for statement in ENTER:
+            connection.execute(statement % where, values)
+
+
+def enter_same(connection: sqlite3.Connection, call: NewCall) -> None:
+    """Make an entry of the call of this ticket, or of the same request, that is under way."""
+    digests = call.sealed.digests
+    enter(connection, f"ticket = ? OR digest IN ({', '.join('?' * len(digests))})", call.ticket, *digests)
+
+
+def is_any(connection: sqlite3.Connection, where: str, *values: object) -> bool:
+    """Say whether there is a call under way for which a condition is true."""
+    (found,) = connection.execute(f"SELECT EXISTS (SELECT 1 FROM held WHERE {where})", values).fetchone()  # noqa: S608 - one of ours
+    return bool(found)
+
+
+def _row(number: int, now: float, call: NewCall) -> tuple[Any, ...]:
+    sealed, one = call.sealed, call.call
+    return (
+        *(number, call.ticket, sealed.digests[0], sealed.entry_id, SCHEMA, sealed.operation, str(sealed.provider_id)),
+        *(sealed.key_id, sealed.ciphertext, call.fingerprint, one.call_id, json.dumps(one.identities)),
+        *(now, now + call.due_in_s),
+    )
+
+
+def _size(rows: int) -> int:
+    """Return the next power of two."""
+    return 1 << (rows - 1).bit_length()

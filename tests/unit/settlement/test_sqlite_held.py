@@ -1,0 +1,206 @@
+"""Calls under way in the SQLite file: rows of a slim table, which nobody outside can tell from entries."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from bridge.settlement.entry import NO_FAILURE, CallEnd, NewCall, State
+from bridge.settlement.sealing import Keys
+from bridge.settlement.sqlite import SqliteStore, schema
+from bridge.settlement.store import Store
+from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, add, end, new_call
+from tests.unit.settlement.test_store_any_order import (
+    CALLS_MAX,
+    DELAYS,
+    ENDS,
+    IDENTITIES,
+    PROVIDERS,
+    TICKETS,
+    Comparison,
+    sqlite_store,
+)
+
+EXAMPLES, STEPS = 60, 25
+ONE_KEY = Keys([bytes(range(32))])
+CALLS = st.builds(
+    lambda request, **fields: new_call(request, provider_id=PROVIDERS[request], **fields),
+    st.sampled_from(sorted(PROVIDERS)),
+    is_owed=st.sampled_from([False] * 5 + [True]),
+    due_in_s=DELAYS,
+    ticket=TICKETS,
+    call_id=st.sampled_from(["x", "y"]),
+    identities=IDENTITIES,
+    operation=st.just(OPERATION),
+    last=st.just(NO_FAILURE),
+    never_repeat=st.sampled_from([False] * 9 + [True]),
+    keys=st.just(ONE_KEY),
+)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Give an open store in a file of its own."""
+    made = SqliteStore(tmp_path / "settlement.db")
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def rows(store: SqliteStore, table: str) -> int:
+    """Return how many rows a table has."""
+    count: int = await store._database.run(
+        lambda connection, _: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0], writes=False
+    )
+    return count
+
+
+def under_way(*requests: str, due_in_s: float = FAR_S) -> list[NewCall]:
+    """Return calls as they are written before they are sent."""
+    return [new_call(request, is_owed=False, due_in_s=due_in_s) for request in requests]
+
+
+# --- what is asked beside them --------------------------------------------------------------------------------------
+
+
+class Held(Comparison):
+    """The store beside the model; entries are looked at now and then only, because a look makes entries of calls."""
+
+    @rule()
+    def same(self) -> None:
+        """Compare the entries, in their order, their counts and their keys."""
+        super().same()
+
+    @rule(writes=st.lists(st.one_of(CALLS, CALLS, ENDS), min_size=1, max_size=6))
+    def write_light(self, writes: Sequence[NewCall | CallEnd]) -> None:
+        """Begin calls and end them, mostly for certain."""
+        self.both(lambda store: store.write(writes))
+
+    @rule()
+    def counted(self) -> None:
+        """Count entries and keys, which leaves calls under way as they are."""
+
+        async def counts(store: Store) -> object:
+            return (await store.counts()).by_state, await store.key_use()
+
+        self.both(counts)
+
+
+@pytest.mark.timeout(300)
+def test_it_answers_as_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked while calls are under way, in whatever order."""
+    for module in ("bridge.settlement.sqlite.calls", "tests.support.settlement_model"):
+        monkeypatch.setattr(f"{module}.CALLS_MAX", CALLS_MAX)
+    monkeypatch.setattr(Held, "make", sqlite_store, raising=False)
+    run_state_machine_as_test(Held, settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None))
+
+
+# --- the slim table -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 200])
+async def test_calls_under_way_are_no_entries_until_they_must_be(store: SqliteStore, count: int) -> None:
+    """A batch of any size is held, counts as PENDING, and leaves nothing at all when it has ended."""
+    calls = under_way(*map(str, range(count)))
+    added = await store.write(calls)
+    assert [(one.is_new, one.state) for one in added if one is not None] == [(True, State.PENDING)] * count
+    assert (await rows(store, "held"), await rows(store, "entries")) == (count, 0)
+    assert (await store.counts()).by_state[State.PENDING] == count
+    assert await store.take(count, FAR_S, OPERATIONS) == []
+    assert await rows(store, "held") == count
+    await store.write([CallEnd(call.ticket, is_success=bool(number % 2)) for number, call in enumerate(calls)])
+    assert [await rows(store, table) for table in ("held", "entries", "calls")] == [0, 0, 0]
+
+
+async def test_a_call_that_was_cut_off_is_taken_when_it_is_due(store: SqliteStore) -> None:
+    """Its process was killed: the settler of another finds it, and the calls that are not due stay where they are."""
+    (cut_off,) = under_way("cut off", due_in_s=0.0)
+    await store.write([cut_off, *under_way("a", "b")])
+    (taken,) = await store.take(10, FAR_S, OPERATIONS)
+    assert (taken.entry_id, taken.fence, taken.calls) == (cut_off.sealed.entry_id, 1, (cut_off.call,))
+    assert (await rows(store, "held"), await rows(store, "entries")) == (2, 1)
+
+
+async def test_an_unknown_end_makes_an_entry_of_its_own_call(store: SqliteStore) -> None:
+    """The same entry, which is owed from then on; the others are left alone."""
+    first, other = under_way("a", "b")
+    await store.write([first, other])
+    owed = await add(store, new_call("a", ticket=first.ticket))
+    assert (owed.entry_id, owed.is_new) == (first.sealed.entry_id, False)
+    assert (await rows(store, "held"), await rows(store, "entries")) == (1, 1)
+
+
+async def test_a_call_of_the_same_request_attaches(store: SqliteStore) -> None:
+    """Also in one batch: a request has one open entry, and it stays until both calls have ended."""
+    first, second = under_way("a", "a")
+    (one, other) = await store.write([first, second])
+    assert one is not None
+    assert other is not None
+    assert (one.entry_id, one.is_new, other.is_new) == (other.entry_id, True, False)
+    await end(store, first)
+    assert await rows(store, "entries") == 1
+    await end(store, second)
+    assert [await rows(store, table) for table in ("held", "entries", "calls")] == [0, 0, 0]
+
+
+async def test_an_end_that_came_first_keeps_its_call_out(store: SqliteStore) -> None:
+    """A late insert is not held, neither alone nor in a batch with others."""
+    late, other = under_way("late", "other")
+    await end(store, late)
+    added = await store.write([late, other])
+    assert [one.entry_id for one in added if one is not None] == ["", other.sealed.entry_id]
+    assert await rows(store, "held") == 1
+
+
+async def test_positions_follow_the_order_of_creation(store: SqliteStore) -> None:
+    """A call that was written before an entry is shown as older, although it becomes an entry later."""
+    (held,) = under_way("held")
+    await store.write([held])
+    owed = await add(store, new_call("owed"))
+    entries = (await store.page(10)).entries
+    assert [entry.entry_id for entry in entries] == [owed.entry_id, held.sealed.entry_id]
+
+
+async def test_the_oldest_of_both_is_the_oldest_pending(store: SqliteStore) -> None:
+    """Its age counts from when the call was written, whether or not it is an entry yet."""
+    now = 1000.0
+    aged = SqliteStore(store._path, clock=lambda: now)
+    await aged.write(under_way("a"))
+    now = 1010.0
+    await aged.write([new_call("b")])
+    now = 1030.0
+    assert (await aged.counts()).oldest_pending_s == 30.0
+    await aged.close()
+
+
+async def test_a_file_of_the_first_layout_gets_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And keeps its entries."""
+    path = tmp_path / "older.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "LAYOUTS", schema.LAYOUTS[:1])
+        older = SqliteStore(path)
+        await older._database.run(
+            lambda connection, _: connection.execute("INSERT INTO facts VALUES ('key_check', 'kept')").rowcount
+        )
+        await older.close()
+    newer = SqliteStore(path)
+    await newer.write(under_way("a"))
+    assert (await newer.key_use()).check == "kept"
+    assert await rows(newer, "held") == 1
+    await newer.close()
+
+
+async def test_processes_share_what_is_under_way(store: SqliteStore) -> None:
+    """What one process has written before it sends, another one ends, asks for and finds due."""
+    other = SqliteStore(store._path)
+    await store.write(under_way("a", "b"))
+    (due,) = under_way("c", due_in_s=0.0)
+    await asyncio.gather(store.write([due]), other.write(under_way("d")))
+    found, count = await other.of_call("call")
+    assert (found is not None, count) == (True, 4)
+    assert [entry.entry_id for entry in await other.take(10, FAR_S, OPERATIONS)] == [due.sealed.entry_id]
+    await other.close()

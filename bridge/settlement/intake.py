@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from bridge.errors import (
     BridgeError,
@@ -229,8 +230,8 @@ class _CallTicket:
         """Return what the store made of a write; None where it does not say so within WAIT_S."""
         if written is None or self._intake.writer.is_failing:
             return None
-        # Not `wait_for`: the write goes on when the wait ends.
-        await asyncio.wait((written,), timeout=WAIT_S)
+        if not written.done():
+            await _done_within(written, WAIT_S)
         return written.result() if written.done() else None
 
     def _is_held_open(self) -> bool:
@@ -241,7 +242,25 @@ class _CallTicket:
 
     def _ended(self, *, is_success: bool) -> None:
         if self._held is not None and self._new is not None:
-            self._intake.writer.put(CallEnd(self._new.ticket, is_success))
+            self._intake.writer.end(CallEnd(self._new.ticket, is_success))
+
+
+async def _done_within(future: asyncio.Future[Any], seconds: float) -> None:
+    """Wait for a future for so long; it goes on when the wait ends. As `asyncio.wait`, at a third of its cost."""
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    future.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        future.remove_done_callback(wake)
 
 
 def _first_delay_s(error: BridgeError) -> float:

@@ -3,8 +3,8 @@
     intake.py -> put -> queue -> one task -> Store.write(batch)
 
 One task writes, so that the writes of one call keep their order: an end waits behind a late insert. Calls that end
-together share a batch. While the store fails, the queue holds what fits and the batch is tried again; nothing here
-waits for the store but that one task.
+together share a batch; ends that are certain, for which nobody waits, go with the next calls. While the store fails,
+the queue holds what fits and the batch is tried again; nothing here waits for the store but that one task.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ LOGGER = logging.getLogger(__name__)
 BATCH_MAX = 256
 ENTRIES_MAX, BYTES_MAX = 10_000, 16 * 1024 * 1024
 """What the queue holds at most, in writes and in bytes of encrypted requests."""
+ENDS_WAIT_S = 0.05
+"""How long certain ends wait, at most, for a call to share a transaction with. A crash meanwhile leaves calls that fall
+due after their deadline (intake.HELD_BEYOND_S) and are sent once more, as one just before the write would."""
 DELAY_FIRST_S, DELAY_MAX_S = 0.1, 5.0
 """How long to wait after a write that failed, doubling."""
 FLUSH_S = 2.0
@@ -34,7 +37,10 @@ Written = asyncio.Future[Added | None]
 @dataclass(slots=True, eq=False)
 class _Item:
     write: Write
-    written: Written
+    size: int
+    """Bytes of the encrypted request."""
+    written: Written | None
+    """None for an end, which has no result."""
     is_tried: bool = False
     """It may stand in the store already: a write that failed may have been carried out."""
 
@@ -59,7 +65,12 @@ class Writer:
     _by_ticket: dict[str, _Item] = field(default_factory=dict, init=False)
     """The newest insert of a call that waits."""
     _bytes: int = field(default=0, init=False)
-    _is_filled: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _calls: int = field(default=0, init=False)
+    """How many of the writes are calls."""
+    _is_due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """There is something to write now."""
+    _ends_timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    """Makes ends due that wait alone."""
 
     @property
     def queued(self) -> int:
@@ -71,31 +82,38 @@ class Writer:
         """Whether writes still wait that a failure of the store has delayed: it does not know yet which calls ended."""
         return self.is_failing or self._behind > 0
 
-    def put(self, write: Write) -> Written | None:
-        """Queue a write; return the future of its result, or None where there is no room for it.
+    def put(self, call: NewCall) -> Written | None:
+        """Queue a call; return the future of its result, or None where there is no room for it.
 
         What the queue still holds of the same call, and the store cannot have seen, is replaced.
         """
-        is_needless = self._replace(write)
+        self._replace(call.ticket)
         written: Written = asyncio.get_running_loop().create_future()
-        if is_needless:
-            written.set_result(None)
-            return written
-        if len(self._queue) >= self.entries_max or self._bytes + _size(write) > self.bytes_max:
+        item = _Item(call, len(call.sealed.ciphertext), written)
+        if not self._append(item):
             return None
-        item = _Item(write, written)
-        self._queue[item] = None
-        self._bytes += _size(write)
-        if isinstance(write, NewCall):
-            self._by_ticket[write.ticket] = item
-        self._is_filled.set()
+        self._by_ticket[call.ticket] = item
+        self._calls += 1
+        self._is_due.set()
         return written
+
+    def end(self, end: CallEnd) -> bool:
+        """Queue the certain end of a call; return False where there is no room for it: the call falls due.
+
+        Where the store cannot have seen the call, both are dropped.
+        """
+        if self._replace(end.ticket):
+            return True
+        if not self._append(_Item(end, 0, None)):
+            return False
+        self._look_for_work()
+        return True
 
     async def run(self) -> None:
         """Write until cancelled."""
         failures = 0
         while True:
-            await self._is_filled.wait()
+            await self._is_due.wait()
             if await self._write_batch():
                 failures = 0
             else:
@@ -104,6 +122,8 @@ class Writer:
 
     async def flush(self) -> list[NewCall]:
         """Write what waits, for at most FLUSH_S; return the calls that stay unwritten. Only after `run` has ended."""
+        if self._ends_timer is not None:
+            self._ends_timer.cancel()
         try:
             async with asyncio.timeout(FLUSH_S):
                 while self._queue and await self._write_batch():
@@ -118,17 +138,32 @@ class Writer:
 
     # --- the queue ------------------------------------------------------------------------------------------------
 
-    def _replace(self, write: Write) -> bool:
-        """Drop the queued insert of this call, if the store cannot have seen it; return whether that is all to do."""
-        item = self._by_ticket.get(write.ticket)
+    def _append(self, item: _Item) -> bool:
+        if len(self._queue) >= self.entries_max or self._bytes + item.size > self.bytes_max:
+            return False
+        self._queue[item] = None
+        self._bytes += item.size
+        return True
+
+    def _replace(self, ticket: str) -> bool:
+        """Drop the queued insert of this call, if the store cannot have seen it; return whether there was one."""
+        item = self._by_ticket.get(ticket)
         if item is None or item.is_tried:
             return False
-        del self._by_ticket[write.ticket]
-        del self._queue[item]
-        self._bytes -= _size(item.write)
-        if not item.written.done():
-            item.written.set_result(None)
-        return isinstance(write, CallEnd)
+        self._done(item, None)
+        return True
+
+    def _look_for_work(self) -> None:
+        """Have the queue written now, where calls wait or there are many ends; else soon, if it is not empty."""
+        if self._calls or len(self._queue) >= BATCH_MAX:
+            self._is_due.set()
+        elif self._queue and self._ends_timer is None:
+            self._ends_timer = asyncio.get_running_loop().call_later(ENDS_WAIT_S, self._ends_are_due)
+
+    def _ends_are_due(self) -> None:
+        self._ends_timer = None
+        if self._queue:
+            self._is_due.set()
 
     async def _write_batch(self) -> bool:
         """Write the oldest; return whether the store took them. They stay in the queue until it has."""
@@ -147,8 +182,8 @@ class Writer:
         for item, added in zip(batch, results, strict=True):
             self._done(item, added)
         self._behind = min(max(0, self._behind - len(batch)), len(self._queue))
-        if not self._queue:
-            self._is_filled.clear()
+        self._is_due.clear()
+        self._look_for_work()
         self.works()
         return True
 
@@ -164,12 +199,11 @@ class Writer:
 
     def _done(self, item: _Item, added: Added | None) -> None:
         del self._queue[item]
-        self._bytes -= _size(item.write)
+        if item.written is None:
+            return
+        self._bytes -= item.size
+        self._calls -= 1
         if self._by_ticket.get(item.write.ticket) is item:
             del self._by_ticket[item.write.ticket]
         if not item.written.done():
             item.written.set_result(added)
-
-
-def _size(write: Write) -> int:
-    return len(write.sealed.ciphertext) if isinstance(write, NewCall) else 0

@@ -1,6 +1,7 @@
 """The Redis store: each method is one run of store.lua on the server; where there may be many entries, several."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -85,7 +86,7 @@ class RedisStore:
         reply = await self._run("write", *ciphertexts, writes=arguments, calls_max=CALLS_MAX, **place)
         if reply is None:
             raise StoreError(self._name, Problem.OVERTAKEN)
-        return [_added(*one) if one else None for one in reply]
+        return [_added(*one) if one else None for one in json.loads(reply)]
 
     async def take(
         self, limit: int, lease_s: float, operations: Collection[str], at_most: Mapping[int, int] | None = None
@@ -240,5 +241,5 @@ def _key_use(reply: Sequence[Any]) -> KeyUse:
     return KeyUse(check.decode(), frozenset(one.decode() for one in in_use))
 
 
-def _added(entry_id: bytes, state: bytes, is_new: int) -> Added:
-    return Added(entry_id.decode(), is_new=bool(is_new), state=State(state.decode()))
+def _added(entry_id: str, state: str, is_new: int) -> Added:
+    return Added(entry_id, is_new=bool(is_new), state=State(state))

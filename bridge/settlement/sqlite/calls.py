@@ -11,8 +11,9 @@ from bridge.settlement.sqlite.rows import code_text
 
 INSERT_ENTRY = f"""
     INSERT INTO entries (
-        seq, entry_id, schema, state, operation, provider_id, open_digest, digest, key_id, ciphertext, fingerprint, created,
-        pending_since, due, is_leased, is_owed, fence, attempts, reason, code, never_repeat, ended, closed_reason
+        seq, entry_id, schema, state, operation, provider_id, open_digest, digest, key_id, ciphertext, fingerprint,
+        created, pending_since, due, is_leased, is_owed, fence, attempts, reason, code, never_repeat, ended,
+        closed_reason
     ) SELECT top.seq + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, ?, ?, ?, 0, '' FROM ({held.TOP}) AS top
 """  # noqa: S608 - our own words
 INSERT_CALL = "INSERT INTO calls (ticket, entry, call_id, identities, added) VALUES (?, ?, ?, ?, ?)"
@@ -39,10 +40,10 @@ def _is_light(one: NewCall | CallEnd) -> bool:
 def _write_light(
     connection: sqlite3.Connection, now: float, writes: Sequence[NewCall | CallEnd]
 ) -> list[Added | None] | None:
-    """Carry out calls to be held, and ends, with one statement for many; change nothing and return None where that
-    could differ from carrying them out in their order.
+    """Carry out calls to be held, and ends, by one statement for many; change nothing, return None where that differs.
 
-    It cannot where no ticket occurs twice and every call is held: then no end concerns the request of any of them.
+    It does not differ from carrying them out in their order where no ticket occurs twice and every call is held: then
+    no end concerns the request of any of them.
     """
     calls = [one for one in writes if isinstance(one, NewCall)]
     ends = {one.ticket: one for one in writes if isinstance(one, CallEnd)}

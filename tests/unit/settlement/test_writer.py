@@ -8,7 +8,7 @@ import pytest
 
 from bridge.settlement.entry import Added, CallEnd, NewCall, State, WriteOrder
 from bridge.settlement.store import Problem, StoreError
-from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, FLUSH_S, Write, Writer
+from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, Write, Writer
 from tests.support.settlement_calls import new_call
 from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import run_virtually
@@ -101,10 +101,54 @@ async def test_an_end_waits_behind_a_late_insert() -> None:
     call = new_call(is_owed=False)
     scene.writer.put(call)
     await asyncio.sleep(0.05)
-    scene.writer.put(CallEnd(call.ticket, is_success=False))
+    scene.writer.end(CallEnd(call.ticket, is_success=False))
     await asyncio.sleep(10.0)
     assert scene.store.batches == [[call], [CallEnd(call.ticket, is_success=False)]]
     assert await scene.states() == []
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_certain_ends_go_with_the_next_call() -> None:
+    """Nobody waits for them: they share the transaction of a call that comes soon, and their order is kept."""
+    scene = Scene()
+    calls = [new_call(str(number), is_owed=False) for number in range(3)]
+    ends = [CallEnd(call.ticket, is_success=True) for call in calls]
+    for call in calls:
+        scene.writer.put(call)
+    await asyncio.sleep(ENDS_WAIT_S)
+    for end in ends:
+        scene.writer.end(end)
+    await asyncio.sleep(ENDS_WAIT_S / 2)
+    scene.writer.put(last := new_call("last"))
+    await asyncio.sleep(ENDS_WAIT_S / 4)
+    assert scene.store.batches == [calls, [*ends, last]]
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_certain_ends_that_stay_alone_do_not_wait_for_long() -> None:
+    """They are written together when the first of them has waited for its time."""
+    scene = Scene()
+    ends = [CallEnd(f"ticket {number}", is_success=True) for number in range(3)]
+    for end in ends:
+        scene.writer.end(end)
+        await asyncio.sleep(ENDS_WAIT_S / 5)
+    assert scene.store.batches == []
+    await asyncio.sleep(ENDS_WAIT_S)
+    assert scene.store.batches == [ends]
+    assert scene.writer.queued == 0
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_a_batch_of_certain_ends_does_not_wait() -> None:
+    """As many as share a transaction are written at once, so that the queue does not grow."""
+    scene = Scene()
+    for number in range(BATCH_MAX):
+        scene.writer.end(CallEnd(f"ticket {number}", is_success=True))
+    await asyncio.sleep(ENDS_WAIT_S / 10)
+    assert [len(batch) for batch in scene.store.batches] == [BATCH_MAX]
     assert await scene.stop() == []
 
 
@@ -135,7 +179,7 @@ async def test_a_write_of_unclear_end_is_done_once() -> None:
     scene.writer.put(call)
     await asyncio.sleep(1.0)
     # It may stand in the store, so that its end must be written, too.
-    scene.writer.put(CallEnd(call.ticket, is_success=False))
+    scene.writer.end(CallEnd(call.ticket, is_success=False))
     await asyncio.sleep(1.0)
     scene.store.error = None
     await asyncio.sleep(10.0)
@@ -153,7 +197,7 @@ async def test_an_insert_that_arrives_after_the_calls_end_stays_away() -> None:
     await asyncio.sleep(0.05)
     (first,) = scene.store.orders
     scene.store.error = None
-    scene.writer.put(CallEnd(call.ticket, is_success=False))
+    scene.writer.end(CallEnd(call.ticket, is_success=False))
     await asyncio.sleep(10.0)
     with pytest.raises(StoreError):
         await scene.store.write([call], first)
@@ -216,9 +260,7 @@ async def test_calls_that_begin_and_end_while_the_store_is_down_leave_nothing() 
     for number in range(1000):
         call = new_call(f"later {number}", is_owed=False)
         assert scene.writer.put(call) is not None
-        ended = scene.writer.put(CallEnd(call.ticket, is_success=False))
-        assert ended is not None
-        assert ended.done()
+        assert scene.writer.end(CallEnd(call.ticket, is_success=False))
     assert scene.writer.queued == 1
     scene.store.error = None
     await asyncio.sleep(10.0)
@@ -272,7 +314,7 @@ async def test_what_cannot_be_written_at_the_end_is_returned() -> None:
     for call in calls:
         scene.writer.put(call)
     await asyncio.sleep(1.0)
-    scene.writer.put(CallEnd("of nobody", is_success=True))
+    scene.writer.end(CallEnd("of nobody", is_success=True))
     began = asyncio.get_running_loop().time()
     assert await scene.stop() == calls
     assert asyncio.get_running_loop().time() - began <= FLUSH_S

@@ -9,10 +9,12 @@ PORT_MAX = 65535
 
 # A name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2). Underscores are no part of a host's
 # name by RFC 1123, but container networks have them.
-HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+"
+HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+")
 HOST_CHARACTERS_MAX = 253
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-LISTEN = re.compile(rf"(?P<host>{HOST}):(?P<port>[0-9]{{1,5}})")
+PORT = re.compile(r"[0-9]{1,5}")
+PLACEHOLDER = frozenset("${}<>")
+"""Characters of what templates leave behind: ${HOST}, {{ host }}, <host>."""
 
 
 class ListenError(StartError):
@@ -28,16 +30,52 @@ def cannot_listen(setting: str, address: str, *, uses_tls: bool = False) -> List
     )
 
 
+class AddressError(ValueError):
+    """An address that cannot be used. The text says which part is wrong, and does not hold it."""
+
+
 def split_listen(text: str) -> tuple[str, int]:
-    """Return host (IPv6 without brackets) and port (0 to 65535) of "host:port"; raise ValueError."""
-    found = LISTEN.fullmatch(text)
-    if found is None or not is_host(found["host"]) or int(found["port"]) > PORT_MAX:
-        raise ValueError
-    return found["host"].strip("[]"), int(found["port"])
+    """Return host (IPv6 without brackets) and port (0 to 65535) of "host:port"; raise AddressError."""
+    if problem := _listen_problem(text):
+        raise AddressError(problem)
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _listen_problem(text: str) -> str:
+    """Return what is wrong with "host:port"; "" where nothing is."""
+    host, colon, port = text.rpartition(":")
+    is_number = PORT.fullmatch(port) is not None
+    problems = (
+        (not text.isprintable() or " " in text, "it has white space or other invisible characters in it"),
+        ("://" in text, "it is a URL: leave the part up to :// out"),
+        (not colon and is_number, "it is a port alone: put a host before it"),
+        (not colon or text.endswith("]"), "it has no port"),
+        (host in {"", "*"}, "it has no host: 0.0.0.0 or [::] stands for every address of this machine"),
+        (not is_number or int(port) > PORT_MAX, f"its port is not a number from 0 to {PORT_MAX}"),
+    )
+    return next((problem for is_so, problem in problems if is_so), "") or host_problem(host)
+
+
+def host_problem(host: str) -> str:
+    """Return why this is no host; "" where it is one (see `is_host`)."""
+    if is_host(host):
+        return ""
+    if not host:
+        return "it has no host"
+    if not PLACEHOLDER.isdisjoint(host):
+        return "its host is a placeholder that nothing has filled in"
+    if not host.isascii():
+        return "its host has characters that are not ASCII: write it with xn-- (RFC 5891)"
+    if ":" in host.strip("[]"):
+        return "its host is not an IPv6 address in brackets, like [::1]"
+    return "its host is neither a name nor an address"
 
 
 def is_host(host: str) -> bool:
     """Say whether this is a host's name, an IPv4 address, or an IPv6 address in brackets."""
+    if HOST.fullmatch(host) is None:
+        return False
     if host.startswith("["):
         return _is_address(ipaddress.IPv6Address, host[1:-1])
     labels = host.split(".")

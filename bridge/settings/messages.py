@@ -31,6 +31,9 @@ Key = tuple[str, ...]
 REFUSED = "refused"
 """The type of an error that says in its own words what is wrong; any other says what the setting must be."""
 
+FLAWED = "flawed"
+"""The type of an error that adds to what the setting must be why its value is not that."""
+
 ELSEWHERE = "elsewhere"
 """The type of an error that the line of another setting reports already."""
 
@@ -39,6 +42,9 @@ UNKNOWN_DEFAULT = "default_factory_not_called"
 
 IN_KEY = "[key]"
 """Where pydantic ends the place of an error in a mapping's key."""
+
+MISSING = "is missing"
+"""How a line begins, after its key, that asks for a setting that is needed and not there."""
 
 SAID_ELSEWHERE = frozenset({ELSEWHERE, UNKNOWN_DEFAULT})
 
@@ -97,19 +103,43 @@ def one_line(text: str) -> str:
 def unknown_key(key: Key, known: Mapping[str, Setting]) -> str:
     """Return the line for a key that does not exist."""
     closest = _closest(key, (other for other, _ in _keys_like(key, known) if key[: len(other)] != other))
-    return _not_a_setting(dotted(key), dotted(closest))
+    return _not_a_setting(dotted(key), dotted(closest) or ".".join(_in_a_table(key[-1], known)))
+
+
+def no_table(key: Key, siblings: Mapping[str, Setting], setting: Setting) -> str:
+    """Return what is wrong with a value that stands where a table must be. `siblings`: what may stand beside it."""
+    if ANY in setting.below:
+        return f"must hold tables, [{dotted(key)}.<id>]"
+    if key[-1] in siblings:
+        return f"must be a table, [{dotted(key)}]"
+    names = [name for name in setting.below if not name.endswith("_file")]
+    if key[-1] in setting.below:
+        return f"must stand in a table with an id, [{dotted(key[:-1])}.<id>]"
+    return f"must be a table, [{dotted(key)}], with {', '.join(names)}"
 
 
 def unknown_variable(name: str, key: Key, known: Mapping[str, Setting]) -> str:
     """Return the line for a variable that gives no setting: its name is wrong, or names a table."""
     closest = _closest(key, (other for other, setting in _keys_like(key, known) if not setting.below))
+    closest = closest or _in_a_table(key[-1], known)
     return _not_a_setting(name, variable_name(closest) if closest else "")
 
 
-def error_lines(error: ValidationError, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> list[str]:
-    """Return one line for each wrong setting: its key, what it must be, and the variable that had a part in it."""
-    details = error.errors(include_url=False, include_input=False)
-    return [_error_line(detail, known, variables) for detail in details if detail["type"] not in SAID_ELSEWHERE]
+def error_lines(
+    error: ValidationError, known: Mapping[str, Setting], variables: Mapping[Key, str], reported: Iterable[Key] = ()
+) -> list[str]:
+    """Return one line for each wrong setting: its key, what it must be, and the variable that had a part in it.
+
+    `reported`: places that have a line already, which a wrong table above them only follows from.
+    """
+    places = tuple(reported)
+    details = [
+        detail
+        for detail in error.errors(include_url=False, include_input=False)
+        if detail["type"] not in SAID_ELSEWHERE
+        and not any(place[: len(_key(detail))] == _key(detail) for place in places)
+    ]
+    return [_error_line(detail, known, variables) for detail in details]
 
 
 def describe(settings: BaseModel) -> str:
@@ -155,14 +185,28 @@ def _keys_like(key: Key, known: Mapping[str, Setting], above: Key = ()) -> Itera
             yield from _keys_like(key, setting.below, here)
 
 
+def _in_a_table(name: str, known: Mapping[str, Setting], above: Key = ()) -> Key:
+    """Return the place of this name in a table with ids, like wallet.providers.<id>.access_key; () for none."""
+    for part, setting in known.items():
+        if part == ANY and name in setting.below:
+            return (*above, "<id>", name)
+        if found := _in_a_table(name, setting.below, (*above, part)):
+            return found
+    return ()
+
+
 def _not_a_setting(name: str, closest: str) -> str:
     hint = f"; did you mean {closest}?" if closest else ""
     return f"{one_line(name)}: is not a setting{hint}"
 
 
-def _error_line(detail: ErrorDetails, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> str:
+def _key(detail: ErrorDetails) -> Key:
     parts = detail["loc"][:-1] if detail["loc"][-1] == IN_KEY else detail["loc"]
-    key = tuple(str(part) for part in parts)
+    return tuple(str(part) for part in parts)
+
+
+def _error_line(detail: ErrorDetails, known: Mapping[str, Setting], variables: Mapping[Key, str]) -> str:
+    key = _key(detail)
     return f"{dotted(key)}: {_complaint(detail['type'], detail['msg'], find(known, key))}{_given(key, variables)}"
 
 
@@ -171,7 +215,9 @@ def _complaint(kind: str, message: str, setting: Setting | None) -> str:
         return message
     if setting is None:
         return "is not a setting"
-    return f"is missing; must be {setting.must_be}" if kind == "missing" else f"must be {setting.must_be}"
+    if kind == FLAWED:
+        return f"must be {setting.must_be}; {message}"
+    return f"{MISSING}; must be {setting.must_be}" if kind == "missing" else f"must be {setting.must_be}"
 
 
 def _given(key: Key, variables: Mapping[Key, str]) -> str:

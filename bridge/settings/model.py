@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PlainSerializer,
     SecretStr,
@@ -34,7 +35,7 @@ from pydantic_core import InitErrorDetails
 
 from bridge.deadline import DeadlineLimits
 from bridge.outcome import GrpcCode
-from bridge.settings.messages import Key, describe, error_lines, settings_of
+from bridge.settings.messages import MISSING, Key, describe, error_lines, settings_of
 from bridge.settings.secrets import ABSENT, check_shape, needed_secret, optional_secret
 from bridge.settings.server import Server
 from bridge.settings.settlement import Settlement
@@ -173,10 +174,14 @@ class Wallet(Section):
         return codes
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 class Telemetry(Section):
     """What an operator sees, and where."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description='"debug", "info", "warning" or "error"'
     )
     log_format: Literal["json", "console"] = Field(default="json", description='"json" or "console"')
@@ -231,6 +236,10 @@ class Settings(Section):
         super().__init__(**_merged(sections, *reversed(trees)))
 
 
+NO_FILE = (
+    "no --config FILE is given, so that only variables like BRIDGE_WALLET__URL count, and of these some are missing"
+)
+
 KNOWN = settings_of(Settings)
 """Every setting there is."""
 
@@ -245,11 +254,13 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
     except UnreadableFile as error:
         problems = (*environment.problems, str(error))
     except ValidationError as error:
-        problems = (*problems, *error_lines(error, KNOWN, environment.variables))
+        problems = (*problems, *error_lines(error, KNOWN, environment.variables, file.no_tables))
     else:
         if not problems:
             server = settings.server.shared_by(len(settings.wallet.providers))
             return settings.model_copy(update={"server": server})
+    if path is None and any(MISSING in line for line in problems):
+        problems = (NO_FILE, *problems)
     # Raised out here, so that no exception hangs on it that knows the values.
     raise SettingsError("\n".join(problems))
 

@@ -7,12 +7,12 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bridge.settings.files import read_file
-from bridge.settings.types import Count, Identities, Seconds, Section, refused
+from bridge.settings.types import Count, Identities, Seconds, Section, flawed, refused
 
 REDIS_SCHEMES = frozenset({"redis", "rediss"})
 SQLITE_PREFIX = "sqlite:///"
@@ -46,32 +46,64 @@ class StoreUrl(SecretStr):
 
 def _store_url(given: object) -> StoreUrl:
     text = given.get_secret_value() if isinstance(given, SecretStr) else given
-    if not isinstance(text, str) or not text.isprintable() or not (_is_sqlite(text) or _is_redis(text)):
-        raise ValueError
+    if not isinstance(text, str):
+        raise ValueError  # noqa: TRY004 - pydantic passes a TypeError on
+    if problem := store_problem(text):
+        raise flawed(problem)
     if not text.startswith(SQLITE_PREFIX) and find_spec("redis") is None:
         raise refused("a redis:// store is an extra that is not installed: pip install 'wallet-bridge[redis]'")
     return StoreUrl(text)
 
 
-def _is_sqlite(text: str) -> bool:
-    # An absolute path: one from the working directory would be another file for every start.
-    path = text.removeprefix(SQLITE_PREFIX)
-    return path != text and bool(path) and not path.startswith("/") and not path.endswith("/") and "?" not in path
-
-
-def _is_redis(text: str) -> bool:
+def store_problem(text: str) -> str:
+    """Return which part of a store's URL is wrong, without the part itself; "" where nothing is."""
+    if not text.isprintable() or " " in text:
+        return "it has white space or other invisible characters in it"
+    scheme, colon, rest = text.partition(":")
+    if not colon or "/" in scheme:
+        return "it has no scheme: a file is sqlite:/// and its path without the first slash"
+    if scheme == "sqlite":
+        return _sqlite_problem(rest)
+    if scheme.lower() not in {*REDIS_SCHEMES, "unix"}:
+        return "its scheme is none of sqlite, redis, rediss and unix"
     try:
-        url = urlsplit(text)
-        if url.scheme == "unix":
-            return not url.netloc.rpartition("@")[2] and len(url.path) > 1 and not url.fragment
-        return (
-            url.scheme in REDIS_SCHEMES
-            and bool(url.hostname)
-            and url.port != 0
-            and REDIS_PATH.fullmatch(url.path) is not None
-            and not url.fragment
-        )
-    except ValueError:  # a port that is none
+        return _unix_problem(urlsplit(text)) if scheme.lower() == "unix" else _redis_problem(urlsplit(text))
+    except ValueError:  # brackets that do not match
+        return "its host is neither a name nor an address"
+
+
+def _sqlite_problem(rest: str) -> str:
+    # An absolute path: one from the working directory would be another file for every start.
+    path = rest.removeprefix("///")
+    if path == rest or path.startswith("/"):
+        return "sqlite: must be followed by three slashes and an absolute path without its first slash"
+    if not path or path.endswith("/"):
+        return "its path is that of a folder, not of a file"
+    return "it has options (from the ? on): a file has none" if "?" in path else ""
+
+
+def _unix_problem(url: SplitResult) -> str:
+    if url.netloc.rpartition("@")[2]:
+        return "unix:// must be followed by a third slash and the path of the socket"
+    if len(url.path) <= 1:
+        return "it has no path of a socket"
+    return "it has a fragment (from the # on): a # in a password is written %23" if url.fragment else ""
+
+
+def _redis_problem(url: SplitResult) -> str:
+    if url.fragment:
+        return "it has a fragment (from the # on): a # in a password is written %23"
+    if not url.hostname:
+        return "it has no host"
+    if not _has_port(url):
+        return "its port is not a number from 1 to 65535: special characters in a password are percent-encoded"
+    return "" if REDIS_PATH.fullmatch(url.path) else "its path is not the number of a database, like /0"
+
+
+def _has_port(url: SplitResult) -> bool:
+    try:
+        return url.port != 0
+    except ValueError:
         return False
 
 

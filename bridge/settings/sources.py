@@ -8,6 +8,7 @@ is wrapped where it enters, so that nothing behind can print it, a path gets the
 list is read from a variable's text: either JSON, ["a", "b"], or with commas, a,b.
 """
 
+import codecs
 import json
 import re
 import tomllib
@@ -27,6 +28,7 @@ from bridge.settings.messages import (
     dotted,
     find,
     key_of,
+    no_table,
     one_line,
     unknown_key,
     unknown_variable,
@@ -34,6 +36,29 @@ from bridge.settings.messages import (
 )
 
 TOML_ERROR = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)")
+
+
+TOML_HINTS = {
+    "Invalid statement": 'each line is [table] or key = "value"',
+    "Expected '=' after a key": 'each line is [table] or key = "value"',
+    "Invalid value": "a text stands in quotes",
+    "Cannot overwrite a value": "the key stands there twice",
+    "Cannot declare": "the table stands there twice",
+    "Unescaped '\\' in a string": "in 'single quotes' a backslash stands for itself",
+}
+"""Beginning of an error of tomllib -> what to do. Without its line here an error is as tomllib words it."""
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "UTF-8",
+    # Before UTF-16, with which it begins.
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""First bytes of a file -> its encoding. TOML is UTF-8 (TOML 1.0.0, "Spec")."""
+
+HEAD_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +69,8 @@ class Source:
     problems: tuple[str, ...] = ()
     variables: Mapping[Key, str] = field(default_factory=dict)
     """The environment variable that gave a setting; empty for a file."""
+    no_tables: tuple[Key, ...] = ()
+    """Places where a table should be and is not; each has its line among the problems."""
 
 
 class UnreadableFile(Exception):
@@ -54,7 +81,7 @@ def toml_source(path: Path, known: Mapping[str, Setting]) -> Source:
     """Read a TOML file, relative paths in it counted from its own folder; raise UnreadableFile."""
     reading = _Reading(known, path.parent)
     tree = reading.checked(_parse(path, _read(path)), known, ())
-    return Source(tree, tuple(reading.problems))
+    return Source(tree, tuple(reading.problems), no_tables=tuple(reading.no_tables))
 
 
 def environment_source(environ: Mapping[str, str], known: Mapping[str, Setting]) -> Source:
@@ -87,7 +114,9 @@ def _read(path: Path) -> bytes:
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(_decoded(content))
+    except _NotUtf8 as error:
+        problem = str(error)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         problem = f"line {line} is not TOML: it is not UTF-8"
@@ -102,11 +131,26 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
     raise UnreadableFile(f"{one_line(str(path))}: {problem}")
 
 
+class _NotUtf8(Exception):
+    """Text in another encoding. Its text is the problem."""
+
+
+def _decoded(content: bytes) -> str:
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            raise _NotUtf8(f"begins with a byte order mark of {encoding}: save it as UTF-8 without one")
+    if b"\0" in content[:HEAD_BYTES]:
+        raise _NotUtf8("is no text in UTF-8 (it has NUL bytes): save it as UTF-8")
+    return content.decode()
+
+
 def _toml_problem(text: str) -> str:
     place = TOML_ERROR.fullmatch(text)
     if place is None:
         return f"is not TOML: {one_line(text)}"
-    return f"line {place['line']} is not TOML: {one_line(place['what'])}, at column {place['column']}"
+    what = place["what"]
+    hint = next((f" ({hint})" for start, hint in TOML_HINTS.items() if what.startswith(start)), "")
+    return f"line {place['line']} is not TOML: {one_line(what)}, at column {place['column']}{hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +160,7 @@ class _Reading:
     all_known: Mapping[str, Setting]
     folder: Path
     problems: list[str] = field(default_factory=list)
+    no_tables: list[Key] = field(default_factory=list)
 
     def checked(self, tree: Mapping[str, Any], known: Mapping[str, Setting], above: Key) -> dict[str, Any]:
         """Return the part of a tree that is known; add a line to the problems for each name that is not."""
@@ -130,7 +175,8 @@ class _Reading:
             elif isinstance(value, dict):
                 taken[name] = self.checked(value, setting.below, key)
             else:
-                self.problems.append(f"{dotted(key)}: must be a table, [{dotted(key)}]")
+                self.no_tables.append(key)
+                self.problems.append(f"{dotted(key)}: {no_table(key, known, setting)}")
         return taken
 
 

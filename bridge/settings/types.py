@@ -1,5 +1,7 @@
 """What a single setting may hold: the types of its value, each with its check. No check's error shows the value."""
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,19 +10,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from bridge.address import HOST, PORT_MAX, is_host, split_listen
+from bridge.address import AddressError, split_listen
 from bridge.errors import REASONS
-from bridge.identity import is_allowed_identity
+from bridge.identity import SPIFFE, is_allowed_identity
 from bridge.outcome import GrpcCode
 from bridge.settings.files import read_file
-from bridge.settings.messages import ELSEWHERE, REFUSED
+from bridge.settings.messages import ELSEWHERE, FLAWED, REFUSED, one_line
+from bridge.settings.url import canonical_url, url_problem
 
 UINT64_MAX = 2**64 - 1
-
-# One segment of a path: RFC 3986, section 3.3.
-SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
-URL = re.compile(rf"(?P<scheme>(?i:https?))://(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?(?P<path>(?:/{SEGMENT})*)/?")
-DOT_SEGMENTS = frozenset({".", ".."})
 
 # No leading zeros, signs, spaces or other digits: one number has one spelling, so that no id can be there twice.
 DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
@@ -39,6 +37,11 @@ def refused(text: str) -> PydanticCustomError:
     return PydanticCustomError(REFUSED, "{text}", {"text": text})
 
 
+def flawed(cause: str) -> PydanticCustomError:
+    """Return an error whose line is the key, what it must be, and this cause, which must not hold the value."""
+    return PydanticCustomError(FLAWED, "{text}", {"text": cause})
+
+
 def earlier(info: ValidationInfo, name: str) -> Any:
     """Return the value of a setting that stands before the one in question; where it is wrong, its line is enough."""
     if name not in info.data:
@@ -46,25 +49,13 @@ def earlier(info: ValidationInfo, name: str) -> Any:
     return info.data[name]
 
 
-def canonical_url(text: str) -> str:
-    """Return the URL with scheme and host in lower case and no slash at the end; raise ValueError."""
-    found = URL.fullmatch(text)
-    # Whoever resolves dot segments changes the path (RFC 3986, section 5.2.4), and not everybody does.
-    if found is None or not is_host(found["host"]) or not DOT_SEGMENTS.isdisjoint(found["path"].split("/")):
-        raise ValueError
-    if found["port"] is None:
-        return f"{found['scheme'].lower()}://{found['host'].lower()}{found['path']}"
-    if not 1 <= int(found["port"]) <= PORT_MAX:
-        raise ValueError
-    return f"{found['scheme'].lower()}://{found['host'].lower()}:{int(found['port'])}{found['path']}"
-
-
 def read_secret(file: Path, key: str) -> SecretStr:
     """Return a secret file's text without the line end, or other single white space, that an editor leaves behind."""
     content, problem = read_file(file)
     if problem:
-        # The path stays out: it may be a secret that was given under the wrong key.
-        raise refused(f"{key} cannot be read: {problem}")
+        # The file's name stays out: it may be a secret that was given under the wrong key.
+        is_in_folder = problem == os.strerror(errno.ENOENT) and file.parent.is_dir()
+        raise refused(f"{key} cannot be read: {problem}{f' in {one_line(str(file.parent))}' if is_in_folder else ''}")
     # Whatever is no text becomes U+FFFD, which no secret may have.
     text = content.decode(errors="replace")
     return SecretStr(re.sub(r"(?:\r\n|\s)\Z", "", text))
@@ -77,23 +68,49 @@ def shape(pattern: str) -> Callable[[SecretStr], bool]:
 
 
 def _listen(text: str) -> str:
-    split_listen(text)
-    return text
+    try:
+        split_listen(text)
+    except AddressError as error:
+        problem = str(error)
+    else:
+        return text
+    raise flawed(problem)
 
 
 def _listen_or_none(text: str) -> str:
     return text and _listen(text)
 
 
+def _wallet_url(text: str) -> str:
+    if problem := url_problem(text):
+        raise flawed(problem)
+    return canonical_url(text)
+
+
 def _identities(value: object) -> object:
     # As a whole, so that the setting has one line, however many of its items are wrong. None: it was not given.
-    if value is None or (isinstance(value, list) and value and all(map(_is_identity, value))):
-        return value
-    raise ValueError
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise flawed('it is a text: write ["..."]')
+    if not isinstance(value, list):
+        raise ValueError  # noqa: TRY004 - pydantic passes a TypeError on
+    if not value:
+        raise flawed("it is empty, and would let nobody in")
+    for number, item in enumerate(value, 1):
+        if not isinstance(item, str) or not is_allowed_identity(item):
+            raise flawed(f"item {number} is {_identity_problem(item)}")
+    return value
 
 
-def _is_identity(item: object) -> bool:
-    return isinstance(item, str) and is_allowed_identity(item)
+def _identity_problem(item: object) -> str:
+    if not isinstance(item, str):
+        return "no text"
+    if not item:
+        return "empty"
+    if "*" in item:
+        return "a pattern of another kind"
+    return "no SPIFFE ID (SPIFFE-ID, section 2)" if item.startswith(SPIFFE) else "neither a DNS name nor a URI"
 
 
 def _number(value: object) -> object:
@@ -133,7 +150,7 @@ def _own_reason(reason: str) -> str:
 Listen = Annotated[str, AfterValidator(_listen)]
 ListenOrNone = Annotated[str, AfterValidator(_listen_or_none)]
 Identities = Annotated[tuple[str, ...] | None, BeforeValidator(_identities)]
-WalletUrl = Annotated[str, AfterValidator(canonical_url)]
+WalletUrl = Annotated[str, AfterValidator(_wallet_url)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Count = Annotated[int, BeforeValidator(_number)]
 ProviderId = Annotated[int, _uint64(1)]

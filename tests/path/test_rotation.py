@@ -201,7 +201,7 @@ def loggers_are_put_back() -> Iterator[None]:
 ACCESS_KEY_RULE = "access_key: must be printable ASCII without white space at its ends in access_key_file"
 PRIVATE_KEY_RULE = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
 BAD_FILES: dict[str, tuple[str, str | None, str]] = {
-    "emptied": ("access_key", "", ACCESS_KEY_RULE),
+    "emptied": ("access_key", "", f"{ACCESS_KEY_RULE}; it is empty"),
     "cut short": ("private_key", NEW.private_key[:-4], PRIVATE_KEY_RULE),
     "of another form": ("private_key", NEW.access_key, PRIVATE_KEY_RULE),
     "gone": ("private_key", None, "cannot be read: No such file or directory"),

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.deadline import DeadlineLimits
-from bridge.settings.model import CodeSetting, load
+from bridge.settings.model import NO_FILE, CodeSetting, load
 from tests.support.settings_files import (
     BOOL_RULE,
     CODE_RULE,
@@ -148,8 +148,8 @@ def test_no_provider(tmp_path: Path, section: str, line: str) -> None:
 
 
 def test_nothing_given() -> None:
-    """Without a file and without variables, the two settings that have no default are missing."""
-    assert refusal(None) == [f"wallet.url: is missing; {URL_RULE}", PROVIDERS_MISSING]
+    """Without a file and without variables, the two settings that have no default are missing, and so is --config."""
+    assert refusal(None) == [NO_FILE, f"wallet.url: is missing; {URL_RULE}", PROVIDERS_MISSING]
 
 
 WRONG_CODES = {
@@ -204,9 +204,9 @@ def test_code_2_may_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("telemetry", "line"),
     [
-        ('log_level = "INFO"', 'telemetry.log_level: must be "debug", "info", "warning" or "error"'),
+        ('log_level = "loud"', 'telemetry.log_level: must be "debug", "info", "warning" or "error"'),
         ('log_format = "text"', 'telemetry.log_format: must be "json" or "console"'),
-        ('metrics_listen = "9464"', METRICS_RULE),
+        ('metrics_listen = "9464"', f"{METRICS_RULE}; it is a port alone: put a host before it"),
         ("metrics_listen = 9464", METRICS_RULE),
         ("metrics_listen = false", METRICS_RULE),
         ('tracing = "otlp"', f"telemetry.tracing: {BOOL_RULE}"),
@@ -259,3 +259,10 @@ def test_process_environment_is_read_only_by_default(tmp_path: Path) -> None:
     assert load.__defaults__ == (os.environ,)
     path = write(tmp_path, toml())
     assert load(path, {"SERVER": "x", "server": "x"}) == load(path, {})
+
+
+@pytest.mark.parametrize("level", ["INFO", "Warning", "debug"])
+def test_log_level_in_any_case(tmp_path: Path, level: str) -> None:
+    """A log level may be written as other programs write it: docs/design/contract.md, "Settings"."""
+    settings = load(write(tmp_path, toml(rest=f'[telemetry]\nlog_level = "{level}"')), {})
+    assert settings.telemetry.log_level == level.lower()

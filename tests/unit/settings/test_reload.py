@@ -58,8 +58,9 @@ def test_what_is_wrong_is_said_as_at_the_start(settings: Settings, tmp_path: Pat
         (tmp_path / name).write_text("the secret\n\n")
     with pytest.raises(ReloadError) as raised:
         read_again(settings.wallet.providers[12345])
+    at_an_end = "it has white space at an end"
     assert str(raised.value) == (
-        "access_key: must be printable ASCII without white space at its ends in access_key_file; "
-        "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
+        f"access_key: must be printable ASCII without white space at its ends in access_key_file; {at_an_end}; "
+        f"private_key: must be the text of a UUID, 36 characters with dashes in private_key_file; {at_an_end}"
     )
     assert raised.value.__context__ is None

@@ -50,8 +50,8 @@ WRONG_KEYS = {
     "files-missing": (
         'access_key_file = "a"\nprivate_key_file = "b"',
         [
-            f"{PROVIDER}.access_key: access_key_file cannot be read: No such file or directory",
-            f"{PROVIDER}.private_key: private_key_file cannot be read: No such file or directory",
+            f"{PROVIDER}.access_key: access_key_file cannot be read: No such file or directory in {{folder}}",
+            f"{PROVIDER}.private_key: private_key_file cannot be read: No such file or directory in {{folder}}",
         ],
     ),
     "file-is-a-folder": (
@@ -70,50 +70,63 @@ WRONG_KEYS = {
 }
 
 
+EMPTY = "; it is empty"
+AT_AN_END = "; it has white space at an end"
+LINES = "; it has more than one line, or invisible characters"
+NOT_ASCII = "; it has characters that are not ASCII"
+IN_QUOTES = "; it stands in quotes"
+PLACEHOLDER = "; it is a placeholder that nothing has filled in"
 WRONG_ACCESS_KEYS = {
-    "empty": '""',
-    "not-ascii": '"ключ"',
-    "line-end": '"abcde12345\\n"',
-    "tab": '"abcde\\t12345"',
-    "space-at-start": '" abcde12345"',
-    "space-at-end": '"abcde12345 "',
-    "delete": '"abcde12345\\u007f"',
-    "number": "12345",
+    "empty": ('""', EMPTY),
+    "not-ascii": ('"ключ"', NOT_ASCII),
+    "line-end": ('"abcde12345\\n"', AT_AN_END),
+    "tab": ('"abcde\\t12345"', LINES),
+    "space-at-start": ('" abcde12345"', AT_AN_END),
+    "space-at-end": ('"abcde12345 "', AT_AN_END),
+    "delete": ('"abcde12345\\u007f"', LINES),
+    "number": ("12345", ""),
 }
 
 
 WRONG_PRIVATE_KEYS = {
-    "empty": '""',
-    "no-dashes": f'"{PRIVATE_KEY.replace("-", "")}"',
-    "braces": f'"{{{PRIVATE_KEY}}}"',
-    "urn": f'"urn:uuid:{PRIVATE_KEY}"',
-    "short": f'"{PRIVATE_KEY[:-1]}"',
-    "long": f'"{PRIVATE_KEY}0"',
-    "no-hex": f'"{PRIVATE_KEY[:-1]}g"',
-    "line-end": f'"{PRIVATE_KEY}\\n"',
-    "other-digits": f'"{PRIVATE_KEY[:-1]}\u0665"',
-    "list": f'["{PRIVATE_KEY}"]',
+    "empty": ('""', EMPTY),
+    "no-dashes": (f'"{PRIVATE_KEY.replace("-", "")}"', ""),
+    "braces": (f'"{{{PRIVATE_KEY}}}"', ""),
+    "quotes": (f"\"'{PRIVATE_KEY}'\"", IN_QUOTES),
+    "urn": (f'"urn:uuid:{PRIVATE_KEY}"', ""),
+    "short": (f'"{PRIVATE_KEY[:-1]}"', ""),
+    "long": (f'"{PRIVATE_KEY}0"', ""),
+    "no-hex": (f'"{PRIVATE_KEY[:-1]}g"', ""),
+    "line-end": (f'"{PRIVATE_KEY}\\n"', AT_AN_END),
+    "other-digits": (f'"{PRIVATE_KEY[:-1]}\u0665"', NOT_ASCII),
+    "path": ('"/run/secrets/private_key"', "; it looks like a path: is it for private_key_file?"),
+    "path-from-here": ('"./secrets/private_key"', "; it looks like a path: is it for private_key_file?"),
+    "variable": ('"${PRIVATE_KEY}"', PLACEHOLDER),
+    "template": ('"{{ private_key }}"', PLACEHOLDER),
+    "angles": ('"<your private key>"', PLACEHOLDER),
+    "change-me": ('"changeme"', PLACEHOLDER),
+    "list": (f'["{PRIVATE_KEY}"]', ""),
 }
 
 
 @pytest.mark.parametrize(("keys", "lines"), WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
 def test_wrong_keys(tmp_path: Path, keys: str, lines: list[str]) -> None:
     """Each key is given exactly once, directly or in a file that can be read."""
-    assert refusal(write(tmp_path, toml(keys=keys))) == lines
+    assert refusal(write(tmp_path, toml(keys=keys))) == [line.replace("{folder}", str(tmp_path)) for line in lines]
 
 
-@pytest.mark.parametrize("key", WRONG_ACCESS_KEYS.values(), ids=WRONG_ACCESS_KEYS.keys())
-def test_wrong_access_key(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(("key", "cause"), WRONG_ACCESS_KEYS.values(), ids=WRONG_ACCESS_KEYS.keys())
+def test_wrong_access_key(tmp_path: Path, key: str, cause: str) -> None:
     """An access key that could not go into Basic is refused."""
     keys = f'access_key = {key}\nprivate_key = "{PRIVATE_KEY}"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE}"]
+    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE}{cause}"]
 
 
-@pytest.mark.parametrize("key", WRONG_PRIVATE_KEYS.values(), ids=WRONG_PRIVATE_KEYS.keys())
-def test_wrong_private_key(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(("key", "cause"), WRONG_PRIVATE_KEYS.values(), ids=WRONG_PRIVATE_KEYS.keys())
+def test_wrong_private_key(tmp_path: Path, key: str, cause: str) -> None:
     """A private key that has not a UUID's shape is refused."""
     keys = f'access_key = "{ACCESS_KEY}"\nprivate_key = {key}'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE}"]
+    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE}{cause}"]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", "\t"], ids=["none", "lf", "crlf", "space", "tab"])
@@ -128,16 +141,56 @@ def test_secret_files(tmp_path: Path, end: str) -> None:
     assert (provider.access_key_file, provider.private_key_file) == (tmp_path / "access", tmp_path / "private")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\n", b"abcde12345\n\n", b"abcde\n12345", b"\xffabcde", "\ufeffabcde".encode()],
-    ids=["empty", "line-end-alone", "two-line-ends", "two-lines", "not-utf-8", "bom"],
-)
-def test_wrong_secret_file(tmp_path: Path, content: bytes) -> None:
+ENCODING = "; it is UTF-16, or begins with a byte order mark"
+WRONG_FILES = {
+    "empty": (b"", EMPTY),
+    "line-end-alone": (b"\n", EMPTY),
+    "two-line-ends": (b"abcde12345\n\n", AT_AN_END),
+    "two-lines": (b"abcde\n12345", LINES),
+    "not-utf-8": (b"\xffabcde", "; it is not UTF-8"),
+    "bom": ("\ufeffabcde".encode(), ENCODING),
+    "utf-16": ("abcde".encode("utf-16"), ENCODING),
+    "utf-16-without-bom": ("abcde".encode("utf-16-le"), ENCODING),
+}
+
+
+@pytest.mark.parametrize(("content", "cause"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_wrong_secret_file(tmp_path: Path, content: bytes, cause: str) -> None:
     """What a secret file holds is checked like the secret itself, and the error names the file's key."""
     (tmp_path / "access").write_bytes(content)
     keys = f'access_key_file = "access"\nprivate_key = "{PRIVATE_KEY}"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE} in access_key_file"]
+    assert refusal(write(tmp_path, toml(keys=keys))) == [
+        f"{PROVIDER}.access_key: {ACCESS_KEY_RULE} in access_key_file{cause}"
+    ]
+
+
+def test_a_file_that_holds_a_path(tmp_path: Path) -> None:
+    """A file with the name of another file in it is not followed, and that is said."""
+    (tmp_path / "private").write_text("/run/secrets/private_key\n")
+    keys = f'access_key = "{ACCESS_KEY}"\nprivate_key_file = "private"'
+    assert refusal(write(tmp_path, toml(keys=keys))) == [
+        f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE} in private_key_file; it holds a path"
+    ]
+
+
+def test_a_key_for_a_file(tmp_path: Path) -> None:
+    """A key that was given where its file should be is noticed, and not shown."""
+    keys = f'access_key = "{ACCESS_KEY}"\nprivate_key_file = "{PRIVATE_KEY}"'
+    assert refusal(write(tmp_path, toml(keys=keys))) == [
+        f"{PROVIDER}.private_key: private_key_file is given a key, not the path of a file: is it for private_key?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("nowhere", " in {folder}"), ("no/where", ""), (".", "")], ids=["file", "folder", "is-a-folder"]
+)
+def test_a_missing_secret_file(tmp_path: Path, name: str, where: str) -> None:
+    """The folder in which a file was looked for is named where it is there; the file's name, maybe a secret, is not."""
+    keys = f'access_key_file = "{name}"\nprivate_key = "{PRIVATE_KEY}"'
+    problem = "Is a directory" if name == "." else f"No such file or directory{where.format(folder=tmp_path)}"
+    assert refusal(write(tmp_path, toml(keys=keys))) == [
+        f"{PROVIDER}.access_key: access_key_file cannot be read: {problem}"
+    ]
 
 
 FINGERPRINT_KEY = "sixteen chars ok"
@@ -145,15 +198,15 @@ FINGERPRINT_RULE = (
     "telemetry.fingerprint_key: must be at least 16 printable ASCII characters without white space at their ends"
 )
 WRONG_FINGERPRINT_KEYS = {
-    "empty": ('fingerprint_key = ""', FINGERPRINT_RULE),
+    "empty": ('fingerprint_key = ""', f"{FINGERPRINT_RULE}{EMPTY}"),
     "short": (f'fingerprint_key = "{FINGERPRINT_KEY[:-1]}"', FINGERPRINT_RULE),
-    "space-at-end": (f'fingerprint_key = "{FINGERPRINT_KEY} "', FINGERPRINT_RULE),
-    "not-ascii": (f'fingerprint_key = "{FINGERPRINT_KEY}é"', FINGERPRINT_RULE),
+    "space-at-end": (f'fingerprint_key = "{FINGERPRINT_KEY} "', f"{FINGERPRINT_RULE}{AT_AN_END}"),
+    "not-ascii": (f'fingerprint_key = "{FINGERPRINT_KEY}é"', f"{FINGERPRINT_RULE}{NOT_ASCII}"),
     "number": ("fingerprint_key = 1234567890123456", FINGERPRINT_RULE),
     "short-in-a-file": ('fingerprint_key_file = "short"', f"{FINGERPRINT_RULE} in fingerprint_key_file"),
     "no-file": (
         'fingerprint_key_file = "nowhere"',
-        "telemetry.fingerprint_key: fingerprint_key_file cannot be read: No such file or directory",
+        "telemetry.fingerprint_key: fingerprint_key_file cannot be read: No such file or directory in {folder}",
     ),
     "both": (
         f'fingerprint_key = "{FINGERPRINT_KEY}"\nfingerprint_key_file = "short"',
@@ -166,7 +219,7 @@ WRONG_FINGERPRINT_KEYS = {
 def test_wrong_fingerprint_key(tmp_path: Path, telemetry: str, line: str) -> None:
     """A fingerprint key that could be guessed, or that is given twice, is refused."""
     (tmp_path / "short").write_text("too short\n")
-    assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line]
+    assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line.format(folder=tmp_path)]
 
 
 @pytest.mark.parametrize("setting", [f'fingerprint_key = "{FINGERPRINT_KEY}"', 'fingerprint_key_file = "key"'])

@@ -13,13 +13,13 @@ LISTEN_RULE = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 
 HEALTH_RULE = 'must be host:port, like "127.0.0.1:50052", or "" for no listener of its own'
 AGE_RULE = "must be seconds, 0 to 86400, where 0 is without limit"
 IDENTITIES_RULE = (
-    "must be a list of at least one DNS name or URI as client certificates have them; "
+    "server.allowed_identities: must be a list of at least one DNS name or URI as client certificates have them; "
     '"*" only as the last segment of a spiffe:// URI'
 )
 KEY_MISSING = "is missing: tls_certificate_file needs it"
 CERTIFICATE_MISSING = "needs tls_certificate_file too"
 OTHER_KEY = "is not the key of the certificate in tls_certificate_file: it belongs to another certificate"
-CA_RULE_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
+CA_WANTS_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
 IDENTITIES_WANT_CA = "needs tls_client_ca_file too: it says whose certificates prove an identity"
 
 PAIR = 'tls_certificate_file = "server.pem"\ntls_key_file = "server_key.pem"'
@@ -65,20 +65,36 @@ WRONG_SETTINGS = {
     "age-negative": ("connection_age_s = -1", f"server.connection_age_s: {AGE_RULE}"),
     "age-too-long": ("connection_age_s = 86401", f"server.connection_age_s: {AGE_RULE}"),
     "age-false": ("connection_age_s = false", f"server.connection_age_s: {AGE_RULE}"),
-    "health-port-alone": ('health_listen = "50052"', f"server.health_listen: {HEALTH_RULE}"),
+    "health-port-alone": (
+        'health_listen = "50052"',
+        f"server.health_listen: {HEALTH_RULE}; it is a port alone: put a host before it",
+    ),
     "health-number": ("health_listen = 50052", f"server.health_listen: {HEALTH_RULE}"),
     "health-on-the-same-port": (
         'listen = "127.0.0.1:1"\nhealth_listen = "0.0.0.0:1"',
         "server.health_listen: must be another port than that of server.listen",
     ),
     # Whether the ports differ is not known before this is mended.
-    "listen-is-wrong": ('listen = "x"\nhealth_listen = "0.0.0.0:50051"', f"server.listen: {LISTEN_RULE}"),
-    "identities-empty": ("allowed_identities = []", f"server.allowed_identities: {IDENTITIES_RULE}"),
-    "identities-text": ('allowed_identities = "a.example"', f"server.allowed_identities: {IDENTITIES_RULE}"),
-    "identities-numbers": ("allowed_identities = [1, 2]", f"server.allowed_identities: {IDENTITIES_RULE}"),
-    "identities-one-empty": (
-        'allowed_identities = ["a.example", ""]',
-        f"server.allowed_identities: {IDENTITIES_RULE}",
+    "listen-is-wrong": (
+        'listen = "x"\nhealth_listen = "0.0.0.0:50051"',
+        f"server.listen: {LISTEN_RULE}; it has no port",
+    ),
+    "identities-empty": ("allowed_identities = []", f"{IDENTITIES_RULE}; it is empty, and would let nobody in"),
+    "identities-text": ('allowed_identities = "a.example"', f'{IDENTITIES_RULE}; it is a text: write ["..."]'),
+    "identities-numbers": ("allowed_identities = [1, 2]", f"{IDENTITIES_RULE}; item 1 is no text"),
+    "identities-table": ("allowed_identities = {}", IDENTITIES_RULE),
+    "identities-one-empty": ('allowed_identities = ["a.example", ""]', f"{IDENTITIES_RULE}; item 2 is empty"),
+    "identities-star": (
+        'allowed_identities = ["*.example"]',
+        f"{IDENTITIES_RULE}; item 1 is a pattern of another kind",
+    ),
+    "identities-no-spiffe-id": (
+        'allowed_identities = ["spiffe://TD/sa"]',
+        f"{IDENTITIES_RULE}; item 1 is no SPIFFE ID (SPIFFE-ID, section 2)",
+    ),
+    "identities-neither": (
+        'allowed_identities = ["games/slots"]',
+        f"{IDENTITIES_RULE}; item 1 is neither a DNS name nor a URI",
     ),
     "identities-without-ca": (
         'allowed_identities = ["a.example"]',
@@ -117,7 +133,7 @@ WRONG_TLS = {
         'tls_certificate_file = 1\ntls_key_file = "server_key.pem"',
         "server.tls_certificate_file: must be the path of a PEM certificate with its chain",
     ),
-    "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_RULE_TLS}"),
+    "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_WANTS_TLS}"),
     "client-ca-broken": (
         f'{PAIR}\ntls_client_ca_file = "broken.pem"',
         "server.tls_client_ca_file: is cut off: a line -----END CERTIFICATE----- is missing",
@@ -161,12 +177,12 @@ LISTS = {
     "json": (' ["a.example", "https://id.example/a,b"]\n', ("a.example", "https://id.example/a,b")),
 }
 WRONG_LISTS = {
-    "empty": "",
-    "comma-at-the-end": "a.example,",
-    "empty-json": "[]",
-    "broken-json": '["a.example"',
-    "json-numbers": "[1]",
-    "deep-json": "[" * 100_000,
+    "empty": ("", "; item 1 is empty"),
+    "comma-at-the-end": ("a.example,", "; item 2 is empty"),
+    "empty-json": ("[]", "; it is empty, and would let nobody in"),
+    "broken-json": ('["a.example"', '; it is a text: write ["..."]'),
+    "json-numbers": ("[1]", "; item 1 is no text"),
+    "deep-json": ("[" * 100_000, '; it is a text: write ["..."]'),
 }
 
 
@@ -177,18 +193,18 @@ def test_list_in_a_variable(folder: Path, text: str, identities: tuple[str, ...]
     assert settings.server.allowed_identities == identities
 
 
-@pytest.mark.parametrize("text", WRONG_LISTS.values(), ids=WRONG_LISTS.keys())
-def test_wrong_list_in_a_variable(folder: Path, text: str) -> None:
+@pytest.mark.parametrize(("text", "cause"), WRONG_LISTS.values(), ids=WRONG_LISTS.keys())
+def test_wrong_list_in_a_variable(folder: Path, text: str, cause: str) -> None:
     """A list that is broken, or empty so that it would allow nobody or everybody, is refused."""
     assert refusal(write(folder, toml(server=MUTUAL)), {VARIABLE: text}) == [
-        f"server.allowed_identities: {IDENTITIES_RULE} ({VARIABLE} is set)"
+        f"{IDENTITIES_RULE}{cause} ({VARIABLE} is set)"
     ]
 
 
 def test_commas_are_for_variables_alone(folder: Path) -> None:
     """In TOML a list is written as one."""
     server = f'{MUTUAL}\nallowed_identities = "a.example,b.example"'
-    assert refusal(write(folder, toml(server=server))) == [f"server.allowed_identities: {IDENTITIES_RULE}"]
+    assert refusal(write(folder, toml(server=server))) == [f'{IDENTITIES_RULE}; it is a text: write ["..."]']
 
 
 def test_list_is_described_as_toml(folder: Path) -> None:

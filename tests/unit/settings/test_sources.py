@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.outcome import GrpcCode
-from bridge.settings.model import load
+from bridge.settings.model import NO_FILE, load
 from tests.support.settings_files import (
     ACCESS_KEY,
     ACCESS_KEY_EITHER,
@@ -13,7 +13,9 @@ from tests.support.settings_files import (
     PRIVATE_KEY,
     PRIVATE_KEY_EITHER,
     PROVIDER,
+    PROVIDERS_MISSING,
     URL,
+    URL_RULE,
     WHOLE_RULE,
     refusal,
     toml,
@@ -144,7 +146,27 @@ UNKNOWN_KEYS = {
     "value-for-a-table": ("telemetry = 1", "telemetry: must be a table, [telemetry]"),
     "value-for-a-provider": (
         "[wallet.providers]\n6 = 1",
-        "wallet.providers.6: must be a table, [wallet.providers.6]",
+        "wallet.providers.6: must be a table, [wallet.providers.6], with access_key, private_key",
+    ),
+    "provider-without-an-id": (
+        "[wallet.providers]\naccess_key = 1",
+        "wallet.providers.access_key: must stand in a table with an id, [wallet.providers.<id>]",
+    ),
+    "providers-as-an-array": (
+        "[[wallet.providers]]\nid = 6",
+        "wallet.providers: must hold tables, [wallet.providers.<id>]",
+    ),
+    "value-for-a-code": (
+        '[wallet.codes]\n7 = "NOT_FOUND"',
+        "wallet.codes.7: must be a table, [wallet.codes.7], with grpc, reason, success",
+    ),
+    "key-of-a-provider-in-wallet": (
+        "[wallet]\naccess_key = 1",
+        "wallet.access_key: is not a setting; did you mean wallet.providers.<id>.access_key?",
+    ),
+    "key-of-a-code-in-server": (
+        "[server]\ngrpc = 1",
+        "server.grpc: is not a setting; did you mean wallet.codes.<id>.grpc?",
     ),
 }
 
@@ -167,7 +189,15 @@ UNKNOWN_VARIABLES = {
     "too-deep": ("BRIDGE_SERVER__LISTEN__HOST", "; did you mean BRIDGE_SERVER__LISTEN?"),
     "far-off": ("BRIDGE_FOO", ""),
     "no-name": ("BRIDGE_", ""),
-    "section-forgotten": ("BRIDGE_PROVIDERS__6__ACCESS_KEY", ""),
+    "section-forgotten": (
+        "BRIDGE_PROVIDERS__6__ACCESS_KEY",
+        "; did you mean BRIDGE_WALLET__PROVIDERS__<ID>__ACCESS_KEY?",
+    ),
+    "id-forgotten": ("BRIDGE_WALLET__CODES__GRPC", "; did you mean BRIDGE_WALLET__CODES__<ID>__GRPC?"),
+    "provider-alone": (
+        "BRIDGE_WALLET__PROVIDERS__6",
+        "; did you mean BRIDGE_WALLET__PROVIDERS__6__ACCESS_KEY?",
+    ),
     "misspelt-table": ("BRIDGE_WALLET__CODE__7__GRPC", "; did you mean BRIDGE_WALLET__CODES__7__GRPC?"),
     "table": ("BRIDGE_TELEMETRY", ""),
 }
@@ -209,7 +239,7 @@ WRONG_VARIABLES = {
     ),
     "not-utf-8": (
         {"BRIDGE_WALLET__URL": "https://\udcff"},
-        "wallet.url: must be the wallet's address, like https://wallet.example (BRIDGE_WALLET__URL is set)",
+        f"wallet.url: {URL_RULE}; it has white space or other invisible characters in it (BRIDGE_WALLET__URL is set)",
     ),
     "secret-file": (
         {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "x"},
@@ -224,14 +254,40 @@ def test_wrong_value_of_a_variable(variables: dict[str, str], line: str) -> None
     assert refusal(None, {**ENVIRON, **variables}) == [line]
 
 
+IN_QUOTES = " (a text stands in quotes)"
+A_LINE = ' (each line is [table] or key = "value")'
+SAVE = "save it as UTF-8"
 UNREADABLE = {
-    "no-value": (b"[server]\nlisten =\n", "line 2 is not TOML: Invalid value, at column 9"),
+    "no-value": (b"[server]\nlisten =\n", f"line 2 is not TOML: Invalid value, at column 9{IN_QUOTES}"),
+    "no-quotes": (b"[server]\nlisten = here\n", f"line 2 is not TOML: Invalid value, at column 10{IN_QUOTES}"),
+    "json": (b'{"server": {}}', f"line 1 is not TOML: Invalid statement, at column 1{A_LINE}"),
+    "yaml": (
+        b"server:\n  listen: a\n",
+        "line 1 is not TOML: Expected '=' after a key in a key/value pair, at column 7",
+    ),
+    "key-twice": (
+        b"a = 1\na = 1\n",
+        "line 2 is not TOML: Cannot overwrite a value, at column 6 (the key stands there twice)",
+    ),
+    "table-twice": (
+        b"[a]\n[a]\n",
+        "line 2 is not TOML: Cannot declare ('a',) twice, at column 3 (the table stands there twice)",
+    ),
+    "backslash": (
+        b'a = "C:\\certs"',
+        r"line 1 is not TOML: Unescaped '\' in a string, at column 10 (in 'single quotes' ",
+    ),
     "second-statement": (
         b"a = 1\nb = 2 c",
         "line 2 is not TOML: Expected newline or end of document after a statement, ",
     ),
     "open-string": (b'[server]\nlisten = "a', "is not TOML: Unterminated string (at end of document)"),
     "not-utf-8": (b"[server]\n\n# \xff", "line 3 is not TOML: it is not UTF-8"),
+    "bom": (b"\xef\xbb\xbf[server]\n", f"begins with a byte order mark of UTF-8: {SAVE} without one"),
+    "utf-16": ("[server]\n".encode("utf-16"), f"begins with a byte order mark of UTF-16: {SAVE} without one"),
+    "utf-16-be": (b"\xfe\xff\0[", f"begins with a byte order mark of UTF-16: {SAVE} without one"),
+    "utf-32": ("[server]\n".encode("utf-32"), f"begins with a byte order mark of UTF-32: {SAVE} without one"),
+    "utf-16-without-bom": ("[server]\n".encode("utf-16-le"), f"is no text in UTF-8 (it has NUL bytes): {SAVE}"),
     "deep": (b"a = " + b"[" * 20_000, "is not TOML that can be read: it is nested too deep"),
     "long-number": (b"a = " + b"9" * 5_000, "is not TOML that can be read: a number in it is too long"),
 }
@@ -292,4 +348,20 @@ def test_all_errors_at_once(tmp_path: Path) -> None:
         "server.drain_s: must be seconds, 0 to 600",
         "wallet.connect_timeout_s: must be seconds, more than 0, at most 30",
         'telemetry.log_level: must be "debug", "info", "warning" or "error" (BRIDGE_TELEMETRY__LOG_LEVEL is set)',
+    ]
+
+
+def test_what_follows_from_a_flat_table_has_no_line(tmp_path: Path) -> None:
+    """Where a provider's id has a value in place of a table, nothing more is said of providers that are missing."""
+    path = write(tmp_path, f'[wallet]\n{URL}\n[wallet.providers]\n12345 = "{ACCESS_KEY}"')
+    assert refusal(path) == [
+        "wallet.providers.12345: must be a table, [wallet.providers.12345], with access_key, private_key"
+    ]
+
+
+def test_variables_without_a_file() -> None:
+    """Where variables alone leave something out, that there is no file is said first."""
+    assert refusal(None, {"BRIDGE_WALLET__URL": "https://wallet.example"}) == [NO_FILE, PROVIDERS_MISSING]
+    assert refusal(None, {**ENVIRON, "BRIDGE_SERVER__DRAIN_S": "x"}) == [
+        "server.drain_s: must be seconds, 0 to 600 (BRIDGE_SERVER__DRAIN_S is set)"
     ]

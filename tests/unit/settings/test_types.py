@@ -75,19 +75,44 @@ def test_own_reasons_are_refused(tmp_path: Path, reason: str) -> None:
     ]
 
 
+NO_PORT = "its port is not a number from 0 to 65535"
+NO_HOST = "its host is neither a name nor an address"
+NO_IPV6 = "its host is not an IPv6 address in brackets, like [::1]"
+EVERY_ADDRESS = "it has no host: 0.0.0.0 or [::] stands for every address of this machine"
+WHITE_SPACE = "it has white space or other invisible characters in it"
+WRONG_LISTENS = {
+    "no-port": ("127.0.0.1", "it has no port"),
+    "ipv6-without-port": ("[::1]", "it has no port"),
+    "port-alone": ("50051", "it is a port alone: put a host before it"),
+    "no-host": (":50051", EVERY_ADDRESS),
+    "star": ("*:50051", EVERY_ADDRESS),
+    "port-too-high": ("127.0.0.1:65536", NO_PORT),
+    "port-empty": ("127.0.0.1:", NO_PORT),
+    "port-signed": ("127.0.0.1:+1", NO_PORT),
+    "port-of-two": ("127.0.0.1:50051,50052", NO_PORT),
+    "other-digits": ("127.0.0.1:\u0665", NO_PORT),
+    "ipv6-bare": ("::1:50051", NO_IPV6),
+    "ipv6-malformed": ("[1]:50051", NO_HOST),
+    "ipv6-open": ("[::1:50051", NO_IPV6),
+    "ipv6-with-zone": ("[fe80::1%eth0]:50051", NO_IPV6),
+    "ipv4-malformed": ("127.0.0.256:50051", NO_HOST),
+    "name-with-empty-label": ("a..example:50051", NO_HOST),
+    "name-too-long": (f"{'a.' * 127}a:50051", NO_HOST),
+    "not-ascii": ("brücke.example:50051", "its host has characters that are not ASCII: write it with xn-- (RFC 5891)"),
+    "placeholder": ("${POD_IP}:50051", "its host is a placeholder that nothing has filled in"),
+    "line-end": ("127.0.0.1:50051\\n", WHITE_SPACE),
+    "space": ("127.0.0.1: 50051", WHITE_SPACE),
+    "url": ("http://127.0.0.1:50051", "it is a URL: leave the part up to :// out"),
+}
+
+
+@pytest.mark.parametrize(("listen", "cause"), WRONG_LISTENS.values(), ids=WRONG_LISTENS)
+def test_wrong_listen(tmp_path: Path, listen: str, cause: str) -> None:
+    """What is not host:port is refused with the part that is wrong."""
+    assert refusal(write(tmp_path, toml(server=f'listen = "{listen}"'))) == [f"server.listen: {LISTEN_RULE}; {cause}"]
+
+
 WRONG_SERVER = {
-    "no-port": ('listen = "127.0.0.1"', f"server.listen: {LISTEN_RULE}"),
-    "no-host": ('listen = ":50051"', f"server.listen: {LISTEN_RULE}"),
-    "port-too-high": ('listen = "127.0.0.1:65536"', f"server.listen: {LISTEN_RULE}"),
-    "port-signed": ('listen = "127.0.0.1:+1"', f"server.listen: {LISTEN_RULE}"),
-    "other-digits": ('listen = "127.0.0.1:\u0665"', f"server.listen: {LISTEN_RULE}"),
-    "ipv6-bare": ('listen = "::1:50051"', f"server.listen: {LISTEN_RULE}"),
-    "ipv6-malformed": ('listen = "[1]:50051"', f"server.listen: {LISTEN_RULE}"),
-    "ipv4-malformed": ('listen = "127.0.0.256:50051"', f"server.listen: {LISTEN_RULE}"),
-    "name-with-empty-label": ('listen = "a..example:50051"', f"server.listen: {LISTEN_RULE}"),
-    "name-too-long": (f'listen = "{"a." * 127}a:50051"', f"server.listen: {LISTEN_RULE}"),
-    "line-end": ('listen = "127.0.0.1:50051\\n"', f"server.listen: {LISTEN_RULE}"),
-    "url": ('listen = "http://127.0.0.1:50051"', f"server.listen: {LISTEN_RULE}"),
     "number": ("listen = 50051", f"server.listen: {LISTEN_RULE}"),
     "empty-table": ("listen = {}", f"server.listen: {LISTEN_RULE}"),
     "reflection": ('reflection = "maybe"', f"server.reflection: {BOOL_RULE}"),
@@ -105,36 +130,52 @@ def test_wrong_server(tmp_path: Path, server: str, line: str) -> None:
     assert refusal(write(tmp_path, toml(server=server))) == [line]
 
 
+NOT_A_PORT = "its port is not a number from 1 to 65535"
+NO_SCHEME = "it has no scheme: put https:// before it"
 WRONG_URLS = {
-    "empty": "",
-    "no-scheme": "wallet.example",
-    "other-scheme": "ftp://wallet.example",
-    "no-host": "https://",
-    "userinfo": "https://user:password@wallet.example",
-    "query": "https://wallet.example/?a=1",
-    "empty-query": "https://wallet.example?",
-    "fragment": "https://wallet.example/#a",
-    "port-0": "https://wallet.example:0",
-    "port-too-high": "https://wallet.example:65536",
-    "port-empty": "https://wallet.example:",
-    "ipv6-malformed": "https://[::g]",
-    "ipv4-malformed": "https://10.0.0",
-    "label-ends-in-dash": "https://wallet-.example",
-    "space": "https://wallet.example/a b",
-    "space-around": " https://wallet.example",
-    "line-end": "https://wallet.example\\n",
-    "backslash": "https://wallet.example\\\\a",
-    "not-ascii": "https://wället.example",
-    "escape-malformed": "https://wallet.example/%2",
-    "two-slashes": "https://wallet.example/a//b",
-    "dot-segment": "https://wallet.example/a/../b",
+    "empty": ("", "it is empty"),
+    "no-scheme": ("wallet.example", NO_SCHEME),
+    "no-scheme-but-port": ("wallet.example:443", NO_SCHEME),
+    "two-slashes-alone": ("//wallet.example", NO_SCHEME),
+    "other-scheme": ("ftp://wallet.example", "its scheme is not https://"),
+    "grpc": ("grpcs://wallet.example", "its scheme is not https://"),
+    "one-slash": ("https:/wallet.example", "its scheme is not https://"),
+    "no-host": ("https://", "it has no host"),
+    "no-host-but-port": ("https://:443", "it has no host"),
+    "userinfo": (
+        "https://user:password@wallet.example",
+        "it has a user name or password (before the @): credentials stand in [wallet.providers.<id>]",
+    ),
+    "query": ("https://wallet.example/?a=1", "it has a query (from the ? on): leave it out"),
+    "empty-query": ("https://wallet.example?", "it has a query (from the ? on): leave it out"),
+    "fragment": ("https://wallet.example/#a", "it has a fragment (from the # on): leave it out"),
+    "port-0": ("https://wallet.example:0", NOT_A_PORT),
+    "port-too-high": ("https://wallet.example:65536", NOT_A_PORT),
+    "port-empty": ("https://wallet.example:", NOT_A_PORT),
+    "port-word": ("https://wallet.example:https", NOT_A_PORT),
+    "ipv6-malformed": ("https://[::g]", NO_IPV6),
+    "ipv6-bare": ("https://fe80::1", NO_IPV6),
+    "ipv4-malformed": ("https://10.0.0", NO_HOST),
+    "label-ends-in-dash": ("https://wallet-.example", NO_HOST),
+    "placeholder": ("https://${WALLET_HOST}", "its host is a placeholder that nothing has filled in"),
+    "space": ("https://wallet.example/a b", WHITE_SPACE),
+    "space-around": (" https://wallet.example", WHITE_SPACE),
+    "line-end": ("https://wallet.example\\n", WHITE_SPACE),
+    "backslash": ("https://wallet.example\\\\a", NO_HOST),
+    "not-ascii": (
+        "https://wället.example",
+        "its host has characters that are not ASCII: write it with xn-- (RFC 5891)",
+    ),
+    "escape-malformed": ("https://wallet.example/%2", "its path has a character that must be percent-encoded"),
+    "two-slashes": ("https://wallet.example/a//b", "its path has an empty segment (//)"),
+    "dot-segment": ("https://wallet.example/a/../b", "its path has a segment . or .."),
 }
 
 
-@pytest.mark.parametrize("url", WRONG_URLS.values(), ids=WRONG_URLS.keys())
-def test_wrong_url(tmp_path: Path, url: str) -> None:
-    """What is not scheme, host, port and prefix is no address of a wallet."""
-    assert refusal(write(tmp_path, toml(wallet=f'url = "{url}"'))) == [f"wallet.url: {URL_RULE}"]
+@pytest.mark.parametrize(("url", "cause"), WRONG_URLS.values(), ids=WRONG_URLS)
+def test_wrong_url(tmp_path: Path, url: str, cause: str) -> None:
+    """What is not scheme, host, port and prefix is no address of a wallet: the wrong part is named."""
+    assert refusal(write(tmp_path, toml(wallet=f'url = "{url}"'))) == [f"wallet.url: {URL_RULE}; {cause}"]
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "007", "1.5", "x", " 1", "1_000", "\u0665", str(UINT64_MAX + 1)])

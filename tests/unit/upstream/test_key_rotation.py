@@ -108,12 +108,16 @@ def test_keys_that_changed_before_the_first_look(tmp_path: Path) -> None:
 ACCESS_KEY_RULE = "access_key: must be printable ASCII without white space at its ends in access_key_file"
 PRIVATE_KEY_RULE = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
 BAD_KEYS = {
-    "access key emptied": ("access_key", b"", ACCESS_KEY_RULE),
-    "access key of two lines": ("access_key", b"the secret\nthe secret\n", ACCESS_KEY_RULE),
-    "private key emptied": ("private_key", b"", PRIVATE_KEY_RULE),
+    "access key emptied": ("access_key", b"", f"{ACCESS_KEY_RULE}; it is empty"),
+    "access key of two lines": (
+        "access_key",
+        b"the secret\nthe secret\n",
+        f"{ACCESS_KEY_RULE}; it has more than one line, or invisible characters",
+    ),
+    "private key emptied": ("private_key", b"", f"{PRIVATE_KEY_RULE}; it is empty"),
     "private key cut short": ("private_key", NEW.private_key[:-1].encode(), PRIVATE_KEY_RULE),
     "private key of another form": ("private_key", b"the secret", PRIVATE_KEY_RULE),
-    "private key that is no text": ("private_key", b"\xff\xfe", PRIVATE_KEY_RULE),
+    "private key that is no text": ("private_key", b"\xff\xfe", f"{PRIVATE_KEY_RULE}; it is not UTF-8"),
 }
 
 
@@ -167,7 +171,8 @@ def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
     rotating.tls.clear()
     (tmp_path / "private_key").write_text("")
     new.rename(ca_file)
-    assert rotating.look() == [Reloaded("wallet.ca_file"), ReloadFailed(PRIVATE_KEY_FILE, PRIVATE_KEY_RULE)]
+    problem = f"{PRIVATE_KEY_RULE}; it is empty"
+    assert rotating.look() == [Reloaded("wallet.ca_file"), ReloadFailed(PRIVATE_KEY_FILE, problem)]
     assert len(rotating.tls) == 1
 
 

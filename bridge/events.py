@@ -142,6 +142,17 @@ class CertificateInUse(Happening, frozen=True, tag="certificate in use"):
     """That it is not valid now, or not for long; "" where all is well."""
 
 
+class SchedulingSet(Happening, frozen=True, tag="scheduling"):
+    """The scheduling policy of the process's threads has been decided, before it serves."""
+
+    policy: str
+    """"batch" or "other", as server.scheduling has it."""
+    threads: int = 0
+    """How many were under the other of the two before."""
+    problem: str = ""
+    """Why the policy is not in force; "" where it is."""
+
+
 class WorkerStarted(Happening, frozen=True, tag="worker started"):
     """The supervisor has started a worker process."""
 
@@ -258,6 +269,7 @@ Event = (
     | Reloaded
     | ReloadFailed
     | CertificateInUse
+    | SchedulingSet
     | WorkerStarted
     | WorkerEnded
     | CannotStart

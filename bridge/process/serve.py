@@ -13,6 +13,7 @@ from bridge.events import Draining, Emit, Serving, Stopped, fan_out, ignore
 from bridge.process.child import WorkerProcess
 from bridge.process.memory import give_back_memory, spare_the_collector
 from bridge.process.reserved_port import reserved
+from bridge.process.scheduling import set_scheduling
 from bridge.process.signals import on_reload, stop_signal
 from bridge.process.supervisor import Workers, supervise
 from bridge.process.worker import work
@@ -40,6 +41,7 @@ Environ = Mapping[str, str]
 async def run_alone(settings: Settings, log: StandardError) -> None:
     """Serve in this process until a signal to stop. Raise TracingError where tracing is wanted and cannot be had."""
     emit = _emit(settings, _metrics, log)
+    emit(set_scheduling(settings.server.scheduling))
     async with _traced(settings) as tracer, in_background(report_dropped(log.writer, emit)):
         with _metrics_served(settings, REGISTRY):
             await serve(settings, emit, tracer)
@@ -48,6 +50,7 @@ async def run_alone(settings: Settings, log: StandardError) -> None:
 async def run_worker(settings: Settings, line_descriptor: int, log: StandardError) -> None:
     """Serve as one of several workers, until its line closes. `line_descriptor`: see worker.py."""
     emit = _emit(settings, _metrics, log)
+    set_scheduling(settings.server.scheduling)  # reported by the supervisor, once for all
     async with _traced(settings) as tracer, in_background(report_dropped(log.writer, emit)):
         counts = {"counts": snapshot} if settings.telemetry.metrics_listen else {}
         await work(settings, line_descriptor, emit, tracer, **counts)
@@ -62,6 +65,7 @@ async def run_supervisor(settings: Settings, config: Path | None, log: StandardE
         pass  # who cannot trace is told so here, once, and not by workers that end in a loop
     longest_s = settings.server.drain_s + settings.wallet.deadline_max_s + END_S
     emit = _emit(settings, SupervisorMetrics, log)
+    emit(set_scheduling(settings.server.scheduling))
     counts = WorkerCounts()
     with _metrics_served(settings, registry_of(counts)), _ports_reserved(settings) as (address, ports):
         environ = {**os.environ, **_shared_settings(settings), **ports}

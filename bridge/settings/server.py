@@ -49,6 +49,8 @@ class Server(Section):
         default="127.0.0.1:50051", description='host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
     )
     workers: Count = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
+    scheduling: Literal["batch", "other"] = Field(default="batch", description='"batch" or "other"')
+    """The policy of all threads, sched(7): see process/scheduling.py."""
     tls_certificate_file: CertificatesFile | None = Field(
         default=None, description="the path of a PEM certificate with its chain"
     )

@@ -26,6 +26,7 @@ from bridge.events import (
     Event,
     LogLinesDropped,
     ReloadFailed,
+    SchedulingSet,
     SettlementChanged,
     SettlementNotWritten,
     SettlementOff,
@@ -215,7 +216,7 @@ def _level(event: Event) -> int:
         return logging.ERROR
     if isinstance(event, SettlementStore) and event.is_failing:
         return logging.ERROR
-    if isinstance(event, CertificateInUse) and event.problem:
+    if isinstance(event, CertificateInUse | SchedulingSet) and event.problem:
         return logging.WARNING
     if not isinstance(event, CallEnded) or not event.reason:
         return LEVELS.get(type(event), logging.INFO)

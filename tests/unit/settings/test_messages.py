@@ -25,6 +25,7 @@ def test_describe(tmp_path: Path) -> None:
         "server.native_trusts_callers = false",
         'server.listen = "127.0.0.1:50051"',
         "server.workers = 1",
+        'server.scheduling = "batch"',
         'server.health_listen = ""',
         "server.connection_age_s = 300.0",
         "server.max_in_flight = 1000",

@@ -45,6 +45,8 @@ WRONG_SETTINGS = {
     "workers-65": ("workers = 65", "server.workers: must be a whole number from 1 to 64"),
     "workers-true": ("workers = true", "server.workers: must be a whole number from 1 to 64"),
     "workers-auto": ('workers = "auto"', "server.workers: must be a whole number from 1 to 64"),
+    "scheduling-real-time": ('scheduling = "fifo"', 'server.scheduling: must be "batch" or "other"'),
+    "scheduling-number": ("scheduling = 3", 'server.scheduling: must be "batch" or "other"'),
     "in-flight-0": ("max_in_flight = 0", "server.max_in_flight: must be a whole number from 1 to 100000"),
     "in-flight-too-many": ("max_in_flight = 100001", "server.max_in_flight: must be a whole number from 1 to 100000"),
     "share-0": (

@@ -23,6 +23,7 @@ from bridge.events import (
     LogLinesDropped,
     Reloaded,
     ReloadFailed,
+    SchedulingSet,
     Serving,
     StateSampled,
     Stopped,
@@ -219,6 +220,14 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
             "not_after_s": 1_577_836_800.0,
             "problem": "has expired",
         },
+    ),
+    "scheduling": (
+        SchedulingSet("batch", threads=3),
+        {"event": "scheduling", "level": "info", "policy": "batch", "threads": 3},
+    ),
+    "scheduling that is refused": (
+        SchedulingSet("batch", problem="refused"),
+        {"event": "scheduling", "level": "warning", "policy": "batch", "problem": "refused"},
     ),
     "cannot start": (
         CannotStart("server.listen: cannot listen"),

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "serve": ("bridge.cli.serve", "take gRPC calls and carry them to the wallet"),
         "sandbox": ("bridge.cli.sandbox", "run a wallet for tests, with test tokens for every failure"),
         "call": ("bridge.cli.call", "call a bridge and print the typed answer, or the status with details"),
+        "health": ("bridge.cli.health", "ask a running bridge whether it takes calls"),
         "fingerprint": ("bridge.cli.fingerprint", "print what the log shows for the token on standard input"),
         "doctor": ("bridge.cli.doctor.command", "check everything a call needs, and say in plain words what is wrong"),
         "certify": ("bridge.cli.certify.command", "find out what a staging wallet answers, before production"),

@@ -1,36 +1,12 @@
 """Settlement in the chart and in kustomize: where the store is, that its key comes from the Secret, what is refused."""
 
-import os
 from pathlib import Path
 
 import pytest
-import yaml
 
 from bridge.settings.model import load
-from tests.support.manifests import (
-    BASE,
-    CHART,
-    KUSTOMIZE,
-    Manifests,
-    chart,
-    helm,
-    mounted,
-    needs_helm,
-    needs_kustomize,
-    run,
-)
-
-COMPONENTS = BASE.parent / "components"
-
-
-def with_component(name: str, folder: Path) -> Manifests:
-    """Return the base with one component."""
-    assert KUSTOMIZE is not None
-    paths = {"resources": [os.path.relpath(BASE, folder)], "components": [os.path.relpath(COMPONENTS / name, folder)]}
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(paths))
-    code, said = run(KUSTOMIZE, "build", str(folder))
-    assert code == 0, said
-    return Manifests(said)
+from tests.support.components import with_component
+from tests.support.manifests import CHART, Manifests, chart, helm, mounted, needs_helm, needs_kustomize
 
 
 def egress_ports(manifests: Manifests) -> list[int]:

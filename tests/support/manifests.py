@@ -35,7 +35,10 @@ class Manifests:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.all: list[Manifest] = [found for found in yaml.safe_load_all(text) if found]
+        found: list[Manifest] = [manifest for manifest in yaml.safe_load_all(text) if manifest]
+        self.all = [manifest for manifest in found if not _is_hook(manifest)]
+        self.hooks = [manifest for manifest in found if _is_hook(manifest)]
+        """What is applied only when `helm test` runs."""
 
     def every(self, kind: str) -> list[Manifest]:
         """Return all of a kind."""
@@ -62,8 +65,8 @@ class Manifests:
     @property
     def toml(self) -> str:
         """The settings that the bridge reads."""
-        text: str = self.one("ConfigMap")["data"]["bridge.toml"]
-        return text
+        (text,) = (each["data"]["bridge.toml"] for each in self.every("ConfigMap") if "bridge.toml" in each["data"])
+        return str(text)
 
     @property
     def secret_folders(self) -> dict[str, str]:
@@ -71,6 +74,10 @@ class Manifests:
         secrets = {each["name"]: each["secret"]["secretName"] for each in self.pod["volumes"] if "secret" in each}
         mounts = self.container["volumeMounts"]
         return {each["mountPath"]: secrets[each["name"]] for each in mounts if each["name"] in secrets}
+
+
+def _is_hook(manifest: Manifest) -> bool:
+    return "helm.sh/hook" in (manifest["metadata"].get("annotations") or {})
 
 
 @cache
@@ -83,6 +90,7 @@ def base() -> Manifests:
         for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
     ]
     config = {
+        "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "wallet-bridge-config"},
         "data": {"bridge.toml": (BASE / "bridge.toml").read_text()},

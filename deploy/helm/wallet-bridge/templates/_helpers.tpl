@@ -71,19 +71,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- regexFind ":[0-9]+(/|$)" .Values.settlement.redisUrl | trimPrefix ":" | trimSuffix "/" | default "6379" }}
 {{- end }}
 
-{{/* The URL of the settlement store; refuses what cannot work. */}}
+{{/* The URL of the settlement store. */}}
 {{- define "wallet-bridge.settlementStore" -}}
 {{- $mounts := include "wallet-bridge.mounts" . | fromYaml }}
 {{- with .Values.settlement }}
 {{- if eq .store "sqlite" }}
-{{- if or $.Values.autoscaling.enabled (ne (int $.Values.replicaCount) 1) }}
-{{- fail "settlement.store: sqlite is for one replica: set autoscaling.enabled=false and replicaCount=1, or use redis" }}
-{{- end }}
 {{- printf "sqlite://%s/settlement.db" $mounts.settlement }}
 {{- else }}
-{{- if not .redisUrl }}
-{{- fail "settlement.redisUrl: is missing; must be redis://host:6379/0 or rediss://host:6379/0 with settlement.store=redis" }}
-{{- end }}
 {{- .redisUrl }}{{ if .redisPassword }}?password_file={{ $mounts.keys }}/redis-password{{ end }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,62 @@
+"""`bridge health`: asks a running bridge for its health (grpc.health.v1), for whoever waits for it or restarts it.
+
+The image has neither a shell nor another program that could ask: `helm test`, a Compose file and a script use this one.
+"""
+
+import argparse
+import sys
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest as Request
+from grpc_health.v1.health_pb2 import HealthCheckResponse as Response
+
+from bridge.address import split_listen
+
+ADDRESS = "127.0.0.1:50051"
+PATIENCE_S = 5.0
+"""How long the bridge has to answer: its probes give it less."""
+
+CHECK = "/grpc.health.v1.Health/Check"
+
+CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
+"""A bridge is a neighbour: a proxy from the environment does not count."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `bridge health`."""
+    address = "where the bridge takes calls or probes, without TLS; default: %(default)s"
+    service = 'a service, or "liveness", which stays SERVING in a drain; default: the bridge as a whole'
+    parser.add_argument("--address", type=_address, default=ADDRESS, metavar="HOST:PORT", help=address)
+    parser.add_argument("--service", default="", metavar="NAME", help=service)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Print the status; return 0 where it is SERVING, else 1, also where nobody answers within 5 seconds."""
+    with grpc.insecure_channel(parsed.address, options=CHANNEL_OPTIONS) as channel:
+        check = channel.unary_unary(CHECK, Request.SerializeToString, Response.FromString)
+        try:
+            answer: Response = check(Request(service=parsed.service), timeout=PATIENCE_S)
+        except grpc.RpcError as error:
+            print(f"bridge: {parsed.address}: {_problem(error, parsed.service)}", file=sys.stderr)
+            return 1
+    print(Response.ServingStatus.Name(answer.status))
+    return 0 if answer.status == Response.SERVING else 1
+
+
+def _problem(error: grpc.RpcError, service: str) -> str:
+    code: grpc.StatusCode = error.code()
+    known = {
+        grpc.StatusCode.NOT_FOUND: f'it has no service "{service}"; --service wants a full name, or "liveness"',
+        grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer within {PATIENCE_S:g} s",
+        grpc.StatusCode.UNAVAILABLE: "no connection; is `bridge serve` running there, without TLS?",
+        grpc.StatusCode.UNIMPLEMENTED: "what listens there has no health service (grpc.health.v1)",
+    }
+    return known.get(code, f"no health, but {code.name}")
+
+
+def _address(text: str) -> str:
+    try:
+        split_listen(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wants host:port, like {ADDRESS}") from None
+    return text

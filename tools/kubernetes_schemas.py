@@ -1,6 +1,6 @@
 """Writes tests/deploy/schemas/: the schemas of the Kubernetes objects that deploy/ has, by which its tests check them.
 
-    python tools/kubernetes_schemas.py      write them anew (needs pip and go, and their registries)
+    python tools/kubernetes_schemas.py      write them again (needs pip and go, and their registries)
 
 Kubernetes' own objects come from the Python package kubernetes-validate, one schema for the oldest Kubernetes of
 Chart.yaml and one for the newest. Those of the Prometheus Operator and of Gateway API come from the

@@ -114,7 +114,8 @@ def files() -> list[str]:
     """Return the tracked text files that are checked, as paths below the root."""
     listed = subprocess.run(["git", "ls-files", *PLACES, *PAGES], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607 - git by name
     present = (name for name in listed.stdout.splitlines() if (ROOT / name).is_file())
-    return [name for name in present if TEXT.search(name) and name not in ITSELF]
+    # What a symbolic link leads to is checked at its own place.
+    return [name for name in present if TEXT.search(name) and name not in ITSELF and not (ROOT / name).is_symlink()]
 
 
 def folder_of(file: str) -> str:

@@ -1,4 +1,4 @@
-"""`bridge health`: asks a running bridge for its health (grpc.health.v1), for whoever waits for it or restarts it.
+"""`bridge health`: asks a running bridge for its health (grpc.health.v1), for what waits for it or restarts it.
 
 The image has neither a shell nor another program that could ask: `helm test`, a Compose file and a script use this one.
 """
@@ -24,7 +24,7 @@ CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `bridge health`."""
-    address = "where the bridge takes calls or probes, without TLS; default: %(default)s"
+    address = "server.listen or server.health_listen of the bridge, without TLS; default: %(default)s"
     service = 'a service, or "liveness", which stays SERVING in a drain; default: the bridge as a whole'
     parser.add_argument("--address", type=_address, default=ADDRESS, metavar="HOST:PORT", help=address)
     parser.add_argument("--service", default="", metavar="NAME", help=service)
@@ -46,9 +46,9 @@ def run(parsed: argparse.Namespace) -> int:
 def _problem(error: grpc.RpcError, service: str) -> str:
     code: grpc.StatusCode = error.code()
     known = {
-        grpc.StatusCode.NOT_FOUND: f'it has no service "{service}"; --service wants a full name, or "liveness"',
+        grpc.StatusCode.NOT_FOUND: f'it has no service "{service}"; --service must be a full name, or "liveness"',
         grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer within {PATIENCE_S:g} s",
-        grpc.StatusCode.UNAVAILABLE: "no connection; is `bridge serve` running there, without TLS?",
+        grpc.StatusCode.UNAVAILABLE: "no connection; is `bridge serve` running there, in plaintext as at server.health_listen?",
         grpc.StatusCode.UNIMPLEMENTED: "what listens there has no health service (grpc.health.v1)",
     }
     return known.get(code, f"no health, but {code.name}")
@@ -58,5 +58,5 @@ def _address(text: str) -> str:
     try:
         split_listen(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"wants host:port, like {ADDRESS}") from None
+        raise argparse.ArgumentTypeError(f"must be host:port, like {ADDRESS}") from None
     return text

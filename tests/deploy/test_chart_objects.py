@@ -169,8 +169,8 @@ async def test_health_asks_the_service() -> None:
         assert await asyncio.to_thread(main, [*arguments[:-1], caller.bridge.address]) == 0
 
 
-def test_with_its_own_tls_nobody_asks() -> None:
-    """Where the bridge wants a certificate, the test that has none is left out."""
+def test_with_its_own_tls_health_is_left_out() -> None:
+    """Where the bridge requires a certificate, the test that has none is left out."""
     assert set(pods(chart("own-tls"))) == {"doctor"}
     assert set(pods(chart("mesh"))) == {"doctor", "health"}
 

@@ -234,7 +234,7 @@ def test_the_chart_refuses_what_only_it_has(values: Mapping[str, Any], line: str
 
 @needs_helm
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
-    """Whoever has made three mistakes reads three lines, not one after the other."""
+    """An operator who has made three mistakes reads three lines, not one after the other."""
     values = {f"{WALLET}.url": "http://wallet.example", "codes": {"1": {"success": True}}, "grpcRoute.enabled": True}
     _, said = rendered(values, tmp_path)
     starts = ("settings.wallet.url: ", "codes.1: ", "grpcRoute.parentRefs: ")

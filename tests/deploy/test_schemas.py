@@ -45,7 +45,7 @@ def test_components(component: str, kubernetes: str, tmp_path: Path) -> None:
 
 
 def test_the_oldest_is_the_charts() -> None:
-    """The older of the schemas is of the Kubernetes that Chart.yaml wants at least."""
+    """The older of the schemas is of the Kubernetes that Chart.yaml requires."""
     (wanted,) = [each for each in (CHART / "Chart.yaml").read_text().splitlines() if each.startswith("kubeVersion:")]
     assert wanted == f'kubeVersion: ">={OLDEST.removeprefix("kubernetes-")}.0-0"'
 

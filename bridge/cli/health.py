@@ -48,7 +48,7 @@ def _problem(error: grpc.RpcError, service: str) -> str:
     known = {
         grpc.StatusCode.NOT_FOUND: f'it has no service "{service}"; --service must be a full name, or "liveness"',
         grpc.StatusCode.DEADLINE_EXCEEDED: f"no answer within {PATIENCE_S:g} s",
-        grpc.StatusCode.UNAVAILABLE: "no connection; is `bridge serve` running there, in plaintext as at server.health_listen?",
+        grpc.StatusCode.UNAVAILABLE: "no connection; is `bridge serve` running there, without TLS?",
         grpc.StatusCode.UNIMPLEMENTED: "what listens there has no health service (grpc.health.v1)",
     }
     return known.get(code, f"no health, but {code.name}")

@@ -17,7 +17,7 @@ ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
+.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/, without th
 
 bench-pure: $(VENV)/dev.done  ## CPU of the pure part of one call, in microseconds
 	@$(BIN)/python -m benchmarks.pure_path
+
+fast-json: export EXAMPLES := $(or $(EXAMPLES),100000)
+fast-json: $(VENV)/dev.done  ## Both JSON decoders on EXAMPLES=100000 documents: the fast one never contradicts the strict one
+	@$(BIN)/python -m pytest -q tests/unit/transcoding/test_fast_json.py
 
 bench: $(VENV)/bench.done  ## Bridge beside floor, textbook and Envoy, latency, scaling; writes docs/performance.md (ten minutes)
 	@$(BIN)/python -m benchmarks.bench

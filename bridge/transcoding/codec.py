@@ -41,6 +41,9 @@ _EXPONENT_MAX = 300
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 _INTEGER_CHARACTERS_MAX = 20  # -9223372036854775808 and 18446744073709551615: longer text is out of every range
 
+NUMBERS = frozenset({int, Number})
+"""Types of a JSON number; bool, which Python counts among the integers, is none of them."""
+
 Write = Callable[[Any], Any]
 Read = Callable[[Any], Any]
 
@@ -73,6 +76,10 @@ INTEGER_RANGES = {
 
 def _integer_reader(low: int, high: int) -> Read:
     def read(value: Any) -> int:
+        if type(value) is int:  # not isinstance: true and false are no numbers
+            if low <= value <= high:
+                return value
+            raise Flaw("number out of range")
         # isinstance(str) covers both a Number and a string: the text is held to the same grammar in both.
         if not isinstance(value, str) or len(value) > _INTEGER_CHARACTERS_MAX or not _WHOLE.fullmatch(value):
             raise Flaw("must be a whole number")
@@ -96,7 +103,9 @@ def _as_is(value: Any) -> Any:
 
 def read_string(value: Any) -> str:
     """Return the text of a JSON string or of a whole number; raise Flaw for anything else."""
-    if type(value) is str or (type(value) is Number and _WHOLE.fullmatch(value)):
+    if type(value) is str:
+        return value
+    if type(value) is int or (type(value) is Number and _WHOLE.fullmatch(value)):
         return str(value)
     raise Flaw("must be a string")
 
@@ -129,9 +138,9 @@ def _decimal_reader(message: Descriptor) -> Read:
     decimal = GetMessageClass(message)
 
     def read(value: Any) -> Message:
-        if type(value) is not Number or not is_unsigned_decimal(value):
+        if type(value) not in NUMBERS or not is_unsigned_decimal(text := str(value)):
             raise Flaw("must be a number of 0 or more")
-        return decimal(value=str(value))
+        return decimal(value=text)
 
     return read
 
@@ -200,14 +209,14 @@ class Codec:
 
         Members that the message does not know are ignored.
         """
-        fields = {}
-        for name, member in members.items():
-            read = self._readers.get(name)
-            if read is not None:
-                try:
-                    fields[name] = read(member)
-                except Flaw as flaw:
-                    raise flaw.inside(name) from None
+        fields, readers = {}, self._readers
+        name = ""
+        try:
+            for name, member in members.items():
+                if name in readers:
+                    fields[name] = readers[name](member)
+        except Flaw as flaw:
+            raise flaw.inside(name) from None
         return fields
 
 

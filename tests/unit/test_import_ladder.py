@@ -38,7 +38,10 @@ LIBRARIES: dict[str, set[str]] = {
     "pygrpc_native": {"server.native"},
     "grpc_health": {"cli.health", "server.health"},
     "grpc_reflection": {"server.reflection"},
-    "msgspec": {"cli.call_output", "deadline", "events", "outcome", "telemetry", "transcoding.codec"},
+    "msgspec": {
+        *("cli.call_output", "deadline", "events", "outcome", "telemetry"),
+        *("transcoding.codec", "transcoding.strict_json"),
+    },
     "pydantic": {"settings"},
     "opentelemetry": {"telemetry.tracing"},
     "prometheus_client": {"process.serve", "telemetry"},

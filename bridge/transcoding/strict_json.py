@@ -27,7 +27,7 @@ class Flaw(ValueError):
 class Number(str):
     """Exact text of a JSON number that is not an int of Python's: a fraction, one with an exponent, or -0.
 
-    Its type tells it from a string.
+    Its type distinguishes it from a string.
     """
 
     __slots__ = ()

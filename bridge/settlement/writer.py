@@ -80,7 +80,7 @@ class Writer:
     @property
     def is_behind(self) -> bool:
         """Whether writes still wait that a failure of the store has delayed: it does not know yet which calls ended."""
-        return self.is_failing or self._behind > 0
+        return bool(self._queue) and (self.is_failing or self._behind > 0)
 
     def put(self, call: NewCall) -> Written | None:
         """Queue a call; return the future of its result, or None where there is no room for it.

@@ -22,7 +22,7 @@ LOGGER = logging.getLogger(__name__)
 BATCH_MAX = 256
 ENTRIES_MAX, BYTES_MAX = 10_000, 16 * 1024 * 1024
 """What the queue holds at most, in writes and in bytes of encrypted requests."""
-ENDS_WAIT_S = 0.05
+ENDS_WAIT_S = 0.01
 """How long certain ends wait, at most, for a call to share a transaction with. A crash meanwhile leaves calls that fall
 due after their deadline (intake.HELD_BEYOND_S) and are sent once more, as one just before the write would."""
 DELAY_FIRST_S, DELAY_MAX_S = 0.1, 5.0

@@ -112,6 +112,7 @@ class Bridge:
         self.shared = shared
         self.handle = Handle(shared, chance, is_redis=settled.is_redis)
         self.is_dead = False
+        self.killed_s = float("inf")
         self.is_leaving = False
         self.left_early = False
         """It ended in order while things failed: what it could not write by then is logged, not written."""
@@ -165,6 +166,7 @@ class Bridge:
     def kill(self) -> None:
         """End at once: SIGKILL. What it has sent is on its way; the kernel closes its connections."""
         self.is_dead = self.handle.is_dead = True
+        self.killed_s = self.loop.time()
         for link in self.links:
             link.close()
         for task in self.callers:

@@ -9,12 +9,17 @@ from itertools import pairwise
 from bridge.outcome import Outcome
 from bridge.settlement.entry import State
 from bridge.settlement.pace import PAUSE_S
+from bridge.settlement.writer import ENDS_WAIT_S
 from tests.simulation.run import Violation
 from tests.simulation.settled_bridge import Bridge, Span, token_of
 from tests.simulation.settled_run import SettledEnd, SettledRun
 from tests.simulation.settled_store import CLOCK_AHEAD_S, SLOW_S, SOON_S
 from tests.support.settlement_model import Record
 
+ROUNDING_S = 1e-6
+"""A time on the store's clock, some 10^9 s, less its start: a double holds it to 2.4e-7 s."""
+WRITTEN_S = ENDS_WAIT_S + SOON_S[1]
+"""How long after a certain end its write has reached the store, while that works."""
 ANSWER_S = 10.0
 """What a settler may know late: answers of the store that were on their way."""
 PAUSING = frozenset({"WALLET_AUTH_REJECTED", "WALLET_ENDPOINT", "WALLET_UNREACHABLE", "PROVIDER_NOT_CONFIGURED"})
@@ -112,7 +117,7 @@ def pauses(run: SettledRun) -> Iterator[Violation]:
 def _in_pause(bridge: Bridge, from_s: float, on_its_way_s: float) -> Iterator[Violation]:
     for span in bridge.spans:
         taken_s = span.entry.read_at - CLOCK_AHEAD_S
-        if from_s + 2 * on_its_way_s < taken_s < from_s + PAUSE_S:
+        if from_s + 2 * on_its_way_s < taken_s < from_s + PAUSE_S - ROUNDING_S:
             is_cured = any(one.is_certain and from_s <= _end_s(one) <= span.began_s for one in bridge.spans)
             if not is_cured:
                 yield Violation(f"is taken {taken_s - from_s:.3f} s after its provider was paused", span.token)
@@ -138,7 +143,8 @@ def nothing_sent_after_a_certain_end(run: SettledRun) -> Iterator[Violation]:
         return
     for span in run.spans:
         ends = [run.ends_seen[call.call_id] for call in span.entry.calls]
-        if ends and all(end.is_certain and end.ended_s < span.began_s - ANSWER_S for end in ends):
+        is_written = all(end.bridge is None or end.ended_s < end.bridge.killed_s - WRITTEN_S for end in ends)
+        if ends and is_written and all(end.is_certain and end.ended_s < span.began_s - ANSWER_S for end in ends):
             yield Violation("is sent again although every call of it has ended for certain", span.token)
 
 

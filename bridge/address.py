@@ -1,7 +1,11 @@
 """Addresses "host:port": how they are written, and what is said where the bridge cannot listen on one."""
 
+import errno
 import ipaddress
+import os
 import re
+import socket
+from types import MappingProxyType
 
 from bridge.start_error import StartError
 
@@ -13,6 +17,7 @@ HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+")
 HOST_CHARACTERS_MAX = 253
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 PORT = re.compile(r"[0-9]{1,5}")
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
 PLACEHOLDER = frozenset("${}<>")
 """Characters of what templates leave behind: ${HOST}, {{ host }}, <host>."""
 
@@ -21,13 +26,41 @@ class ListenError(StartError):
     """The bridge cannot listen where it should. The text names the setting, the address and what to do."""
 
 
-def cannot_listen(setting: str, address: str, *, uses_tls: bool = False) -> ListenError:
-    """Return the error for an address, "host:port", that the system or the server's TLS refused."""
-    # gRPC says nothing more. It takes fewer kinds of keys than OpenSSL, which has checked the pair before.
-    tls = ", or the TLS certificate neither RSA nor ECDSA P-256" if uses_tls else ""
-    return ListenError(
-        f"{setting}: cannot listen on {address}; is the port taken, or the address not this machine's{tls}?"
-    )
+BIND_PROBLEMS = MappingProxyType(
+    {
+        errno.EADDRINUSE: "the port is taken: stop what has it, or set another port",
+        errno.EADDRNOTAVAIL: "it is no address of this machine",
+        errno.EACCES: "permission denied: use a port above 1023",
+    }
+)
+"""Why an address cannot be bound, as errno -> words; for any other the system's own."""
+
+
+def cannot_listen(setting: str, address: str, error: OSError | None = None) -> ListenError:
+    """Return the error for an address, "host:port", that cannot be bound. `error` is the reason, where it is known."""
+    reason = "no reason is known" if error is None else bind_problem(error)
+    return ListenError(f"{setting}: cannot listen on {address}; {reason}")
+
+
+def bind_problem(error: OSError) -> str:
+    """Return why an address cannot be bound, in words."""
+    if isinstance(error, socket.gaierror):
+        return "its host has no address: check the name, and this machine's resolver"
+    return BIND_PROBLEMS.get(error.errno or 0) or (os.strerror(error.errno) if error.errno else "no reason is known")
+
+
+def bind_error(address: str) -> OSError | None:
+    """Return why "host:port" cannot be bound now; None where it can. It is bound for a moment."""
+    host, port = split_listen(address)
+    found: OSError | None = None
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except OSError as error:
+        found = error
+    return found
 
 
 class AddressError(ValueError):
@@ -55,6 +88,18 @@ def _listen_problem(text: str) -> str:
         (not is_number or int(port) > PORT_MAX, f"its port is not a number from 0 to {PORT_MAX}"),
     )
     return next((problem for is_so, problem in problems if is_so), "") or host_problem(host)
+
+
+def share_a_port(one: str, other: str) -> bool:
+    """Say whether two "host:port", of which either may be "", are one port on some address of this machine."""
+    if not one or not other:
+        return False
+    (host, port), (other_host, other_port) = split_listen(one), split_listen(other)
+    if port != other_port or port == 0:
+        return False
+    hosts = {host, other_host}
+    # Which addresses a name has is not known here: two names are taken for different hosts.
+    return len(hosts) == 1 or not hosts.isdisjoint(EVERY_ADDRESS)
 
 
 def host_problem(host: str) -> str:

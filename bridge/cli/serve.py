@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from bridge.cli.doctor.finding import Finding, Level
+from bridge.cli.doctor.start_check import examine
 from bridge.cli.event_loop import run_to_end
 from bridge.cli.exit_codes import CANNOT_START, CANNOT_START_CODE
-from bridge.cli.fingerprint import warning as warning_about
-from bridge.cli.settlement_check import settlement_warning, settlement_warnings
 from bridge.events import CannotStart
 from bridge.process.serve import (
     LOG_FORMAT_VARIABLE,
@@ -22,11 +22,9 @@ from bridge.process.serve import (
     run_worker,
 )
 from bridge.process.signals import ignore_until_ready
-from bridge.server.handlers import SERVICES, routes
-from bridge.settings.model import describe, load
+from bridge.settings.model import Settings, SettingsError, describe, load
 from bridge.telemetry.logs import NO_PROCESS, Format, Process
 from bridge.telemetry.standard_error import StandardError
-from bridge.upstream.from_settings import tls_context
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,23 +47,48 @@ def run(parsed: argparse.Namespace) -> int:
         return _logged(log, lambda: run_to_end(run_worker(load(parsed.config, os.environ), parsed.worker, log)))
     settings = load(parsed.config, os.environ)
     if parsed.check:
-        for service in SERVICES:
-            routes(service, settings)
-        tls_context(settings.wallet)
-        found = settlement_warnings(settings)
-        print(describe(settings))
-        for warning in filter(None, (warning_about(settings), *found)):
-            print(f"bridge: warning: {warning}", file=sys.stderr)
-        return 0
+        return _check(settings)
     is_alone = settings.server.workers == 1
     process: Process = {"pid": os.getpid()} if is_alone else NO_PROCESS
     log = StandardError.take(settings.telemetry.log_level, settings.telemetry.log_format, process)
-    for warning in filter(None, (warning_about(settings), settlement_warning(settings))):
-        LOGGER.warning("%s", warning)
-    if is_alone:
-        return _logged(log, lambda: run_to_end(run_alone(settings, log)))
+    return _logged(log, lambda: _serve(settings, parsed.config, log))
+
+
+def _serve(settings: Settings, config: Path | None, log: StandardError) -> int:
+    report = examine(settings)
+    for finding in report.warnings:
+        LOGGER.warning("%s", finding.text)
+    report.raise_refused()
+    if settings.server.workers == 1:
+        return run_to_end(run_alone(settings, log))
     # uvloop would hand descriptors of this process down to the workers.
-    return _logged(log, lambda: 0 if asyncio.run(run_supervisor(settings, parsed.config, log)) else 1)
+    return 0 if asyncio.run(run_supervisor(settings, config, log)) else 1
+
+
+def _check(settings: Settings) -> int:
+    """Print the settings and what is risky about them; raise SettingsError for what would keep them from serving."""
+    report = examine(settings)
+    report.raise_refused()
+    within_reach = asyncio.run(_within_reach(settings))
+    if refused := [finding.text for finding in within_reach if finding.level is Level.FAIL]:
+        raise SettingsError("\n".join(refused))
+    print(describe(settings))
+    for finding in (*report.warnings, *report.files, *within_reach):
+        if finding.level is not Level.OK:
+            print(f"bridge: warning: {finding.text}", file=sys.stderr)
+    return 0
+
+
+async def _within_reach(settings: Settings) -> list[Finding]:
+    """Return what is found of the settlement store and of the addresses to listen on."""
+    from bridge.cli.doctor.listeners import listen_findings  # noqa: PLC0415 - not for a bridge that serves
+    from bridge.cli.doctor.resolver import system_look_up  # noqa: PLC0415 - likewise
+    from bridge.cli.doctor.settlement import settlement_findings  # noqa: PLC0415 - likewise
+
+    listens = [finding async for finding in listen_findings(settings, system_look_up)]
+    # A port in use is no warning here: the bridge whose settings are checked may be the one that has it.
+    unusable = [finding for finding in listens if finding.level is Level.FAIL]
+    return [*unusable, *[finding async for finding in settlement_findings(settings)]]
 
 
 def _log_format(name: str) -> Format:

@@ -24,8 +24,8 @@ def reserved(setting: str, listen: str) -> Iterator[str]:
         try:
             for family, address in _addresses(host):
                 port = held.enter_context(_held(family, address, port)).getsockname()[1]
-        except OSError:
-            raise cannot_listen(setting, listen) from None
+        except OSError as error:
+            raise cannot_listen(setting, listen, error) from None
         yield f"{listen.rpartition(':')[0]}:{port}"
 
 

@@ -61,8 +61,6 @@ async def run_supervisor(settings: Settings, config: Path | None, log: StandardE
 
     `config` is the file that the settings come from. Raise ListenError, WorkersError or OSError where it cannot start.
     """
-    async with _traced(settings):
-        pass  # who cannot trace is told so here, once, and not by workers that end in a loop
     longest_s = settings.server.drain_s + settings.wallet.deadline_max_s + END_S
     emit = _emit(settings, SupervisorMetrics, log)
     emit(set_scheduling(settings.server.scheduling))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import grpc
 import grpc.aio
 
-from bridge.address import cannot_listen
+from bridge.address import bind_error, cannot_listen
 from bridge.server.descriptors import connections_max
 from bridge.settings.model import Settings
 
@@ -141,7 +141,8 @@ def _open_port(server: grpc.aio.Server, setting: str, address: str, credentials:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
     except RuntimeError:
-        raise cannot_listen(setting, address, uses_tls=credentials is not None) from None
+        # gRPC writes the reason to its own log and keeps it from us.
+        raise cannot_listen(setting, address, bind_error(address)) from None
 
 
 def _milliseconds(seconds: float) -> int:

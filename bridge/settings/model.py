@@ -33,6 +33,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from bridge.address import share_a_port
 from bridge.deadline import DeadlineLimits
 from bridge.outcome import GrpcCode
 from bridge.settings.messages import MISSING, Key, describe, error_lines, settings_of
@@ -226,6 +227,15 @@ class Settings(Section):
         if info.data["server"].tls_client_ca_file is None:
             raise _refused_at(("allowed_identities",), "needs server.tls_client_ca_file too: it proves identities")
         return settlement
+
+    @field_validator("telemetry")
+    @classmethod
+    def _has_a_port_of_its_own(cls, telemetry: Telemetry, info: ValidationInfo) -> Telemetry:
+        server = info.data.get("server")
+        for name in ("listen", "health_listen") if server is not None else ():
+            if share_a_port(telemetry.metrics_listen, getattr(server, name)):
+                raise _refused_at(("metrics_listen",), f"must be another port than that of server.{name}")
+        return telemetry
 
     def __init__(self, *trees: Mapping[str, Any]) -> None:
         """Take the settings of these trees, the strongest first; raise ValidationError."""

@@ -55,8 +55,8 @@ def serve_metrics(listen: str, registry: CollectorRegistry = REGISTRY) -> Metric
     host, port = split_listen(listen)
     try:
         server = _server(host)((host, port), _handler(registry))
-    except OSError:
-        raise cannot_listen("telemetry.metrics_listen", listen) from None
+    except OSError as error:
+        raise cannot_listen("telemetry.metrics_listen", listen, error) from None
     return MetricsEndpoint(server, f"{listen.rpartition(':')[0]}:{server.server_address[1]}")
 
 

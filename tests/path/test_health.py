@@ -222,5 +222,5 @@ async def test_port_in_use(setting: str) -> None:
             async with listening_bridge(WALLET, {f"SERVER__{setting.upper()}": address}):
                 pass
     assert str(refused.value) == (
-        f"server.{setting}: cannot listen on {address}; is the port taken, or the address not this machine's?"
+        f"server.{setting}: cannot listen on {address}; the port is taken: stop what has it, or set another port"
     )

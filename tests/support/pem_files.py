@@ -77,7 +77,9 @@ def write_pem_files(folder: Path) -> None:
     for name, begin, end in (("expired", -20, -10), ("future", 10, 20), ("soon", -20, 10)):
         dated = certificate(key, name, authority, begin, end)
         files[f"{name}.pem"] = dated.public_bytes(Encoding.PEM)
-        files[f"{name}-below.pem"] = pem + dated.public_bytes(Encoding.PEM)
+        files[f"{name}-behind.pem"] = pem + dated.public_bytes(Encoding.PEM)
+    root = certificate(authority, "authority", authority, -20, -10)
+    files["expired-root-behind.pem"] = pem + root.public_bytes(Encoding.PEM)
     for name, content in files.items():
         (folder / name).write_bytes(content)
 

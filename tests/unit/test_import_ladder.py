@@ -17,6 +17,7 @@ ROOT = Path(bridge.__file__).parent
 
 LIBRARIES: dict[str, set[str]] = {
     "socket": {
+        "address",
         "cli.doctor",
         "http2",
         "process.child",
@@ -30,7 +31,7 @@ LIBRARIES: dict[str, set[str]] = {
     "hyperframe": set(),
     "httpcore": set(),
     "httpx": {"cli.certify.exchange", "http2", "upstream.client"},
-    "cryptography": {"identity.certificate", "settings.certificate_dates", "settings.pem", "settlement"},
+    "cryptography": {"cli.doctor", "identity.certificate", "settings.certificate_dates", "settings.pem", "settlement"},
     "sqlite3": {"settlement"},
     "redis": {"settlement"},
     "grpc": {"cli.call", "cli.call_channel", "cli.call_output", "cli.demo", "cli.health", "server"},

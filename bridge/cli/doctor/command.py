@@ -16,6 +16,7 @@ from bridge.cli.doctor.listeners import listen_findings
 from bridge.cli.doctor.local import Subject, local_findings
 from bridge.cli.doctor.network import network_findings
 from bridge.cli.doctor.resolver import LookUp, system_look_up
+from bridge.cli.doctor.settlement import CHECK as SETTLEMENT
 from bridge.cli.doctor.settlement import settlement_findings
 from bridge.cli.doctor.target import Place
 from bridge.cli.event_loop import unless_interrupted
@@ -53,7 +54,12 @@ def run(
         if not parsed.json:
             _write(out, finding.line)
 
-    if not asyncio.run(unless_interrupted(_examine(subject, look_up, report), signal.SIGINT)):
+    for finding in local_findings(subject):
+        report(finding)
+    # A key file that is refused already is not tried on the store.
+    with_store = not any(each.check == SETTLEMENT and each.level is Level.FAIL for each in findings)
+    examined = _examine(subject, look_up, report, with_store=with_store)
+    if not asyncio.run(unless_interrupted(examined, signal.SIGINT)):
         return INTERRUPTED
     if parsed.json:
         _write(out, json_text(findings))
@@ -66,11 +72,10 @@ def _subject(config: Path | None, environ: Mapping[str, str]) -> Subject:
     return Subject(settings, tuple(paths), config, environ, datetime.now(UTC))
 
 
-async def _examine(subject: Subject, look_up: LookUp, report: Callable[[Finding], None]) -> None:
-    for finding in local_findings(subject):
-        report(finding)
-    async for finding in settlement_findings(subject.settings):
-        report(finding)
+async def _examine(subject: Subject, look_up: LookUp, report: Callable[[Finding], None], *, with_store: bool) -> None:
+    if with_store:
+        async for finding in settlement_findings(subject.settings):
+            report(finding)
     async for finding in listen_findings(subject.settings, look_up):
         report(finding)
     async for finding in network_findings(_place(subject), look_up):

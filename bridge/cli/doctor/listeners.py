@@ -1,20 +1,13 @@
 """Whether the addresses that the bridge is to listen on can be had."""
 
 import errno
-import os
 import socket
 from collections.abc import AsyncIterator
 
-from bridge.address import split_listen
+from bridge.address import bind_problem, split_listen
 from bridge.cli.doctor.finding import Finding, Level
 from bridge.cli.doctor.resolver import Address, LookUp, look_up_in_time, problem_of
 from bridge.settings.model import Settings
-
-PROBLEMS = {
-    errno.EADDRNOTAVAIL: "it is no address of this machine",
-    errno.EACCES: "this user may not: take a port from 1024 up",
-}
-"""Why an address cannot be bound, in words; else the system's own."""
 
 
 async def listen_findings(settings: Settings, look_up: LookUp) -> AsyncIterator[Finding]:
@@ -42,7 +35,7 @@ async def _rated(listen: str, look_up: LookUp, timeout_s: float) -> tuple[Level,
     # A name may have an address of a kind that this machine has not: one that can be had is enough.
     if 0 in numbers:
         return Level.OK, "free"
-    return Level.FAIL, f"cannot be had: {PROBLEMS.get(numbers[0], os.strerror(numbers[0]))}"
+    return Level.FAIL, f"cannot be had: {bind_problem(OSError(numbers[0], ''))}"
 
 
 def _bind(address: Address) -> int:

@@ -2,16 +2,15 @@
 
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bridge.cli.doctor.certificate import certificates_of, rated
 from bridge.cli.doctor.finding import Finding, Level
+from bridge.cli.doctor.start_check import examine
 from bridge.sandbox import SAMPLE_PROVIDERS
-from bridge.settings.files import read_file
 from bridge.settings.messages import Key, one_line, settings_of, variable_name
 from bridge.settings.model import ProviderSetting, Settings
 from bridge.settings.reload import files_of
@@ -24,9 +23,6 @@ SAMPLES = {
     "access_key": frozenset(provider.access_key for provider in SAMPLE_PROVIDERS),
     "private_key": frozenset(provider.private_key for provider in SAMPLE_PROVIDERS),
 }
-
-Choose = Callable[[Iterable[datetime]], datetime]
-"""Which of several moments counts: min or max."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +62,15 @@ def local_findings(subject: Subject) -> Iterator[Finding]:
     """Yield what settings, credentials and files show."""
     yield Finding(Level.OK, "settings", f"wallet.url = {subject.settings.wallet.url}")
     yield from _wallet_url(subject)
-    credentials = [*_samples(subject), *_shared(subject), *_readable(subject)]
+    report = examine(subject.settings, subject.now, EXPIRY_WARN_DAYS)
+    found = (*report.refused, *report.files, *report.warnings)
+    yield from (finding for finding in found if finding.check in {"settings", "settlement"})
+    about_secrets = (finding for finding in found if finding.check == "credentials")
+    credentials = [*_samples(subject), *_shared(subject), *_readable(subject), *about_secrets]
     providers = _listed(subject.settings.wallet.providers)
     yield from credentials or [Finding(Level.OK, "credentials", f"{providers}: the keys have the right shape")]
     no_files = Finding(Level.OK, "files", "no certificate files are set: the system's authorities are trusted")
-    yield from list(_certificates(subject)) or [no_files]
+    yield from [finding for finding in found if finding.check == "files"] or [no_files]
 
 
 def _wallet_url(subject: Subject) -> Iterator[Finding]:
@@ -142,28 +142,3 @@ def _secrets(provider: ProviderSetting) -> dict[str, str]:
 
 def _listed(provider_ids: Collection[int]) -> str:
     return f"provider{'s' * (len(provider_ids) > 1)} {', '.join(map(str, sorted(provider_ids)))}"
-
-
-# --- certificate files ------------------------------------------------------------------------------------------
-
-
-def _certificates(subject: Subject) -> Iterator[Finding]:
-    for name, path in subject.files.items():
-        if name.endswith("ca_file"):
-            # Two authorities are in it while one follows the other: it is good while one of them is.
-            yield _certificate_file(name, path, subject.now, begin=min, end=max)
-        elif name.endswith("certificate_file"):
-            # Of a chain, every certificate is needed.
-            yield _certificate_file(name, path, subject.now, begin=max, end=min)
-
-
-def _certificate_file(name: str, path: Path, now: datetime, begin: Choose, end: Choose) -> Finding:
-    content, problem = read_file(path)
-    try:
-        certificates = certificates_of(content)
-        not_before = begin(each.not_before for each in certificates)
-        not_after = end(each.not_after for each in certificates)
-    except ValueError as error:
-        return Finding(Level.WARN, "files", f"{name}: its dates cannot be read: {problem or error}")
-    level, text = rated(not_before, not_after, now, EXPIRY_WARN_DAYS)
-    return Finding(level, "files", f"{name} {text}")

@@ -9,10 +9,13 @@ CHECK = "settlement"
 
 
 async def settlement_findings(settings: Settings) -> AsyncIterator[Finding]:
-    """Yield what a test of the store finds; nothing where settlement is off. The test leaves nothing behind."""
+    """Yield what a test of the store finds; nothing where settlement is off. The test leaves nothing behind.
+
+    What is wrong or risky with the settings themselves is not its business (start_check.py).
+    """
     if settings.settlement is None:
         return
-    from bridge.settlement.from_settings import examined, warning  # noqa: PLC0415 - off costs nothing
+    from bridge.settlement.from_settings import examined  # noqa: PLC0415 - off costs nothing
 
     try:
         report = await examined(settings.settlement)
@@ -22,8 +25,7 @@ async def settlement_findings(settings: Settings) -> AsyncIterator[Finding]:
     if report.problem:
         yield Finding(Level.FAIL, CHECK, report.problem)
         return
-    risks = [text for text in (warning(settings), *report.warnings) if text]
-    for text in risks:
+    for text in report.warnings:
         yield Finding(Level.WARN, CHECK, text)
-    if not risks:
+    if not report.warnings:
         yield Finding(Level.OK, CHECK, f"{settings.settlement.store} can be reached and written, and fits the key file")

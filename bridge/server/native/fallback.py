@@ -3,6 +3,7 @@
 The front passes such calls on over a Unix socket. Of the bridge's own that is reflection alone.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,9 @@ import grpc.aio
 
 from bridge.address import ListenError
 from bridge.server.native.call import Handler
+
+SOCKET_PATH_BYTES_MAX = 107
+"""unix(7): sun_path has 108 bytes, of which the last is a NUL."""
 
 
 class Fallback:
@@ -23,11 +27,8 @@ class Fallback:
         self._server = grpc.aio.server(options=options)
         for service, handlers in services.items():
             self._server.add_registered_method_handlers(service, dict(handlers))
-        try:
-            self._directory = TemporaryDirectory(prefix="bridge-native-", ignore_cleanup_errors=True)
-        except OSError:
-            raise _no_socket() from None
-        self.path = str(Path(self._directory.name, "grpcio.sock"))
+        self._directory = socket_folder()
+        self.path = _socket_in(self._directory)
         try:
             self._server.add_insecure_port(f"unix:{self.path}")
         except RuntimeError:
@@ -42,6 +43,22 @@ class Fallback:
         """End open calls after so many seconds (None: at once), and remove the socket."""
         await self._server.stop(grace)
         self._directory.cleanup()
+
+
+def socket_folder() -> "TemporaryDirectory[str]":
+    """Return a new folder in which there can be such a socket; raise ListenError."""
+    try:
+        folder = TemporaryDirectory(prefix="bridge-native-", ignore_cleanup_errors=True)
+    except OSError:
+        raise _no_socket() from None
+    if len(os.fsencode(_socket_in(folder))) <= SOCKET_PATH_BYTES_MAX:
+        return folder
+    folder.cleanup()
+    raise _no_socket()
+
+
+def _socket_in(folder: "TemporaryDirectory[str]") -> str:
+    return str(Path(folder.name, "grpcio.sock"))
 
 
 def _no_socket() -> ListenError:

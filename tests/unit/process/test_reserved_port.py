@@ -87,7 +87,7 @@ def test_a_port_in_use(options: tuple[int, ...]) -> None:
     """A server that listens there is noticed, even one that would share its port."""
     with (
         listening(ANY, options) as taken,
-        pytest.raises(ListenError, match="is the port taken"),
+        pytest.raises(ListenError, match="the port is taken"),
         reserved("server.listen", f"127.0.0.1:{taken.getsockname()[1]}"),
     ):
         pass

@@ -151,7 +151,7 @@ def test_a_port_that_is_taken_is_one_line(endpoint: MetricsEndpoint) -> None:
         serve_metrics(endpoint.address)
     assert str(raised.value) == (
         f"telemetry.metrics_listen: cannot listen on {endpoint.address}; "
-        "is the port taken, or the address not this machine's?"
+        "the port is taken: stop what has it, or set another port"
     )
 
 

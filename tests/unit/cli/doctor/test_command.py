@@ -16,7 +16,7 @@ from bridge.cli.doctor import command as doctor
 from bridge.sandbox import serve
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
-from bridge.settings.model import SettingsError
+from bridge.settings.model import NO_FILE, SettingsError
 from tests.support.broken_servers import refusing_port, silent_server
 from tests.support.certificates import Certificates, write_certificates
 from tests.support.doctor_runs import ca_setting, examine, examined, parsed, unharmed
@@ -116,7 +116,7 @@ def test_settings_that_cannot_be_read() -> None:
     out = io.StringIO()
     with pytest.raises(SettingsError) as refused:
         doctor.run(parsed(), out, {"BRIDGE_WALLET__URL": "https://wallet.example"})
-    assert (str(refused.value), out.getvalue()) == (PROVIDERS_MISSING, "")
+    assert (str(refused.value), out.getvalue()) == (f"{NO_FILE}\n{PROVIDERS_MISSING}", "")
 
 
 async def test_configuration_and_environment(tmp_path: Path) -> None:

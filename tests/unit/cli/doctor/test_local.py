@@ -191,13 +191,17 @@ def test_own_certificate(tmp_path: Path, authority: trustme.CA, days: float, beg
 
 
 def test_chain(tmp_path: Path, authority: trustme.CA) -> None:
-    """Of a chain, every certificate is needed: the first that ends counts."""
+    """Of a chain, every certificate is needed: also one that stands behind the bridge's own is watched."""
     lines = issue(tmp_path, authority, days=3)
     short = (tmp_path / "own.pem").read_bytes()
     lines = issue(tmp_path, authority, days=300)
     (tmp_path / "own.pem").write_bytes((tmp_path / "own.pem").read_bytes() + short)
-    (found,) = reported(write(tmp_path, toml(wallet=f"{URL}\n{lines}")), check="files")
-    assert "expires on" in found
+    own, order, above = reported(write(tmp_path, toml(wallet=f"{URL}\n{lines}")), check="files")
+    assert own.startswith("ok wallet.client_certificate_file is valid until ")
+    assert order.startswith(
+        "warn wallet.client_certificate_file: certificate 2 in it is not of the authority that signed "
+    )
+    assert above.startswith("warn wallet.client_certificate_file: certificate 2 in it expires on ")
 
 
 def test_authorities(tmp_path: Path, authority: trustme.CA) -> None:

@@ -13,7 +13,7 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 PROCESSES ?= auto
 TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(PROCESSES) --dist=worksteal
 ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
-# An environment that forbids bytecode files would have every process of a test compile the bridge anew, and pytest all tests.
+# An environment that forbids bytecode files would have every process of a test compile the bridge again, and pytest all tests.
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -107,7 +107,7 @@ h2spec: $(VENV)/dev.done  ## h2spec on each engine: no failure but those that te
 soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, descriptors and streams must stay flat
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
-simulate: $(VENV)/dev.done  ## The whole way of a call in virtual time, SEEDS=1000 histories, or one: SEED=7 (PROCESSES=2)
+simulate: $(VENV)/dev.done  ## The whole call path in virtual time, SEEDS=1000 histories, or one: SEED=7 (PROCESSES=2)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) \
 		$(if $(filter-out auto,$(PROCESSES)),--processes $(PROCESSES))
 
@@ -147,7 +147,7 @@ second-operation: $(VENV)/dev.done  ## Add two operations in a copy of the repos
 charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh
 
-lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies anew into requirements/
+lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies again into requirements/
 	@echo "lock: requirements/run.txt, image.txt, dev.txt, bench.txt, release.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra redis --constraint requirements/run.txt --output-file requirements/image.txt pyproject.toml

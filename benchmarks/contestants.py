@@ -185,6 +185,6 @@ async def _answers(row: Row, port: int, process: asyncio.subprocess.Process) -> 
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens now."""
+    """Return a port on which no process listens now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])

@@ -21,7 +21,7 @@ def saved() -> Results:
 
 
 def write(results: Results) -> None:
-    """Write the figures, and the document's tables anew."""
+    """Write the figures, and the document's tables again."""
     FIGURES.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     DOCUMENT.write_text(rendered(DOCUMENT.read_text(encoding="utf-8"), parts(results)), encoding="utf-8")
 

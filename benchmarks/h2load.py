@@ -25,7 +25,7 @@ OPEN_LOOP_PROCESSES = 4
 SILENCE_MAX_S = 30
 """A connection on which nothing happens for so long is given up, with its calls: longer than any deadline here."""
 STREAMS_MAX = 1000
-"""On one connection of an open loop: whoever does not keep pace shows it by latency, not by holding the load back."""
+"""On one connection of an open loop: a server that falls behind shows it by latency, not by holding the load back."""
 
 
 @dataclass(frozen=True)

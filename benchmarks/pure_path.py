@@ -1,4 +1,4 @@
-"""How much CPU the pure part of one call costs: parse, validate, encode, sign, judge and the response's bytes.
+"""How much CPU the pure part of one call costs: parse, validate, encode, sign, classify and the response's bytes.
 
 `make bench-pure` prints microseconds per step and for the whole, the best of several rounds (the least disturbed one).
 """

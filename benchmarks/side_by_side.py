@@ -57,5 +57,5 @@ async def _point(scene: Scene, target: h2load.Target, share: float, capacity_per
 
 
 def say(line: str) -> None:
-    """Tell how far the run is."""
+    """Report how far the run is."""
     print(line, flush=True)

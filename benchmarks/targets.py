@@ -41,7 +41,7 @@ class Ratio:
     """Whether the limit is what the first may cost at most, in costs of the other; else at least, the other way."""
 
     def verdict(self, rounds: Mapping[str, Sequence[Round]]) -> Verdict:
-        """Judge."""
+        """Return whether it is reached, and the text."""
         if self.is_most:
             found = cost_ratio(rounds[self.row], rounds[self.other])
             what, limit = f"{self.row} / {self.other}", f"at most {self.limit}"
@@ -59,7 +59,7 @@ RATIOS = (
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Judge everything that was measured; what was not is left out."""
+    """Check everything that was measured; what was not is left out."""
     rounds = results.rounds
     found = [each.verdict(rounds) for each in RATIOS if {each.row, each.other} <= set(rounds)]
     for row in OURS:

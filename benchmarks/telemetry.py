@@ -1,4 +1,4 @@
-"""What telemetry costs a call in CPU time: the bridge as it is by default, beside one that tells nothing.
+"""What telemetry costs a call in CPU time: the bridge as it is by default, beside one that reports nothing.
 
 Measured as the rows of `make bench` are, with the same wallet and load.
 """
@@ -28,7 +28,7 @@ TRACING = {"TELEMETRY__TRACING": "true"}
 ROWS = (
     Row(QUIET, "no metrics, and a log of errors only", Kind.BRIDGE, NO_METRICS | NO_LOG),
     Row("log", "to /dev/null: what it costs to say, without what it costs to keep", Kind.BRIDGE, NO_METRICS | LOG),
-    Row("metrics", "at their endpoint, which nobody scrapes", Kind.BRIDGE, METRICS | NO_LOG),
+    Row("metrics", "at their endpoint, which is not scraped", Kind.BRIDGE, METRICS | NO_LOG),
     Row(DEFAULT, "log and metrics: the default, and the target", Kind.BRIDGE, METRICS | LOG),
     Row("tracing", "both, and each call traced, for an exporter that drops it", Kind.BRIDGE, METRICS | LOG | TRACING),
 )

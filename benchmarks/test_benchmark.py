@@ -100,7 +100,7 @@ def test_schedule() -> None:
 
 
 def test_schedule_is_never_empty() -> None:
-    """At least one call is made, however low the rate: h2load wants one."""
+    """At least one call is made, however low the rate: h2load requires one."""
     assert h2load.schedule_ms(0.000001, 1, seed=1) == [0.0]
 
 

@@ -1,4 +1,4 @@
-"""The judgement of the overload benchmark: it notices what it is there to notice. The run itself is overload.py."""
+"""The checks of the overload benchmark: it notices what it is there to notice. The run itself is overload.py."""
 
 import dataclasses
 from collections.abc import Mapping

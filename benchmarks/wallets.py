@@ -80,7 +80,7 @@ async def slow_wallets(
 
 
 async def _listens(process: asyncio.subprocess.Process, port: int) -> None:
-    """Return when somebody listens; raise ChildProcessError when the process ends before."""
+    """Return when a process listens; raise ChildProcessError when the process ends before."""
     while process.returncode is None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)

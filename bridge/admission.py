@@ -48,7 +48,7 @@ class Admission:
         self._max_in_flight = max_in_flight
         self._max_queued = max_queued
         self._max_in_flight_per_provider = max_in_flight_per_provider or max_in_flight
-        # Rounded up, so that nobody is without a place where there is one.
+        # Rounded up, so that no provider is without a place where there is one.
         self._max_queued_per_provider = -(-max_queued * self._max_in_flight_per_provider // max_in_flight)
         self._lanes: dict[int, _Lane] = {}
         self._queue: set[_Lane] = set()
@@ -71,7 +71,7 @@ class Admission:
 
     @property
     def free(self) -> int:
-        """How many places nobody holds or waits for."""
+        """How many places are neither held nor waited for."""
         return 0 if self.queued else max(0, self._max_in_flight - self.count)
 
     def enter(self, provider_id: int) -> bool:
@@ -155,9 +155,9 @@ class Admission:
     def hold(self) -> None:
         """Take no further call, and refuse none either before `release`.
 
-        gRPC tells a call that reaches it while it closes a port that it was cancelled, and nothing more. Callers who
-        come again as soon as they are refused do so in just that moment, unless all hear of it at once, right before
-        the port closes: the GOAWAY is then behind their refusals, in the same packet.
+        A call that reaches gRPC while it closes a port ends as CANCELLED, without details. Callers that retry as soon
+        as they are refused do so in just that moment, unless all are refused at once, right before the port closes: the
+        GOAWAY then follows their refusals, in the same packet.
         """
         self._held = asyncio.get_running_loop().create_future()
 

@@ -14,7 +14,7 @@ It grows by ENDING_S for each call under way: calls that expire in one moment ar
 ENDING_S = 0.001
 """Seconds for one call to end with its details and its log line: 0.2 to 0.5 ms of CPU were measured on either engine.
 
-The rest is for what else wants the CPU in that moment: resets, calls that arrive, the garbage collector.
+The rest is for other work in that moment: resets, calls that arrive, the garbage collector.
 """
 
 GROWTH_MAX_S = 1.0
@@ -57,10 +57,10 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
     ) -> "Deadline":
         """Return when to give up on a call whose caller says that it waits this long (None: it did not say).
 
-        `reserve_s` is what the end of a failed call takes beside telling it: the time to write it down (settling.py).
+        `reserve_s` is the time that the end of a failed call takes beside its report: to store it (settling.py).
 
         `under_way` is how many calls were before it when it arrived, none of which has ended. So each of those that
-        expire together gives up a little earlier than the one before it, and none waits for the others to be told.
+        expire together gives up a little earlier than the one before it, and none waits for the reports of the others.
         """
         granted_s = limits.default_s if caller_s is None else min(_waits_at_least_s(caller_s), limits.max_s)
         granted_s -= reserve_s

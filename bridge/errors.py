@@ -1,4 +1,4 @@
-"""Every way a call can fail, split by what is certain about the wallet's state.
+"""All failures of a call, by what is certain about the wallet's state.
 
     BridgeError
       NotSent                    no byte of the request left the bridge
@@ -23,9 +23,9 @@
         WalletConnectionLost       reset or closed after the first byte
         WalletGatewayError         a 5xx that the wallet itself did not write
         WalletUnknownError         code 2
-        WalletFailed               5xx with status false and a code that nobody mapped
+        WalletFailed               5xx with status false and an unmapped code
         WalletInconsistent         HTTP status, status and code disagree
-        WalletEchoMismatch         the answer speaks of somebody else
+        WalletEchoMismatch         the answer is about another player, site or token
         WalletResponseInvalid      the answer is not one of the wallet's
         BridgeFault                a fault of the bridge, after the first byte
 
@@ -58,13 +58,13 @@ class BridgeError(Exception):
         super().__init__(self.summary)
         self.wallet = wallet
         self.cause = cause
-        """One word or short phrase of ours that narrows the reason down; "" where there is none."""
+        """Word or short phrase that narrows the reason down; never foreign text; "" where there is none."""
         self.detail = detail
-        """Fixed words of ours that narrow the cause down, for the log alone; "" where there are none."""
+        """Fixed words that narrow the cause down, for the log alone; "" where there are none."""
         self.retry_after_s = retry_after_s
         self.violations = violations
         self.attempts = 0
-        """How many POSTs were begun: set by the one who counts them, `upstream/client.py`."""
+        """Number of POSTs that were begun; set by `upstream/client.py`."""
         self.is_pending = False
         """The bridge goes on with the request by itself until the wallet has given a certain answer (settling.py)."""
 
@@ -83,7 +83,7 @@ class InvalidRequest(NotSent):
 
     reason = "INVALID_REQUEST"
     grpc_code = GrpcCode.INVALID_ARGUMENT
-    summary = "The request cannot be sent as it is. Mend the fields that BadRequest lists."
+    summary = "The request cannot be sent as it is. Fix the fields listed in BadRequest."
 
 
 class ProviderNotConfigured(NotSent):
@@ -115,7 +115,7 @@ class BridgeOverloaded(NotSent):
 
     reason = "BRIDGE_OVERLOADED"
     grpc_code = GrpcCode.RESOURCE_EXHAUSTED
-    summary = "The bridge has as many calls as it can hold. Nothing was sent; repeat after the delay in RetryInfo."
+    summary = "The bridge has as many calls as it can hold. Nothing was sent; retry after the delay in RetryInfo."
 
 
 class BridgeDraining(NotSent):
@@ -123,7 +123,7 @@ class BridgeDraining(NotSent):
 
     reason = "BRIDGE_DRAINING"
     grpc_code = GrpcCode.UNAVAILABLE
-    summary = "This bridge is shutting down. Nothing was sent; repeat the call, another instance will take it."
+    summary = "This bridge is shutting down. Nothing was sent; retry, another instance will take the call."
 
 
 class WalletUnreachable(NotSent):
@@ -131,7 +131,7 @@ class WalletUnreachable(NotSent):
 
     reason = "WALLET_UNREACHABLE"
     grpc_code = GrpcCode.UNAVAILABLE
-    summary = "No HTTP/2 connection to the wallet could be made. Nothing was sent; repeating is safe."
+    summary = "No HTTP/2 connection to the wallet could be made. Nothing was sent; retrying is safe."
 
 
 class BridgeFaultBeforeSend(NotSent):
@@ -153,7 +153,7 @@ class WalletNotProcessed(NotProcessed):
 
     reason = "WALLET_NOT_PROCESSED"
     grpc_code = GrpcCode.UNAVAILABLE
-    summary = "The wallet turned the request away unprocessed, as HTTP/2 proves. Repeating is safe."
+    summary = "The wallet turned the request away unprocessed, as HTTP/2 proves. Retrying is safe."
 
 
 class Rejected(BridgeError):
@@ -167,7 +167,7 @@ class WalletUnavailable(Rejected):
 
     reason = "WALLET_UNAVAILABLE"
     grpc_code = GrpcCode.UNAVAILABLE
-    summary = "The wallet says that it is unavailable and did not do it. Repeating is safe."
+    summary = "The wallet says that it is unavailable and did not do it. Retrying is safe."
 
 
 class WalletThrottled(Rejected):
@@ -175,7 +175,7 @@ class WalletThrottled(Rejected):
 
     reason = "WALLET_THROTTLED"
     grpc_code = GrpcCode.RESOURCE_EXHAUSTED
-    summary = "The wallet has had too many requests and did not do it. Repeat after the delay in RetryInfo."
+    summary = "The wallet has had too many requests and did not do it. Retry after the delay in RetryInfo."
 
 
 class WalletAuthRejected(Rejected):
@@ -185,7 +185,7 @@ class WalletAuthRejected(Rejected):
     grpc_code = GrpcCode.INTERNAL
     summary = (
         "The wallet refused the bridge's credentials, signature or IP address. The bridge's operator must check the "
-        "provider's access_key, private_key and the wallet's allow-list; repeating does not help."
+        "provider's access_key, private_key and the wallet's allow-list; retrying does not help."
     )
 
 
@@ -199,7 +199,7 @@ class WalletEndpoint(Rejected):
     grpc_code = GrpcCode.INTERNAL
     summary = (
         "What answers at the configured URL refused the request before the wallet's API saw it. The bridge's operator "
-        "must check wallet.url and what stands in front of the wallet; repeating does not help."
+        "must check wallet.url and what stands in front of the wallet; retrying does not help."
     )
 
 
@@ -224,7 +224,7 @@ class WalletRejected(ByCode, Rejected):
 
     reason = "WALLET_REJECTED"
     grpc_code = GrpcCode.FAILED_PRECONDITION
-    summary = "The wallet refused the call. Repeating does not help until the cause that its code names is mended."
+    summary = "The wallet refused the call. Retrying does not help until the cause that its code names is fixed."
 
 
 class Unknown(BridgeError):
@@ -266,7 +266,7 @@ class WalletUnknownError(Unknown):
 
 
 class WalletFailed(ByCode, Unknown):
-    """5xx with status false and a code that nobody mapped: the wallet broke while it worked."""
+    """5xx with status false and an unmapped code: the wallet failed while it processed the call."""
 
     reason = "WALLET_REJECTED"
     grpc_code = GrpcCode.UNKNOWN
@@ -282,7 +282,7 @@ class WalletInconsistent(Unknown):
 
 
 class WalletEchoMismatch(Unknown):
-    """A field that must repeat the request's differs; `cause` names it."""
+    """A field that must echo the request's differs; `cause` names it."""
 
     reason = "WALLET_ECHO_MISMATCH"
     grpc_code = GrpcCode.DATA_LOSS

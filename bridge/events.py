@@ -1,4 +1,4 @@
-"""What happened, as values. Who emits them knows nobody who listens; no event holds a token, a key or a signature."""
+"""Events, as values. They are emitted without knowledge of the listeners; none holds a token, a key or a signature."""
 
 import logging
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class CallEnded(Happening, frozen=True, tag="call ended"):
     is_pending: bool = False
     """The bridge goes on with the request by itself (settlement)."""
     is_detached: bool = False
-    """The caller had left after the call was sent; nobody was told this end."""
+    """The client had cancelled after the call was sent; this end was not sent to it."""
     token_fingerprint: str = ""
     """A keyed hash of the token: the same for calls about the same token, and no way back to it."""
 
@@ -90,7 +90,7 @@ class Serving(Happening, frozen=True, tag="serving"):
 
 
 class Draining(Happening, frozen=True, tag="draining"):
-    """The bridge has been told to stop. Calls are still served for `drain_s`; health says NOT_SERVING from now on."""
+    """The bridge begins to drain. Calls are still served for `drain_s`; health says NOT_SERVING from now on."""
 
     drain_s: float
 
@@ -100,14 +100,14 @@ class Stopped(Happening, frozen=True, tag="stopped"):
 
 
 class StateSampled(Happening, frozen=True, tag="state sampled"):
-    """How busy the process is, told about once a second."""
+    """Load of the process, emitted about once a second."""
 
     in_flight: int
     """Calls that are admitted and have not ended."""
     queued: int
     """Calls that wait for admission."""
     detached: int
-    """Calls that go on although their caller has left."""
+    """Calls that go on although the client has cancelled them."""
     connections: int
     """Open connections to the wallet."""
     streams: int
@@ -162,7 +162,7 @@ class WorkerStarted(Happening, frozen=True, tag="worker started"):
 
 
 class WorkerEnded(Happening, frozen=True, tag="worker ended"):
-    """A worker process has ended without having been told to."""
+    """A worker process has ended without an order to stop."""
 
     worker: int
     pid: int
@@ -180,7 +180,7 @@ class CannotStart(Happening, frozen=True, tag="cannot start"):
 
 
 class LogLinesDropped(Happening, frozen=True, tag="log lines dropped"):
-    """Log lines were dropped since the event of before, because nobody reads them fast enough."""
+    """Number of log lines dropped since the previous event: standard error is not read fast enough."""
 
     count: int
 
@@ -207,7 +207,7 @@ class SettlementChanged(Happening, frozen=True, tag="settlement changed"):
 
 
 class SettlementNotWritten(Happening, frozen=True, tag="settlement not written"):
-    """A call was to be settled and could not be written down. Its caller was not told PENDING."""
+    """A call was to be settled and could not be stored. It was not reported as PENDING."""
 
     call_id: str
     operation: str
@@ -246,7 +246,7 @@ class SettlementOff(Happening, frozen=True, tag="settlement off"):
 
 
 class SettlementSampled(Happening, frozen=True, tag="settlement sampled"):
-    """What the store of settlements holds, told every few seconds."""
+    """Content of the settlement store, emitted every few seconds."""
 
     entries: dict[str, int]
     """By state; all states are there."""
@@ -290,14 +290,14 @@ def ignore(_event: Event) -> None:
 
 
 def fan_out(*listeners: Emit) -> Emit:
-    """Return a listener that tells each of these in turn; one that raises is logged, and the others are told."""
+    """Return a listener that calls each of these in turn; where one raises, that is logged, and the others follow."""
 
     def emit(event: Event) -> None:
         for listener in listeners:
             try:
                 listener(event)
             except Exception:
-                # logs.py tells an exception by its places, never by its text.
+                # logs.py logs an exception by its places, never by its text.
                 LOGGER.exception("a listener failed at the event %s", type(event).__name__)
 
     return emit

@@ -1,4 +1,4 @@
-"""The words in which a call's end is told: gRPC's codes, the wallet's state, what the wallet said, what is wrong."""
+"""Types of a call's outcome: gRPC codes, certainty about the wallet, the wallet's answer, violations."""
 
 import enum
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ NO_ANSWER = WalletFacts()
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field of a request that cannot be sent: its path ("player.tags[0]") and what it wants."""
+    """One field of a request that cannot be sent: its path ("player.tags[0]") and what is wrong with it."""
 
     field: str
     description: str

@@ -1,6 +1,6 @@
-r"""The way of a call, on one screen. It knows no server: bytes in, a message or a BridgeError out.
+r"""The call path, on one screen. It knows no server: bytes in, a message or a BridgeError out.
 
-gRPC request -> parse -> admit -> validate -> encode -> sign -> send -> judge -> gRPC response
+gRPC request -> parse -> admit -> validate -> encode -> sign -> send -> classify -> gRPC response
 \-> any failure -> status with details
 
 Parsed first, because providers are admitted each by its own share; an unknown one is refused before it takes a place.
@@ -54,12 +54,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Watchers:
-    """Who is told of calls. Each stands outside the way of a call, and none may stop it."""
+    """Observers of calls. None is part of the call path, and none may stop a call."""
 
     emit: Emit = ignore
     tracer: Tracer | None = None
     fingerprint: Callable[[str], str] | None = None
-    """Turns what nobody may read into what can be compared; None: nothing is shown of it."""
+    """Maps the token to a log-safe fingerprint; None disables it."""
 
 
 NO_WATCHERS = Watchers()
@@ -83,7 +83,7 @@ class Call:
         self.secret = ""
         self.queue_s = 0.0
         self.is_detached = False
-        """The caller has left after the call was sent."""
+        """The client has cancelled after the call was sent."""
         self.span: CallSpan | None = None
         self.ticket: Ticket = NO_TICKET
         self.watch = NOTHING_SENT
@@ -125,7 +125,7 @@ class BridgeService:
     ) -> None:
         self.admission = admission or Admission()
         self.detached = 0
-        """How many calls go on although their caller has left."""
+        """Number of calls that go on although the client has cancelled them."""
         self._keyring = keyring
         self._wallet = wallet
         self._limits = limits
@@ -147,7 +147,7 @@ class BridgeService:
         `caller_s` is how many seconds the caller will wait, None when it did not say; `call_id` names the call in the
         report (call_id.py). A cancel frees a call that was
         not sent. One that was sent is finished and reported before the cancel takes effect: the wallet is at work on
-        it anyway, and somebody must learn what became of it.
+        it anyway, and its outcome must be reported.
         """
         call = Call(route.operation, call_id)
         self._begun(route)
@@ -235,12 +235,12 @@ class BridgeService:
         try:
             return await call.ticket.failed(failure)
         except asyncio.CancelledError:
-            # The caller has left meanwhile: nobody is there to be told, but the end is reported all the same.
+            # The client has cancelled meanwhile: it gets no answer, but the end is reported all the same.
             self._goes_on(call)
             return False
 
     def _goes_on(self, call: Call) -> bool:
-        """Say whether a call goes on whose caller has left: yes, once (docs/design/contract.md, "Time")."""
+        """Say whether a call goes on after the client has cancelled it: yes, once (docs/design/contract.md, "Time")."""
         if call.is_detached:
             return False
         call.is_detached = True
@@ -264,7 +264,7 @@ class BridgeService:
         except Exception as unexpected:  # noqa: BLE001 - a log that cannot be written does not undo a call
             _not_reported(unexpected)
         if call.is_detached:
-            # Nobody is there to be told the end.
+            # The client has cancelled: there is no one to answer.
             raise asyncio.CancelledError
 
 

@@ -1,4 +1,4 @@
-"""Hooks of settlement in the way of a call: what the service tells, and the null object of a bridge without settlement.
+"""Hooks of settlement in the call path, and the null object of a bridge without settlement.
 
 With settlement on, `bridge/settlement/intake.py` stands behind them (docs/design/settlement.md). The service knows this
 module alone, so that nothing of settlement is imported where it is off.
@@ -51,7 +51,7 @@ class Ticket(Protocol):
         """Write the call down before its first byte is sent, where `settlement.durability` asks for it."""
 
     async def failed(self, error: BridgeError) -> bool:
-        """Take over a call that failed, if it is one to settle; return whether its caller may be told PENDING.
+        """Take over a call that failed, if it is one to settle; return whether it may be reported as PENDING.
 
         A cancel while this waits stops the wait alone: the call stays taken over.
         """
@@ -102,7 +102,7 @@ class NoSettling:
     reserve_s = 0.0
 
     def ticket(self, sending: Sending) -> Ticket:
-        """Return the ticket of a call that nobody settles."""
+        """Return the ticket of a call that is not settled."""
         del sending
         return NO_TICKET
 

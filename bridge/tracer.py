@@ -1,9 +1,9 @@
-r"""The seam for traces: what the way of a call asks of a tracer. Where tracing is off there is none, and no cost.
+r"""Interface for traces, as the call path uses it. Where tracing is off there is no tracer, and no cost.
 
     start -> attempt -> attempt_ended -> ended
              \-- once for each POST --/
 
-Every span is ended by the event that tells its end: a trace says nothing that the events do not.
+Every span is ended by the event of its end: a trace says nothing that the events do not.
 """
 
 from collections.abc import Iterable

@@ -57,7 +57,7 @@ class Page:
         while not self.value(script):
             if time.monotonic() > ends_s:
                 raise TimeoutError(f"after {PATIENCE_S:g} s this is still false: {script}")
-            time.sleep(_PAUSE_S)  # the page runs in another process, which tells of nothing by itself
+            time.sleep(_PAUSE_S)  # the page runs in another process, which reports nothing by itself
 
     def screenshot(self) -> bytes:
         """Return what the window shows, as PNG."""

@@ -14,7 +14,7 @@ RETRYABLE = frozenset({MethodOptions.IDEMPOTENT, MethodOptions.NO_SIDE_EFFECTS})
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """One rpc: its place and what it says of repeats."""
+    """One rpc: its place and what it says of retries."""
 
     service: str
     """The full name of its service: wallet.v1.WalletService."""

@@ -27,7 +27,7 @@ INK, LINE, BLUE, NOTE = "#1f2933", "#9aa5b1", "#1a56db", "#fdf6e3"
 
 
 class SourceError(ValueError):
-    """A line of a source that means nothing, or names somebody who takes no part."""
+    """A line of a source that means nothing, or names a party that takes no part."""
 
 
 def drawn(source: str) -> str:

@@ -246,7 +246,7 @@ def stale_packages(*, check: bool, offline: bool) -> list[str]:
 
 
 def stale_stamps(*, check: bool) -> list[str]:
-    """Write the version and the Go module path where they are repeated, or only return the files that differ."""
+    """Write the version and the Go module path where they are copied, or only return the files that differ."""
     stale = []
     for path, text in stamped():
         if path.read_text(encoding="utf-8") == text:

@@ -19,7 +19,7 @@ def build_image(image: Path) -> None:
 
 
 def imported(image: Path) -> list[str]:
-    """Return the files of the image that are not ours, which buf must not judge."""
+    """Return the files of the image that are not ours, which buf must not check."""
     files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
     return sorted({file.name for file in files} - set(sources()))
 

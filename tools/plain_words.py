@@ -41,14 +41,32 @@ class Word(NamedTuple):
 
 
 WORDS = (
-    Word("mend", r"mend(s|ed|ing)?", "fix, correct", "the usual word for faults and fields"),
+    Word(
+        "mend",
+        r"mend(s|ed|ing)?",
+        "fix, correct",
+        "the usual word for faults and fields",
+        r"\bMEND\b|\bMend +Next|return Mend",  # constants of the sample callers
+    ),
     Word("judge", r"judg(e|es|ed|ing|ements?|ments?)", "classify, check, decide", "the term for it"),
     Word("anew", r"anew", "again, or the verb with re-", "archaic"),
     Word("whoever", r"whoever", "name the party: caller, operator, reader", "a reader must not guess the party"),
     Word("goodbye", r"goodbyes?", "graceful close, GOAWAY, close_notify", "each protocol has its term (RFC 9113, 6.8)"),
     Word("generation", r"generations?", "key version, certificate version", "the term of key management"),
-    Word("told", r"told|tells?|telling", "report, log, notify, say, print", "the verb says where a report goes"),
-    Word("nobody", r"nobody('s)?", "unused, abandoned, unmapped, no caller", "the participle says what holds"),
+    Word(
+        "told",
+        r"told|tells?|telling",
+        "report, log, notify, say, print",
+        "the verb says where a report goes",
+        r"\.tell\(\)",  # a method of files
+    ),
+    Word(
+        "nobody",
+        r"nobody('s)?",
+        "unused, abandoned, unmapped, no caller",
+        "the participle says what holds",
+        r"\"user\": \"nobody\"",  # a user of Unix
+    ),
     Word("stronger", r"stronger", "overrides, takes precedence", "the term for layers of configuration"),
     Word("who knows", r"who knows", "is unknown", "a question is no statement"),
     Word("way of a call", r"way of (a|the|one) call", "call path", "the term of architecture documents"),
@@ -65,7 +83,9 @@ WORDS = (
         r"repeat(s|ed|ing)?",
         "retry; echo, for a field of the request that stands in the answer",
         "gRPC and HTTP speak of retries",
-        r"safe.to.repeat|repeated (field|\w+ \w+ = \d)|is_repeated|itertools\.repeat|never.repeat",
+        r"(?i:safe.to.repeat|never.repeat)|\bREPEAT\b|\bRepeat +Next|return Repeat"
+        r"|repeated (field|'|float|string|uint64|google|message|\w+ \w+ = \d)|(nested or|provider_id|JSON of) repeated"
+        r"|\"repeated\"|enum, repeated|is_repeated|itertools\.repeat",
     ),
 )
 
@@ -96,7 +116,7 @@ def compiled(words: Iterable[Word] = WORDS) -> list[tuple[Word, re.Pattern[str],
 
 
 def _exceptions(pattern: str) -> re.Pattern[str] | None:
-    return re.compile(pattern, re.IGNORECASE) if pattern else None
+    return re.compile(pattern) if pattern else None
 
 
 PATTERNS = compiled()

@@ -2,7 +2,7 @@
 
 It holds the descriptors of our protos as text, so that a merge and a review can read it; what they import is added from
 the present protoc. `make proto` brings it up to date, and refuses a change that breaks callers who have older stubs
-unless it is told that this is meant: `make proto BREAKING=1`. `make proto-lint` refuses an image that is behind.
+unless it is informed that this is meant: `make proto BREAKING=1`. `make proto-lint` refuses an image that is behind.
 
 What buf does not know (a REST path, `echo`, `settle`, a field that becomes REQUIRED) shows in the image's difference.
 """

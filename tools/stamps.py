@@ -1,4 +1,4 @@
-"""Version and Go module path, each written in one place and carried from there to every file that repeats it.
+"""Version and Go module path, each written in one place and carried from there to every file that has a copy.
 
 The version is `__version__` in bridge/__init__.py. The Go module path is the `module` line of generated/go/go.mod: a
 fork writes its own there (as a rule the address of its repository and /generated/go), then runs `make proto`.
@@ -22,7 +22,7 @@ class StampError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """One place that repeats the version or the module path."""
+    """One place with a copy of the version or the module path."""
 
     file: str
     """Relative to the repository."""
@@ -36,7 +36,7 @@ def version() -> str:
 
 
 def go_module() -> str:
-    """Return the path of the Go module, dotted in its first element as Go wants it of what is fetched."""
+    """Return the path of the Go module, dotted in its first element as Go requires of what is fetched."""
     return _only(r"^module ([a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[\w.~-]+)*)$", GO_MOD)
 
 

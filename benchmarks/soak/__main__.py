@@ -7,8 +7,8 @@
 
 Callers come and go, with random deadlines and cancels; the wallet recycles, refuses, resets, floods, drips, restarts;
 key files are replaced, well and badly. After the first tenth of the time all of it rests for a moment, and at the end
-again: the bridge at rest must be the same. What callers were told is compared all the time with what the wallet did,
-by the invariants of docs/design/faults.md. Prints a report, writes it into a file, and exits with 0 if everything
+again: the bridge at rest must be the same. What callers were answered is compared all the time with what the wallet
+did, by the invariants of docs/design/faults.md. Prints a report, writes it into a file, and exits with 0 if everything
 holds. Needs Linux; on fewer than two free cores it says more about the machine than about the bridge.
 """
 

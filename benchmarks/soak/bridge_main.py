@@ -1,4 +1,4 @@
-"""`bridge serve` that also tells how many tasks it has: `python -m benchmarks.soak.bridge_main FILE`.
+"""`bridge serve` that also reports how many tasks it has: `python -m benchmarks.soak.bridge_main FILE`.
 
 At SIGUSR1 it writes the number into the file, which is there as a whole or not at all.
 """

@@ -50,7 +50,7 @@ class BridgeProcess:
         raise RuntimeError(f"the bridge has ended with {await self.process.wait()}; its log: {self.log}")
 
     async def end(self) -> int:
-        """Tell it to drain, and return its exit code; one that does not end is killed."""
+        """Ask it to drain, and return its exit code; one that does not end is killed."""
         self.process.terminate()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):

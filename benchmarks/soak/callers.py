@@ -5,7 +5,7 @@ by the deadline + 100 ms (docs/design/faults.md), minus what the soak itself kep
 
 gRPC's own deadline hides a bridge that is late, for both ends of gRPC end a call at that moment, without details. So
 some calls have none, and some one that is longer than the bridge allows: what ends these is the bridge alone. For the
-others, an end without details says that the bridge has missed the margin in which it should have told them.
+others, an end without details says that the bridge has missed the margin in which it should have sent them.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ CANCEL_S_MAX = 0.2
 
 GRACE_S = 0.1
 REPORTING_S = 0.04
-"""What telling details may take of the margin that is kept for it: where more than the rest is lost, nobody is late."""
+"""What details may take of the margin that is kept for it: where more than the rest is lost, no one is late."""
 NEVER_S = 10.0
 """A call that has not ended this long after its deadline never will."""
 
@@ -57,7 +57,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Wish:
-    """What a caller wants of one call."""
+    """What a caller expects of one call."""
 
     timeout_s: float | None
     cancel_s: float | None
@@ -71,7 +71,7 @@ class Wish:
 
     @property
     def is_promised_details(self) -> bool:
-        """Whether there is time to tell how the call failed: more than the margin that the bridge keeps for it."""
+        """Whether there is time to report how the call failed: more than the margin that the bridge keeps for it."""
         return self.timeout_s is None or self.timeout_s > DETAILS_MARGIN_S
 
     @property
@@ -185,7 +185,7 @@ async def _end_or_none(call: Any) -> End | None:
 
 
 def _said(end: End | None, *, is_given_up: bool) -> str:
-    """Return what the caller knows of the call: OK, the outcome, or that it was not told any."""
+    """Return what the caller knows of the call: OK, the outcome, or that it got none."""
     if end is not None and end.code == "OK":
         return OK
     if end is not None and "WalletError" in end.details:

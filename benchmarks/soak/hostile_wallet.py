@@ -1,10 +1,10 @@
 """A wallet that does its worst, as a process: `python hostile_wallet.py SEED`.
 
-It says its URL, and then every REPORT_S what it saw, as one JSON line. It is told in lines on standard input:
+It says its URL, and then every REPORT_S what it saw, as one JSON line. It takes orders in lines on standard input:
 
     storm    restart now and then, change SETTINGS, retire and drop connections
     calm     end that, drop all connections, and say so in the next report
-    keys 7   from now on, carry out only what is signed with this generation of keys
+    keys 7   from now on, carry out only what is signed with this version of the keys
 
 and ends with its standard input. What it saw it forgets with each report, so that a long run stays small.
 """
@@ -40,7 +40,7 @@ FAIR: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.I
 
 
 def keys_of(key_version: int) -> Keys:
-    """Return the keys of a generation, which everybody in a soak knows."""
+    """Return the keys of a version; every part of a soak knows them."""
     return Keys(f"soak-access-key-{key_version}", str(uuid.UUID(int=key_version)))
 
 
@@ -52,7 +52,7 @@ class HostileWallet(RandomWallet):
         self._special = {**self._special, **BEHAVIOURS}
         self.key_version = 0
         self.foreign = 0
-        """Requests that were signed with neither this generation nor the one before or after it."""
+        """Requests that were signed with neither this key version nor the one before or after it."""
 
     async def __call__(self, stream: Stream) -> None:
         """Refuse what is signed with other keys, before it counts as an attempt; else follow the plan."""
@@ -75,7 +75,7 @@ class HostileWallet(RandomWallet):
 
 
 class Weather:
-    """What happens to the wallet as a whole, whoever calls."""
+    """What happens to the wallet as a whole, for every caller."""
 
     def __init__(self, server: FaultServer, chance: random.Random) -> None:
         self._server = server

@@ -1,7 +1,7 @@
-"""What callers were told against what the wallet did: docs/design/faults.md's invariants, over a window that moves on.
+"""Answers to callers against the wallet's record: docs/design/faults.md's invariants, over a moving window.
 
-A call's record is judged and forgotten once no more can come of it. What the wallet does later with its token is found
-all the same: a token without a record has been judged already.
+A call's record is checked and forgotten once no more can come of it. What the wallet does later with its token is found
+all the same: a token without a record has been checked already.
 """
 
 from collections import Counter, OrderedDict
@@ -18,7 +18,7 @@ FINGERPRINT_KEY = "the soak's own fingerprint key"
 
 OK, CANCELLED = "OK", "CANCELLED"
 SILENT = "no details"
-"""The call failed, but nobody said how."""
+"""The call failed, but it is unknown how."""
 
 # docs/design/faults.md, "Invariants". That REJECTED means "not carried out": docs/design/contract.md, "Failures".
 NOT_CARRIED_OUT = frozenset({"NOT_SENT", "NOT_PROCESSED", "REJECTED"})
@@ -57,7 +57,7 @@ class Ledger:
         self._open[token] = Entry()
 
     def ended(self, token: str, end: str, now_s: float) -> None:
-        """Note what the caller was told."""
+        """Note what the caller was answered."""
         self._open[token].end = end
         self._ended[token] = now_s
 
@@ -70,7 +70,7 @@ class Ledger:
                 self.breaks(TOO_LATE, token)
 
     def settle(self, now_s: float) -> None:
-        """Judge and forget the calls whose window has passed."""
+        """Check and forget the calls whose window has passed."""
         while self._ended:
             token, ended_s = next(iter(self._ended.items()))
             if now_s - ended_s < WINDOW_S:
@@ -91,7 +91,7 @@ class Ledger:
 
     def _check(self, token: str, entry: Entry) -> None:
         self.rated += 1
-        # Stronger than docs/design/faults.md, which allows more for UNKNOWN: `wallet.retry_unknown` is off here.
+        # Stricter than docs/design/faults.md, which allows more for UNKNOWN: `wallet.retry_unknown` is off here.
         if entry.processed > 1:
             self.breaks(TWICE, token, entry.end)
         if entry.end == OK and not entry.processed:

@@ -102,10 +102,10 @@ def any_plan(chance: random.Random) -> list[str]:
 
 
 def new_token(plan: Iterable[str]) -> str:
-    """Return a token that nobody had, with this plan in it."""
+    """Return a token that is new, with this plan in it."""
     return f"soak-{next(_numbers)}-{'.'.join(str(NAMES.index(fault)) for fault in plan)}"
 
 
 def plan_of(token: str) -> tuple[str, ...]:
-    """Return what the wallet does at each attempt; the last one repeats. ValueError for a token that is none."""
+    """Return what the wallet does at each attempt; the last one stays. ValueError for a token that is none."""
     return tuple(NAMES[int(index)] for index in token.rpartition("-")[2].split("."))

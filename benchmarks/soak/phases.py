@@ -39,11 +39,11 @@ class Soak:
     folder: Path
     """Where the key files are."""
     say: Callable[[str], None]
-    """Tells people how it goes on."""
+    """Shows people how it goes on."""
     samples: list[Sample] = field(default_factory=list)
     rotations: int = 0
     _reported: int = 0
-    """How many of the ledger's examples people have been told of."""
+    """How many of the ledger's examples people have been shown."""
 
     async def load(self, seconds: float, interval_s: float) -> None:
         """Let the callers call and the storm blow for so long, look at the bridge at intervals, and end all calls."""

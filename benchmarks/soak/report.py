@@ -63,7 +63,7 @@ def tally(counts: Mapping[str, int]) -> list[str]:
 
 
 def reported(bare: int, calls: int) -> Finding:
-    """Say whether nearly all failures were told with details; `bare`: how many were not."""
+    """Say whether nearly all failures were reported with details; `bare`: how many were not."""
     what = f"failed without details: at most 1 of {CALLS_PER_BARE_MIN:,} calls"
     return Finding(what, f"{bare} of {calls}", bare * CALLS_PER_BARE_MIN <= calls)
 
@@ -97,7 +97,7 @@ def figures(run: Soak) -> list[str]:
         *tally(callers.ends),
         "",
         f"channels of callers {callers.channels}, connections to the wallet {run.wallet.connections}",
-        f"new keys {run.rotations}, calls judged {run.ledger.rated}",
+        f"new keys {run.rotations}, calls checked {run.ledger.rated}",
         f"the soak's own memory: callers and wallet {memory}",
         f"the most by which a call ended after its deadline: {late}",
         f"calls excused by a busy machine: {callers.excused}",

@@ -1,4 +1,4 @@
-"""What the soak looks at: the bridge's process from outside, by /proc, and its state as it tells it, by its metrics."""
+"""What the soak looks at: the bridge's process from outside, by /proc, and its state, by its metrics."""
 
 import asyncio
 import os

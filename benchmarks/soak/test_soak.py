@@ -1,4 +1,4 @@
-"""The soak's own judgement: it must notice what it is there to notice. The run itself is soak.py."""
+"""The soak's own checks: it must notice what it is there to notice. The run itself is soak.py."""
 
 import asyncio
 import dataclasses
@@ -48,7 +48,7 @@ LIES: Mapping[str, tuple[str, int, list[str]]] = {
 
 @pytest.mark.parametrize(("end", "processed", "broken"), LIES.values(), ids=LIES)
 def test_lies_are_noticed(end: str, processed: int, broken: list[str]) -> None:
-    """What a caller was told is compared with what the wallet did."""
+    """What a caller was answered is compared with what the wallet did."""
     assert rated(end, processed) == broken
 
 

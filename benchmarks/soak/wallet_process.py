@@ -1,4 +1,4 @@
-"""The hostile wallet as the soak sees it: a process that is told what to do and says what it saw."""
+"""The hostile wallet as the soak sees it: a process that is given orders and says what it saw."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ class WalletProcess:
         await self._reported.until(lambda: self._reports > reports + 1)
 
     async def want(self, key_version: int) -> None:
-        """Let it take only what is signed with this generation of keys."""
+        """Let it take only what is signed with this version of the keys."""
         await self._report(f"keys {key_version}")
 
     async def listen(self) -> None:

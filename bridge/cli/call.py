@@ -256,7 +256,7 @@ OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--config": {
         "type": Path,
         "metavar": "FILE",
-        "help": "the bridge.toml of a dry run; BRIDGE_SECTION__KEY is stronger",
+        "help": "the bridge.toml of a dry run; BRIDGE_SECTION__KEY overrides it",
     },
     **TLS_FLAGS,
 }

@@ -23,7 +23,7 @@ from bridge.settings.pem import grpc_problem
 from bridge.settings.tls_files import certificates_in, key_in
 
 CHANNEL_OPTIONS = (
-    # Whoever debugs wants to see the first failure, as it was.
+    # For debugging the first failure counts, as it was.
     ("grpc.enable_retries", 0),
     # A bridge is a neighbour; a proxy from the environment would come to read the token.
     ("grpc.enable_http_proxy", 0),
@@ -65,7 +65,7 @@ def tls_of(arguments: argparse.Namespace) -> Tls | None:
 
 
 def open_channel(address: str, tls: Tls | None) -> grpc.Channel:
-    """Return a channel to host:port, which repeats nothing by itself."""
+    """Return a channel to host:port, which retries nothing by itself."""
     if tls is None:
         return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
     name = () if tls.server_name is None else (("grpc.ssl_target_name_override", tls.server_name),)

@@ -53,12 +53,12 @@ class Failure:
 
 
 def call_id_in(trailers: Iterable[tuple[str, str | bytes]]) -> str:
-    """Return the call's id as a bridge tells it in trailers; "" where something else has answered."""
+    """Return the call's id from a bridge's trailers; "" where something else has answered."""
     return str(dict(trailers).get(CALL_ID_TRAILER, ""))
 
 
 def failure_of(error: grpc.RpcError) -> Failure:
-    """Return what an error of a channel says; details that cannot be read are told, never raised."""
+    """Return the content of a channel's error; unreadable details are reported, never raised."""
     trailers = dict(cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()))
     serialized = trailers.get(DETAILS_TRAILER)
     return Failure(

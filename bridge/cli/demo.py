@@ -23,7 +23,7 @@ METHOD = "wallet.v1.WalletService/Terminate"
 
 
 def demo_settings(wallet_url: str, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return settings for the sandbox at this URL with its published sample keys; what `environ` sets is stronger."""
+    """Return settings for the sandbox at this URL with its published sample keys; `environ` overrides them."""
     defaults = {
         "BRIDGE_WALLET__URL": wallet_url,
         "BRIDGE_WALLET__ALLOW_PLAINTEXT": "true",

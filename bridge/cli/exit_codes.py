@@ -1,8 +1,8 @@
-"""How a command's end is told to its shell."""
+"""Exit codes of the commands."""
 
 from bridge.start_error import StartError
 
 CANNOT_START = (StartError, OSError)
-"""What keeps a command from starting: told in plain lines, and never in a traceback."""
+"""Errors that keep a command from starting: printed in plain lines, never as a traceback."""
 
 CANNOT_START_CODE = 2

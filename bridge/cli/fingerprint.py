@@ -17,14 +17,14 @@ from bridge.settings.model import Settings, SettingsError, load
 from bridge.telemetry.fingerprint import Fingerprint
 
 NO_KEY = (
-    "telemetry.fingerprint_key: is not set, so that each process makes a key of its own and nobody can say what its "
+    "telemetry.fingerprint_key: is not set, so each process makes a key of its own, and it is unknown what its "
     "log shows for a token; set it, or fingerprint_key_file, to the same value for all replicas"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `bridge fingerprint`."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY overrides it")
 
 
 def run(arguments: argparse.Namespace, given: BinaryIO | None = None, environ: Mapping[str, str] = os.environ) -> int:

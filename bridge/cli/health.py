@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Print the status; return 0 where it is SERVING, else 1, also where nobody answers within 5 seconds."""
+    """Print the status; return 0 where it is SERVING, else 1, also where no answer comes within 5 seconds."""
     with grpc.insecure_channel(parsed.address, options=CHANNEL_OPTIONS) as channel:
         check = channel.unary_unary(CHECK, Request.SerializeToString, Response.FromString)
         try:

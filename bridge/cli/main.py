@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command and return the exit code; what cannot start is told in plain lines, not in a traceback."""
+    """Run one sub-command and return the exit code; a failed start is reported in plain lines, not in a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = parser_for(arguments).parse_args(arguments)
     try:

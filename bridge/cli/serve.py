@@ -31,7 +31,7 @@ LOGGER = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `bridge serve`."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY overrides it")
     parser.add_argument("--check", action="store_true", help="check the settings, print them and exit")
     parser.add_argument("--worker", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
 
@@ -96,7 +96,7 @@ def _log_format(name: str) -> Format:
 
 
 def _logged(log: StandardError, run: Callable[[], int]) -> int:
-    """Run what serves; what keeps it from starting is told in the log, one line for each thing that is wrong."""
+    """Run the bridge; what keeps it from starting is logged, one line for each thing that is wrong."""
     try:
         return run()
     except CANNOT_START as error:

@@ -3,7 +3,7 @@
     bridge settlement list                     every entry that is kept, newest first; list REJECTED: only those
     bridge settlement show ID                  one entry, or what a call id refers to
     bridge settlement retry ID                 send it again now; its time to give up begins again
-    bridge settlement close ID --reason TEXT   nobody sends it any more
+    bridge settlement close ID --reason TEXT   make it CLOSED: it is never sent again
     bridge settlement reclassify               REJECTED entries whose code means success by now become SETTLED
 
 An ID is an entry id. A call id does as well where it names one entry. Neither a token nor a body is ever shown.
@@ -40,7 +40,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     action = actions.add_parser("retry", help="make an entry PENDING and due now")
     _add_common(action, ids=True)
 
-    action = actions.add_parser("close", help="make an entry CLOSED: nobody sends it any more")
+    action = actions.add_parser("close", help="make an entry CLOSED: it is never sent again")
     action.add_argument("--reason", required=True, metavar="TEXT", help="why, for those who read it later")
     _add_common(action, ids=True)
 

@@ -42,7 +42,7 @@ def identities_of(peer: AuthContext) -> frozenset[str]:
 def _certified(pem: bytes) -> frozenset[str]:
     try:
         return _identities(x509.load_pem_x509_certificate(pem).extensions)
-    except Exception:  # noqa: BLE001 - bytes of a caller: whatever the parser makes of them, they name nobody
+    except Exception:  # noqa: BLE001 - bytes of a caller: whatever the parser makes of them, they prove no identity
         return ANONYMOUS
 
 

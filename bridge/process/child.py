@@ -1,4 +1,4 @@
-"""A worker process, seen from its supervisor: how it is started, heard, told to leave and waited for.
+"""A worker process as its supervisor sees it: start, heartbeats, drain, end.
 
 What is said on the line between them: worker.py.
 """
@@ -31,7 +31,7 @@ Received = Callable[[int, bytes], object]
 
 
 def ignore_counts(_pid: int, _counts: bytes) -> None:
-    """Hear nothing."""
+    """Ignore the counts."""
 
 
 class WorkerProcess:
@@ -59,7 +59,8 @@ class WorkerProcess:
     ) -> Self:
         """Start a process; the number of its end of the line is added to the command. Raise OSError.
 
-        `stderr`: the descriptor of its standard error; None: that of this process. `received` is told what it counts.
+        `stderr`: the descriptor of its standard error; None: that of this process. `received` is called with its
+        counts.
         """
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
@@ -91,11 +92,11 @@ class WorkerProcess:
         return bool(await asyncio.shield(self._serves))
 
     def reload(self) -> None:
-        """Tell it to look at all files now."""
+        """Have it look at all files now."""
         self._say.write(RELOAD)
 
     def drain(self) -> None:
-        """Tell it to drain and end."""
+        """Have it drain and end."""
         with contextlib.suppress(OSError):
             self._say.write_eof()
 
@@ -105,20 +106,20 @@ class WorkerProcess:
             self._process.kill()
 
     async def end(self) -> int:
-        """Wait until it has ended and is heard out; return its exit code, or minus the signal that ended it."""
+        """Wait for its end and its last message; return its exit code, or minus the signal that ended it."""
         exit_code = await self._process.wait()
         await asyncio.wait([self._listening])
         self._say.close()
         return exit_code
 
     async def _listen(self) -> None:
-        """Hear what it says until it hangs up; kill it when it says nothing for too long."""
+        """Read its messages until it closes the line; kill it when none comes for too long."""
         try:
             self._serves.set_result(bool(await self._line.readline()))
             silent_beats = 0
             while silent_beats < SILENT_BEATS_MAX:
                 try:
-                    # Beats are counted, not seconds: a supervisor that was itself held up has heard nobody.
+                    # Beats are counted, not seconds: a supervisor that was itself held up has read none.
                     async with asyncio.timeout(BEAT_S):
                         counts = await self._line.readline()
                 except TimeoutError:

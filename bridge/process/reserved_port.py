@@ -1,7 +1,7 @@
-"""A port that several processes listen on: kept from strangers, and kept while none of them listens.
+"""A port that several processes listen on: other processes are kept out, also while none of them listens.
 
 With SO_REUSEPORT any process of the same user may share a port without a word. So a port is first proved to be free,
-by listening without that option, and then held by a socket that never listens: it gets no connection, but nobody
+by listening without that option, and then held by a socket that never listens: it gets no connection, but no process
 can take the port in the seconds when workers start, and a worker that is restarted finds it again.
 """
 
@@ -57,7 +57,7 @@ def _held(family: socket.AddressFamily, address: str, port: int) -> socket.socke
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
             holder.setsockopt(socket.SOL_SOCKET, option, 1)
         holder.bind((address, port))
-        # From now on a stranger without SO_REUSEPORT cannot listen here, even before the first worker does.
+        # From now on another process without SO_REUSEPORT cannot listen here, even before the first worker does.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError:
         holder.close()

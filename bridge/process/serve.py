@@ -1,4 +1,4 @@
-"""`bridge serve` as processes: one alone, or a supervisor and its workers; and who hears of their events."""
+"""`bridge serve` as processes: one alone, or a supervisor and its workers; and the listeners of their events."""
 
 import os
 import secrets
@@ -32,7 +32,7 @@ END_S = 5.0
 """How long a worker may take to end, beyond its drain and the calls that are then in flight."""
 
 WORKER_VARIABLE = "WALLET_BRIDGE_WORKER"
-"""Tells a worker its number, from 1 on, for its log."""
+"""Environment variable with a worker's number, from 1 on, for its log."""
 LOG_LEVEL_VARIABLE, LOG_FORMAT_VARIABLE = "BRIDGE_TELEMETRY__LOG_LEVEL", "BRIDGE_TELEMETRY__LOG_FORMAT"
 
 Environ = Mapping[str, str]

@@ -1,8 +1,8 @@
-"""Signals: what each one means to a process that serves (signal(7)).
+"""Signals of a process that serves (signal(7)).
 
 SIGTERM, SIGINT, SIGQUIT    drain, then end; a second one ends at once
 SIGHUP                      look at all files now
-faults, like SIGSEGV        as ever: they end the process
+faults, like SIGSEGV        the default: they end the process
 all others                  logged and ignored, where by default they would end it
 """
 
@@ -20,9 +20,9 @@ LOGGER = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 _KEPT = {
-    # What ends a process by its own fault or limit, and what nobody can handle.
+    # Signals of a process's own fault or limit, and those that cannot be handled.
     *("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGXCPU", "SIGKILL", "SIGSTOP"),
-    # What ends nobody; Python itself ignores SIGPIPE and SIGXFSZ.
+    # Signals that end no process; Python itself ignores SIGPIPE and SIGXFSZ.
     *("SIGCHLD", "SIGCLD", "SIGCONT", "SIGPIPE", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH", "SIGXFSZ"),
 }
 IGNORED_SIGNALS = tuple(

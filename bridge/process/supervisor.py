@@ -1,4 +1,4 @@
-"""Several worker processes on one port: started, replaced when they die, and ended, by a supervisor that takes no call.
+"""Supervisor of several worker processes on one port: starts, replaces and ends them, and takes no call itself.
 
     bridge serve                 the supervisor: holds the port (reserved_port.py), runs `supervise`
       bridge serve --worker 7    serves (worker.py); 7 is its end of the line to the supervisor
@@ -57,7 +57,7 @@ class Workers:
     """A number of places, each with a worker, or with a successor that is about to start."""
 
     def __init__(self, count: int, start: Start, emit: Emit, gone: Callable[[int], None]) -> None:
-        """Start nothing yet. `gone` is told the process id of each worker that has ended before it was told to."""
+        """Start nothing yet. `gone` is called with the process id of each worker that has ended without an order."""
         self._places = range(1, count + 1)
         self._start_process = start
         self._emit = emit

@@ -7,7 +7,7 @@ The line is one end of a socket pair, inherited. Each side says lines of text:
     supervisor: reload             look at all files now
                 (end of file)      drain and end; the kernel says so too, when the supervisor is killed
 
-The worker speaks from its event loop. So a supervisor that hears nothing knows that the loop does not turn.
+The worker speaks from its event loop. So a supervisor that receives nothing knows that the loop does not turn.
 """
 
 import asyncio
@@ -43,8 +43,8 @@ async def work(
 ) -> None:
     """Serve until the line closes, or until a signal to stop, then drain. `counts` makes what the supervisor adds up.
 
-    Told twice it still drains once: a service manager that signals all processes of the bridge also makes the
-    supervisor close the line. Who is in a hurry tells the supervisor twice: it kills.
+    Two orders still make one drain: a service manager that signals all processes of the bridge also makes the
+    supervisor close the line. A second signal to the supervisor kills.
     """
     spare_the_collector()
     raise_limit()
@@ -82,7 +82,7 @@ class _Line:
         self._loop.add_reader(self._connection, self._read, look)
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Read nothing more."""
         self._loop.remove_reader(self._connection)
 
     async def speak(self) -> None:

@@ -1,9 +1,9 @@
 """An independent wallet for local runs and tests: real HTTP/2, its own checks, answers like the wallet's page, faults.
 
-It shares no code with the rest of the bridge, so that it can judge what the bridge sends.
+It shares no code with the rest of the bridge, so that it can check what the bridge sends.
 
     async with serve() as sandbox:
-        ...  # point the bridge at sandbox.url; sandbox.received tells what arrived
+        ...  # point the bridge at sandbox.url; sandbox.received has what arrived
 
 `server.FaultServer` is the server below it: it does what a behaviour says, also what HTTP/2 forbids.
 """

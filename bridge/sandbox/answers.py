@@ -1,7 +1,7 @@
 """Answers of the wallet as values: its own JSON bodies, the pages of what stands before it, and how each is given.
 
 JSON is put together from JSON texts, member by member, so that every number stands in a body exactly as its row in the
-table wants it, and so that a body can be wrong on purpose.
+table requires it, and so that a body can be wrong on purpose.
 """
 
 import json
@@ -26,7 +26,7 @@ class Answer:
     status: int
     """The HTTP status, 200 to 599."""
     headers: Headers
-    """Names in lower case, as HTTP/2 wants them (RFC 9113, section 8.2)."""
+    """Names in lower case, as HTTP/2 requires (RFC 9113, section 8.2)."""
     body: bytes = field(repr=False)
 
 

@@ -179,7 +179,7 @@ def by_token(table: Mapping[str, Behaviour], default: Behaviour = terminated) ->
 
 
 def sequence(*behaviours: Behaviour) -> Behaviour:
-    """Give the n-th request at the server the n-th behaviour; the last one repeats."""
+    """Give the n-th request at the server the n-th behaviour; the last one serves all that follow."""
     turns = itertools.chain(behaviours, itertools.repeat(behaviours[-1]))
 
     async def behaviour(stream: Stream) -> None:

@@ -1,6 +1,6 @@
 """Everything that a request must be before the wallet does anything, checked from the outside in.
 
-Written from the wallet's documentation alone, with the standard library alone: it judges what the bridge sends.
+Written from the wallet's documentation alone, with the standard library alone: it checks what the bridge sends.
 What the wallet itself would say is in its words (a JSON body); what a web server before it would say is a page.
 """
 
@@ -19,7 +19,7 @@ from bridge.sandbox.providers import Provider
 from bridge.sandbox.record import Request
 
 BODY_BYTES_MAX = 65_536
-"""A terminate has some hundred bytes; beyond this nobody means it."""
+"""Largest request body. A terminate has some hundred bytes."""
 
 _JSON = "application/json"
 
@@ -84,7 +84,7 @@ def signature_of(body: bytes, provider: Provider) -> str:
 
 
 def read_fields(request: Request, operation: Operation, provider: Provider) -> Mapping[str, Any]:
-    """Return the body's members, every one as the operation wants it; raise Refusal (400, 422, 403) otherwise."""
+    """Return the body's members, every one of its operation's type; raise Refusal (400, 422, 403) otherwise."""
     members = _json_object(request.body)
     required = operation.fields.keys() - operation.optional_fields
     if missing := sorted(required - members.keys()):

@@ -82,7 +82,7 @@ def _passed(request: Request, wallet: Wallet) -> Iterator[Step]:
 
 
 def _unknown(request: Request, wallet: Wallet) -> str:
-    """Return why authorization names nobody, without what it holds but the user."""
+    """Return why authorization names no provider; of its content the user alone is shown."""
     value = request.header("authorization")
     if value is None:
         return "the header authorization must be there, once"

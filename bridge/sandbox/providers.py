@@ -7,7 +7,7 @@ UINT64_MAX = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider; ValueError when it could not be told apart or would sign with nothing. No secret is in its repr."""
+    """One provider; ValueError for one without an id or a key. No secret is in its repr."""
 
     provider_id: int
     """0 to 2^64-1: the user of HTTP Basic, and `provider_id` in the body."""

@@ -72,7 +72,7 @@ def without(*names: str) -> Recipe:
 
 
 def with_another(name: str) -> Recipe:
-    """Answer with the success of somebody else: another value in this one member."""
+    """Answer with another player's success: another value in this one member."""
 
     def plan(call: Call) -> Plan:
         return Reply(wallet_answer(200, {**call.members, name: _another(call.members.get(name, "0"))}))

@@ -65,10 +65,10 @@ class TokenRow:
     plan: Recipe = field(repr=False)
 
 
-# 30 digits: more than a binary float can tell apart.
+# 30 digits: more than a binary float can distinguish.
 EXACT_BALANCE = "123456789012345678.901234567891"
 
-# Below the bridge's limit of 64 KiB for an answer, so that it is the nesting and the message that are judged.
+# Below the bridge's limit of 64 KiB for an answer, so that it is the nesting and the message that are checked.
 _DEPTH = 30_000
 _LONG_MESSAGE = "\x1b[31mThe wallet\r\nsays no,\x1b[0m\tat length.\n" * 800
 

@@ -4,7 +4,7 @@
         ...  # send requests to server.url
         assert [request.token for request in server.requests] == ["a", "b"]
 
-It shares no code with the rest of the bridge, so that it can judge it. `service.serve` runs the sandbox wallet on it.
+It shares no code with the rest of the bridge, so that it can check it. `service.serve` runs the sandbox wallet on it.
 """
 
 import asyncio
@@ -107,7 +107,7 @@ class FaultServer(Record, Manners):
         """Restart: reset all connections and refuse new ones; after the block, accept on the same port again."""
         port = self.port
         self._stop_listening()
-        # Bound, but not listening: connecting is refused, and nobody else gets the port meanwhile.
+        # Bound, but not listening: connecting is refused, and no other process gets the port meanwhile.
         self._listener = bound_socket(port, self.host)
         for connection in self._held.values():
             connection.abort()

@@ -31,7 +31,7 @@ class Sandbox:
 
     def __init__(self, wallet: Wallet, on_call: OnCall | None) -> None:
         self.url = ""
-        """What `wallet.url` of the bridge wants: scheme, host and port, no path."""
+        """The value for `wallet.url` of the bridge: scheme, host and port, no path."""
         self.port = 0
         self.wallet = wallet
         self.count = 0

@@ -167,7 +167,7 @@ class Session(Wire, ABC):
         return True
 
     def _refuse_other_protocol(self) -> None:
-        """Answer in HTTP/1.1, which whoever does not speak HTTP/2 most likely speaks."""
+        """Answer in HTTP/1.1, which a client without HTTP/2 most likely speaks."""
         self._record.client_errors.append(ProtocolError("the client does not speak HTTP/2"))
         self.raw(_REFUSAL + b"content-length: %d\r\n\r\n" % len(_HTTP_2_ONLY) + _HTTP_2_ONLY)
         self.close(waits_for_client=True)

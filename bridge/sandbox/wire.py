@@ -118,7 +118,7 @@ class Wire(asyncio.Protocol):
         self.dispose()
 
     def freeze(self) -> None:
-        """Neither read nor write any more, as a host that lost power: TCP stands, nobody answers."""
+        """Neither read nor write any more, like a host that lost power: TCP stands, nothing answers."""
         self._frozen = True
         if self._transport:
             self._transport.pause_reading()

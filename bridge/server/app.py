@@ -1,4 +1,4 @@
-"""grpc.aio as the host of the service, and where all parts are put together."""
+"""The running bridge: builds all parts from the settings, serves them, and drains."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -42,13 +42,13 @@ if TYPE_CHECKING:  # not imported where settlement is off
     from bridge.settlement.running import Settlement
 
 REFUSE_AT_LEAST_S = 1.0
-"""How long a drain answers BRIDGE_DRAINING before the port closes: who still comes gets a status, not a reset."""
+"""How long a drain answers BRIDGE_DRAINING before the port closes: late calls get a status, not a reset. In seconds."""
 
 HOLD_S = 0.25
-"""How long refusals are held back before the port closes: callers near by have come again by then."""
+"""How long refusals are held back before the port closes: callers near by have retried by then. In seconds."""
 
 STOP_GRACE_S = 2.0
-"""Grace for refusals on their way, in seconds. Streams are told to end before, and do not use it up."""
+"""Grace for refusals on their way, in seconds. Open streams are ended before, and do not use it up."""
 
 
 class BridgeServer:
@@ -76,12 +76,12 @@ class BridgeServer:
         self._watches = watches
 
     def look_at_files(self) -> None:
-        """Look at all key and certificate files now, and take up at once what has changed."""
+        """Look at all key and certificate files now, and load at once what has changed."""
         for watch in self._watches:
             watch.look_now()
 
     async def drain(self, drain_s: float) -> None:
-        """End in two steps, so that nobody sees a failed call (docs/design/contract.md, "Time"), then close the port.
+        """End in two steps, so that no call fails by it (docs/design/contract.md, "Time"), then close the port.
 
         First health says NOT_SERVING and calls are still served for `drain_s`; then new calls are refused until those
         in flight have ended. With 0 seconds there is no first step, and no minimum for the second. The listener for
@@ -144,10 +144,10 @@ async def running(  # noqa: PLR0913 - the composition root
             watches.append(FileWatch(tls.files, tls.reload, report, watch_interval_s, [tls.files]))
         watches.extend(serve_settlement(server, settlement, settings, emit, watch_interval_s))
         for watch in watches:
-            watch.check()  # what was loaded is what later changes are compared with
+            watch.check()  # later changes are compared with the content loaded now
         report_dates(emit, tls_files)
         credentials = None if tls is None else tls.credentials
-        # The listener for health opens first and closes last: who asks there is answered all the time.
+        # The listener for health opens first and closes last: probes are answered all the time.
         async with (
             _health_alone(settings, health, health_options(settings, reuse_port=reuse_port)) as health_address,
             listening(server, "server.listen", settings.server.listen, credentials) as address,

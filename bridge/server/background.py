@@ -1,4 +1,4 @@
-"""What goes on beside the calls for as long as the bridge runs."""
+"""Background tasks that run as long as the bridge."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -26,7 +26,7 @@ async def in_background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator
 
 
 async def sample(service: BridgeService, transport: Http2Transport, emit: Emit) -> None:
-    """Tell about once a second how busy the process is."""
+    """Emit the load of the process about once a second."""
     while True:
         await asyncio.sleep(SAMPLE_S)
         emit(
@@ -41,7 +41,7 @@ async def sample(service: BridgeService, transport: Http2Transport, emit: Emit) 
 
 
 async def report_dropped(writer: LogWriter, emit: Emit) -> None:
-    """Tell about once a second how many log lines were dropped, if any."""
+    """Emit the number of dropped log lines, if any, about once a second."""
     reported = 0
     while True:
         await asyncio.sleep(SAMPLE_S)

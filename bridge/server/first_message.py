@@ -25,7 +25,7 @@ LOOK_S = 0.5
 
 END_S = 0.1
 """How long the end of a stream without a message is held back. A caller that resets its stream ends it too, and gRPC
-tells of the reset a moment later; then there is nobody to answer."""
+reports the reset a moment later; then the call is cancelled."""
 
 WAITING_MAX = 200
 """Calls at once whose message has not come; beyond it the oldest is refused. A message comes with the headers, a large
@@ -57,7 +57,7 @@ class Waiting:
     async def message(self, context: Context) -> bytes | None:
         """Return the message of the call that this task carries out; None where none comes.
 
-        Raise AbortError for a call that gave way to a newer one, CancelledError for one whose caller has left.
+        Raise AbortError for a call that gave way to a newer one, CancelledError where the client cancels.
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
@@ -113,7 +113,7 @@ class GrpcioServer(grpc.aio.Server):
         self.waiting = Waiting()
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Ignore these: whoever registers handlers registers them the other way too, as generated code does."""
+        """Ignore these: every service registers its handlers the other way too, as generated code does."""
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
         """Serve a service.
@@ -195,5 +195,5 @@ async def _abort(context: Context, code: grpc.StatusCode, message: str, trailers
     try:
         await context.abort(code, message, trailers)
     except grpc.aio.InternalError:
-        # The call has just ended in gRPC's core, whose caller has left. gRPC would log that as an error.
+        # The call has just ended in gRPC's core: the client cancelled. gRPC would log that as an error.
         raise asyncio.CancelledError from None

@@ -1,4 +1,4 @@
-"""An operation's gRPC handler: bytes in, the way of a call, a message or a status with details out."""
+"""gRPC handler of an operation: bytes in; a message, or a status with details, out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -66,7 +66,7 @@ def behaviour_of(service: BridgeService, route: Route) -> Callable[[bytes | None
         try:
             await context.abort(STATUS_CODES[wire.code], wire.message, wire.trailers)
         except grpc.aio.InternalError:
-            # The call has just ended in gRPC's core, whose caller has left. gRPC would log that as an error.
+            # The call has just ended in gRPC's core: the client cancelled. gRPC would log that as an error.
             raise asyncio.CancelledError from None
 
     return behaviour

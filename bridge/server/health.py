@@ -1,10 +1,10 @@
 """The health of the bridge (grpc.health.v1): SERVING, and NOT_SERVING from the start of a drain to the end.
 
-The name `liveness` is for who restarts a process that hangs. It is SERVING to the very end, in a drain too, whose calls
-a restart would cut off; and as the handlers run on the event loop, an answer proves that the loop turns.
+The name `liveness` is for probes that restart a process that hangs. It is SERVING to the very end, in a drain too,
+whose calls a restart would cut off; and as the handlers run on the event loop, an answer proves that the loop turns.
 
 Not the servicer of grpcio-health-checking: that one holds a lock while it writes to a watcher, so that a single watcher
-who reads nothing (his flow-control window is empty) would keep the bridge from draining for ever.
+that reads nothing (its flow-control window is empty) would keep the bridge from draining for ever.
 """
 
 import asyncio

@@ -131,7 +131,7 @@ async def listening(
     try:
         yield f"{address.rpartition(':')[0]}:{port}"
     finally:
-        # What is still open ends at once: whoever wanted to wait for it has done so.
+        # Calls that are still open end at once: a drain has waited for them before.
         await server.stop(grace=None)
 
 

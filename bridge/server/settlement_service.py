@@ -1,4 +1,4 @@
-"""SettlementService: what callers and operators may ask about settlements. Who may ask is decided as for calls.
+"""SettlementService: answers about settlements, for callers and operators. The allow-lists apply as for calls.
 
 No answer holds a token, a key or a body.
 """
@@ -26,11 +26,11 @@ from wallet.v1.wallet_error_pb2 import Settlement as ProtoState
 SERVICE = pb.DESCRIPTOR.services_by_name["SettlementService"].full_name
 
 PAGE_DEFAULT, PAGE_MAX = 50, 100
-"""AIP-158: what is not given, and what more is taken as."""
+"""Page sizes (AIP-158): the default, and the maximum, which a larger one becomes."""
 QUESTIONS_MAX = 16
 """Questions to the store at once; beyond it callers are refused, so that they cannot delay what is to be written."""
 
-STORE_FAILED = "The settlement store cannot be asked now. Nothing is lost by that; ask again later."
+STORE_FAILED = "The settlement store does not answer. No settlement is lost; ask again later."
 TOO_MANY = "Too many questions about settlements at once; ask again later."
 NOT_FOUND = "There is no settlement of this call. That proves nothing about the token."
 NOT_LISTED = "This caller may not list settlements. Add its identity to settlement.allowed_identities."
@@ -177,7 +177,7 @@ def _handler(
         try:
             await context.abort(code, text)
         except grpc.aio.InternalError:
-            # The call has just ended in gRPC's core, whose caller has left. gRPC would log that as an error.
+            # The call has just ended in gRPC's core: the client cancelled. gRPC would log that as an error.
             raise asyncio.CancelledError from None
 
     return grpc.unary_unary_rpc_method_handler(behaviour, response_serializer=response.SerializeToString)

@@ -1,4 +1,4 @@
-"""TLS towards callers: the certificate that the bridge shows, whose certificates it wants to see, and newer files.
+"""TLS towards callers: the bridge's certificate, the authorities of the callers' certificates, and newer files.
 
 gRPC asks at each handshake whether there is something newer. What new files hold is checked before, and used as a whole
 or not at all; connections that are open go on with what they were made with.

@@ -45,7 +45,7 @@ def certificate_in_use(key: str, pem: bytes, now: datetime | None = None) -> Cer
 
 
 def reporting_dates(emit: Emit, files: Mapping[str, Path]) -> Emit:
-    """Return a listener that hands events on, and tells when a certificate ends that has come into use."""
+    """Return a listener that hands events on, and reports the end of each certificate that comes into use."""
 
     def reported(event: Event) -> None:
         emit(event)
@@ -56,7 +56,7 @@ def reporting_dates(emit: Emit, files: Mapping[str, Path]) -> Emit:
 
 
 def report_dates(emit: Emit, files: Mapping[str, Path]) -> None:
-    """Tell when the certificates in these files end, setting -> path."""
+    """Report when the certificates in these files end, setting -> path."""
     for key, path in files.items():
         content, problem = read_file(path)
         if not problem and (found := certificate_in_use(key, content)) is not None:

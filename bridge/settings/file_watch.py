@@ -1,7 +1,7 @@
-"""Files that may change while the bridge runs: notices new content, has it applied, and tells how that went.
+"""Watch of files that may change while the bridge runs: new content is noticed, applied, and the result reported.
 
 A file is known by a digest of its content: mtimes can be equal, and Kubernetes swaps a link far above the file. New
-content counts once two looks in a row have found it, so that nobody takes up half of a replacement. Each is applied,
+content counts once two looks in a row have found it, so that half of a replacement is never loaded. Each is applied,
 or reported as bad, once.
 """
 
@@ -44,7 +44,7 @@ class FileWatch:
     where it cannot use what is there, and then leaves everything as it was. Reloaded or ReloadFailed is emitted for
     each file of the group that had changed.
 
-    Nobody knows whether the files are still those that the settings were read from. So the very first look calls
+    It is unknown whether the files are still those that the settings were read from. So the very first look calls
     `apply` for all of them; where that works, nothing is emitted.
     """
 
@@ -132,7 +132,8 @@ class _Group:
             self._used(found, [key for key in found if self._in_use.get(key) != found[key]])
 
     def _take_up(self, found: dict[str, _Content]) -> None:
-        # Also what was bad when it was last handled and is again as it was: who heard the one wants to hear the other.
+        # Also content that was invalid when it was last handled and is now as before: that was reported, so this is,
+        # too.
         known = (self._in_use, self._handled)
         changed = [key for key in found if any(contents.get(key) != found[key] for contents in known)]
         self._handled = found

@@ -7,7 +7,7 @@
     [settlement]               where requests of unknown outcome are kept; without it they are not
     [telemetry]                what an operator sees
 
-The environment (BRIDGE_WALLET__URL) is stronger than the TOML file, key by key. A relative path in the file counts from
+Environment variables (BRIDGE_WALLET__URL) override the TOML file, key by key. A relative path in the file counts from
 the file's folder, one in the environment from the working directory. A key that does not exist is refused. Secrets are
 SecretStr from the moment they are read: no error, repr or `describe` shows them.
 
@@ -239,7 +239,7 @@ class Settings(Section):
 
     def __init__(self, *trees: Mapping[str, Any]) -> None:
         """Take the settings of these trees, the strongest first; raise ValidationError."""
-        # A section that nobody gives still has its defaults, or keys that it lacks.
+        # An absent section still has its defaults, or keys that it lacks.
         sections: dict[str, Any] = {
             name: {} for name, section in type(self).model_fields.items() if section.is_required()
         }
@@ -276,7 +276,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
 
 
 def _merged(*trees: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one tree of these: a later one is stronger, key by key."""
+    """Return one tree of these: a later one overrides an earlier one, key by key."""
     merged: dict[str, Any] = {}
     for tree in trees:
         for name, value in tree.items():

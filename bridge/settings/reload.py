@@ -1,4 +1,4 @@
-"""Settings while the bridge runs: which files a section names, and the section made anew from what they hold now."""
+"""Settings while the bridge runs: which files a section names, and the section rebuilt from their present content."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ def files_of(key: Key, section: Section) -> dict[str, Path]:
 
 
 def read_again(section: SectionT) -> SectionT:
-    """Return a section made anew from what was given for it: its files are read again and must pass every check.
+    """Return a section rebuilt from what was given for it: its files are read again and must pass every check.
 
     Tables below it stay as they are. Raise ReloadError, which holds nothing of any file.
     """

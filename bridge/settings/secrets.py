@@ -23,13 +23,13 @@ PATH = re.compile(r"(?:~|\.{1,2})?(?:/[A-Za-z0-9._-]+){2,}|[A-Za-z]:\\[^/]*|file
 """Two names at least: a random secret seldom has the form of that."""
 PLACEHOLDER = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\{\{.*\}\}|<[^<>]+>|(?i:change.?me|todo|x{3,}|\*{3,})")
 
-# White space at an end is a slip of whoever copied it.
+# White space at an end is a copying mistake.
 SHAPES = {
     # The password of HTTP Basic, sent as it is.
     "access_key": shape(r"[!-~](?:[ -~]*[!-~])?"),
     # docs/design/wallet.md: a shared secret in the form of a UUID. Its text is the key, so it is kept as it was given.
     "private_key": shape(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"),
-    # Our own: long enough that nobody finds it by trying.
+    # Our own: too long to be found by trying.
     "fingerprint_key": shape(r"[!-~][ -~]{14,}[!-~]"),
 }
 

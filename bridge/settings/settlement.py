@@ -126,7 +126,7 @@ class Settlement(Section):
         default=None,
         description="a list of at least one DNS name or URI as client certificates have them",
     )
-    """Who may list all settlements. None: everybody, where calls have no list either, else nobody."""
+    """Identities that may list all settlements. None: every caller, where calls have no list either, else no one."""
     settle: Literal["unknown", "failed"] = Field(default="unknown", description='"unknown" or "failed"')
     durability: Literal["unknown", "before"] = Field(default="unknown", description='"unknown" or "before"')
     give_up_after_s: Seconds = Field(default=86400.0, ge=60, le=2_592_000, description="seconds, 60 to 2592000")

@@ -96,7 +96,7 @@ def _identities(value: object) -> object:
     if not isinstance(value, list):
         raise ValueError  # noqa: TRY004 - pydantic passes a TypeError on
     if not value:
-        raise flawed("it is empty, and would let nobody in")
+        raise flawed("it is empty, and would let no caller in")
     for number, item in enumerate(value, 1):
         if not isinstance(item, str) or not is_allowed_identity(item):
             raise flawed(f"item {number} is {_identity_problem(item)}")

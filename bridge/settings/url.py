@@ -66,7 +66,7 @@ def _host_and_port(authority: str) -> tuple[str, str | None]:
 
 
 def _path_problem(path: str) -> str:
-    # Whoever resolves dot segments changes the path (RFC 3986, section 5.2.4), and not everybody does.
+    # Resolving dot segments changes the path (RFC 3986, section 5.2.4), and not every server does it.
     if not DOT_SEGMENTS.isdisjoint(path.split("/")):
         return "its path has a segment . or .."
     if "//" in path:

@@ -1,1 +1,1 @@
-"""Settlement: requests of unknown outcome, kept and repeated until the wallet has given a certain answer."""
+"""Settlement: requests of unknown outcome, stored and retried until the wallet has given a certain answer."""

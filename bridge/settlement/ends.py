@@ -1,7 +1,7 @@
 """Ends of entries that this process knows of: what is in here is not sent, whatever the store answers.
 
     confirm, refuse   the wallet has answered for certain: to be written, and kept until the store has taken it
-    block             a call has learnt that the request must not be repeated; the call's own write tells the store
+    block             a call has learnt that the request must not be retried; the call's own write informs the store
 
 What is written is still kept until the next take begins: one that is under way may have been carried out before.
 Source: docs/design/settlement.md, "The settler".
@@ -34,7 +34,7 @@ LOST_MAX = 1000
 
 
 class Ends:
-    """Ends of one process. `settled` is told of those that the store has as SETTLED, `refused` of the others."""
+    """Ends of one process. `settled` is called with those that the store has as SETTLED, `refused` with the others."""
 
     def __init__(self, store: Store, settled: Callable[[str], None], refused: Callable[[Refusal], None]) -> None:
         self._store = store
@@ -43,7 +43,7 @@ class Ends:
         self._confirmations: dict[str, None] = {}
         self._refusals: dict[str, Refusal] = {}
         self._lost: dict[str, Refusal] = {}
-        """Requests that must never be repeated and whose entry another owns: refused when this process takes it."""
+        """Requests that must never be retried and whose entry another owns: refused when this process takes it."""
         self._blocked: set[str] = set()
         self._written: set[str] = set()
         self._writing = asyncio.Lock()
@@ -96,7 +96,7 @@ class Ends:
     async def taken_again(self, entry: Entry) -> None:
         """Write the known end of an entry that was taken all the same, with the fence that it has now.
 
-        One that is blocked stays leased: the call's write ends it, whoever owns it.
+        One that is blocked stays leased: the call's write ends it, with or without a lease.
         """
         refusal = self._refusals.get(entry.entry_id) or self._lost.pop(entry.entry_id, None)
         if refusal is not None:

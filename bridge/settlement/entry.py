@@ -16,7 +16,7 @@ older bridge refuses to open.
 """
 
 CALLS_MAX = 32
-"""Calls that one entry lists. A further one drops the oldest: a caller that repeats for hours fills no store."""
+"""Calls that one entry lists. A further one drops the oldest: a caller that retries for hours fills no store."""
 
 
 class State(enum.StrEnum):
@@ -83,20 +83,20 @@ class NewCall:
     """A call to be written: attached to the open entry of the same request, or as a new entry."""
 
     ticket: str
-    """Random id of this call in the store (`new_ticket`): call ids are the callers' own and may repeat. Writing the
-    same ticket twice is writing it once, so that a write of unclear end can be repeated."""
+    """Random id of this call in the store (`new_ticket`): call ids are the callers' own and may recur. Writing the
+    same ticket twice is writing it once, so that a write of unclear end can be retried."""
     call: Call
     sealed: Sealed
     due_in_s: float
     """When the settler may take a new entry. For a call that is still under way: its deadline and a little more."""
     is_owed: bool
-    """Whether the call has ended and its caller will be told that the bridge goes on. False: it is still under way, and
+    """Whether the call has ended and is reported as PENDING. False: it is still under way, and
     the entry goes when every call that refers to it has ended for certain (`CallEnd`)."""
     fingerprint: str = ""
     """The token as the log shows it; "" for none."""
     last: Last = NO_FAILURE
     never_repeat: bool = False
-    """The answer spoke of somebody else (WALLET_ECHO_MISMATCH): the entry is REJECTED at once and never sent again."""
+    """The answer was about another player or token (WALLET_ECHO_MISMATCH): REJECTED at once and never sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class WriteOrder:
     writer_id: str
     """Random id of the process's queue (`new_ticket`)."""
     number: int
-    """Higher with each batch, 1 to 2^53; a batch that is repeated gets a new one."""
+    """Higher with each batch, 1 to 2^53; a batch that is written again gets a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Entry:
     """When it became PENDING for the last time: at its creation, or when a person asked for a retry. The time to give
     up counts from here."""
     due: float
-    """Nobody takes it before; while it is leased, when the lease ends."""
+    """When it may be taken next; while it is leased, when the lease ends."""
     is_leased: bool
     """Whether a settler owns it or died while it did: true from `take` until it is given back or its state changes."""
     fence: int
@@ -204,7 +204,7 @@ class Change(enum.Enum):
     DONE = "done"
     NOT_FOUND = "no such entry"
     FINISHED = "it is SETTLED or CLOSED"
-    NEVER_REPEAT = "the wallet's answer spoke of somebody else: it is never repeated"
+    NEVER_REPEAT = "the wallet's answer was about another player or token: it is never retried"
     OTHER_IS_OPEN = "another entry of the same request is PENDING"
 
 

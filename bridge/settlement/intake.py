@@ -1,10 +1,10 @@
 """Intake: which calls are settled, and how they are written down while their callers wait at most WAIT_S.
 
-    a call ends UNKNOWN, or with a reason of FAILED where settle = "failed"   -> written, then told PENDING
+    a call ends UNKNOWN, or with a reason of FAILED where settle = "failed"   -> written, then PENDING
     durability = "before"                                                     -> written before it is sent, too
     its own success                                                           -> settles earlier calls of that request
 
-Telling PENDING needs a write that the store has confirmed. Without it the call ends as it would without settlement, and
+PENDING needs a write that the store has confirmed. Without it the call ends as it would without settlement, and
 the write goes on behind it. Source: docs/design/settlement.md, "What is settled".
 """
 
@@ -59,7 +59,7 @@ class Intake:
     known: Known
     emit: Emit
     wake: Callable[[float], None]
-    """Tells the settler that an entry is due in so many seconds."""
+    """Notifies the settler that an entry is due in so many seconds."""
     confirm: Callable[[str], None]
     """Makes an entry SETTLED."""
     block: Callable[[str], None]
@@ -98,7 +98,7 @@ class Intake:
         )
 
     def not_written(self, new: NewCall, cause: str) -> None:
-        """Report a call that stays unwritten: nobody was told PENDING, but nothing goes on with it either."""
+        """Report a call that stays unwritten: it was not reported as PENDING, and nothing goes on with it."""
         self.emit(
             SettlementNotWritten(
                 call_id=new.call.call_id,

@@ -102,7 +102,7 @@ class Pace:
         return is_new
 
     def crowded(self, provider_id: int, now: float) -> None:
-        """Take note that callers leave no place for a further attempt now."""
+        """Note that callers' calls leave no place for a further attempt now."""
         one = self._of(provider_id)
         one.not_before = max(one.not_before, now + CROWDED_S)
 

@@ -46,7 +46,7 @@ class Rules:
 
 
 class StoreHealth:
-    """Whether the store works, told once at each change; each failed request is counted."""
+    """Whether the store works, reported once at each change; each failed request is counted."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit

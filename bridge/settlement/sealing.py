@@ -5,7 +5,7 @@ for two purposes:
 
     entry key     encrypts one entry, by AES-256-GCM (NIST SP 800-38D)
     digest key    HMAC-SHA256 (RFC 2104) of operation and body
-    id            tells keys apart in public; nothing about the key follows from it
+    id            identifies a key in public; nothing about the key follows from it
 
 Each entry has an entry key of its own, derived with its random id. Random nonces under one key would be safe for 2^32
 entries only (SP 800-38D, section 8.3), which a busy bridge that writes every call reaches within weeks.
@@ -36,7 +36,7 @@ DISTINCT_BYTES_MIN = 8
 
 
 class KeyFileError(ValueError):
-    """A key file that cannot be used. The text names the line and what it wants, never what it holds."""
+    """A key file that cannot be used. The text names the line and what it must be, never what it holds."""
 
 
 class SealError(Exception):

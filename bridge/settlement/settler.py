@@ -43,7 +43,7 @@ Send = Callable[[Entry], Awaitable[Verdict]]
 
 @dataclass(slots=True, eq=False)
 class _Owned:
-    """An entry under a lease of ours, as the event loop's clock tells it."""
+    """An entry under a lease of ours, in times of the event loop's clock."""
 
     entry: Entry
     lease_end: float
@@ -53,7 +53,7 @@ class _Owned:
 
 
 class Settler:
-    """Works on the entries of one store for as long as `run` runs. `ended` hears of each that is SETTLED."""
+    """Works on the entries of one store for as long as `run` runs. `ended` is called with each that is SETTLED."""
 
     def __init__(  # noqa: PLR0913 - where its parts come together
         self,
@@ -156,7 +156,7 @@ class Settler:
     async def _take(self) -> None:
         room = self._room()
         if room > 0 and self._may_take():
-            # Not cut off when `run` is cancelled: what the store has just leased would stay leased to nobody.
+            # Not cut off when `run` is cancelled: what the store has just leased would stay leased with no owner.
             self._taking = asyncio.create_task(self._take_up_to(room))
             await asyncio.shield(self._taking)
 
@@ -168,7 +168,7 @@ class Settler:
             self._begin(_Owned(entry, began + LEASE_S))
 
     def _room(self) -> int:
-        """Return how many attempts may begin: one for sure, more where callers leave places."""
+        """Return how many attempts may begin: one for sure, more where callers' calls leave places."""
         if self._is_leaving:
             return 0
         free = min(self._admission.free, self._in_flight_max - len(self._attempts))

@@ -9,7 +9,7 @@ Rules that every store keeps (tests/unit/settlement/ runs the same tests on each
 - A method that takes a fence does nothing and returns False unless the entry is PENDING and this is its current fence.
 - The encrypted request is deleted when an entry becomes SETTLED or CLOSED, never earlier.
 - A method may be called by many tasks at once. A cancelled call may or may not be carried out, like one that failed
-  with Problem.TIMEOUT or UNREACHABLE. Repeating any method is safe. Each ends by itself within TIMEOUT_S.
+  with Problem.TIMEOUT or UNREACHABLE. Retrying any method is safe. Each ends by itself within TIMEOUT_S.
 """
 
 import enum
@@ -111,11 +111,11 @@ class Store(Protocol):
         A call is attached to the entry that its ticket is known of, else to the open entry of its request, else it
         becomes a new entry. What it does to a PENDING entry that is there:
 
-        - `never_repeat`: the entry becomes REJECTED, whoever owns it.
+        - `never_repeat`: the entry becomes REJECTED, also under a lease.
         - `is_owed`: the entry becomes owed, and `last` is this call's. Where it was not owed before and is not leased,
           it is due after this call's `due_in_s`.
         - else, while the entry is neither owed nor leased: due not before this call's `due_in_s`. One that is owed
-          stays as it is, so that a caller who repeats does not hold the settler off.
+          stays as it is, so that a caller who retries does not delay the settler.
 
         An end takes the call from its entry. A PENDING entry that is not owed is deleted with its last call; after a
         success one that is owed, or that other calls refer to, becomes SETTLED. A ticket that is not known is kept for
@@ -149,13 +149,13 @@ class Store(Protocol):
         """Make an owned entry UNRESOLVED. It keeps its request."""
 
     async def expire(self, older_than_s: float, operations: Collection[str], limit: int = 1000) -> list[str]:
-        """Make up to `limit` entries UNRESOLVED that are PENDING for so long and that nobody owns; return their ids.
+        """Make up to `limit` entries UNRESOLVED that are PENDING for so long and not leased; return their ids.
 
         Only entries of these operations and of no newer schema, like `take`.
         """
 
     async def settle(self, entry_ids: Sequence[str]) -> list[str]:
-        """Make entries SETTLED, whatever their state and whoever owns them; return those that were not before."""
+        """Make entries SETTLED, whatever their state and leases; return those that were not before."""
 
     async def purge(self, keep_s: float, limit: int = 1000) -> int:
         """Delete up to `limit` entries that have been SETTLED or CLOSED for `keep_s`; return how many."""

@@ -3,7 +3,7 @@
     intake.py -> put -> queue -> one task -> Store.write(batch)
 
 One task writes, so that the writes of one call keep their order: an end waits behind a late insert. Calls that end
-together share a batch; ends that are certain, for which nobody waits, go with the next calls. While the store fails,
+together share a batch; ends that are certain, for which no call waits, go with the next calls. While the store fails,
 the queue holds what fits and the batch is tried again; nothing here waits for the store but that one task.
 """
 
@@ -52,11 +52,11 @@ class Writer:
     store: Store
     failed: Callable[[StoreError], None]
     works: Callable[[], None]
-    """Told of each request to the store, how it ended."""
+    """Called with the end of each request to the store."""
     entries_max: int = ENTRIES_MAX
     bytes_max: int = BYTES_MAX
     is_failing: bool = field(default=False, init=False)
-    """The last write has failed: nobody need wait for the next."""
+    """The last write has failed: no call need wait for the next."""
     _behind: int = field(default=0, init=False)
     """How many of the oldest writes were delayed by a failure."""
     _writer_id: str = field(default_factory=new_ticket, init=False)

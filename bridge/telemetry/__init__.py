@@ -1,4 +1,4 @@
-"""What the bridge tells its operator: one module for each place that events go to."""
+"""Telemetry: one module for each place that events go to."""
 
 import os
 

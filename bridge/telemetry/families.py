@@ -80,7 +80,7 @@ CALLS = _counter(
     *("grpc_method", "outcome", "reason"),
 )
 DETACHED_ENDS = _counter(
-    "wallet_bridge_detached_ends", "Ends that nobody was told, because the caller had left.", "outcome"
+    "wallet_bridge_detached_ends", "Ends of calls that the client had cancelled after they were sent.", "outcome"
 )
 WALLET_CODES = _counter("wallet_bridge_wallet_codes", "Answers of the wallet, by their result code.", "code")
 MISSING_FIELDS = _counter(
@@ -115,12 +115,10 @@ UNREACHABLE_ATTEMPTS = _counter(
 
 CALLS_IN_FLIGHT = _gauge("wallet_bridge_calls_in_flight", "Calls that are admitted and have not ended.")
 CALLS_QUEUED = _gauge("wallet_bridge_calls_queued", "Calls that wait for admission.")
-CALLS_DETACHED = _gauge("wallet_bridge_calls_detached", "Calls that go on although their caller has left.")
+CALLS_DETACHED = _gauge("wallet_bridge_calls_detached", "Calls that go on although the client has cancelled them.")
 CONNECTIONS = _gauge("wallet_bridge_connections", "Open connections to the wallet.")
 STREAMS = _gauge("wallet_bridge_streams", "Requests under way on these connections.")
-DRAINING = _gauge(
-    "wallet_bridge_draining", "1 from the moment in which the bridge is told to stop, else 0.", mode="max"
-)
+DRAINING = _gauge("wallet_bridge_draining", "1 from the order to stop on, else 0.", mode="max")
 
 # --- files ------------------------------------------------------------------------------------------------------
 
@@ -196,7 +194,7 @@ SETTLEMENT_OFF = _gauge(
 # --- the log ----------------------------------------------------------------------------------------------------
 
 LOG_LINES_DROPPED = _counter(
-    "wallet_bridge_log_lines_dropped", "Log lines that were dropped: nobody read them in time."
+    "wallet_bridge_log_lines_dropped", "Log lines that were dropped: standard error was not read in time."
 )
 
 # --- processes --------------------------------------------------------------------------------------------------
@@ -205,7 +203,7 @@ BUILD_INFO = _gauge(
     "wallet_bridge_build_info", "Always 1; the labels say what runs.", "version", "python_version", mode="max"
 )
 WORKERS = _gauge("wallet_bridge_workers", "Worker processes that were started and have not ended.")
-WORKER_RESTARTS = _counter("wallet_bridge_worker_restarts", "Workers that ended without having been told to.")
+WORKER_RESTARTS = _counter("wallet_bridge_worker_restarts", "Workers that ended without an order to stop.")
 PROCESS_CPU = _counter("process_cpu_seconds", "CPU time, user and system.")
 PROCESS_MEMORY = _gauge("process_resident_memory_bytes", "Resident memory.")
 PROCESS_OPEN_FILES = _gauge("process_open_fds", "Open file descriptors.")

@@ -1,13 +1,13 @@
-"""A keyed fingerprint: log lines about the same text can be found together, and nobody comes from them to the text.
+"""Keyed fingerprint: log lines about the same text can be found together, and the text cannot be recovered.
 
-Without a key it would be no secret: whoever reads the log could hash a guess and compare.
+Without a key it would be no secret: a reader of the log could hash a guess and compare.
 """
 
 import hmac
 import secrets
 
 KEY_BYTES_MIN = 16
-"""128 bits: nobody tries them all."""
+"""128 bits: too many to try them all."""
 
 DIGITS = 16
 """64 bits: two of a billion texts share a fingerprint with a probability of some 3 %."""

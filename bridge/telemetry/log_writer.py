@@ -1,8 +1,8 @@
 """Log lines on their way out: a bounded buffer, and a thread that writes them to a descriptor.
 
-Whoever logs never waits for whoever reads: a pipe that nobody reads would otherwise stop the event loop, and with it
-calls, health and signals (pipe(7): a write to a full pipe blocks). What the buffer cannot hold is dropped and counted,
-and when lines flow again one of them tells how many are missing.
+Logging never waits for the reader: a pipe that is not read would otherwise stop the event loop, and with it calls,
+health and signals (pipe(7): a write to a full pipe blocks). What the buffer cannot hold is dropped and counted,
+and when lines flow again one of them reports how many are missing.
 
 A line leaves within 100 ms. So a process that is killed, or crashes, may lose the lines of its last 100 ms.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 BUFFER_CHARACTERS_MAX = 4 * 1024 * 1024
-"""What is kept of each kind of line while nobody reads: some 10 000 lines."""
+"""Size of the buffer of each kind of line while the pipe is not read: some 10 000 lines."""
 
 GATHER_S = 0.05
 """For how long lines are gathered before they are written together: the system call costs more than a line."""
@@ -29,7 +29,7 @@ CLOSE_S = 1.0
 """How long the end of the process waits for the last lines."""
 
 Notice = Callable[[int], str]
-"""Makes the line that tells how many lines were dropped."""
+"""Makes the line that reports how many lines were dropped."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class LogWriter:
     """Writes lines to a descriptor, which it does not close, from a thread of its own.
 
     Lines that are urgent have a buffer of their own, so that a flood of others cannot push them out. `notice` makes the
-    line that tells of dropped lines. All methods may be called from any thread.
+    line that reports dropped lines. All methods may be called from any thread.
     """
 
     def __init__(self, descriptor: int, notice: Notice, characters_max: int = BUFFER_CHARACTERS_MAX) -> None:
@@ -140,7 +140,7 @@ class LogWriter:
                 self._dropped += len(lines)
 
     def _write_bytes(self, text: str, reported: int = 0) -> bool:
-        """Write a text as a whole; say whether that was possible. `reported`: how many dropped lines it tells of."""
+        """Write a text as a whole; say whether that was possible. `reported`: how many dropped lines it reports."""
         data = text.encode(errors="backslashreplace")
         if self._is_cut:
             data = b"\n" + data
@@ -162,7 +162,7 @@ def _bytes_max(line: str) -> int:
 
 
 def _written(descriptor: int, data: memoryview) -> int:
-    """Write some of the data, also to a descriptor that somebody has made non-blocking; return how many bytes."""
+    """Write some of the data; return how many bytes. Another process may have made the descriptor non-blocking."""
     while True:
         try:
             return os.write(descriptor, data)

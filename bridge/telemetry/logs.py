@@ -2,8 +2,8 @@
 
     events, the bridge's loggers, libraries' loggers -> one line each -> LogWriter (log_writer.py) -> standard error
 
-No line holds the text of an exception, which may hold anything: a traceback is told by its places. A library's own text
-may hold anything too, a caller's metadata for instance: its line tells its place in that library's code instead.
+No line holds the text of an exception, which may hold anything: a traceback is logged by its places. A library's own
+text may hold anything too, a caller's metadata for instance: its line has its place in that library's code instead.
 """
 
 import logging
@@ -46,11 +46,11 @@ HELD_LOGGERS = {
     # A warning of this one prints what is wrong in OTEL_EXPORTER_OTLP_HEADERS, hence the collector's key.
     "opentelemetry.util.re": "ERROR",
 }
-"""The level from which these loggers are heard, however low the operator's is."""
+"""Minimum level of these loggers, however low the operator's is."""
 
 Format = Literal["json", "console"]
 
-# What needs somebody's eyes: our side is broken, or somebody else's session is at stake.
+# What a person must look at: our side is broken, or another player's session is at stake.
 ERROR_REASONS = frozenset({"BRIDGE_FAULT", "WALLET_AUTH_REJECTED", "WALLET_ECHO_MISMATCH", "WALLET_ENDPOINT"})
 
 LEVEL_NAMES = {
@@ -73,7 +73,7 @@ LEVELS: dict[type[Event], int] = {
 SILENT: frozenset[type[Event]] = frozenset(
     {CallStarted, StateSampled, LogLinesDropped, SettlementStoreFailed, SettlementSampled}
 )
-"""Never logged: metrics tell them. A call's start says nothing that its end does not; the others come every second."""
+"""Never logged: metrics have them. A call's start says nothing that its end does not; the others come every second."""
 
 LIBRARY_LINE = "a library has logged a line; its text is left out"
 """In the place of a text that others wrote."""
@@ -112,7 +112,7 @@ def configure(level: str, log_format: Format, writer: LogWriter, process: Proces
 
 
 def dropped_line(log_format: Format, process: Process, count: int) -> str:
-    """Return the line that tells of dropped lines, which is written when lines flow again."""
+    """Return the line that reports dropped lines, which is written when lines flow again."""
     fields = {"event": "log lines dropped", "lines": count}
     return Lines(log_format, process).line(logging.ERROR, fields)
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what events tell, counted. Which there are: families.py.
+"""Prometheus metrics: counts of events. Which there are: families.py.
 
 No label holds what a caller or the wallet wrote. Its values are words of the bridge, the protos or the settings, or
 numbers, and of each only so many (series.py).
@@ -244,7 +244,7 @@ class _Process:
         self.sample()
 
     def sample(self) -> None:
-        """Take the numbers anew."""
+        """Take the numbers again."""
         for found in self._collector.collect():
             value = found.samples[0].value
             if found.name in self._gauges:

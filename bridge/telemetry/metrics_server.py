@@ -1,6 +1,6 @@
 """GET /metrics: what Prometheus scrapes, from threads of its own.
 
-The port is open to whoever can reach it. So it holds little: few connections at once, each for a short time as a whole,
+The port has no access control. So it holds little: few connections at once, each for a short time as a whole,
 however slowly it sends; who comes beyond that waits in the kernel's queue.
 """
 
@@ -97,7 +97,7 @@ class _Server(ThreadingTCPServer):
         return connection, address
 
     def service_actions(self) -> None:
-        """End the connections whose time is up: whoever waits for their bytes gets an end of file or an error."""
+        """End the connections whose time is up: a task that waits for their bytes gets an end of file or an error."""
         now = time.monotonic()
         for connection, end in list(self._ends.items()):
             if end < now:

@@ -1,4 +1,4 @@
-"""Metrics of settlement: what its events tell, counted."""
+"""Metrics of settlement: counts of its events."""
 
 from collections.abc import Callable
 from typing import Any

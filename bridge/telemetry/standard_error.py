@@ -1,13 +1,13 @@
-"""Standard error of a process that logs: only lines of the log get there, whoever writes.
+"""Standard error of a process that logs: it gets lines of the log only, also from code that writes to it directly.
 
     the log -> LogWriter -> what standard error was at the start
     descriptor 2 -> a pipe -> a thread -> one line of the log for each line, without its text
 
 Descriptor 2 is where gRPC's C core, Rust's panics and Python itself write directly. Their text may hold anything, so a
-line of theirs is told by its place in the source, where it has one, and its length. A write there never blocks: where
+line of theirs is logged by its place in the source, where it has one, and its length. A write there never blocks: where
 the pipe is full, which is when this process hangs, the text is lost. So is the last text of a process that crashes.
 
-Exceptions that nobody catches, and Python's warnings, are told by their places in the code.
+Uncaught exceptions, and Python's warnings, are logged by their places in the code.
 """
 
 import atexit
@@ -102,7 +102,7 @@ def _hook() -> None:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    LOGGER.critical("an exception that nobody caught ends the process", exc_info=(kind, error, trace))
+    LOGGER.critical("an uncaught exception ends the process", exc_info=(kind, error, trace))
 
 
 def _uncaught_in_thread(failed: threading.ExceptHookArgs) -> None:

@@ -113,7 +113,7 @@ class TracedCall:
     def attempt_ended(self, event: AttemptEnded) -> None:
         """End the span of the attempt that was begun last."""
         answered: Attributes = {"http.response.status_code": event.http_status} if event.http_status else {}
-        # For a client every 4xx and 5xx is an error; what the answer's body says is told by the call's span.
+        # For a client every 4xx and 5xx is an error; the meaning of the answer's body is in the call's span.
         refused = str(event.http_status) if event.http_status >= HTTP_ERROR_MIN else ""
         self._end_attempt(answered | _present(_causes(event)), event.reason or refused)
 
@@ -140,7 +140,7 @@ class TracedCall:
 
 HTTP_ERROR_MIN = 400
 
-# The semantic conventions for gRPC, server span: with any other code the fault is the caller's, or nobody's.
+# The semantic conventions for gRPC, server span: any other code is the caller's fault, or no fault.
 SERVER_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 DEFAULT_PORTS = {"https": 443, "http": 80}

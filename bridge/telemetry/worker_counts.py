@@ -1,4 +1,4 @@
-"""Metrics of several workers, in memory: each worker tells its supervisor what it has counted, which adds it up.
+"""Metrics of several workers, in memory: each worker sends its counts to its supervisor, which adds them up.
 
     worker: `snapshot` -> one line of JSON over its line, once a second and at its end -> supervisor: `WorkerCounts`
 

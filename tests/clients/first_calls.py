@@ -54,7 +54,7 @@ def absent(language: str) -> str:
 
 
 def environment(folder: Path, clone: Path) -> Mapping[str, str]:
-    """Return what a shell of somebody new has: no Python of ours, and a Maven repository of its own."""
+    """Return what a shell of a new user has: no Python of ours, and a Maven repository of its own."""
     environ = {
         name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV", "NODE_PATH"}
     }

@@ -5,7 +5,7 @@
     python -m tests.clients.run go java   only these
 
 What each must print is expected.txt, byte for byte, so that all are equal. How many POSTs a case may cause stands in
-cases.json and is counted at the wallet's stand-ins: that is how a repeat that nobody asked for would be seen.
+cases.json and is counted at the wallet's stand-ins: that is how a retry that was not asked for would be seen.
 
 edges.json has what takes time, with expected_edges.txt: the libraries at the limits of their settings. Each of these
 cases runs in a process of its own, after a call that is not timed: those whose deadline counts by the millisecond come

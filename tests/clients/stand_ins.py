@@ -26,7 +26,7 @@ WALLETS = {
     "refusing": "refusing",
     "unreachable": "none",
     "settling": "none",
-    # The settler repeats these whenever it likes: nobody counts its POSTs.
+    # The settler retries these whenever it likes: no one counts its POSTs.
     "settling after it was sent": "uncounted",
 }
 """What stands behind a bridge, by the bridge's name; behind any other the sandbox."""
@@ -53,7 +53,7 @@ async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
     async with AsyncExitStack() as stack:
         wallet = await stack.enter_async_context(sandbox.serve())
         refusing = await stack.enter_async_context(FaultServer(reset_with(ErrorCodes.REFUSED_STREAM)))
-        # Bound and not listening: connecting is refused, and nobody else can take the port.
+        # Bound and not listening: connecting is refused, and no other process can take the port.
         unbound = stack.enter_context(bound_socket())
         urls = {"wallet": wallet.url, "refusing": refusing.url}
         urls["unreachable"] = f"http://127.0.0.1:{unbound.getsockname()[1]}"

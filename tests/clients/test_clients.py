@@ -115,7 +115,7 @@ def test_document_includes_the_tested_files() -> None:
 
 
 def test_lock_files_name_no_registry() -> None:
-    """A lock file holds hashes, not the addresses of whoever served the packages."""
+    """A lock file holds hashes, not the addresses of the servers of the packages."""
     locks = [run.HERE / "node" / "package-lock.json", run.ROOT / "tools" / "node" / "package-lock.json"]
     packages = [package for lock in locks for package in json.loads(lock.read_text())["packages"].values()]
     assert [package["resolved"] for package in packages if "://" in package.get("resolved", "")] == []

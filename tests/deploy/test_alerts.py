@@ -95,7 +95,7 @@ def test_rules_read_metrics_that_exist() -> None:
     assert len(queries) == len(ALERTS) + len(RECORDED)
     read = {name for query in queries for name in metrics_in(query.removeprefix(">-"))}
     assert read <= exposed | set(RECORDED) | {"up"}
-    assert set(RECORDED) <= read, "what nobody reads is not recorded"
+    assert set(RECORDED) <= read, "what is not read is not recorded"
 
 
 QUERIES = {

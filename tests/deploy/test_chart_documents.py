@@ -39,7 +39,7 @@ def default_of(key: str) -> str:
 
 
 def test_every_value_is_on_the_page() -> None:
-    """The table has each value that the schema takes, once, and no other; Helm's own `global` is nobody's."""
+    """The table has each value that the schema takes, once, and no other; Helm's own `global` is no one's."""
     keys = [key for key, _, _ in ROWS]
     assert sorted(keys) == sorted(set(leaves(SCHEMA)) - {"global"})
 

@@ -1,4 +1,4 @@
-"""The dashboard: each of its queries can be asked, and asks for what a bridge that has taken calls tells."""
+"""The dashboard: each of its queries can be asked, and asks for what a bridge that has taken calls reports."""
 
 import json
 import re
@@ -48,7 +48,7 @@ async def test_every_query_reads_metrics_that_exist() -> None:
 
 
 def test_every_metric_is_shown() -> None:
-    """Nothing is measured that nobody looks at."""
+    """Nothing is measured that no one looks at."""
     read = {re.sub(r"_(total|bucket|count|sum)$", "", name) for query in QUERIES for name in metrics_in(query)}
     assert read == {family.name for family in vars(families).values() if isinstance(family, families.Family)}
 

@@ -122,7 +122,7 @@ def test_the_ports() -> None:
 
 
 def test_no_settings_are_baked_in() -> None:
-    """No variable of the image is a setting, which would be stronger than every bridge.toml."""
+    """No variable of the image is a setting, which would override every bridge.toml."""
     assert "BRIDGE_" not in "".join(rest_of("ENV") + rest_of("ARG"))
 
 

@@ -61,7 +61,7 @@ def test_only_what_is_proven_is_retried() -> None:
 
 
 def test_the_notes_quote_the_policy() -> None:
-    """What istio.md tells people to write is what istio.yaml has."""
+    """What istio.md asks people to write is what istio.yaml has."""
     (quoted,) = re.findall(r"^(    headers:\n(?:      .*\n)+    retries:\n(?:      .*\n)+)", ISTIO_NOTES, re.MULTILINE)
     route = routes()[0]
     assert yaml.safe_load(textwrap.dedent(quoted)) == {name: route[name] for name in ("headers", "retries")}
@@ -76,7 +76,7 @@ def test_the_policy_is_the_one_that_was_tried() -> None:
 
 @pytest.mark.parametrize("page", POLICIES)
 def test_every_page_names_the_same_policy(page: str) -> None:
-    """Callers, operators and the mesh's notes are told one policy, and the trailer that it looks for."""
+    """The pages for callers, operators and the mesh name one policy, and the trailer that it looks for."""
     text = " ".join((MESH / page).read_text().split())
     assert BRIDGES_WORD_AS_ISTIO.retry_on in text
     assert SAFE_TO_REPEAT in text
@@ -93,7 +93,7 @@ def test_xds_is_out_of_scope(page: str) -> None:
     "condition", ["unavailable", "cancelled", "reset", "5xx", "gateway-error", "deadline-exceeded"]
 )
 def test_the_notes_say_what_is_not_safe(condition: str) -> None:
-    """The table has a no for each condition that repeats calls of unknown outcome."""
+    """The table has a no for each condition that retries calls of unknown outcome."""
     (row,) = [line for line in ISTIO_NOTES.splitlines() if line.startswith("| ") and f"`{condition}`" in line]
     assert "**no**" in row
 
@@ -157,7 +157,7 @@ def test_linkerd_is_closed() -> None:
 
 
 def test_probes_pass_linkerd_by() -> None:
-    """The port that the proxy is told to leave alone is the one for health."""
+    """The port that the proxy is asked to leave alone is the one for health."""
     assert re.findall(r'skip-inbound-ports: "(\d+)"', LINKERD_NOTES) == [str(PORTS["health"])]
 
 

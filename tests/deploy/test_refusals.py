@@ -1,4 +1,4 @@
-"""What `bridge serve` refuses, `helm template` refuses: the same mistake, told to both, in one line that names it."""
+"""What `bridge serve` refuses, `helm template` refuses: the same mistake, in one line that names it."""
 
 import json
 from collections.abc import Mapping
@@ -233,7 +233,7 @@ def test_the_chart_refuses_what_only_it_has(values: Mapping[str, Any], line: str
 
 
 @needs_helm
-def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     """An operator who has made three mistakes reads three lines, not one after the other."""
     values = {f"{WALLET}.url": "http://wallet.example", "codes": {"1": {"success": True}}, "grpcRoute.enabled": True}
     _, said = rendered(values, tmp_path)

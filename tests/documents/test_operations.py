@@ -1,4 +1,4 @@
-"""The handbook for operators tells the truth: metrics, settings, reasons and files that it names are there."""
+"""The handbook for operators must be true: metrics, settings, reasons and files that it names are there."""
 
 import re
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_named_settings_exist(name: str) -> None:
 
 
 def test_every_setting_is_in_the_table_of_groups() -> None:
-    """Whatever can be set is told in one of its rows."""
+    """Each setting is listed in one of its rows."""
     table = HANDBOOK.partition("\n## Settings\n")[2].partition("\n## ")[0]
     for section, setting in KNOWN.items():
         for name in setting.below:

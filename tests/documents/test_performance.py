@@ -1,4 +1,4 @@
-"""docs/performance.md tells what was measured: its parts are what its figures give, its rows those of the code."""
+"""docs/performance.md has what was measured: its parts are what its figures give, its rows those of the code."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""README and docs tell the truth: what they list is what the code has."""
+"""README and docs must be true: what they list is what the code has."""
 
 import re
 import subprocess

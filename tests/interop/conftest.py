@@ -47,7 +47,7 @@ def _certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def tls(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    """Write the server's certificate in each form that some server wants."""
+    """Write the server's certificate in each form that some server requires."""
     folder = tmp_path_factory.mktemp("tls")
     certificate = certificates.server.certificate_file.read_bytes()
     key = load_pem_private_key(certificates.server.key_file.read_bytes(), None)

@@ -39,7 +39,7 @@ _TOMCAT = (
     "While it ends its application goes before its connections do: new calls get a page of 404 (REJECTED, which is "
     "true) or are cut; connections that it has still accepted get no SETTINGS (NOT_SENT, which is true)."
 )
-_UNDERTOW_GAP = "Between its end and its next start nobody listens: the calls of that time are NOT_SENT, which is true."
+_UNDERTOW_GAP = "Between its end and its next start no process listens: calls of that time are NOT_SENT, which is true."
 _UNDERTOW_END = (
     "While it ends it answers new calls with a page of 503 and then closes without a GOAWAY: neither proves that a "
     "call was not taken, so UNKNOWN is right."
@@ -57,7 +57,7 @@ EXPECTATIONS: Sequence[Expectation] = (
         "WALLET_TIMEOUT",
         1.0,
         "mod_http2 gives each connection a few workers, and fewer after resets; each slow call holds one until its "
-        "application has answered, and healthy calls wait in line behind them.",
+        "application has answered, and healthy calls wait in the queue behind them.",
     ),
     Expectation(
         "Apache httpd",

@@ -57,7 +57,7 @@ class Debian:
 
 
 def fingerprint(folder: Path, pattern: str) -> str:
-    """Return what tells one state of the files in a folder from another."""
+    """Return what distinguishes one state of the files in a folder from another."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob(pattern)):
         if file.is_file():
@@ -67,7 +67,7 @@ def fingerprint(folder: Path, pattern: str) -> str:
 
 @dataclass(frozen=True)
 class Built:
-    """What is built from a folder of wallets/ by a toolchain; a new source is built anew."""
+    """What is built from a folder of wallets/ by a toolchain; a new source is rebuilt."""
 
     folder: str
     needs: str

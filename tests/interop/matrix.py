@@ -16,7 +16,7 @@ ROWS: Mapping[str, str] = {
         "calls of eight bridges spread over the very instant, measured first, at which the server closes an idle "
         "connection"
     ),
-    "odd SETTINGS": "60 calls by 10 callers, the smallest and oddest SETTINGS that the server can be told to send",
+    "odd SETTINGS": "60 calls by 10 callers, the smallest and oddest SETTINGS that the server can be asked to send",
 }
 _HEAD = ("transport", "row", "calls", "failed", "duplicated", "false certainty", "bodies", "remark")
 

@@ -51,7 +51,7 @@ class Process:
         """Wait until it serves; StartError when it ends or takes too long."""
         try:
             async with asyncio.timeout(READY_S):
-                # A foreign program reports to nobody that it is ready: it has to be asked again and again.
+                # A foreign program does not report that it is ready: it has to be asked again and again.
                 while not await self._is_ready():
                     if self.process.returncode is not None:
                         raise StartError(f"{self.program.argv[0]} ended with {self.process.returncode}: {self.tail}")
@@ -138,7 +138,7 @@ class Processes:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await each.process.wait()
-            # What is left in its group: workers that outlive their master, calls that wait for nobody.
+            # What is left in its group: workers that outlive their master, calls that wait for no one.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.process.pid, signal.SIGKILL)
             await each.process.wait()

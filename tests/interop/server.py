@@ -63,7 +63,7 @@ async def handover(processes: Processes, _site: Site) -> None:
 
 
 async def with_gap(processes: Processes, _site: Site) -> None:
-    """Ask the process to end gracefully, and start it again when it has: in between nobody listens."""
+    """Ask the process to end gracefully, and start it again when it has: in between no process listens."""
     old = processes.front
     old.send(signal.SIGTERM)
     await old.ended()

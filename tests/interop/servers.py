@@ -229,7 +229,7 @@ UNDERTOW = Server(
     JAVA.missing,
     _pinned("undertow"),
     with_gap,
-    "graceful end, then a new start: nobody listens in between",
+    "graceful end, then a new start: no process listens in between",
     odd_word="1 stream, header table of 0, window of 64 bytes (one of 1 byte it never opens again)",
     idle_setting="NO_REQUEST_TIMEOUT",
 )

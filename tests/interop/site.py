@@ -19,7 +19,7 @@ SLOW_S = 5.0
 
 @dataclass(frozen=True)
 class Tls:
-    """One certificate in each form that some server wants."""
+    """One certificate in each form that some server requires."""
 
     ca_file: Path
     """The authority that the bridges trust."""
@@ -46,7 +46,7 @@ class Site:
     """None: HTTP/2 with prior knowledge, in plaintext."""
     idle_s: int = IDLE_DEFAULT_S
     is_odd: bool = False
-    """True: the smallest and oddest SETTINGS that the server can be told to send."""
+    """True: the smallest and oddest SETTINGS that the server can be asked to send."""
 
     @property
     def url(self) -> str:

@@ -35,7 +35,7 @@ class Tally:
 
     @property
     def is_true(self) -> bool:
-        """Nothing was sent twice, nothing was told wrong, nothing was changed on the way."""
+        """Nothing was sent twice, nothing was reported wrong, nothing was changed on the way."""
         return not (self.duplicated or self.false_certainty or self.inexact)
 
 

@@ -67,7 +67,7 @@ def test_ledger(tmp_path: Path) -> None:
     ids=["all well", "failed without an explanation", "duplicated", "false certainty", "not exact"],
 )
 def test_line(found: Tally, is_good: bool) -> None:  # noqa: FBT001 - a case's verdict
-    """A row is good only if nothing failed that nobody explains, and all that must be zero is."""
+    """A row is good only if nothing failed without an explanation, and all that must be zero is."""
     assert Line("nginx", "TLS", "load", found).is_good is is_good
 
 

@@ -1,4 +1,4 @@
-"""Every real server that is installed, every row, judged by the wallet's own log."""
+"""Every real server that is installed, every row, checked by the wallet's own log."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ def _prepared(folder: Path) -> Path:
 async def site_of(folder: Path, tls: Tls | None) -> AsyncIterator[Site]:
     """Reserve ports for a server, and give it a folder with an empty ledger."""
     book = _prepared(folder)
-    # Bound and not listening: nobody else gets them.
+    # Bound and not listening: no other process gets them.
     sockets = [bound_socket() for _ in range(3)]
     ports = [each.getsockname()[1] for each in sockets]
     try:
@@ -120,7 +120,7 @@ class Run:
         return row in self._server.left_out
 
     def lines(self, transport: str) -> Sequence[Line]:
-        """Judge what was made. The servers have ended: what was on its way to the wallet is in its log or lost."""
+        """Check what was made. The servers have ended: what was on its way to the wallet is in its log or lost."""
         book = ledger.read(self._site.ledger)
         return [self._line(transport, row, made, book) for row, made in self.made.items()] + [
             Line(self._server.name, transport, row, left_out=why) for row, why in self._server.left_out.items()
@@ -141,7 +141,7 @@ class Run:
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("server", [pytest.param(server, id=server.name) for server in chosen()])
 async def test_server(server: Server, transport: str, matrix: Matrix, tls: Tls, tmp_path: Path) -> None:
-    """No call is made twice, told wrong or changed on the way; those that fail do so by the server's own right."""
+    """No call is made twice, reported wrong or changed on the way; those that fail do so by the server's own right."""
     if why := server.missing():
         matrix.missing[server.name] = why
         assert "CI" not in os.environ, why

@@ -28,7 +28,7 @@ ENVOY_ID = "spiffe://mesh.example/ns/game/sa/envoy"
 DRAIN_S = 0.5
 """Several times the interval of health checks."""
 CONNECTION_AGE_S = 0.5
-"""Every Envoy is told GOAWAY again and again, in every test."""
+"""Every Envoy gets GOAWAY again and again, in every test."""
 WALLET_LATENCY_S = 0.1
 HELD = "held"
 """How the tokens begin that `held_until` is about."""
@@ -53,7 +53,7 @@ class Bridge:
         assert serving["address"] == self.address
 
     def terminate(self) -> None:
-        """Tell it to end, as an operator does: it drains first."""
+        """Ask it to end, as an operator does: it drains first."""
         self._running.process.terminate()
 
     async def ended(self) -> None:
@@ -190,7 +190,7 @@ async def two_bridges(
 
 
 def _bridge(name: str, stack: AsyncExitStack, wallet: FaultServer, settings: Mapping[str, str]) -> Bridge:
-    # Bound and not listening, all the time: nobody else gets the port, not even between two of its processes.
+    # Bound and not listening, all the time: no other process gets the port, not even between two of its processes.
     port = stack.enter_context(bound_socket()).getsockname()[1]
     own = {
         "SERVER__LISTEN": f"127.0.0.1:{port}",

@@ -111,7 +111,7 @@ class Front:
         return {
             "timeout": "5s",
             "interval": self.health_interval,
-            # Else it asks once a minute as long as nobody has called.
+            # Else it asks once a minute as long as nothing has called.
             "no_traffic_interval": self.health_interval,
             "unhealthy_threshold": 1,
             "healthy_threshold": 1,
@@ -153,7 +153,7 @@ class Envoy:
         self.address = _host_and_port(listener["local_address"]["socket_address"])
 
     async def _until(self, address: str, holds: Callable[[Status], bool]) -> None:
-        while not holds(await self._upstream(address)):  # noqa: ASYNC110 - Envoy tells nobody, it must be asked
+        while not holds(await self._upstream(address)):  # noqa: ASYNC110 - Envoy has no event for it, it must be asked
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _upstream(self, address: str) -> Status:

@@ -10,11 +10,11 @@ NAMES_HEADER = "x-envoy-retriable-header-names"
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """What Envoy repeats: on the other bridge, at most twice."""
+    """What Envoy retries: on the other bridge, at most twice."""
 
     retry_on: str
     retriable_header: str = ""
-    """For `retriable-headers`: the response header that asks for a repeat."""
+    """For `retriable-headers`: the response header that asks for a retry."""
     as_istio: bool = False
     """Istio's VirtualService has no field for that header: its route sets a request header that names it."""
 
@@ -52,7 +52,7 @@ BRIDGES_WORD_AS_ISTIO = RetryPolicy(BRIDGES_WORD.retry_on, SAFE_TO_REPEAT, as_is
 """The same, as deploy/mesh/istio.yaml writes it."""
 
 UNAVAILABLE = RetryPolicy("connect-failure,refused-stream,unavailable")
-"""Safe where no proxy stands between this Envoy and the bridge: nobody else can say UNAVAILABLE."""
+"""Safe where no proxy stands between this Envoy and the bridge: no one else can say UNAVAILABLE."""
 
 ISTIO_DEFAULT = RetryPolicy("connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes")
 """What Istio does without being asked."""

@@ -84,13 +84,13 @@ async def test_answers_eject_no_bridge(secure: Bridges, envoy: RunEnvoy) -> None
 
 
 def other_identity(bridges: Bridges) -> Identity:
-    """Issue a certificate of the right authority for somebody who is not on the allow-list."""
+    """Issue a certificate of the right authority for a caller that is not on the allow-list."""
     assert bridges.certificates is not None
     return bridges.certificates.authority.client("other", UniformResourceIdentifier("spiffe://mesh.example/ns/x/sa/y"))
 
 
 async def test_an_envoy_with_another_identity_is_refused(secure: Bridges, envoy: RunEnvoy) -> None:
-    """Whoever is not on the allow-list is told so, by the bridge's own details, and nothing reaches the wallet."""
+    """A caller that is not on the allow-list is refused with the bridge's details, and nothing reaches the wallet."""
     assert secure.trust is not None
     trust = replace(secure.trust, identity=other_identity(secure))
     async with envoy(Front(secure.addresses, trust=trust)) as front:

@@ -50,7 +50,7 @@ async def test_ordinary_calls_pass(bridges: Bridges, envoy: RunEnvoy) -> None:
 
 @pytest.mark.parametrize("method", [grpc.Compression.Gzip, grpc.Compression.Deflate], ids=["gzip", "deflate"])
 async def test_compressed_requests_are_refused(bridges: Bridges, envoy: RunEnvoy, method: grpc.Compression) -> None:
-    """A client that compresses gets PERMISSION_DENIED, and the wallet hears nothing of it; no compression is none."""
+    """A client that compresses gets PERMISSION_DENIED, and the wallet receives nothing; no compression is none."""
     bridges.wallet.requests.clear()
     async with (
         envoy(Front(bridges.addresses, None, health_interval=NEVER, filters=filters())) as front,
@@ -68,7 +68,7 @@ NO_CALLS = {
     "a query": call_fields(f"{TERMINATE}?a=b"),
     "another content-type": call_fields(TERMINATE, "application/json"),
     "no content-type": call_fields(TERMINATE, ""),
-    "an encoding that nobody knows": (*call_fields(TERMINATE), ("grpc-encoding", "x")),
+    "an unknown encoding": (*call_fields(TERMINATE), ("grpc-encoding", "x")),
 }
 
 

@@ -19,7 +19,7 @@ async def test_rolling_restart(secure: Bridges, envoy: RunEnvoy) -> None:
 
 
 async def test_old_connections(secure: Bridges, envoy: RunEnvoy) -> None:
-    """Bridges that close each connection at its age (GOAWAY) lose no call, without any repeat."""
+    """Bridges that close each connection at its age (GOAWAY) lose no call, without any retry."""
     async with (
         envoy(Front(secure.addresses, policy=None, trust=secure.trust)) as front,
         under_load(front.address) as load,
@@ -36,7 +36,7 @@ def held_by(bridges: Bridges, *some: Bridge) -> set[str]:
 
 
 async def test_killed(secure: Bridges, envoy: RunEnvoy) -> None:
-    """SIGKILL under load: only the calls that the bridge had in flight fail, none is repeated, and all else is OK."""
+    """SIGKILL under load: only the calls that the bridge had in flight fail, none is retried, and all else is OK."""
     gate = asyncio.Event()
     secure.wallet.behaviour = held_until(gate)
     async with envoy(Front(secure.addresses, trust=secure.trust)) as front, under_load(front.address) as load:

@@ -1,4 +1,4 @@
-"""What Envoy repeats before bridges that it reaches itself: what they say is safe, nothing of unknown outcome."""
+"""What Envoy retries before bridges that it reaches itself: what they say is safe, nothing of unknown outcome."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -106,7 +106,7 @@ UNKNOWN: dict[str, Behaviour] = {
 async def test_unknown_outcome_is_not_retried(
     secure: Bridges, envoy: RunEnvoy, policy: RetryPolicy, reason: str, behaviour: Behaviour
 ) -> None:
-    """One POST, whatever has become of it, and the caller hears the bridge's own words."""
+    """One POST, whatever has become of it, and the caller receives the bridge's own words."""
     secure.wallet.behaviour = behaviour
     async with envoy(before(secure, policy)) as front, channel_to(front.address) as channel:
         end = await call(channel, "call")

@@ -1,6 +1,6 @@
 """A mesh of sidecars: caller -> Envoy -> Envoy beside the bridge -> bridge. Both Envoys can say UNAVAILABLE.
 
-The inner one says it of a call that its bridge had in flight when it was killed, and the outer one cannot tell that
+The inner one says it of a call that its bridge had in flight when it was killed, and the outer one cannot know that
 from the bridge's own word unless the bridge adds something to it: `wallet-safe-to-repeat`.
 """
 
@@ -29,12 +29,12 @@ HONEST_LOCAL_REPLIES = {
         }
     ]
 }
-"""Makes an Envoy tell what it lost after it was sent from what it could not send."""
+"""Makes an Envoy distinguish what it lost after it was sent from what it could not send."""
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """How the outer Envoy repeats calls, and what the inner ones answer by themselves."""
+    """How the outer Envoy retries calls, and what the inner ones answer by themselves."""
 
     policy: RetryPolicy
     local_replies: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ UNSAFE = {"unavailable": Mesh(UNAVAILABLE), "Istio's default": Mesh(ISTIO_DEFAUL
 async def sidecars(
     bridges: Bridges, envoy: RunEnvoy, mesh: Mesh, health_interval: str = SELDOM
 ) -> AsyncIterator[Envoy]:
-    """Run an Envoy beside each bridge, which repeats nothing, and one before both, which does."""
+    """Run an Envoy beside each bridge, which retries nothing, and one before both, which does."""
     async with AsyncExitStack() as stack:
         beside = [
             Front([address], None, health_interval=NEVER, local_replies=mesh.local_replies)
@@ -77,7 +77,7 @@ async def killed_in_mid_call(bridges: Bridges, envoy: RunEnvoy, mesh: Mesh) -> E
 
 @pytest.mark.parametrize("mesh", SAFE.values(), ids=SAFE.keys())
 async def test_a_call_whose_bridge_was_killed_is_not_retried(plain: Bridges, envoy: RunEnvoy, mesh: Mesh) -> None:
-    """The wallet has the call once. What the caller hears has no WalletError: it is of unknown outcome."""
+    """The wallet has the call once. What the caller receives has no WalletError: it is of unknown outcome."""
     end = await killed_in_mid_call(plain, envoy, mesh)
     assert (end.code, end.details) == ("UNKNOWN" if mesh.local_replies else "UNAVAILABLE", {})
     assert plain.posts() == {HELD: 1}
@@ -85,13 +85,13 @@ async def test_a_call_whose_bridge_was_killed_is_not_retried(plain: Bridges, env
 
 @pytest.mark.parametrize("mesh", UNSAFE.values(), ids=UNSAFE.keys())
 async def test_what_the_notes_warn_of(plain: Bridges, envoy: RunEnvoy, mesh: Mesh) -> None:
-    """Where UNAVAILABLE alone decides, a call of unknown outcome is repeated: deploy/mesh/istio.md says so."""
+    """Where UNAVAILABLE alone decides, a call of unknown outcome is retried: deploy/mesh/istio.md says so."""
     end = await killed_in_mid_call(plain, envoy, mesh)
     assert end.code == "OK"
     assert plain.posts() == {HELD: 2}
 
 
-# Not with `refused-stream` alone: there Envoy looks for a frame, and hears nothing of what the bridge says.
+# Not with `refused-stream` alone: there Envoy looks for a frame, and receives nothing of what the bridge says.
 RECEIVED = {name: mesh for name, mesh in SAFE.items() if name != "refused-stream"}
 
 

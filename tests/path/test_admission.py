@@ -1,4 +1,4 @@
-"""A bridge that is full: who waits, who is refused, and that nobody's request leaves who was told that it did not."""
+"""A full bridge: which calls wait, which are refused, and that a call reported as NOT_SENT was never sent."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ IN_LINE = Failure(*FULL, retry_after_s=1.0, attempts=0, cause="queue")
 
 
 def is_empty(bridge: FullBridge) -> bool:
-    """Say whether nobody is admitted or in line."""
+    """Say whether no call is admitted or queued."""
     return (bridge.service.admission.count, bridge.service.admission.queued) == (0, 0)
 
 
@@ -58,7 +58,7 @@ async def test_line_is_served_in_order() -> None:
 
 @pytest.mark.parametrize("settings", [ONE, NO_LINE], ids=["the line is full", "there is no line"])
 async def test_full(settings: dict[str, str]) -> None:
-    """Who finds no place in line is refused at once, may come again in a second, and nothing of it is sent."""
+    """Who finds no place in the queue is refused at once, may come again in a second, and nothing of it is sent."""
     tap = Tap()
     async with full_bridge(FaultServer(tap), settings) as bridge:
         calls = await bridge.hold(1) + await bridge.queue(*["queued"] * int(settings["SERVER__MAX_QUEUED"]))
@@ -84,7 +84,7 @@ async def test_health_of_a_full_bridge() -> None:
 
 
 async def test_cancel_in_line() -> None:
-    """A caller who leaves the line frees a place in it; its request never leaves, and the report says so."""
+    """A caller that cancels in the queue frees a place in it; its request never leaves, and the report says so."""
     tap = Tap()
     async with full_bridge(FaultServer(tap), ONE) as bridge:
         (held,) = await bridge.hold(1)

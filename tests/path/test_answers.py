@@ -34,7 +34,7 @@ def page(http_status: int, *headers: tuple[str, str]) -> Behaviour:
 
 
 def reported(grpc_code: str, reason: str, outcome: str, http_status: int, **facts: Any) -> Failure:
-    """Return the failure of a wallet that told its code, message and request_id."""
+    """Return the failure of a wallet that answered with its code, message and request_id."""
     said = Failure(grpc_code, reason, outcome, http_status, code=77, message="No.", request_id=REQUEST_ID)
     return replace(said, **facts)
 
@@ -205,7 +205,7 @@ async def test_encoded_answer_is_never_decoded(encoding: str) -> None:
 
 
 async def test_missing_echo() -> None:
-    """A success without an echo field is invalid: nobody knows whom it is about."""
+    """A success without an echo field is invalid: it is unknown whom it is about."""
     async with FaultServer(answer(200, success(player_id=""))) as wallet, bridge_to(wallet.url) as caller:
         end = await caller.terminate()
     Failure(
@@ -233,7 +233,7 @@ async def test_echo_of_another(name: str, value: Any) -> None:
 
 
 async def test_echo_of_another_is_worse_than_one_missing() -> None:
-    """An answer that lacks one echo and differs in another speaks of somebody else: that is what its caller learns."""
+    """An answer that lacks one echo and differs in another is about another player: that is what its caller learns."""
     body = success(token="", provider_id="12345")
     async with FaultServer(answer(200, body)) as wallet, bridge_to(wallet.url) as caller:
         end = await caller.terminate()

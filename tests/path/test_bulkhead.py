@@ -29,7 +29,7 @@ UNKNOWN = Failure("FAILED_PRECONDITION", "PROVIDER_NOT_CONFIGURED", "NOT_SENT", 
 
 
 class HangsForOne(Tap):
-    """A wallet behind which the backend of one provider answers nobody before it is opened."""
+    """A wallet behind which the backend of one provider answers no one before it is opened."""
 
     async def __call__(self, stream: Stream) -> None:
         """Answer a request."""
@@ -102,7 +102,7 @@ async def test_unknown_providers_are_refused_before_admission(token: str) -> Non
 
 
 async def test_what_cannot_be_parsed_is_refused_before_admission() -> None:
-    """A full bridge tells a malformed request what is wrong with it: it takes no place and waits for none."""
+    """A full bridge says of a malformed request what is wrong with it: it takes no place and waits for none."""
     async with full_bridge(FaultServer(Tap()), {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}) as bridge:
         (held,) = await bridge.hold(1)
         malformed: Any = bridge.caller.channel.unary_unary("/wallet.v1.WalletService/Terminate")

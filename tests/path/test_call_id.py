@@ -100,7 +100,7 @@ async def test_the_trailer_and_the_report_agree(token: str, sent: str | None) ->
 
 @on_both_engines
 async def test_each_call_has_an_id_of_its_own() -> None:
-    """Two calls on one channel are told apart."""
+    """Two calls on one channel are distinguished."""
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:
         ends = [await caller.terminate() for _ in range(2)]
     assert ends[0].call_id != ends[1].call_id

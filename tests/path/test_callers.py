@@ -1,4 +1,4 @@
-"""What callers can do wrong, and what a bridge tells those who look at it: limits, deadlines, health, reflection."""
+"""Wrong calls, and what a bridge shows to observers: limits, deadlines, health, reflection."""
 
 import asyncio
 from typing import Any

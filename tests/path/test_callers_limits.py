@@ -90,7 +90,7 @@ def test_the_promise() -> None:
 @on_grpcio
 @pytest.mark.parametrize("port", PORTS)
 async def test_a_flood_of_pings(port: str) -> None:
-    """A caller that pings all the time is told to calm down, and its connection ends."""
+    """A caller that pings all the time is asked to calm down, and its connection ends."""
     async with connection(port) as caller:
         await pings(caller, 10, 0.0)
         assert (caller.goaway, caller.is_closed) == (ENHANCE_YOUR_CALM, True)
@@ -101,7 +101,7 @@ async def test_a_flood_of_pings(port: str) -> None:
 
 @pytest.mark.parametrize(("port", "streams"), [("address", 30 + SPARE_STREAMS), ("health_address", HEALTH_STREAMS_MAX)])
 async def test_streams_of_a_connection(port: str, streams: int) -> None:
-    """The limit is announced; the streams beyond it are refused, which tells a client to come again, and no others."""
+    """The limit is announced; the streams beyond it are refused, which asks a client to retry, and no others."""
     settings = {"SERVER__MAX_IN_FLIGHT": "20", "SERVER__MAX_QUEUED": "10", "SERVER__MAX_IN_FLIGHT_PER_PROVIDER": "20"}
     async with connection(port, **settings) as caller:
         while SETTINGS_MAX_CONCURRENT_STREAMS not in caller.settings:
@@ -192,7 +192,7 @@ async def test_a_connection_that_never_begins(sent: bytes, monkeypatch: pytest.M
     ],
 )
 async def test_content_types(content_type: str, is_served: bool, engine: str) -> None:  # noqa: FBT001 - a case
-    """The native engine serves gRPC's content-types alone. gRPC's core serves any, and shows nobody which it was."""
+    """The native engine serves gRPC's content-types alone. gRPC's core serves any, and shows no one which it was."""
     async with connection("address") as caller:
         caller.send(
             headers(1, fields=call_fields(CHECK, content_type)),

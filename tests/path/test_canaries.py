@@ -62,7 +62,7 @@ def test_there_was_something_to_search(what_was_said: Record, place: str) -> Non
 
 
 def test_every_failure_was_among_them(what_was_said: Record) -> None:
-    """Every reason there is was told a caller, but for the one that wants a fault of the bridge's own."""
+    """Every reason there is was sent to a caller, but for the one that needs a fault of the bridge's own."""
     reported = {end.error_info.reason for end in what_was_said.ends if "ErrorInfo" in end.details}
     assert REASONS - reported == {"BRIDGE_FAULT"}
 

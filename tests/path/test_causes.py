@@ -73,7 +73,7 @@ async def test_certificate(reason: str, tmp_path: Path) -> None:
     ("levels", "reason"), [((WORKLOAD, AUTHORITY), "unknown_authority"), ((WORKLOAD,), "self_signed")]
 )
 async def test_an_unknown_authority(levels: Levels, reason: str, tmp_path: Path) -> None:
-    """A certificate of an authority that is not in ca_file, and one that has signed itself, are told apart."""
+    """A certificate of an authority that is not in ca_file, and one that has signed itself, are distinguished."""
     (tmp_path / "other").mkdir()
     made, other = chain(*levels), chain(WORKLOAD, AUTHORITY, AUTHORITY)  # whose root has another name
     trust = {"WALLET__CA_FILE": str(other.ca_file(tmp_path / "other"))}
@@ -124,7 +124,7 @@ async def test_no_application_protocol() -> None:
 
 
 async def test_no_tls() -> None:
-    """A server that answers the handshake in plain text is told from a bad certificate."""
+    """A server that answers the handshake in plain text is distinguished from a bad certificate."""
     async with saying(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n") as url:
         check(await ends_of(url), Failure(*UNREACHABLE, cause="tls"), "no_tls")
 

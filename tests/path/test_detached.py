@@ -1,4 +1,4 @@
-"""Callers who leave: what was not sent is given up, what was sent is finished, and its true end reported once."""
+"""Cancelled calls: what was not sent is given up, what was sent is finished, and its true end reported once."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), on_both
 
 
 async def leave(bridge: FullBridge, *calls: Any) -> None:
-    """Let callers leave; return when the bridge goes on without them."""
+    """Let callers cancel; return when the bridge goes on without them."""
     before = bridge.service.detached
     for call in calls:
         call.cancel()
@@ -89,7 +89,7 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 async def test_true_end_is_reported_once(end: End) -> None:
-    """A call whose caller has left goes its way to the end, with its attempts, and that end is reported, once."""
+    """A call whose client has cancelled goes its way to the end, with its attempts, and that end is reported, once."""
     tap = Tap(end.behaviour())
     async with full_bridge(FaultServer(tap)) as bridge:
         await leave(bridge, *await bridge.hold(1))
@@ -117,7 +117,7 @@ async def test_deadline_of_a_call_without_its_caller() -> None:
 
 
 async def test_many_callers_leave() -> None:
-    """When 200 callers leave, all their calls are finished, nothing is kept of them, and the next call succeeds."""
+    """When 200 callers cancel, all their calls are finished, nothing is kept of them, and the next call succeeds."""
     tap = Tap()
     async with full_bridge(FaultServer(tap)) as bridge:
         await leave(bridge, *await bridge.hold(200))
@@ -225,7 +225,7 @@ async def test_cancel_before_a_repetition(behaviour: Behaviour, outcome: str) ->
 REPETITIONS: Mapping[str, Callable[[], Behaviour]] = {
     "it is not sent": lambda: lose_and_take_no_more,
     "the wallet is unavailable": lambda: sequence(processed(abort), wallet_says(503, code=9)),
-    "the wallet wants less": lambda: sequence(processed(abort), wallet_says(429, code=9)),
+    "the wallet accepts less": lambda: sequence(processed(abort), wallet_says(429, code=9)),
     "the wallet refuses the keys": lambda: sequence(processed(abort), wallet_says(401, code=9)),
     "the wallet says no": lambda: sequence(processed(abort), wallet_says(400, code=9)),
 }
@@ -264,7 +264,7 @@ async def service_over(
 
 
 async def test_a_second_cancel_ends_it() -> None:
-    """Whoever cancels a call twice means it: its stream is given up, and its end reported as unknown."""
+    """A second cancel of a call counts: its stream is given up, and its end reported as unknown."""
     ends = Ends()
     transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     async with FaultServer(hang) as wallet, service_over(transport, wallet, ends) as (service, call):

@@ -35,7 +35,7 @@ FOR_MEMORY = frozenset({"large messages held open"})
 a free one, some of those take longer than the limit, or find gRPC's queue full."""
 
 OVERLOAD = frozenset({"requests, window 0"})
-"""Good requests, more than the bridge may hold: other callers may be told to come again."""
+"""Good requests, more than the bridge may hold: other callers may be asked to come again."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["grpcio", "native"])

@@ -1,4 +1,4 @@
-"""Health, on the port for calls and on a listener of its own: what each tells, before a drain and until the end."""
+"""Health, on the port for calls and on a listener of its own: what each says, before a drain and until the end."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -64,17 +64,17 @@ async def test_health_and_nothing_else() -> None:
 
 
 async def test_no_listener_for_health() -> None:
-    """There is none unless it is asked for; the port for calls tells the health anyway."""
+    """There is none unless it is asked for; the port for calls reports the health anyway."""
     async with listening_bridge(WALLET, NO_SETTINGS) as bridge:
         assert bridge.health_address == ""
         assert await status_at(bridge.address) == Response.SERVING
 
 
-# --- what is told -----------------------------------------------------------------------------------------------
+# --- what is reported -----------------------------------------------------------------------------------------------
 
 
 async def test_every_service_at_once() -> None:
-    """List tells the health of everything that can be asked for."""
+    """List reports the health of everything that can be asked for."""
     async with listening_bridge(WALLET, NO_SETTINGS) as bridge, channel_to(bridge.address) as channel:
         everything: Any = channel.unary_unary(
             "/grpc.health.v1.Health/List",
@@ -97,7 +97,7 @@ async def test_unknown_service() -> None:
 
 @pytest.mark.parametrize("service", NAMES)
 async def test_watchers_learn_of_the_drain(service: str) -> None:
-    """Who watches, on either port, hears SERVING, and NOT_SERVING as soon as a drain begins: not first at its end."""
+    """A watch on either port receives SERVING, and NOT_SERVING as soon as a drain begins: not first at its end."""
     may_answer = asyncio.Event()
     async with (
         FaultServer(after(may_answer)) as wallet,
@@ -139,7 +139,7 @@ async def test_liveness_is_no_drain() -> None:
         assert (await held).code == "OK"
         await drain
         assert await status_at(bridge.health_address, LIVENESS) == Response.SERVING
-        # Whatever else this watcher had been told would come before the end of its stream.
+        # Anything else that was sent to this watcher would come before the end of its stream.
         with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
             await liveness[0].read()
 
@@ -157,7 +157,7 @@ async def test_health_closes_last() -> None:
 
 
 async def test_who_watches_during_a_drain() -> None:
-    """Who begins to watch when the drain has begun hears NOT_SERVING, once."""
+    """A watch that begins after the drain has begun receives NOT_SERVING, once."""
     async with AsyncExitStack() as stack:
         async with listening_bridge(WALLET, BOTH) as bridge:
             await bridge.drain(0)

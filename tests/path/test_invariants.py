@@ -1,6 +1,6 @@
-"""Any mix of faults, at random: what a caller is told about the wallet is true, and everything comes to an end.
+"""Any mix of faults, at random: what a caller is answered about the wallet is true, and everything comes to an end.
 
-The way of a call as in production (service, client, attempts, transport), before a real server. Only gRPC is left out:
+The call path as in production (service, client, attempts, transport), before a real server. Only gRPC is left out:
 its client would end a call at the deadline itself, and so hide a bridge that is late.
 """
 
@@ -45,7 +45,7 @@ class Call:
     """A caller comes."""
 
     faults: tuple[str, ...]
-    """What the wallet does at each attempt; the last one repeats."""
+    """What the wallet does at each attempt; the last one stays."""
     timeout_s: float
     cancelled_after_s: float | None = None
 
@@ -108,9 +108,9 @@ class End:
     outcome: Outcome | None = None
 
     def check(self, processed: Counter[str]) -> None:
-        """Compare what the caller was told with what the wallet did."""
+        """Compare what the caller was answered with what the wallet did."""
         times = processed[self.token]
-        # Stronger than the first invariant, which allows more for UNKNOWN: `retry_unknown` is off here.
+        # Stricter than the first invariant, which allows more for UNKNOWN: `retry_unknown` is off here.
         assert times <= 1, "the wallet processed a call twice"
         assert times == 1 or not self.is_ok, "OK, but the wallet did not process it"
         proves_nothing_happened = self.outcome in {Outcome.NOT_SENT, Outcome.NOT_PROCESSED}
@@ -263,7 +263,7 @@ async def world() -> AsyncIterator[World]:
 @given(steps=STEPS)
 @example(steps=[Call((fault,), 0.15) for fault in FAULTS])
 async def test_random_mix(steps: list[Step]) -> None:
-    """Nobody is told a falsehood, every call ends in time, and afterwards calls succeed and nothing is left.
+    """No caller gets a false answer, every call ends in time, and afterwards calls succeed and nothing is left.
 
     In time is by the deadline + 100 ms. What the loop was starved meanwhile, by other processes or by the test's own
     work for its other calls, is measured by a timer beside the calls and does not count; so the bound is sharp on a

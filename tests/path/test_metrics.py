@@ -107,7 +107,7 @@ async def test_every_attempt_is_counted_once() -> None:
 
 
 async def test_a_retry_is_counted_by_its_end() -> None:
-    """The stream that was refused is a failed attempt, the one after it a repeat that was answered."""
+    """The stream that was refused is a failed attempt, the one after it a retry that was answered."""
     async with FaultServer(refuse(1)) as wallet, watched_bridge(wallet.url) as bridge:
         assert (await bridge.caller.terminate()).code == "OK"
         page = await bridge.page()
@@ -126,7 +126,7 @@ async def test_a_wallet_that_is_not_there_is_counted_by_cause() -> None:
 
 
 async def test_the_end_of_a_call_whose_caller_has_left_is_counted() -> None:
-    """While it goes on, its start is counted and gauges tell; then its end is, with the status that its caller got."""
+    """While it goes on, its start is counted and gauges show it; then its end is, with the status that was sent."""
     answers = asyncio.Event()
     async with FaultServer(after(answers)) as wallet, watched_bridge(wallet.url) as bridge:
         leaving = asyncio.ensure_future(bridge.caller.terminate())

@@ -1,4 +1,4 @@
-"""A whole bridge before a wallet that ends its connections after very few requests, as nginx does when told to."""
+"""A whole bridge before a wallet that ends its connections after very few requests, as nginx can."""
 
 import asyncio
 from collections import Counter

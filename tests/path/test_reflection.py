@@ -1,4 +1,4 @@
-"""Server reflection over sockets, v1 and v1alpha alike: what is found, how errors are told, and how streams end."""
+"""Server reflection over sockets, v1 and v1alpha alike: what is found, how errors are reported, and how streams end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -131,7 +131,7 @@ WRONG = {
         NOT_FOUND,
     ),
     "a type": (Request(all_extension_numbers_of_type="no.Type"), NOT_FOUND),
-    "nothing": (Request(host="somebody"), INVALID_ARGUMENT),
+    "nothing": (Request(host="anyone"), INVALID_ARGUMENT),
 }
 
 
@@ -195,7 +195,7 @@ async def test_a_stream_that_ends_twice(name: str) -> None:
 
 
 async def test_a_caller_who_reads_nothing_ends(name: str) -> None:
-    """A stream whose answers nobody takes ends too: it waits no longer for that than for a question."""
+    """A stream whose answers are not read ends too: it waits no longer for that than for a question."""
     async with patient_for(0.5, name) as (reflection, channel):
         call = stream(channel, name)
         for _ in range(100):

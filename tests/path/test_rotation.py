@@ -1,4 +1,4 @@
-"""Keys that change under a bridge that serves: no call fails, whoever switches when, and bad files do no harm."""
+"""Keys that change while a bridge serves: no call fails, whichever side switches first; bad files do no harm."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ AUTH_REJECTED = ("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401, 9401, "no"
 
 @dataclass
 class Change:
-    """A bridge with its keys in files, before a wallet that wants certain keys."""
+    """A bridge with its keys in files, before a wallet that accepts certain keys."""
 
     folder: Path
     wanted: RotatingWallet = field(default_factory=lambda: RotatingWallet(OLD))
@@ -49,7 +49,7 @@ class Change:
         self.wanted.wanted = {*keys}
 
     async def calls(self, requests: int) -> None:
-        """Make a call that must succeed with so many requests to the wallet, and must tell that many attempts."""
+        """Make a call that must succeed with so many requests to the wallet, and must report that many attempts."""
         before = len(self.wallet.requests)
         assert (await self.caller.terminate()).code == "OK"
         assert len(self.wallet.requests) - before == requests
@@ -80,7 +80,7 @@ def write(keys: Keys) -> Move:
 
 
 def want(*keys: Keys) -> Move:
-    """Change what the wallet wants."""
+    """Change what the wallet accepts."""
     return lambda change: change.want(*keys)
 
 
@@ -109,7 +109,7 @@ async def test_no_call_fails(change: Change, course: Sequence[Move]) -> None:
 
 
 async def test_the_wallets_answers_decide(change: Change) -> None:
-    """One call finds out which keys the wallet wants; those after it are signed with them at once."""
+    """One call finds out which keys the wallet accepts; those after it are signed with them at once."""
     await change.calls(requests=1)
     await change.write(NEW)
     await change.calls(requests=2)
@@ -120,7 +120,7 @@ async def test_the_wallets_answers_decide(change: Change) -> None:
 
 
 async def test_only_the_keys_differ(change: Change) -> None:
-    """What is sent again is the same body to the same path, with the headers that prove who asks made anew."""
+    """What is sent again is the same body to the same path, with the headers that prove who asks made again."""
     await change.write(NEW)
     await change.calls(requests=2)
     first, second = change.wallet.requests
@@ -147,18 +147,18 @@ async def test_a_call_that_was_signed_before(change: Change) -> None:
     assert len(change.wallet.requests) == 2
 
 
-# --- what new keys cannot mend ----------------------------------------------------------------------------------
+# --- what new keys cannot fix ----------------------------------------------------------------------------------
 
 
 async def test_without_a_change_a_rejection_is_final(change: Change) -> None:
-    """With one generation of keys a call that is rejected is rejected, after one request."""
+    """With one version of the keys a call that is rejected is rejected, after one request."""
     await change.want(OTHER)
     Failure(*AUTH_REJECTED).check(await change.caller.terminate())
     assert len(change.wallet.requests) == 1
 
 
 async def test_rejected_with_all_keys(change: Change) -> None:
-    """With two generations, neither of which the wallet wants, the call ends, and tells its attempts."""
+    """With two key versions, neither of which the wallet accepts, the call ends, and reports its attempts."""
     await change.write(NEW)
     await change.want(OTHER)
     # The newest a second time: the wallet may have switched after it had refused it.
@@ -169,7 +169,7 @@ async def test_rejected_with_all_keys(change: Change) -> None:
 ENDS: dict[str, tuple[Callable[[], Behaviour], str, int]] = {
     "no answer to the second": (lambda: sequence(REFUSED, hang), "WALLET_TIMEOUT", 2),
     "another no to the second": (lambda: sequence(REFUSED, answer(404, b"{}")), "WALLET_ENDPOINT", 2),
-    # It contradicts itself, so that nobody knows whether it was carried out.
+    # It contradicts itself, so it is unknown whether the call was carried out.
     "401 with status true": (lambda: answer(401, b'{"status":true,"code":1}'), "WALLET_INCONSISTENT", 1),
     "500": (lambda: answer(500), "WALLET_GATEWAY_ERROR", 1),
 }
@@ -220,7 +220,7 @@ def put(file: Path, text: str | None) -> None:
 async def test_a_bad_file(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str, text: str | None, problem: str
 ) -> None:
-    """A bad file is told of in an event and in the log, without its content; calls go on with the keys as they were."""
+    """A bad file is reported in an event and in the log, without its content; the keys in use stay."""
     OLD.write(tmp_path)
     log_file = Log(tmp_path_factory.mktemp("log") / "log")
     listener, log = Listener(), log_file.configure("debug", "json")

@@ -24,7 +24,7 @@ UNTRUSTED = Failure("UNAVAILABLE", "WALLET_UNREACHABLE", "NOT_SENT", cause="tls"
 
 @dataclass
 class Change:
-    """A bridge whose TLS files may change, before a wallet of an old authority that wants clients of either."""
+    """A bridge whose TLS files may change, before a wallet of an old authority that accepts clients of either."""
 
     folder: Path
     old: Certificates
@@ -46,7 +46,7 @@ class Change:
 
 
 def reloaded(*names: str) -> list[Event]:
-    """Return what is told when these files have been taken up."""
+    """Return what is reported when these files have been taken up."""
     return [Reloaded(f"wallet.{name}") for name in names]
 
 
@@ -96,7 +96,7 @@ async def test_a_removed_authority(change: Change) -> None:
 
 
 async def test_half_a_pair(change: Change) -> None:
-    """A certificate without its key is told of, and calls go on; the whole pair is taken up."""
+    """A certificate without its key is reported, and calls go on; the whole pair is taken up."""
     change.put(change.new, CERTIFICATE)
     (failed,) = await change.listener.reports(1)
     assert isinstance(failed, ReloadFailed)
@@ -110,7 +110,7 @@ async def test_half_a_pair(change: Change) -> None:
 
 
 async def test_a_bad_authority(change: Change) -> None:
-    """A CA file that is cut short is told of, and calls go on, over new connections too."""
+    """A CA file that is cut short is reported, and calls go on, over new connections too."""
     file = change.folder / CA
     file.write_bytes(file.read_bytes()[:300])
     (failed,) = await change.listener.reports(1)
@@ -144,7 +144,7 @@ async def test_no_call_fails(change: Change) -> None:
     bundle = change.folder / "both.pem"
     bundle.write_bytes(change.old.ca_file.read_bytes() + change.new.ca_file.read_bytes())
     async with Load.running(change.caller) as load:
-        # Whoever trusts trusts both before the other shows the new one: so certificates are changed everywhere.
+        # The trusting side trusts both before the other shows the new one: so certificates are changed everywhere.
         shutil.copy(bundle, change.folder / CA)
         await change.listener.reports(1)
         change.wallet.tls = change.new.server.server_context(client_ca_file=bundle)

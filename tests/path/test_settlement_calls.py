@@ -1,4 +1,4 @@
-"""Settlement in the way of a call, over sockets: which calls are taken over, what callers see, what becomes of them."""
+"""Settlement in the call path, over sockets: which calls are taken over, what callers see, what becomes of them."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ REFUSED_STREAM = 7
 
 
 def is_reported(end: End) -> bool:
-    """Say whether the caller was told that the bridge goes on, in every place where it is told."""
+    """Say whether the caller was informed that the bridge goes on, in every place where it is reported."""
     reported = end.wallet_error.settlement == Settlement.SETTLEMENT_PENDING
     assert (end.error_info.metadata.get("settlement") == "PENDING") is reported
     if reported:
@@ -55,7 +55,7 @@ UNKNOWN: dict[str, tuple[Behaviour, str]] = {
 
 @pytest.mark.parametrize(("behaviour", "reason"), UNKNOWN.values(), ids=UNKNOWN)
 async def test_what_ends_unknown_is_settled(behaviour: Behaviour, reason: str, tmp_path: Path) -> None:
-    """The caller is told PENDING, the bridge asks again by itself, and the caller can ask what came of it."""
+    """The caller is answered PENDING, the bridge asks again by itself, and the caller can ask what came of it."""
     async with (
         FaultServer(sequence(behaviour, terminated)) as wallet,
         settling_bridge(wallet, tmp_path, SOON) as bridge,
@@ -88,7 +88,7 @@ CERTAIN: dict[str, Behaviour] = {
 @pytest.mark.parametrize("behaviour", CERTAIN.values(), ids=CERTAIN)
 @pytest.mark.parametrize("durability", ["unknown", "before"])
 async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durability: str, tmp_path: Path) -> None:
-    """No entry, nothing told, and nothing sent again, also where the call was written down before it was sent."""
+    """No entry, nothing reported, and nothing sent again, also where the call was written down before it was sent."""
     async with (
         FaultServer(behaviour) as wallet,
         settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge,
@@ -102,8 +102,8 @@ async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durabi
         assert bridge.changes() == []
 
 
-async def test_an_answer_about_somebody_else_is_never_repeated(tmp_path: Path) -> None:
-    """WALLET_ECHO_MISMATCH is kept as REJECTED for a person to see; its caller is not told that the bridge goes on."""
+async def test_an_answer_about_another_player_is_never_retried(tmp_path: Path) -> None:
+    """WALLET_ECHO_MISMATCH is kept as REJECTED for a person to see; its call is not reported as PENDING."""
     async with (
         FaultServer(terminated_with(token="other")) as wallet,
         settling_bridge(wallet, tmp_path) as bridge,
@@ -131,7 +131,7 @@ FAILED: dict[str, tuple[Behaviour | None, str]] = {
 async def test_what_failed_is_settled_where_that_is_wanted(
     behaviour: Behaviour | None, reason: str, settle: str, tmp_path: Path
 ) -> None:
-    """With settle = "failed" these are taken over too; then nothing says any more that repeating is the caller's."""
+    """With settle = "failed" these are taken over too; then nothing says any more that retrying is the caller's."""
     with refusing_port() as port:
         url = {"WALLET__URL": f"http://127.0.0.1:{port}"} if behaviour is None else {}
         async with (
@@ -172,7 +172,7 @@ async def test_a_caller_may_refuse_it(durability: str, tmp_path: Path) -> None:
 
 
 async def test_calls_whose_caller_has_left_are_settled(tmp_path: Path) -> None:
-    """Nobody is told, but the token must die all the same."""
+    """No caller is answered, but the token must die all the same."""
     async with (
         FaultServer(sequence(hang, terminated)) as wallet,
         settling_bridge(wallet, tmp_path, SOON) as bridge,
@@ -192,7 +192,7 @@ async def test_calls_whose_caller_has_left_are_settled(tmp_path: Path) -> None:
 
 
 async def test_calls_of_one_request_share_an_entry(tmp_path: Path) -> None:
-    """Ten callers who repeat make one entry, and every one of them is told; another player's is another one."""
+    """Ten callers who retry make one entry, and every one of them is informed; another player's is another one."""
     async with FaultServer(abort) as wallet, settling_bridge(wallet, tmp_path) as bridge:
         ends = await asyncio.gather(*(bridge.caller.terminate("same") for _ in range(10)))
         assert all(map(is_reported, ends))
@@ -204,14 +204,14 @@ async def test_calls_of_one_request_share_an_entry(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("durability", ["unknown", "before"])
 async def test_a_callers_own_success_settles_earlier_calls(durability: str, tmp_path: Path) -> None:
-    """Whoever repeats by hand and is told OK has ended the matter: the bridge does not ask again."""
+    """A caller that retries by hand and is answered OK has ended the matter: the bridge does not ask again."""
     unreachable_after = {"WALLET__CODES__9__GRPC": "UNAVAILABLE", "WALLET__CODES__9__REASON": "LATER"}
     async with (
         FaultServer(sequence(abort, wallet_says(400, code=9), terminated)) as wallet,
         settling_bridge(wallet, tmp_path, unreachable_after, DURABILITY=durability) as bridge,
     ):
         assert is_reported(await bridge.caller.terminate("token-1"))
-        # The settler is told "later" once, and waits.
+        # The settler is answered "later" once, and waits.
         await wallet.until(lambda: len(wallet.requests) >= 2)
         assert (await bridge.caller.terminate("token-1")).code == "OK"
         await bridge.until_states(State.SETTLED)
@@ -252,7 +252,7 @@ async def test_the_next_bridge_goes_on(tmp_path: Path) -> None:
 
 
 async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> None:
-    """The bridge starts and serves; nobody is told PENDING; what waits in memory is written when the store is there."""
+    """The bridge starts and serves; no caller gets PENDING; what waits in memory is written when the store is there."""
     folder = tmp_path / "not there yet"
     settings = {**settings_of(tmp_path), "SETTLEMENT__STORE": f"sqlite://{folder}/settlement.db"}
     async with (

@@ -26,7 +26,7 @@ from wallet.v1.settlement_service_pb2_grpc import SettlementServiceStub
 from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
-SECRET = "token-that-nobody-may-see"
+SECRET = "token-that-must-stay-secret"
 INTERNAL_ERROR = 2
 
 
@@ -54,7 +54,7 @@ async def pages(bridge: SettlingBridge, size: int, state: Any = 0) -> list[list[
 async def test_all_entries_are_listed_in_pages(tmp_path: Path) -> None:
     """Newest first, each once, by state where one is asked for, and without anything secret."""
     async with (
-        # Whoever asks: the settler may be sooner with the first entry than the caller with the last call.
+        # In any order: the settler may be sooner with the first entry than the caller with the last call.
         FaultServer(reset_with(INTERNAL_ERROR)) as wallet,
         settling_bridge(wallet, tmp_path) as bridge,
     ):
@@ -85,7 +85,7 @@ MALFORMED: dict[str, tuple[str, Any, str]] = {
 @on_both_engines
 @pytest.mark.parametrize(("method", "request_", "text"), MALFORMED.values(), ids=MALFORMED)
 async def test_a_question_that_cannot_be_answered(method: str, request_: Any, text: str, tmp_path: Path) -> None:
-    """INVALID_ARGUMENT, with the field and what it wants."""
+    """INVALID_ARGUMENT, with the field and what it must be."""
     async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
         code, said = await refused(getattr(bridge.stub, method)(request_))
         assert code == "INVALID_ARGUMENT"
@@ -94,9 +94,9 @@ async def test_a_question_that_cannot_be_answered(method: str, request_: Any, te
 
 @on_both_engines
 async def test_what_is_not_there_proves_nothing(tmp_path: Path) -> None:
-    """NOT_FOUND for a call_id that nobody has settled; what is no message at all is INVALID_ARGUMENT."""
+    """NOT_FOUND for a call_id that is not settled; what is no message at all is INVALID_ARGUMENT."""
     async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
-        code, said = await refused(bridge.get("nobody"))
+        code, said = await refused(bridge.get("unknown"))
         assert (code, "proves nothing" in said) == ("NOT_FOUND", True)
         bare: Any = bridge.caller.channel.unary_unary("/wallet.v1.SettlementService/GetSettlement")
         assert (await refused(bare(b"\xff")))[0] == "INVALID_ARGUMENT"
@@ -117,7 +117,7 @@ async def test_a_call_id_that_was_used_twice(tmp_path: Path) -> None:
 
 @on_both_engines
 async def test_a_store_that_fails_is_unavailable(tmp_path: Path) -> None:
-    """Nothing about the store is told to callers."""
+    """No answer says anything about the store."""
     settings = {"SETTLEMENT__STORE": f"sqlite://{tmp_path}/not there/settlement.db"}
     async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path, settings) as bridge:
         code, said = await refused(bridge.get("call"))
@@ -243,7 +243,7 @@ LISTS: dict[str, tuple[str, str, set[str]]] = {
 
 @pytest.mark.parametrize(("calls", "lists", "allowed"), LISTS.values(), ids=LISTS)
 async def test_who_may_list(calls: str, lists: str, allowed: set[str], tmp_path: Path) -> None:
-    """Where calls have a list of identities and settlements have none, nobody may."""
+    """Where calls have a list of identities and settlements have none, no one may."""
     async with FaultServer(terminated) as wallet, callers(wallet, tmp_path, calls=calls, lists=lists) as each:
         for name in (GAMES, OTHERS, OPS):
             if name in allowed:

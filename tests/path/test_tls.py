@@ -167,7 +167,7 @@ BAD_FILES = {
 
 @pytest.mark.parametrize(("bad", "problem"), BAD_FILES.items(), ids=BAD_FILES.keys())
 async def test_bad_new_files(authority: Authority, bad: str, problem: str) -> None:
-    """Files that cannot be used together change nothing for callers and are reported; what mends them is taken up."""
+    """Files that cannot be used together change nothing for callers and are reported; what fixes them is taken up."""
     old, new, received = authority.server("server"), authority.server("next_server"), Received()
     before = old.certificate_file.read_text()
     async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, tls_settings(old), received) as bridge:

@@ -1,4 +1,4 @@
-"""Traces over the whole path: from the caller's metadata to the wallet's headers, and what the spans tell."""
+"""Traces over the whole path: from the caller's metadata to the wallet's headers, and what the spans report."""
 
 import asyncio
 import base64
@@ -61,7 +61,7 @@ class Traces:
 
 
 def traceparent_of(received: Request) -> tuple[str, str, str]:
-    """Return trace id, span id and flags that the wallet was told; there must be exactly one traceparent."""
+    """Return trace id, span id and flags that the wallet received; there must be exactly one traceparent."""
     (value,) = [value for name, value in received.headers if name == "traceparent"]
     version, trace_id, span_id, flags = value.split("-")
     assert version == "00"
@@ -88,7 +88,7 @@ def parent_id_of(span: ReadableSpan) -> str:
 
 
 async def test_the_callers_trace_goes_on_to_the_wallet() -> None:
-    """The wallet hears of the caller's trace, as a child of the attempt's span, and nothing else that is new."""
+    """The wallet receives the caller's trace, as a child of the attempt's span, and nothing else that is new."""
     async with FaultServer(terminated) as wallet:
         traces = Traces(wallet.url)
         async with bridge_to(wallet.url, tracer=traces.tracer) as caller:
@@ -126,7 +126,7 @@ async def test_without_a_good_context_a_trace_begins_here(metadata: Metadata) ->
 
 
 async def test_what_the_caller_does_not_sample() -> None:
-    """The wallet is told that nobody records this trace, and nobody does."""
+    """The wallet is informed that this trace is not recorded, and it is not."""
     async with FaultServer(terminated) as wallet:
         traces = Traces(wallet.url)
         async with bridge_to(wallet.url, tracer=traces.tracer) as caller:
@@ -138,7 +138,7 @@ async def test_what_the_caller_does_not_sample() -> None:
 
 
 async def test_each_attempt_has_its_own_span() -> None:
-    """A POST that is repeated carries another span id, and only that: the rest is the same, byte for byte."""
+    """A POST that is retried carries another span id, and only that: the rest is the same, byte for byte."""
     async with FaultServer(refuse(1)) as wallet:
         traces = Traces(wallet.url)
         async with bridge_to(wallet.url, tracer=traces.tracer) as caller:
@@ -172,7 +172,7 @@ async def test_neighbours_keep_their_own_traces() -> None:
     assert {received.token: traceparent_of(received)[0] for received in wallet.requests} == tokens
 
 
-# --- how a call's end is told -----------------------------------------------------------------------------------
+# --- how a call's end is reported -----------------------------------------------------------------------------------
 
 REJECTED_BODY = json.dumps({"status": False, "code": 77, "message": "no", "request_id": "r-1"}).encode()
 
@@ -212,7 +212,7 @@ ENDS: dict[str, tuple[Behaviour, dict[str, Any], dict[str, Any]]] = {
 async def test_spans_have_the_outcome(
     behaviour: Behaviour, of_call: dict[str, Any], of_attempt: dict[str, Any]
 ) -> None:
-    """The call's span says what its caller was told, the attempt's what came back from the wallet."""
+    """The call's span says what its caller was answered, the attempt's what came back from the wallet."""
     async with FaultServer(behaviour) as wallet:
         url, port, traces = wallet.url, wallet.port, Traces(wallet.url)
         async with bridge_to(url, tracer=traces.tracer) as caller:
@@ -250,7 +250,7 @@ async def test_the_report_names_the_span() -> None:
 
 
 async def test_without_tracing_the_report_names_no_span() -> None:
-    """A bridge that does not trace has no ids to tell, whatever the caller sends."""
+    """A bridge that does not trace has no ids to report, whatever the caller sends."""
     events: list[Event] = []
     async with FaultServer(terminated) as wallet, bridge_to(wallet.url, emit=events.append) as caller:
         await caller.terminate(metadata=CONTEXT)

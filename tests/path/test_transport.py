@@ -51,7 +51,7 @@ async def secure_bridge(wallet: FaultServer, ca_file: Path) -> AsyncIterator[Cal
 
 
 async def test_refused() -> None:
-    """A port where nobody listens gives WALLET_UNREACHABLE, cause refused, after three attempts."""
+    """A port where no process listens gives WALLET_UNREACHABLE, cause refused, after three attempts."""
     with refusing_port() as port:
         async with bridge_to(f"http://127.0.0.1:{port}") as caller:
             Failure(*UNREACHABLE, cause="refused", attempts=3).check(await caller.terminate())
@@ -139,7 +139,7 @@ async def test_deadline_while_connecting(certificates: Certificates) -> None:
 
 
 async def test_refused_stream_once_is_invisible() -> None:
-    """A stream that is refused once is repeated with the same bytes; the caller sees OK."""
+    """A stream that is refused once is retried with the same bytes; the caller sees OK."""
     async with FaultServer(refuse(1)) as wallet, bridge_to(wallet.url) as caller:
         assert (await caller.terminate()).code == "OK"
         assert len(wallet.processed) == 1
@@ -160,7 +160,7 @@ async def goaway_without_us(stream: Stream) -> None:
 
 
 async def test_goaway_below_our_stream_is_invisible() -> None:
-    """GOAWAY with last stream 0 proves that nothing was processed: the call is repeated on a new connection."""
+    """GOAWAY with last stream 0 proves that nothing was processed: the call is retried on a new connection."""
     async with FaultServer(sequence(goaway_without_us, terminated)) as wallet, bridge_to(wallet.url) as caller:
         assert (await caller.terminate()).code == "OK"
         assert (wallet.connections, len(wallet.processed)) == (2, 1)
@@ -207,7 +207,7 @@ NAMED_CAUSES = {"RST_STREAM HTTP_1_1_REQUIRED": "http2_required"}
 
 @pytest.mark.parametrize(("name", "behaviour"), LOSSES.items(), ids=LOSSES)
 async def test_connection_lost(name: str, behaviour: Behaviour) -> None:
-    """A stream or connection that breaks after the first byte is WALLET_CONNECTION_LOST and is not repeated."""
+    """A stream or connection that breaks after the first byte is WALLET_CONNECTION_LOST and is not retried."""
     async with FaultServer(processed(behaviour)) as wallet, bridge_to(wallet.url) as caller:
         replace(LOST, cause=NAMED_CAUSES.get(name, "")).check(await caller.terminate())
         assert len(wallet.processed) == 1
@@ -225,7 +225,7 @@ async def test_timeout(behaviour: Behaviour) -> None:
 
 @pytest.mark.parametrize("allowed", [True, False])
 async def test_unknown_is_retried_only_with_leave(*, allowed: bool) -> None:
-    """With wallet.retry_unknown a lost Terminate is repeated, the same bytes; without it never."""
+    """With wallet.retry_unknown a lost Terminate is retried, the same bytes; without it never."""
     behaviour = processed(sequence(connection_gone, terminated))
     async with (
         FaultServer(behaviour) as wallet,

@@ -13,7 +13,7 @@ What proves the rows of docs/design/faults.md, "Callers and process":
     cancel after sending                         test_path_detached
     10 times the capacity for 30 s               benchmarks/overload.py, by hand; in the suite path/test_admission:
                                                  test_far_too_many, test_health_of_a_full_bridge
-    SIGTERM under load                           here: test_told_to_end_under_load; calls served during drain_s:
+    SIGTERM under load                           here: test_end_under_load; calls served during drain_s:
                                                  test_process: test_drain_in_two_steps; with workers: test_workers_end
     SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
                                                  test_a_crash_loop_backs_off; test_worker_restarts
@@ -114,13 +114,13 @@ async def serving(wallet: FaultServer, settings: Mapping[str, str] = NO_SETTINGS
 
 @dataclass(eq=False)
 class Load:
-    """Callers who call again and again until nobody is there any more."""
+    """Callers who call again and again until no one is there any more."""
 
     bridge: Serving
     ok: set[str] = field(default_factory=set)
     """The tokens of calls that were OK."""
     received: list[str] = field(default_factory=list)
-    """What else was heard, in that order: NOT_SERVING, and of each refusal its reason, or its code without one."""
+    """What else was received, in that order: NOT_SERVING, and of each refusal its reason, or its code without one."""
     is_over: bool = False
 
     async def run(self) -> None:
@@ -152,11 +152,11 @@ class Load:
 PORT_CLOSED = {"UNAVAILABLE", "CANCELLED"}
 """What gRPC itself says to who comes in the moment in which the port closes. CANCELLED is its C core's word for calls
 that the server had not taken up yet: nothing of them was sent, as the wallet's record proves below. The bridge holds
-back its last refusals so that hardly anybody comes then; where callers get no CPU for that long, somebody may."""
+back its last refusals so that hardly any call comes then; where callers get no CPU for that long, one may."""
 
 
 async def ended_under_load() -> list[str]:
-    """Tell one bridge to end while callers keep calling; return what they heard."""
+    """Ask one bridge to end while callers keep calling; return what they received."""
     async with FaultServer(terminated) as wallet, serving(wallet) as bridge:
         load = Load(bridge)
         calling = asyncio.create_task(load.run())
@@ -220,7 +220,7 @@ async def leave(bridge: Serving, wallet: FaultServer) -> None:
 
 
 async def test_a_call_without_its_caller_is_finished_first() -> None:
-    """The process does not end before a call whose caller has left has its answer, and its end is in the log."""
+    """The process does not end before a call whose client has cancelled has its answer, and its end is in the log."""
     tap = Tap()
     async with FaultServer(tap) as wallet, serving(wallet) as bridge:
         await leave(bridge, wallet)

@@ -1,4 +1,4 @@
-"""A thousand calls whose deadlines end in one moment, with real processes: nearly all are told with their details."""
+"""A thousand calls whose deadlines end in one moment, with real processes: nearly all get their details."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ async def test_calls_that_expire_together() -> None:
     reported = ends["with details"].get("DEADLINE_EXCEEDED", 0)
     if (reported < REPORTED_MIN * COUNT or arrived < COUNT) and busy_s > WAITED_MAX_S:
         pytest.skip(
-            f"no core was free: bridge and callers waited {busy_s:.2f} s for a CPU, {reported} of {COUNT} were told"
+            f"no core was free: bridge and callers waited {busy_s:.2f} s for a CPU, {reported} of {COUNT} got details"
         )
     assert set(ends["with details"]) | set(ends["without"]) == {"DEADLINE_EXCEEDED"}
     assert arrived == COUNT

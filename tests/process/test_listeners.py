@@ -25,10 +25,10 @@ def watch(channel: grpc.aio.Channel) -> Any:
 
 
 async def test_drain_with_both_listeners(tmp_path: Path) -> None:
-    """On SIGTERM watchers on both ports hear NOT_SERVING, calls over mutual TLS get their answers, the end is 0."""
+    """On SIGTERM watchers on both ports receive NOT_SERVING, calls over mutual TLS get their answers, the end is 0."""
     certificates, may_answer = write_certificates(tmp_path), asyncio.Event()
     secure = tls_settings(certificates.server, certificates.ca_file, "client.example")
-    # Bound and not listening: the port stays free for the bridge, whose log does not tell this listener's address.
+    # Bound and not listening: the port stays free for the bridge, whose log does not have this listener's address.
     with bound_socket() as reserved:
         health_address = f"127.0.0.1:{reserved.getsockname()[1]}"
         async with FaultServer(after(may_answer)) as wallet:

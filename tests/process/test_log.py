@@ -1,4 +1,4 @@
-"""The log of real processes: nobody reads it, its reader has gone, its disk is full; and what else writes there."""
+"""The log of real processes: it is not read, its reader has gone, its disk is full; and what else writes there."""
 
 import asyncio
 import fcntl
@@ -112,7 +112,7 @@ async def dropped(address: str) -> float:
 
 
 async def test_the_reader_of_the_log_has_gone() -> None:
-    """A closed pipe ends nothing, and the metric tells how many lines are missing."""
+    """A closed pipe ends nothing, and the metric says how many lines are missing."""
     with refusing_port() as port:
         metrics = {"TELEMETRY__METRICS_LISTEN": f"127.0.0.1:{port}", **DEBUG}
     reading, writing = os.pipe()
@@ -153,7 +153,7 @@ async def test_a_late_reader_finds_every_line_whole() -> None:
 
 
 def read_to_the_end(reading: int, writing: int) -> str:
-    """Read until nobody can write any more; close both ends."""
+    """Read until no one can write any more; close both ends."""
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
         return stream.read().decode()
@@ -223,7 +223,7 @@ OTHERS = {
         "",
     ),
     "a very long line": (f"os.write(2, b'{SECRET}' * 3000); os.write(2, b'\\n')", "something beside the log", ""),
-    "an exception that nobody catches": (f"fail('{SECRET}')", "an exception that nobody caught", ""),
+    "an uncaught exception": (f"fail('{SECRET}')", "an uncaught exception", ""),
 }
 
 SCRIPT = """
@@ -254,7 +254,7 @@ for case in sys.argv[2:]:
 
 
 def said_by_others(log_format: str) -> str:
-    """Return what is on standard error of a process in which all of STRANGERS happen, one after the other."""
+    """Return what is on standard error of a process in which all of OTHERS happen, one after the other."""
     environ = {**os.environ, "PYTHONPATH": str(Path(bridge.__file__).parents[1])}
     command = [sys.executable, "-c", SCRIPT, log_format, *(code for code, _, _ in OTHERS.values())]
     ran = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=PATIENCE_S)  # noqa: S603 - ours
@@ -264,7 +264,7 @@ def said_by_others(log_format: str) -> str:
 
 @pytest.fixture(scope="module")
 def by_case() -> dict[str, list[dict[str, Any]]]:
-    """Return the lines of each of STRANGERS."""
+    """Return the lines of each of OTHERS."""
     cases: list[list[dict[str, Any]]] = []
     for line in map(json.loads, said_by_others("json").splitlines()):
         if line["event"] == "case":

@@ -25,7 +25,7 @@ async def test_a_process_alone_names_itself() -> None:
 
 
 async def test_a_worker_names_itself() -> None:
-    """A line of a worker has its number and its process id, which are those that its supervisor has told."""
+    """A line of a worker has its number and its process id, which are those that its supervisor has logged."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
         bridge.command.process.terminate()
         reported = [await bridge.event("draining") for _ in range(2)]

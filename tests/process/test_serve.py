@@ -128,7 +128,7 @@ async def test_no_secret_comes_out() -> None:
         for row in ROWS:
             token = row.token.replace("<ms>", "1")
             end = await end_of(stub.Terminate(terminate_request(token), timeout=0.5))
-            # An OK repeats the token to the one who sent it; what must not leak is in failures and logs.
+            # An OK echoes the token to its caller; what must not leak is in failures and logs.
             reported += [] if end.code == "OK" else [end.message, str(end.details), str(dict(end.trailers))]
         command.process.terminate()
         assert await command.end() == 0
@@ -193,7 +193,7 @@ async def test_port_in_use(command: str) -> None:
 async def test_demo() -> None:
     """`bridge demo` shows the page's example as a typed answer and the grpcurl line, and ends with 0 on Ctrl-C.
 
-    A proxy that the environment names, where nobody listens, is not asked.
+    A proxy that the environment names, where no process listens, is not asked.
     """
     no_proxy = {"grpc_proxy": "http://127.0.0.1:1", "no_grpc_proxy": "", "no_proxy": ""}
     async with bridge_command("demo", environ={"BRIDGE_SERVER__LISTEN": "127.0.0.1:0", **no_proxy}) as command:

@@ -45,7 +45,7 @@ async def test_all_workers_serve_one_port() -> None:
 
 
 async def test_one_worker_is_no_supervisor() -> None:
-    """With one worker, which is the default, the process serves by itself and shares its port with nobody."""
+    """With one worker, which is the default, the process serves by itself and shares its port with no one."""
     async with bridge_command("serve", environ=environment(NOWHERE)) as command:
         await command.line(lambda line: '"serving"' in line)
         assert not children_of(command.process.pid)
@@ -61,7 +61,7 @@ async def test_workers_read_the_same_file(tmp_path: Path) -> None:
 
 
 async def test_no_secret_in_the_arguments() -> None:
-    """Whoever lists the processes sees no key."""
+    """A list of the processes shows no key."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
         shown = [arguments_of(pid) for pid in (bridge.command.process.pid, *bridge.pids.values())]
         assert ["--worker" in arguments for arguments in shown] == [False, True, True]
@@ -83,13 +83,13 @@ async def test_workers_share_the_health_port() -> None:
 
 
 async def test_metrics_are_those_of_all_workers(tmp_path: Path) -> None:
-    """One endpoint tells the sum over all workers, also of those that are gone, and no file is written for it."""
+    """One endpoint reports the sum over all workers, also of those that are gone, and no file is written for it."""
     with refusing_port() as port:
         address = f"127.0.0.1:{port}"
         settings = {"TELEMETRY__METRICS_LISTEN": address}
         async with FaultServer(terminated) as wallet, supervised(wallet, settings, TMPDIR=str(tmp_path)) as bridge:
             await bridge.meet_all()
-            # A worker tells once a second what it has counted; what it has not told is lost when it is killed.
+            # A worker reports once a second what it has counted; what it has not reported is lost when it is killed.
             await until_counted(address, len(wallet.requests))
             os.kill(bridge.pids[1], signal.SIGKILL)
             await bridge.event("worker ended")
@@ -159,7 +159,7 @@ async def test_telemetry_needs_no_disk(tmp_path: Path, temporary: str) -> None:
 async def until_counted(address: str, calls: int) -> None:
     """Wait until so many calls are on the page."""
     async with asyncio.timeout(PATIENCE_S):
-        while (await metrics_at(address)).get(CALLS_OK, 0) < calls:  # noqa: ASYNC110 - it is told once a second
+        while (await metrics_at(address)).get(CALLS_OK, 0) < calls:  # noqa: ASYNC110 - it is reported once a second
             await asyncio.sleep(0.1)
 
 

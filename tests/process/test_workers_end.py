@@ -1,4 +1,4 @@
-"""The end of a bridge with several workers: who is told, by whom, and what becomes of calls in flight."""
+"""The end of a bridge with several workers: which signals reach it, and what becomes of calls in flight."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ async def test_a_second_signal_ends_at_once() -> None:
 
 
 async def test_workers_leave_without_their_supervisor() -> None:
-    """When the supervisor is killed, its workers finish what is in flight and end; nobody stays on the port."""
+    """When the supervisor is killed, its workers finish what is in flight and end; no one stays on the port."""
     may_answer = asyncio.Event()
     async with FaultServer(after(may_answer)) as wallet, supervised(wallet) as bridge:
         calls = await bridge.hold_calls()

@@ -55,7 +55,7 @@ async def test_a_port_of_other_workers(workers: str) -> None:
 
 async def test_modules_of_the_working_directory(tmp_path: Path) -> None:
     """A module that lies in the working directory is imported by workers only if it is by the supervisor."""
-    (tmp_path / "bridge.py").write_text("raise SystemExit('a stranger')")
+    (tmp_path / "bridge.py").write_text("raise SystemExit('another module')")
     environ = {**environment(NOWHERE, TWO), "PYTHONPATH": ROOT}
     async with program(sys.executable, "-P", *SERVE[1:], env=os.environ | environ, cwd=tmp_path) as command:
         await command.line(lambda line: '"serving"' in line)

@@ -44,7 +44,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def test_two_builds_give_equal_bytes(built: Path, tmp_path: Path) -> None:
-    """Built again at another moment, by somebody with another umask, every file has the same bytes."""
+    """Built again at another moment, by a user with another umask, every file has the same bytes."""
     code = f"import os, sys; os.umask(0o077); sys.path.insert(0, {str(ROOT / 'tools')!r}); import pathlib, release; "
     code += f"release.build(pathlib.Path({str(tmp_path / 'again')!r}), {PARTS!r}, {EPOCH})"
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - our own code
@@ -137,7 +137,7 @@ def test_archives_depend_on_content_alone(tmp_path: Path, change: Callable[[Path
 
 
 def test_a_missing_toolchain_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without npm the release stops before it has removed anything, and says which part wants it."""
+    """Without npm the release stops before it has removed anything, and says which part needs it."""
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "older").touch()
     monkeypatch.setenv("PATH", str(tmp_path))

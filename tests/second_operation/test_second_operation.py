@@ -40,7 +40,7 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 @pytest.mark.parametrize("command", ["tools/lint_protos.py", "tools/proto_image.py"])
 def test_checks_of_the_protos_pass(copy: Copy, command: str) -> None:
-    """After `make proto` buf has no complaint, and nobody's older stubs break."""
+    """After `make proto` buf has no complaint, and no one's older stubs break."""
     copy.python(*command.split())
 
 
@@ -61,7 +61,7 @@ def test_calls_reach_the_sandbox(copy: Copy) -> None:
 
 
 def test_service_config_covers_them(copy: Copy) -> None:
-    """The idempotent one is repeated by clients, the one that moves money is not; every package has that config."""
+    """The idempotent one is retried by clients, the one that moves money is not; every package has that config."""
     config = copy.text("generated/service_config.json")
     methods = {name["method"] for policy in json.loads(config)["methodConfig"] for name in policy["name"]}
     assert {"Terminate", "Freeze"} <= methods

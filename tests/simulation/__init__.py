@@ -1,4 +1,4 @@
-"""The whole way of a call in virtual time, from the service down to bytes: one seed is one history.
+"""The whole call path in virtual time, from the service down to bytes: one seed is one history.
 
 clock.py        a loop whose time passes only while nothing can be done, and never by waiting
 network.py      names, addresses and links that delay, cut in pieces, break and fall silent

@@ -138,7 +138,7 @@ def _disown(request: "Request", chance: random.Random) -> None:
 
 
 def _begin_then(act: Answer) -> Answer:
-    """Send an interim answer first: whoever has sent one has begun to work, whatever it says later."""
+    """Send an interim answer first: a server that has sent one has begun to work, whatever it says later."""
 
     def answer(request: "Request", chance: random.Random) -> None:
         status = chance.choice(["100", "102", "103"])
@@ -211,7 +211,7 @@ ANSWERS: dict[str, Answer] = {
     "100 kB": _processed_but(_says(200, b" " * 100_000)),
     "garbage": _perhaps_processed(_garbage),
 }
-"""By name. Those that process are told apart from those that do not by the wallet's record alone."""
+"""By name. Those that process are distinguished from those that do not by the wallet's record alone."""
 
 UNSIGNED = frozenset({"refuse", "disown", "never", "cut", "reset"})
 """What happens before anybody looks at a signature."""

@@ -15,7 +15,7 @@ START_S = 1_000.0
 
 
 class DeadlockError(AssertionError):
-    """Somebody waits, and no timer is set that could ever end it."""
+    """A task waits, and no timer is set that could ever end it."""
 
 
 class _Selector(selectors.BaseSelector):
@@ -47,7 +47,7 @@ class _Selector(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that never waits. `timers_left` tells which timers nobody has cancelled."""
+    """An event loop that never waits. `timers_left` knows which timers have not been cancelled."""
 
     def __init__(self) -> None:
         selector = _Selector()
@@ -57,7 +57,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         selector.passed = self._pass
         self.unhandled: list[str] = []
-        """What asyncio would have logged: exceptions of callbacks, exceptions that nobody looked at."""
+        """What asyncio would have logged: exceptions of callbacks, unretrieved exceptions."""
         self.set_exception_handler(self._on_unhandled)
 
     def time(self) -> float:

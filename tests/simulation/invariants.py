@@ -1,4 +1,4 @@
-"""What must hold after every run: no falsehood, no repeat, every end in time, nothing left. See docs/simulation.md."""
+"""Invariants of every run: no false answer, no second sending, every end in time, nothing left (docs/simulation.md)."""
 
 from collections.abc import Callable, Iterator
 
@@ -33,7 +33,7 @@ def truth(run: Run) -> Iterator[Violation]:
         if end.outcome is Outcome.NOT_SENT and record.begun_s and _attempts(end) <= 1:
             yield Violation("claims NOT_SENT, but it arrived", end.call.token)
         if end.error and end.error.grpc_code is GrpcCode.UNAVAILABLE and end.outcome is Outcome.UNKNOWN:
-            yield Violation("UNAVAILABLE although nobody knows the outcome", end.call.token)
+            yield Violation("UNAVAILABLE although the outcome is unknown", end.call.token)
 
 
 def once(run: Run) -> Iterator[Violation]:
@@ -64,11 +64,11 @@ def in_time(run: Run) -> Iterator[Violation]:
 
 
 def reported_at_once(run: Run) -> Iterator[Violation]:
-    """Tell the end of a connection to its calls at once, and not at their deadlines."""
+    """Report the end of a connection to its calls at once, and not at their deadlines."""
     if run.scenario.kind.retry_unknown:
         return
     for connection in run.wallet.connections:
-        # Nobody hears the end of a connection that is silent.
+        # No one sees the end of a connection that is silent.
         for token in connection.tokens if connection.cut_s and not connection.link.is_silent else ():
             attempts, end = run.wallet.records[token].begun_s, run.ends[token]
             if _attempts(end) > len(attempts):
@@ -81,7 +81,7 @@ def reported_at_once(run: Run) -> Iterator[Violation]:
 
 
 def nothing_left(run: Run) -> Iterator[Violation]:
-    """No task, stream, link or timer is left, no exception was nobody's, and h2 has nothing to complain about."""
+    """No task, stream, link or timer is left, no exception is unretrieved, and h2 has nothing to complain about."""
     for what in (*run.left, *run.wallet.complaints):
         yield Violation(what)
     if len(run.timers_after_calls) > TIMERS_MAX:
@@ -117,7 +117,7 @@ def nothing_more(_run: Run) -> Iterator[Violation]:
 
 
 def all_ok(run: Run) -> Iterator[Violation]:
-    """Every call is OK: a wallet that recycles connections or changes keys disturbs nobody."""
+    """Every call is OK: a wallet that recycles connections or changes keys disturbs no one."""
     for end in run.ends.values():
         if not end.is_ok:
             yield Violation(f"ends {end.name}", end.call.token)
@@ -131,7 +131,7 @@ def healthy_ok(run: Run) -> Iterator[Violation]:
 
 
 def addresses(run: Run) -> Iterator[Violation]:
-    """Dead addresses cost nobody a call: the first ones take at most 1.5 s, later ones no time."""
+    """Dead addresses cost no one a call: the first ones take at most 1.5 s, later ones no time."""
     yield from all_ok(run)
     first_s = min(end.began_s for end in run.ends.values())
     for end in run.ends.values():

@@ -54,14 +54,14 @@ class Link(asyncio.Transport):
         self._chance = chance
         self._protocol = protocol
         self._due_s = {"out": 0.0, "in": 0.0}
-        # Whose connection it is stays known, whoever makes something happen to it.
+        # Whose connection it is stays known, whichever side makes something happen to it.
         self._context = contextvars.copy_context()
         self._is_closing = False
         self.server: Server | None = None
         self.is_silent = False
-        """Whatever is sent is lost, both ways, and nobody is told."""
+        """Whatever is sent is lost, both ways, and no event reports it."""
         self.is_lost = False
-        """The client has been told that the connection is over."""
+        """The client has been informed that the connection is over."""
 
     # --- what the bridge uses of asyncio.Transport ----------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Bugs to plant in the bridge, one at a time. Each is a line of its source that is replaced while a test runs.
 
-A bug whose line is no longer there is an error: whoever changes the line says here what a bug in the new one would be.
+A bug whose line is no longer there is an error: a change of the line says here what a bug in the new one would be.
 """
 
 import importlib
@@ -28,7 +28,7 @@ class Bug:
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """Have the bug for as long as the context lasts, whoever has imported the function by now."""
+        """Have the bug for as long as the context lasts, whichever module has imported the function by now."""
         function = _plain(self._attribute())
         source = textwrap.dedent(inspect.getsource(function))
         assert source.count(self.old) == 1, (
@@ -70,8 +70,8 @@ BUGS = (
     ),
     Bug(
         "a retry after a lost answer",
-        "bridge.upstream.retry:RetryPolicy._is_repeatable",
-        "return self.repeat_unknown and idempotent",
+        "bridge.upstream.retry:RetryPolicy._is_retryable",
+        "return self.retry_unknown and idempotent",
         "return idempotent",
     ),
     Bug(
@@ -155,7 +155,7 @@ BUGS = (
         "expiring",
     ),
     Bug(
-        "a silent connection that nobody asks",
+        "a silent connection that is not asked",
         "bridge.http2.liveness:Liveness._ask_about_silence",
         "if self.is_asking or",
         "if True or",
@@ -163,7 +163,7 @@ BUGS = (
     ),
     Bug(
         "another token's success",
-        "bridge.transcoding.verdict:Judge._check_echoes",
+        "bridge.transcoding.verdict:Classifier._check_echoes",
         "for name in self._operation.echoes:",
         "for name in ():",
         "retry unknown",

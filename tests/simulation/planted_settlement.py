@@ -6,7 +6,7 @@ MODEL = "tests.support.settlement_model:ModelStore"
 
 SETTLEMENT_BUGS = (
     Bug(
-        "told PENDING before it is written",
+        "answered PENDING before it is written",
         "bridge.settlement.intake:_CallTicket.failed",
         "return added is not None and added.state is State.PENDING",
         "return True",
@@ -97,7 +97,7 @@ SETTLEMENT_BUGS = (
         "settled before",
     ),
     Bug(
-        "an echo mismatch is repeated",
+        "an echo mismatch is retried",
         "bridge.settlement.attempt:is_final",
         "isinstance(error, WalletEchoMismatch)",
         "False",

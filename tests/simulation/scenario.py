@@ -270,7 +270,7 @@ HEALTHY = "healthy"
 def _call(seed: int, number: int, kind: Kind) -> Call:
     chance = random.Random(f"{seed}/call/{number}")
     is_healthy = kind.promise == "healthy" and number % 3 == 0
-    # With settlement, every third call is a caller's repeat of the one before.
+    # With settlement, every third call is a caller's retry of the one before.
     about = number - 1 if kind.settled is not None and number % 3 == 2 else number
     return Call(
         token=f"{HEALTHY if is_healthy else 't'}{about}",

@@ -25,7 +25,7 @@ class Failure:
         seen = "\n".join(f"  {violation.token or 'the run'}: {violation.what}" for violation in self.violations[:5])
         return (
             f"seed {self.seed} ({Scenario.of(self.seed).kind.name}), {self.calls} calls left of it:\n{seen}\n"
-            f"repeat it with: make simulate SEED={self.seed}\n" + "\n".join(self.history)
+            f"reproduce it with: make simulate SEED={self.seed}\n" + "\n".join(self.history)
         )
 
 

@@ -29,7 +29,7 @@ from tests.simulation.settled_store import Handle, SharedStore
 
 KEY = Keys([bytes(range(32))])
 OWNER: ContextVar["Bridge | None"] = ContextVar("OWNER", default=None)
-"""Whose code runs now: a bridge that was killed reaches nobody any more."""
+"""Whose code runs now: a bridge that was killed reaches no one any more."""
 
 
 @dataclass(slots=True, eq=False)

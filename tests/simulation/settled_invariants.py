@@ -29,17 +29,17 @@ Check = Callable[[SettledRun], Iterator[Violation]]
 
 
 def kept_promises(run: SettledRun) -> Iterator[Violation]:
-    """Invariant 1: who was told PENDING, his token was terminated or a person sees its entry."""
+    """Invariant 1: of a call answered PENDING, the token was terminated or a person sees its entry."""
     for end in run.ends_seen.values():
         if not end.is_pending or _is_lost(run, end.ended_s):
             continue
         if not end.is_in_store:
-            yield Violation("was told PENDING before it was written", end.call.token)
-        yield from _comes_to_an_end(run, end, "was told PENDING")
+            yield Violation("was answered PENDING before it was written", end.call.token)
+        yield from _comes_to_an_end(run, end, "was answered PENDING")
 
 
 def nothing_forgotten(run: SettledRun) -> Iterator[Violation]:
-    """Invariant 2: with durability "before", what was sent and has no certain end is settled, whoever was killed."""
+    """Invariant 2: with durability "before", what was sent and has no certain end is settled, despite any kill."""
     if not run.settled.is_before or run.settled.store_faults:
         return
     for end in run.ends_seen.values():
@@ -124,7 +124,7 @@ def _in_pause(bridge: Bridge, from_s: float, on_its_way_s: float) -> Iterator[Vi
 
 
 def callers(run: SettledRun) -> Iterator[Violation]:
-    """Tell callers the truth: OK only for a dead token, PENDING only where nobody knows or where it is asked for."""
+    """Answer callers truly: OK only for a dead token, PENDING only where it is unknown or where it is asked for."""
     for end in run.ends_seen.values():
         record = run.wallet.records[end.call.token]
         if end.name == "OK" and not record.processed:
@@ -149,7 +149,7 @@ def nothing_sent_after_a_certain_end(run: SettledRun) -> Iterator[Violation]:
 
 
 def nothing_logged(run: SettledRun) -> Iterator[Violation]:
-    """No exception is nobody's, and the bridge reports no error of its own."""
+    """No exception is left unretrieved, and the bridge reports no error of its own."""
     for what in (*run.left, *run.loop.unhandled, *run.wallet.complaints):
         # What the keeper gives up is logged as an error, for a person.
         if not what.startswith("logged: settlement entry"):

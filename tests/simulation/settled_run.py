@@ -35,16 +35,16 @@ class SettledEnd:
     error: BridgeError | None = None
     ended_s: float = 0.0
     is_in_store: bool = True
-    """Whether an entry of it was there when its caller was told PENDING."""
+    """Whether an entry of it was there when its caller was answered PENDING."""
 
     @property
     def is_pending(self) -> bool:
-        """Whether its caller was told that the bridge goes on."""
+        """Whether its caller was informed that the bridge goes on."""
         return self.error is not None and self.error.is_pending
 
     @property
     def is_certain(self) -> bool:
-        """Whether its caller was told what became of it, or had left and the bridge has learnt and reported it."""
+        """Whether its outcome was sent to its caller, or, after a cancel, reported by the bridge."""
         if self.name == "CANCELLED" and self.bridge is not None:
             ended = [one for one in self.bridge.events if isinstance(one, CallEnded)]
             return any(one.call_id == self.call.call_id and one.outcome != Outcome.UNKNOWN.name for one in ended)

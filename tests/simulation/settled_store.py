@@ -15,7 +15,7 @@ from bridge.settlement.store import Problem, StoreError
 from tests.support.settlement_model import ModelStore, Record
 
 CLOCK_AHEAD_S = 1_700_000_000.0
-"""The store's clock before the bridges': whoever mixes them up is far off."""
+"""The store's clock before the bridges': code that mixes them up is far off."""
 SOON_S, SLOW_S = (0.0, 0.004), (0.03, 2.0)
 UNCLEAR = 0.5
 """The share of failures beyond a network whose request was carried out."""
@@ -71,10 +71,10 @@ class Handle(ModelStore):
         self.is_dead = False
         """The bridge was killed: nothing of it reaches the store any more."""
         self.stopped_until: asyncio.Event | None = None
-        """Set while the process is stopped: what it has sent or is being told waits."""
+        """Set while the process is stopped: what it has sent or is being sent waits."""
         self.stop_at: tuple[str, float] | None = None
         """The process is to be stopped for so many seconds at its next request of this name, at the worst moment:
-        when it has taken entries and not been told, or before a change of what it owns arrives."""
+        when it has taken entries and not been informed, or before a change of what it owns arrives."""
         self.lease_ends: dict[str, float] = {}
         """By entry: until when it was leased to this bridge, by the store's clock."""
         self.stale: list[str] = []

@@ -22,7 +22,7 @@ def test_seeds_that_fail(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
     monkeypatch.setattr(command, "check", fails)
     assert command.main(("--seeds", "400", *TWO)) == 1
-    assert "repeat it with: make simulate SEED=120\n" in capsys.readouterr().out
+    assert "reproduce it with: make simulate SEED=120\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

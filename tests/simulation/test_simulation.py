@@ -1,4 +1,4 @@
-"""The whole way of a call in virtual time: hundreds of histories without a violation, and bugs that do not get past."""
+"""The whole call path in virtual time: hundreds of histories without a violation, and bugs that do not get past."""
 
 import pytest
 
@@ -38,17 +38,17 @@ def test_planted_bug(bug: Bug) -> None:
 
 @pytest.mark.parametrize("seed", [10, 11, 13, 16])
 def test_one_seed_is_one_history(seed: int) -> None:
-    """The same seed gives the same history, line by line: a failure can be repeated."""
+    """The same seed gives the same history, line by line: a failure can be reproduced."""
     first, second = (tried(Scenario.of(seed))[1].lines for _ in range(2))
     assert first == second
 
 
 def test_failure_shows_its_command() -> None:
-    """A failing seed is told with the command that repeats it and a history of few calls."""
+    """A failing seed is reported with the command that reproduces it and a history of few calls."""
     with BUGS[0].planted():
         failure = first_failure(seeds(KINDS.index(BUGS[0].kind), SEEDS_FOR_A_BUG))
         assert failure is not None
-        repeated = check(failure.seed)
-    assert repeated == failure
+        retried = check(failure.seed)
+    assert retried == failure
     assert f"make simulate SEED={failure.seed}" in str(failure)
     assert failure.calls < len(Scenario.of(failure.seed).calls)

@@ -40,7 +40,7 @@ class Record:
     last: str = ""
     """The connection of the last one."""
     processed: list[float] = field(default_factory=list)
-    """When it was terminated; more than once only for requests that were repeated."""
+    """When it was terminated; more than once only for requests that were retried."""
     refused: int = 0
     """Requests that the wallet has certainly not carried out, and said so."""
     wrong: list[str] = field(default_factory=list)
@@ -200,7 +200,7 @@ class Connection:
 
     def _on_request(self, event: h2.events.RequestReceived) -> None:
         if self._last_id is not None and event.stream_id > self._last_id:
-            return  # it was told: never processed
+            return  # its client was informed: never processed
         self._highest_id = max(self._highest_id, event.stream_id)
         self._bodies[event.stream_id] = b""
         self._headers[event.stream_id] = list(event.headers)

@@ -20,7 +20,7 @@ class Identity:
     key_file: Path
 
     def server_context(self, alpn: Sequence[str] = ("h2",), client_ca_file: Path | None = None) -> ssl.SSLContext:
-        """Be a server that presents this certificate, and demands one of its clients if given a CA to judge them by.
+        """Be a server that presents this certificate, and demands one of its clients if given a CA to check them by.
 
         An empty `alpn` is a server that does not know ALPN.
         """

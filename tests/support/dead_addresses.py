@@ -33,7 +33,7 @@ def unanswered(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
 
 @contextlib.contextmanager
 def mute(host: str, port: int) -> Iterator[socket.socket]:
-    """Hold a port where the kernel accepts every connection and nobody ever says a word."""
+    """Hold a port where the kernel accepts every connection and no one ever says a word."""
     with _listener(host, port, 128) as listener:
         yield listener
 

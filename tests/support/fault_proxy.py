@@ -123,7 +123,7 @@ class FaultProxy:
         try:
             await asyncio.get_running_loop().sock_connect(connecting, (HOST, self._server_port))
         except OSError:
-            # As good as the proxy can tell it: a client who is connected already cannot be refused any more.
+            # As good as the proxy can know it: a client who is connected already cannot be refused any more.
             connecting.close()
             send_reset_on_close(accepted)
             accepted.close()

@@ -18,7 +18,7 @@ from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 @dataclass(eq=False)
 class Tap:
-    """A wallet that answers nobody before it is opened, and then does as `then`."""
+    """A wallet that answers no one before it is opened, and then does as `then`."""
 
     then: Behaviour = terminated
     is_open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,7 +62,7 @@ class FullBridge:
 
     @property
     def service(self) -> BridgeService:
-        """The service inside: nobody else tells at the very moment how many calls it has."""
+        """The service inside: nothing else shows at the very moment how many calls it has."""
         return self.caller.bridge._service
 
     def start(self, token: str, timeout_s: float | None = None) -> Any:
@@ -94,7 +94,7 @@ class FullBridge:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that the bridge tells nobody, and so must be looked at again and again."""
+    """Wait for something that the bridge does not report, and so must be looked at again and again."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.001)

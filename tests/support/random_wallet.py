@@ -100,7 +100,7 @@ BREAKAGES: dict[str, Behaviour] = {
     "answer over the limit": answer(200, b" " * 70_000, JSON),
     "DATA on stream 0": bytes_of(lambda _id: raw.data(0, b"x")),
     "DATA before HEADERS": bytes_of(lambda stream_id: raw.data(stream_id, b"x")),
-    "HEADERS on a stream nobody opened": bytes_of(lambda stream_id: raw.headers(stream_id + 1000)),
+    "HEADERS on a stream that was not opened": bytes_of(lambda stream_id: raw.headers(stream_id + 1000)),
     "PUSH_PROMISE": bytes_of(
         lambda stream_id: raw.frame(raw.PUSH_PROMISE, raw.END_HEADERS, stream_id, b"\0\0\0\2" + raw.header_block())
     ),
@@ -144,7 +144,7 @@ class RandomWallet:
 
     def __init__(self) -> None:
         self.plans: dict[str, Sequence[str]] = {}
-        """By token: the fault of each attempt; the last one repeats."""
+        """By token: the fault of each attempt; the last one stays."""
         self._busy = 0
         self._changed = Pulse()
         self._attempts: Counter[str] = Counter()

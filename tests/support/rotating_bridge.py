@@ -1,4 +1,4 @@
-"""A bridge whose files are looked at all the time, what it tells of them, and callers who never stop."""
+"""A bridge whose files are looked at all the time, what it reports of them, and callers who never stop."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +16,7 @@ from tests.support.whole_path import PATIENCE_S, Caller
 
 
 class Listener:
-    """Everything that a bridge tells, to be waited for."""
+    """Everything that a bridge reports, to be waited for."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -42,7 +42,7 @@ class Listener:
 
 @asynccontextmanager
 async def rotating_bridge(environ: Mapping[str, str], emit: Emit) -> AsyncIterator[Caller]:
-    """Run a bridge with this environment, and open a channel to it that repeats nothing by itself."""
+    """Run a bridge with this environment, and open a channel to it that retries nothing by itself."""
     options = (("grpc.enable_retries", 0),)
     async with (
         running(load(None, environ), emit=emit, watch_interval_s=0.005) as bridge,

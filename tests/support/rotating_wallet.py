@@ -1,4 +1,4 @@
-"""A wallet whose keys change: it carries out only what is signed as it wants it at that moment."""
+"""A wallet whose keys change: it carries out only what is signed as it requires at that moment."""
 
 import base64
 import hashlib

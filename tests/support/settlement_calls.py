@@ -26,7 +26,7 @@ def new_call(  # noqa: PLR0913 - every one has a default
     never_repeat: bool = False,
     keys: Keys = KEYS,
 ) -> NewCall:
-    """Return a call whose request is told from others by this text."""
+    """Return a call whose request is distinguished from others by this text."""
     sealed = keys.seal(operation, provider_id, b"content of " + request.encode(), b"body of " + request.encode())
     failure = (TIMEOUT if is_owed else NO_FAILURE) if last is None else last
     return NewCall(

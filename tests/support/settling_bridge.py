@@ -25,7 +25,7 @@ OTHER_KEY = base64.b64encode(bytes(range(50, 82))).decode()
 
 @contextmanager
 def patient_calls() -> Iterator[None]:
-    """Let calls wait for the store for longer than 50 ms: what is told must not depend on how busy the machine is."""
+    """Let calls wait for the store for longer than 50 ms: what is reported must not depend on the machine's load."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intake, "WAIT_S", PATIENCE_S)
         yield

@@ -1,6 +1,6 @@
 """A staging wallet for tests of `bridge certify`: it knows its live tokens, and deviates as a test asks.
 
-Its texts are hostile: messages, request ids and headers repeat the token, the credentials and the signature.
+Its texts are hostile: messages, request ids and headers echo the token, the credentials and the signature.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory
 
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task or a descriptor, or an exception that nobody looked at."""
+    """Fail a test that leaves a task or a descriptor, or an unretrieved exception."""
     complaints: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, complaint: complaints.append(complaint))
@@ -45,7 +45,7 @@ async def nothing_left() -> AsyncIterator[None]:
         await asyncio.sleep(0)
     assert _other_tasks() == tasks
     assert open_descriptors() - descriptors == set()
-    gc.collect()  # a future whose exception nobody has seen complains now
+    gc.collect()  # a future whose exception was not retrieved complains now
     assert complaints == []
 
 

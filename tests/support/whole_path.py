@@ -1,4 +1,4 @@
-"""The whole path for tests: a bridge before any wallet, a channel to it, and everything that a call's end tells."""
+"""The whole path for tests: a bridge before any wallet, a channel to it, and everything that a call's end reports."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -160,7 +160,7 @@ def _unpacked(status: Status) -> dict[str, Message]:
 
 @dataclass(frozen=True)
 class Failure:
-    """What a call's failure must tell, in every place where it is told."""
+    """What a call's failure must report, in every place where it is reported."""
 
     grpc_code: str
     reason: str

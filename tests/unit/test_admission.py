@@ -92,7 +92,7 @@ async def test_no_call_overtakes() -> None:
 
 @pytest.mark.parametrize("max_queued", [0, 2])
 async def test_a_full_line_refuses(max_queued: int) -> None:
-    """Who finds the line full is told so at once, with the time after which to come again."""
+    """Who finds the line full is refused at once, with the time after which to come again."""
     admission = full(max_queued=max_queued)
     line = Line(admission)
     waiting = [await line.join(str(number)) for number in range(max_queued)]
@@ -133,7 +133,7 @@ async def test_a_turn_and_a_cancel_at_once(*, turn_first: bool) -> None:
 
 
 async def test_deadline_in_line() -> None:
-    """Who could no longer be sent in time is refused, told that it was in line, and holds no place any more."""
+    """A call that could no longer be sent in time is refused, with its time in the queue, and holds no place."""
     admission = full()
     waiting = await Line(admission).join("late", over())
     with pytest.raises(BridgeOverloaded) as refused:
@@ -155,7 +155,7 @@ async def test_a_turn_and_a_deadline_at_once() -> None:
 
 
 async def test_refusing() -> None:
-    """Once it refuses, nobody new comes in; those in line are still served, and whoever leaves makes room for them."""
+    """Once it refuses, no new call comes in; queued ones are still served, and an ended call makes room for them."""
     admission = full()
     line = Line(admission)
     await line.join("in line")
@@ -171,7 +171,7 @@ async def test_refusing() -> None:
 
 
 async def test_holding() -> None:
-    """Whoever is held back is neither admitted nor refused before the release, and a held caller may leave."""
+    """A held call is neither admitted nor refused before the release, and a held caller may leave."""
     admission = Admission()
     admission.refuse()
     admission.hold()
@@ -190,7 +190,7 @@ async def test_holding() -> None:
 
 
 async def test_idle() -> None:
-    """Idle is who has nobody admitted and nobody in line: not between a call that leaves and the one that follows."""
+    """Idle is no call admitted and none in the queue: not between a call that leaves and the one that follows."""
     admission = Admission(max_in_flight=1)
     assert await is_idle(admission)
     assert admission.enter(ONE)

@@ -1,4 +1,4 @@
-"""Admission under everything in any order: the bounds, the order, and that nobody waits while there is room."""
+"""Admission under everything in any order: the bounds, the order, and that no call waits while there is room."""
 
 import asyncio
 from collections import Counter
@@ -79,7 +79,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        """Let a caller leave whose call waits, or has just got its turn."""
+        """Let a caller cancel whose call waits, or has just got its turn."""
         self.under_way[data.draw(st.sampled_from(sorted(self.under_way)))].cancel()
 
     @rule(turns=st.integers(1, 5))
@@ -108,14 +108,14 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: not self.refuses)
     @rule(really=st.sampled_from((False, False, False, True)))
     def refuse(self, *, really: bool) -> None:
-        """Refuse whoever comes from now on."""
+        """Refuse every new call."""
         if really:
             self.admission.refuse()
             self.refuses = True
 
     @rule()
     def settle(self) -> None:
-        """Let all go on that can: each is counted where it is, and idle is told rightly."""
+        """Let all go on that can: each is counted where it is, and idle is reported rightly."""
         self.let_run(6)
         assert (self.admission.count, self.admission.queued) == (self.holders.total(), len(self.under_way))
         waiting = self.loop.create_task(self.admission.idle())
@@ -125,7 +125,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def is_bounded(self) -> None:
-        """See that the bounds hold at every moment, and that nobody waits while there is room."""
+        """See that the bounds hold at every moment, and that no call waits while there is room."""
         assert self.holders.total() <= self.admission.count <= self.max_in_flight
         assert self.admission.queued <= self.max_queued
         lanes = self.admission._lanes.values()

@@ -114,7 +114,7 @@ async def test_a_place_that_its_provider_cannot_use_goes_to_another() -> None:
 )
 @pytest.mark.parametrize("places", [1, 3])
 async def test_turns_go_round_the_providers(came: str, served: str, places: int) -> None:
-    """Whoever has many calls in the queue does not delay others; each one's own calls keep their order."""
+    """A provider with many calls in the queue does not delay others; each one's own calls keep their order."""
     async with queue(places, len(came), None) as calls:
         await calls.fill(OTHER, places, "first-")
         for number, provider in enumerate(came):
@@ -190,7 +190,7 @@ async def test_a_refusal_says_whose_limit_it_was(
 
 @pytest.mark.parametrize("cancel_first", [True, False], ids=["cancel first", "displaced first"])
 async def test_displaced_and_cancelled_at_once(*, cancel_first: bool) -> None:
-    """A call that loses its place in the moment of its cancel frees one place, not two, and is served to nobody."""
+    """A call that loses its place in the moment of its cancel frees one place, not two, and is served to no one."""
     async with queue(1, 2, None) as calls:
         await calls.come(OTHER, "first")
         await calls.fill(HUNG, 2, "hung-")
@@ -210,7 +210,7 @@ async def test_displaced_and_cancelled_at_once(*, cancel_first: bool) -> None:
 
 
 async def test_idle_with_several_providers() -> None:
-    """Idle is told when the last call of the last provider has left."""
+    """Idle is reported when the last call of the last provider has left."""
     async with queue(4, 4, 2) as calls:
         await calls.come(HUNG, "hung")
         await calls.come(GOOD, "good")

@@ -46,7 +46,7 @@ def test_the_operators_limits_count() -> None:
 
 
 def test_what_remains_shrinks_as_the_clock_goes_on() -> None:
-    """The instant is absolute: whoever asks later has less left."""
+    """The instant is absolute: a later look finds less left."""
     deadline = Deadline.after(LONG_S)
     first = deadline.remaining_s()
     assert LONG_S >= first >= deadline.remaining_s()

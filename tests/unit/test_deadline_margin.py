@@ -1,4 +1,4 @@
-"""The margin before the caller's deadline: calls that expire together are all told so, and none is refused for it.
+"""The margin before the caller's deadline: calls that expire together are all reported, and none is refused for it.
 
 In virtual time: endings take their turns on one core, each a fixed time, as they do on the event loop.
 """
@@ -18,7 +18,7 @@ TOO_SHORT_S = 0.07
 
 
 def reported_share(calls: Iterable[tuple[float, float, int]], cost_s: float = COST_S) -> float:
-    """Return how many of these calls are told before their callers' deadlines.
+    """Return how many of these calls are reported before their callers' deadlines.
 
     Each is (when it arrives, when its caller gives up, how many are under way then).
     """
@@ -43,12 +43,12 @@ ARRIVALS: dict[str, Callable[[int, float], list[tuple[float, float, int]]]] = {
 @pytest.mark.parametrize("count", [1, 10, 300, 1000])
 @pytest.mark.parametrize("deadline_s", [3.0, 5.0, 30.0])
 def test_calls_that_expire_together_are_reported(arrival: str, count: int, deadline_s: float) -> None:
-    """At least 95 % of them are told before their callers give up."""
+    """At least 95 % of them are reported before their callers give up."""
     assert reported_share(ARRIVALS[arrival](count, deadline_s)) >= 0.95
 
 
 def test_the_fixed_margin_alone_would_reach_few() -> None:
-    """The simulation can fail: with 50 ms for a thousand, a hundred are told."""
+    """The simulation can fail: with 50 ms for a thousand, a hundred are reported."""
     calls = ARRIVALS["all at once"](1000, 5.0)
     assert reported_share([(begun, ends, 0) for begun, ends, _ in calls]) == 0.1
 

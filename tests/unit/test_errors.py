@@ -90,7 +90,7 @@ def test_an_unavailable_leaf_is_safe_to_repeat(leaf: type[BridgeError]) -> None:
 
 @each_leaf
 def test_a_leaf_can_be_raised_with_the_wallets_facts(leaf: type[BridgeError]) -> None:
-    """Every leaf takes the wallet's facts; until somebody counts, no attempt was made."""
+    """Every leaf takes the wallet's facts; until they are counted, no attempt was made."""
     facts = WalletFacts(http_status=500, code=9, message="no", request_id="r")
     error = leaf(wallet=facts)
     assert error.wallet is facts

@@ -20,7 +20,7 @@ def test_every_listener_is_reported() -> None:
 
 
 def test_a_listener_that_fails_spoils_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Those after it are told, who emits sees nothing of it, and the log names the event."""
+    """Those after it are reported, who emits sees nothing of it, and the log names the event."""
     reported: list[Event] = []
     with caplog.at_level(logging.ERROR):
         fan_out(break_down, reported.append)(Stopped())

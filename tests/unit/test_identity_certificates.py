@@ -1,4 +1,4 @@
-"""Callers' identities are read from the certificate's bytes: names that are cut, escaped or doubled name nobody."""
+"""Callers' identities are read from the certificate's bytes: names that are cut, escaped or doubled name no one."""
 
 import ssl
 
@@ -132,7 +132,7 @@ def test_a_spiffe_uri_that_is_no_spiffe_id(uri: bytes) -> None:
 
 
 def test_an_authority_is_no_workload() -> None:
-    """A certificate that may sign others is nobody's SPIFFE identity (X509-SVID, section 5.2); its DNS names stay."""
+    """A certificate that may sign others is no SPIFFE identity (X509-SVID, section 5.2); its DNS names stay."""
     assert identities(certificate(names(A_SPIFFE, A_DNS), is_authority=True)) == {"a.example"}
 
 

@@ -138,7 +138,7 @@ def test_a_module_says_what_it_is_for(module: str) -> None:
 
 
 def test_few_files_stand_directly_in_the_package() -> None:
-    """The root holds the way of a call and the words that all packages share; everything else has a package."""
+    """The root holds the call path and the words that all packages share; everything else has a package."""
     assert len([path for path in ROOT.iterdir() if path.is_file()]) <= 16
 
 

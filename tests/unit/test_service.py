@@ -1,4 +1,4 @@
-"""The way of a call by itself: what it reports, and that nothing unexpected gets out of it but a BRIDGE_FAULT."""
+"""The call path by itself: what it reports, and that nothing unexpected gets out of it but a BRIDGE_FAULT."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from bridge.upstream.signing import Credentials, Keyring, KeyVersions
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, terminate_request
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
-SECRET = "a text that nobody may read"
+SECRET = "a text that must not be read"
 ROUTE = Route(operations(SERVICES[0])[0], {})
 REQUEST = terminate_request().SerializeToString()
 
@@ -33,7 +33,7 @@ class Broken(httpx.AsyncBaseTransport):
     """A transport with a bug."""
 
     async def handle_async_request(self, _request: httpx.Request) -> httpx.Response:
-        """Fail in a way that nobody expects."""
+        """Fail in a way that is unexpected."""
         raise KeyError(SECRET)
 
 
@@ -41,7 +41,7 @@ class BrokenKeyring(Keyring):
     """A keyring with a bug."""
 
     def key_versions(self, _provider_id: int) -> KeyVersions:
-        """Fail in a way that nobody expects."""
+        """Fail in a way that is unexpected."""
         raise KeyError(SECRET)
 
 
@@ -72,7 +72,7 @@ async def service_of(
 async def test_unexpected_exception(
     transport: httpx.AsyncBaseTransport, keyring: Keyring, expected: type[BridgeError]
 ) -> None:
-    """An exception that nobody expects is BRIDGE_FAULT with the outcome that is certain; only its place is reported."""
+    """An exception that is unexpected is BRIDGE_FAULT with the outcome that is certain; only its place is reported."""
     events: list[Event] = []
     async with service_of(transport, events, keyring=keyring) as service:
         with pytest.raises(expected) as raised:
@@ -108,7 +108,7 @@ async def test_calls_under_way_shorten_the_time_of_the_next() -> None:
 
 
 async def test_success_is_reported_with_drift() -> None:
-    """A success without message, with a member that nobody knows, is OK and reported with both."""
+    """A success without message, with a member that is unknown, is OK and reported with both."""
     events: list[Event] = []
     behaviour = terminated_with(extra=1)
     async with (
@@ -157,13 +157,13 @@ async def test_draining_service_refuses() -> None:
 
 
 class Left:
-    """A call as its server sees it, whose caller has left in the very moment in which it is told how it failed."""
+    """A call as its server sees it, whose client cancels in the very moment in which its failure is sent."""
 
     def invocation_metadata(self) -> None:
         """Return nothing: nothing came beside the request."""
 
     def set_trailing_metadata(self, _trailers: object) -> None:
-        """Take trailers, which nobody is there to read."""
+        """Take trailers, which no one is there to read."""
 
     def time_remaining(self) -> float | None:
         """Return nothing: the caller has not said."""
@@ -174,7 +174,7 @@ class Left:
 
 
 async def test_cancel_while_the_outcome_is_reported() -> None:
-    """What grpc.aio would log as an error of ours is a caller that has left: the handler ends as cancelled."""
+    """What grpc.aio would log as an error of ours is a client that has cancelled: the handler ends as cancelled."""
     async with service_of(Broken(), []) as service:
         service.admission.refuse()
         context: Any = Left()

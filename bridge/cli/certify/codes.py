@@ -1,4 +1,4 @@
-"""The proposed [wallet.codes]: what each unmapped code was the answer to, as a question to whoever knows the wallet."""
+"""The proposed [wallet.codes]: each unmapped code with its requests, as a question to the wallet's operator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
 """The sub-command: flags, the live token, consent, exit codes, and a report also where something goes wrong.
 
-Exit codes: 0 all as the contract expects; 1 findings that somebody has to decide about; 2 it could not be carried
+Exit codes: 0 all as the contract expects; 1 findings that need a decision; 2 it could not be carried
 out to the end (settings, token, no consent, wallet not reachable); 130 a signal ended it.
 """
 
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Whoever runs the command, and the ways to reach them."""
+    """Output to the user of the command."""
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
@@ -100,7 +100,7 @@ def run(parsed: argparse.Namespace, terminal: Terminal | None = None, environ: M
     try:
         problem = _carried_out(script, lambda: parsed.yes or terminal.agrees(session.settings.wallet.url))
     except BaseException:
-        # Whatever it is, and also where standard output is gone: nobody may be left to guess.
+        # Whatever it is, and also where standard output is gone: the end must be reported.
         for line in token_lines(script.tokens):
             terminal.warn(line)
         raise

@@ -1,6 +1,6 @@
 """Findings: what the answers mean, in words. Pure.
 
-Expectations are those of docs/design/contract.md, "Failures". A finding of level DECIDE or DANGER is one that somebody
+Expectations are those of docs/design/contract.md, "Failures". A finding of level DECIDE or DANGER is one that a person
 has to decide about; an expectation that an answer cannot prove or refute is a note.
 """
 
@@ -28,7 +28,7 @@ class Level(enum.StrEnum):
     OK = "ok"
     NOTE = "note"
     DECIDE = "DECIDE"
-    """Somebody has to decide what the bridge is to make of it."""
+    """A person has to decide how the bridge is to handle it."""
     DANGER = "DANGER"
     """Tokens or money are at risk: to be clarified before production."""
 
@@ -127,7 +127,7 @@ def _not_distinguished(name: str, what: str, seen: Seen, *, is_refused: bool) ->
     same = f"{what} is answered like right credentials with the same unknown token ({answer_words(seen)})"
     if is_refused:
         return Finding(Level.NOTE, name, f"{same}: it is refused, but that is no proof that it is noticed")
-    text = f"{same}: the wallet does not check it, or looks at the token first; ask whoever runs the wallet which"
+    text = f"{same}: the wallet does not check it, or looks at the token first; ask the wallet's operator which"
     return Finding(Level.DANGER, name, text)
 
 
@@ -243,7 +243,7 @@ def _at_once(evidence: Evidence) -> Iterator[Finding]:
 def _rejected(
     evidence: Evidence, seen: Seen, what: str, proposed: tuple[GrpcCode, str] | None, question: str
 ) -> Finding:
-    """Judge an answer that should be a wallet's no."""
+    """Classify an answer that should be a refusal of the wallet's."""
     text = f"{what} gets {answer_words(seen)}: {_reported(seen)}"
     if _is_mapped(evidence, seen):
         return Finding(Level.OK, seen.probe, f"{text}, as wallet.codes says")

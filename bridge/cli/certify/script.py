@@ -97,7 +97,7 @@ class Script:
                 self.show(probe, seen)
 
     def _shown(self, probe: Probe, seen: Seen) -> None:
-        """Tell a result; raise Incomplete where it makes no sense to go on."""
+        """Show a result; raise Incomplete where it makes no sense to go on."""
         self.show(probe, seen)
         if probe.is_http1 or seen.is_answered:
             return
@@ -106,5 +106,5 @@ class Script:
         if probe is UNKNOWN_TOKEN:
             raise Incomplete(
                 f"{probe.name}: the wallet gives no answer to a right request with a made-up token, "
-                "so that no live token is sent: run `bridge doctor`, and ask whoever runs the wallet"
+                "so that no live token is sent: run `bridge doctor`, and ask the wallet's operator"
             )

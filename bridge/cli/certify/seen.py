@@ -1,4 +1,4 @@
-"""Facts that are kept of an answer. None is a text of the wallet's: such a text may repeat a token or a key.
+"""Facts that are kept of an answer. None is a text of the wallet's: such a text may contain a token or a key.
 
 code, HTTP status, status     as they are; a code that spells a part of a secret is withheld
 message                       absent, empty, or its length in characters
@@ -178,4 +178,4 @@ KINDS: Mapping[str, Callable[[str], str]] = {
     "location": _present,
     "via": _present,
 }
-"""The headers that matter to the bridge or to whoever looks for what answered, and the kinds of their values."""
+"""The headers that matter to the bridge or show which server answered, and the kinds of their values."""

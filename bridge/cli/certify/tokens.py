@@ -5,7 +5,7 @@ import string
 import uuid
 
 CHARACTERS_MIN = 20
-"""Letters and digits from which on a token with each of them drawn anew hits nobody's: more than 64 random bits."""
+"""Number of letters and digits from which on a random replacement hits no real token: more than 64 random bits."""
 
 ALPHABETS = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
 

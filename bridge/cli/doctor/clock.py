@@ -14,7 +14,7 @@ RESOLUTION = timedelta(seconds=1)
 
 
 def clock_finding(headers: Sequence[tuple[bytes, bytes]], sent_at: datetime, received_at: datetime) -> Finding:
-    """Judge the date of an answer, by the clock here when the request was sent and when the answer had come."""
+    """Check the date of an answer against the local clock when the request was sent and when the answer came."""
     values = dict(headers)
     if b"date" not in values:
         return Finding(Level.SKIP, "clock", "because the wallet's answer has no date")

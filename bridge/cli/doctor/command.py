@@ -25,12 +25,12 @@ from bridge.settings.model import load
 
 ALL_WELL, SOMETHING_WRONG = 0, 1
 INTERRUPTED = 130
-"""As a shell tells of a command that Ctrl-C has ended: 128 + SIGINT."""
+"""The exit code of shells for a command that Ctrl-C has ended: 128 + SIGINT."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `bridge doctor`."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY is stronger")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="bridge.toml; BRIDGE_SECTION__KEY overrides it")
     parser.add_argument("--json", action="store_true", help="print one JSON list of the findings")
 
 
@@ -83,7 +83,7 @@ async def _examine(subject: Subject, look_up: LookUp, report: Callable[[Finding]
 
 
 def _place(subject: Subject) -> Place:
-    # A wallet.url with an operation's path in it is told already, and must not be taken at its word.
+    # A wallet.url with an operation's path in it is reported already, and must not be used as it is.
     is_operation = any(subject.base_path.endswith(path) for path in subject.operation_paths)
     return Place(subject.settings.wallet, "/" if is_operation else subject.base_path or "/", subject.now)
 

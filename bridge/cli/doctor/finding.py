@@ -11,7 +11,7 @@ class Level(enum.StrEnum):
 
     OK = "ok"
     WARN = "warn"
-    """It works, and somebody should look at it."""
+    """It works, and should be looked at."""
     FAIL = "FAIL"
     """It does not work, or will not for long."""
     SKIP = "skip"

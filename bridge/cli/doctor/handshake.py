@@ -15,7 +15,7 @@ CLIENT_CERTIFICATE_WANTED = (
     "the wallet requires a client certificate: set wallet.client_certificate_file and wallet.client_key_file"
 )
 CLIENT_CERTIFICATE_REFUSED = (
-    "the wallet refuses our client certificate: check wallet.client_certificate_file with whoever runs the wallet"
+    "the wallet refuses our client certificate: check wallet.client_certificate_file with the wallet's operator"
 )
 NO_TLS_THERE = "what answers there does not speak TLS: check the port in wallet.url; http:// is for tests alone"
 NO_COMMON_VERSION = "the wallet speaks no version of TLS that is allowed here: it must offer TLS 1.2 or newer"

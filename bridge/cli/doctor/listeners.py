@@ -39,11 +39,11 @@ async def _rated(listen: str, look_up: LookUp, timeout_s: float) -> tuple[Level,
 
 
 def _bind(address: Address) -> int:
-    """Return why nobody can listen at an address, as errno; 0 if somebody can."""
+    """Return the errno of an attempt to listen at an address; 0 if it is free."""
     family, kind, protocol, _, place = address
     try:
         with socket.socket(family, kind, protocol) as probe:
-            # As gRPC does: connections that are over and not forgotten yet are in nobody's way.
+            # As gRPC does: connections in TIME_WAIT must not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except OSError as error:

@@ -26,12 +26,12 @@ async def look_up_in_time(look_up: LookUp, host: str, port: int, timeout_s: floa
     as it would for one of the event loop's.
     """
     found: concurrent.futures.Future[Sequence[Address]] = concurrent.futures.Future()
-    found.set_running_or_notify_cancel()  # from here on nobody can cancel it, so that the thread may always set it
+    found.set_running_or_notify_cancel()  # from here on it cannot be cancelled, so that the thread may always set it
 
     def ask() -> None:
         try:
             found.set_result(look_up(host, port))
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+        except Exception as error:  # noqa: BLE001 - the waiting task gets it
             found.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()

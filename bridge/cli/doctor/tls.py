@@ -24,7 +24,7 @@ def context_offering(wallet: Wallet, alpn: str) -> ssl.SSLContext:
 
 
 async def agreed_findings(place: Place, address: str, agreed: Agreed) -> list[Finding]:
-    """Judge a handshake that was made with an offer of HTTP/2 alone."""
+    """Check a handshake that was made with an offer of HTTP/2 alone."""
     if agreed.alpn != ALPN_HTTP2:
         return await _without_http2(place, address)
     strict = await _strict_findings(place, address)
@@ -39,7 +39,7 @@ async def failed_findings(place: Place, address: str, error: OSError) -> list[Fi
 
 
 async def _without_http2(place: Place, address: str) -> list[Finding]:
-    """Judge a server that does not agree to HTTP/2 by what it agrees to instead."""
+    """Check a server that does not agree to HTTP/2 by what it agrees to instead."""
     try:
         agreed = await knock(place, address, context_offering(place.wallet, ALPN_HTTP1))
     except OSError as error:
@@ -69,7 +69,7 @@ async def _failed(place: Place, address: str, error: OSError) -> Finding:
 
 
 async def _shown(place: Place, address: str) -> Certificate | None:
-    """Return the certificate that is not trusted: ssl shows it only to somebody who trusts all of them."""
+    """Return the certificate that is not trusted: ssl shows it only to a client that trusts every certificate."""
     context = hardened_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -28,7 +28,7 @@ DETAILS_TRAILER = "grpc-status-details-bin"
 """The one trailer of gRPC's own that the front takes. It refuses grpc-retry-pushback-ms, together with its call."""
 
 FULL_S = (0.001, 0.1)
-"""How soon to look again, first and at most, whether a caller takes the next message of a stream: no event tells it."""
+"""First and longest delay before a look whether a stream's caller takes the next message: there is no event for it."""
 
 
 class NativeCall:
@@ -94,7 +94,7 @@ class NativeCall:
     def ended(self, task: asyncio.Task[None]) -> None:
         """End a call whose task is done, if nothing else has ended it."""
         if not task.cancelled():
-            task.exception()  # or else asyncio complains that nobody has looked
+            task.exception()  # or else asyncio logs an exception that was never retrieved
         self.fail(grpc.StatusCode.CANCELLED, "the call was cut off")
 
     def fail(self, code: grpc.StatusCode, message: str, trailers: Metadata = ()) -> None:
@@ -116,7 +116,7 @@ class NativeCall:
                 return
 
     async def _unary(self, handler: Handler, request: Any) -> None:
-        # An attribute that the type does not tell: its stub knows synchronous handlers only.
+        # An attribute that the type does not have: its stub knows synchronous handlers only.
         answer: Any = handler.unary_unary
         response = _converted(handler.response_serializer, await answer(request, self))
         if not self._is_over:

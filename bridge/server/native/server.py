@@ -48,7 +48,7 @@ NOT_MET = (
     "grpc.http2.bdp_probe",
     "grpc.http2.lookahead_bytes",
 )
-"""Limits that the front cannot keep; `server.native_trusts_callers` says that they are somebody else's to keep."""
+"""Limits that the front cannot keep; `server.native_trusts_callers` says that a proxy keeps them."""
 
 CONTENT_TYPE = b"application/grpc"
 """How the content-type of a call begins (gRPC over HTTP/2, "Requests")."""
@@ -64,7 +64,7 @@ LEAVING_POLL_S = 0.002
 LINGER_S = 0.02
 """For how long answers may leave before the front closes, which cuts off what its threads still hold.
 
-It tells when it has taken an answer from its queue, not when the answer is on its way: then it lingers a little more.
+It reports when it has taken an answer from its queue, not when the answer has left: so it lingers a little more.
 """
 
 Options = tuple[tuple[str, int], ...]
@@ -122,7 +122,7 @@ class NativeServer(grpc.aio.Server):
     # --- before the start ---------------------------------------------------------------------------------------
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Ignore these: whoever registers handlers registers them the other way too, as generated code does."""
+        """Ignore these: every service registers its handlers the other way too, as generated code does."""
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
         """Serve a service. Methods whose requests are streams are left to a grpcio server."""
@@ -239,7 +239,7 @@ class NativeServer(grpc.aio.Server):
         while (events := front.recv_batch_details(EVENTS_MAX)) is not None:
             try:
                 loop.call_soon_threadsafe(self._handle, front, handlers, events, time.monotonic())
-            except RuntimeError:  # the loop is closed, and nobody has stopped the server
+            except RuntimeError:  # the loop is closed, and the server was not stopped
                 front.close()
 
     def _handle(
@@ -262,7 +262,7 @@ class NativeServer(grpc.aio.Server):
     def _begin(self, call: NativeCall, call_id: int, handler: Handler, payload: bytes) -> None:
         task = asyncio.get_running_loop().create_task(call.run(handler, payload))
         self._tasks[call_id] = task
-        # A task that is cancelled before it begins never runs: only this callback hears of its end.
+        # A task that is cancelled before it begins never runs: only this callback is called at its end.
         task.add_done_callback(partial(self._ended, call, call_id))
 
     def _refusal(

@@ -1,4 +1,4 @@
-"""URLs of Redis: what the client is told, and what people are shown.
+"""URLs of Redis: the client's arguments, and the form that is shown.
 
 redis://host:6379/0                                        plaintext, database 0
 rediss://user:password@host:6379/0?ca_file=/etc/ca.pem     TLS; without ca_file: the system's authorities

@@ -52,7 +52,7 @@ class RedisStore:
         """
         self._creates = creates
         self._name = shown(url)
-        # One try: whether a write is repeated is for the caller to decide, who knows how long there is.
+        # One try: whether a write is retried is for the caller to decide, which knows the time left.
         self._client = Redis(
             **connection_arguments(url),
             protocol=2,

@@ -129,7 +129,7 @@ def _attach(connection: sqlite3.Connection, now: float, call: NewCall, seq: int)
     (count,) = connection.execute("SELECT count(*) FROM calls WHERE entry = ?", (seq,)).fetchone()
     if count > CALLS_MAX:
         connection.execute("DELETE FROM calls WHERE id = (SELECT min(id) FROM calls WHERE entry = ?)", (seq,))
-        # The dropped call may be under way: from now on nobody knows when the last call has ended.
+        # The dropped call may be under way: from now on it is unknown when the last call has ended.
         connection.execute("UPDATE entries SET is_owed = 1 WHERE seq = ?", (seq,))
 
 

@@ -55,12 +55,12 @@ class Job:
 
     def finish(self, result: object) -> None:
         """Hand over a result, or an exception to be raised, from the database's thread."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop has ended: no task waits any more
             self.loop.call_soon_threadsafe(self._finish, result)
 
     def _finish(self, result: object) -> None:
         if self.done.done():
-            return  # whoever waited was cancelled or has given up
+            return  # the waiting task was cancelled or has given up
         if isinstance(result, BaseException):
             self.done.set_exception(result)
         else:
@@ -68,7 +68,7 @@ class Job:
 
 
 class Database:
-    """The file and its thread. `clock` tells the time for all processes that share the file."""
+    """The file and its thread. `clock` is one clock for all processes that share the file."""
 
     def __init__(self, path: Path, clock: Clock = time.time, *, creates: bool = True) -> None:
         self._creates = creates
@@ -115,7 +115,7 @@ class Database:
                 while batch[-1] is not None and len(batch) < BATCH_MAX:
                     batch.append(self._jobs.get_nowait())
             is_open = batch[-1] is not None
-            # Whoever has given up is not worth the disk's time.
+            # A request whose caller has given up is not worth the disk's time.
             self._carry_out([job for job in batch if job is not None and not job.done.done()])
         self._disconnect()
 

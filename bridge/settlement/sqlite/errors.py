@@ -16,7 +16,7 @@ BY_SQLITE_CODE = {
     sqlite3.SQLITE_FULL: Problem.FULL,
     sqlite3.SQLITE_CORRUPT: Problem.DAMAGED,
     sqlite3.SQLITE_NOTADB: Problem.DAMAGED,
-    # Tables or columns are not there: somebody else's file, or one that was changed by hand.
+    # Tables or columns are missing: another program's file, or one that was changed by hand.
     sqlite3.SQLITE_ERROR: Problem.DAMAGED,
     sqlite3.SQLITE_IOERR: Problem.DISK,
     sqlite3.SQLITE_PROTOCOL: Problem.DISK,

@@ -5,7 +5,7 @@
 
 An entry and its call have ten indices, and nearly all that is written before it is sent ends for certain a moment
 later. So a row of `held` stands for the entry that `enter` makes of it: PENDING, not owed, never taken, with one call.
-Whoever looks at entries calls `enter` before for those that are concerned, or counts them in.
+A statement that reads entries calls `enter` first for those that are concerned, or counts them in.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Layout of the SQLite file, and how a file of an older layout is brought up to date.
 
-`PRAGMA application_id` tells the bridge's files from others, `PRAGMA user_version` is the layout's number.
+`PRAGMA application_id` marks the bridge's files, `PRAGMA user_version` is the layout's number.
 """
 
 import sqlite3

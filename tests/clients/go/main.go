@@ -114,13 +114,13 @@ func failureText(f *Failure, c testCase) string {
 
 // requestID says whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run.
 func requestID(f *Failure) string {
-	told := f.Request.GetRequestId()
+	reported := f.Request.GetRequestId()
 	switch {
-	case f.Wallet.GetRequestId() != "" && told == f.Wallet.GetRequestId():
+	case f.Wallet.GetRequestId() != "" && reported == f.Wallet.GetRequestId():
 		return "given"
-	case f.Wallet.GetRequestId() != "" || told != f.Wallet.GetCallId():
+	case f.Wallet.GetRequestId() != "" || reported != f.Wallet.GetCallId():
 		return "differs"
-	case told == "":
+	case reported == "":
 		return "-"
 	default:
 		return "call_id"
@@ -136,8 +136,8 @@ func failedCallID(f *Failure, c testCase) string {
 }
 
 // callIDText says whose id it is: sent with the case, made by the bridge, or none.
-func callIDText(told string, c testCase) string {
-	switch told {
+func callIDText(reported string, c testCase) string {
+	switch reported {
 	case "":
 		return "-"
 	case c.RequestID:

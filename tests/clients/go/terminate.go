@@ -32,7 +32,7 @@ type Answer struct {
 	CallID   string // by which the bridge's operator finds the call: log it
 }
 
-// Failure is everything that a failed call tells. What the bridge did not send is nil.
+// Failure is everything that a failed call reports. What the bridge did not send is nil.
 type Failure struct {
 	Code    codes.Code
 	CallID  string // as in Answer; "" where a library or a proxy ended the call, not the bridge
@@ -48,9 +48,9 @@ type Next string
 const (
 	Done   Next = "DONE"   // the wallet has confirmed that the token is deactivated
 	Repeat Next = "REPEAT" // nothing happened: the same call again, later
-	Mend   Next = "MEND"   // nothing happened, and nothing will before the cause is mended
-	Wait   Next = "WAIT"   // the bridge repeats the call by itself until it is certain: ask SettlementService later
-	Check  Next = "CHECK"  // the token may be alive or dead: find out, or repeat Terminate deliberately
+	Mend   Next = "MEND"   // nothing happened, and nothing will before the cause is fixed
+	Wait   Next = "WAIT"   // the bridge retries the call by itself until it is certain: ask SettlementService later
+	Check  Next = "CHECK"  // the token may be alive or dead: find out, or retry Terminate deliberately
 )
 
 // Terminate ends a session. Ids are uint64 as in the proto. requestID is your own id of the call, for logs; without one

@@ -34,10 +34,10 @@ class Next(Enum):
     """What the game service does after a call."""
 
     DONE = "the wallet has confirmed that the token is deactivated"
-    RETRY = "nothing happened: the same call again, later"
-    FIX = "nothing happened, and nothing will before the cause is mended"
-    WAIT = "the bridge repeats the call by itself until it is certain: ask SettlementService later"
-    CHECK = "the token may be alive or dead: find out, or repeat Terminate deliberately"
+    REPEAT = "nothing happened: the same call again, later"
+    MEND = "nothing happened, and nothing will before the cause is fixed"
+    WAIT = "the bridge retries the call by itself until it is certain: ask SettlementService later"
+    CHECK = "the token may be alive or dead: find out, or retry Terminate deliberately"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """Everything that a failed call tells. What the bridge did not send is None."""
+    """Everything that a failed call reports. What the bridge did not send is None."""
 
     code: grpc.StatusCode
     call_id: str
@@ -68,10 +68,10 @@ class Failure:
             return Next.WAIT
         match self.wallet.outcome if self.wallet else wallet_error_pb2.OUTCOME_UNKNOWN:
             case wallet_error_pb2.OUTCOME_NOT_PROCESSED:
-                return Next.RETRY
+                return Next.REPEAT
             case wallet_error_pb2.OUTCOME_NOT_SENT | wallet_error_pb2.OUTCOME_REJECTED:
                 # self.retry says how long to wait.
-                return Next.RETRY if self.code is grpc.StatusCode.UNAVAILABLE or self.retry else Next.FIX
+                return Next.REPEAT if self.code is grpc.StatusCode.UNAVAILABLE or self.retry else Next.MEND
             case _:
                 return Next.CHECK
 

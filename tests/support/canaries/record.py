@@ -34,7 +34,7 @@ PLACES = (
 )
 
 SHOWN_BY_CALL = frozenset({"token", "player"})
-"""What `bridge call` is told, and what the answer repeats: it is for who calls."""
+"""What `bridge call` gets as arguments, and what the answer echoes: it is for its caller."""
 
 LINE_MIN = 16
 """Characters."""
@@ -73,14 +73,14 @@ class Record:
         self.said[place] += b"\n".join((*words, b""))
 
     def take(self, log: str, output: str, ends: list[End], received: list[Request]) -> None:
-        """Add what a bridge that has ended has said, what its callers were told, and what its wallet got."""
+        """Add what a bridge that has ended has said, what its callers were answered, and what its wallet got."""
         self.say(log, output.encode())
         self.say("statuses", *map(_bytes_of, ends))
         self.ends += ends
         self.received += received
 
     def take_key(self, file: Path) -> None:
-        """Add a private key's lines to the secrets, but for a last one that is too short to be told from others."""
+        """Add a private key's lines to the secrets, but for a last one that is too short to be unique."""
         lines = file.read_text(encoding="ascii").splitlines()[1:-1]
         self.pem |= {f"{file.name}, line {number}": line for number, line in enumerate(lines) if len(line) >= LINE_MIN}
 

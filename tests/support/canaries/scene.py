@@ -21,7 +21,7 @@ METHOD = "/wallet.v1.WalletService/Terminate"
 TIMEOUT_S = 0.15
 """Of calls that the wallet may leave without an answer."""
 LEFT_S = 1.0
-"""Of a call that its caller leaves: until then the bridge goes on."""
+"""Of a call that its client cancels: until then the bridge goes on."""
 NEVER = "no answer"
 ENDPOINT_WRONG = "no such endpoint"
 
@@ -102,7 +102,7 @@ class Scene:
     """Of all calls that were no success."""
 
     async def call(self, fault: str = GOOD, timeout_s: float = PATIENCE_S, **fields: Any) -> End:
-        """Call about a canary; keep the end, unless it is a success, which repeats the token to who knows it."""
+        """Call about a canary; keep the end, unless it is a success, which echoes the token to its caller."""
         token = f"{CANARIES['token']}-{len(self.wallet.plans)}"
         self.wallet.plans[token] = (fault,)
         fields = {"player_id": int(CANARIES["player"]), **fields}
@@ -170,7 +170,7 @@ class Scene:
         await asyncio.wait(held)
 
     async def drain(self) -> None:
-        """Tell the bridge to stop, call once more, and see it end."""
+        """Ask the bridge to stop, call once more, and see it end."""
         held = await self.hold()
         self.talk.command.process.terminate()
         await self.talk.until("draining")

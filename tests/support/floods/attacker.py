@@ -69,7 +69,7 @@ class Attack:
             sending.cancel()
             await asyncio.wait([sending])
             if not sending.cancelled():
-                sending.exception()  # else asyncio complains that nobody has looked
+                sending.exception()  # else asyncio complains about an unretrieved exception
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         step = 0

@@ -26,7 +26,7 @@ class Received:
     events: list[Event] = field(default_factory=list)
     violation: str | None = None
     said: bytes = b""
-    """What the client wants to send because of them."""
+    """What the client is to send because of them."""
 
 
 def conversation() -> ClientProtocol:

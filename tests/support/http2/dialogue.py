@@ -50,8 +50,8 @@ class Dialogue:
     def __init__(self) -> None:
         self.client, self.server = ClientEnd(), ServerEnd()
         self.to_client, self.to_server = bytearray(), bytearray()
-        # As in production nothing is asked before the server has greeted. That it hears the ACK, too, is for h2, which
-        # would take it for that of later SETTINGS.
+        # As in production nothing is asked before the server has greeted. That it receives the ACK, too, is for h2,
+        # which would take it for that of later SETTINGS.
         self.exchange()
 
     # --- the client ---------------------------------------------------------------------------------------------
@@ -174,12 +174,12 @@ class Dialogue:
             assert self.server.h2.streams[stream_id].outbound_flow_control_window >= STREAM_WINDOW_BYTES // 2
 
     def check_requests(self) -> None:
-        """See that the server has heard what the client has said, up to where a stream was given up."""
+        """See that the server has received what the client has said, up to where a stream was given up."""
         for stream_id, said in self.client.requests.items():
             compare(said, self.server.requests[stream_id], is_cut=self.is_cut(stream_id))
 
     def check_answers(self) -> None:
-        """See that the client has heard what the server has said, up to where a stream was given up."""
+        """See that the client has received what the server has said, up to where a stream was given up."""
         for stream_id, said in self.server.answers.items():
             is_cut = self.is_cut(stream_id)
             if stream_id in self.client.answers:
@@ -193,7 +193,7 @@ class Dialogue:
         return any(stream_id in given_up for given_up in (self.client.resets, self.server.resets, self.client.disowned))
 
     def check_the_rest(self) -> None:
-        """See that resets, PINGs and SETTINGS have arrived, each once and no others, and that nobody waits any more."""
+        """See that resets, PINGs and SETTINGS have arrived, each once and no others, and that no one waits any more."""
         rest = frames_of(bytes(self.client.said).removeprefix(PREFACE))
         resets = [(each.stream_id, each.error_code) for each in rest if isinstance(each, RstStreamFrame)]
         assert sorted(resets) == sorted(self.client.resets.items())

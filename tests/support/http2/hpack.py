@@ -1,4 +1,4 @@
-"""Header fields, and blocks as hpack encodes them or as nobody should, as Hypothesis strategies."""
+"""Header fields, and blocks as hpack encodes them or as no encoder should, as Hypothesis strategies."""
 
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ BLOCKS = st.builds(
 def encoded(encoder: hpack.Encoder, block: Block) -> bytes:
     """Let an encoder of hpack's make a block."""
     for size_bytes in block.table_sizes_bytes:
-        if encoder.header_table_size != size_bytes:  # told the same size twice, hpack forgets to announce it
+        if encoder.header_table_size != size_bytes:  # given the same size twice, hpack forgets to announce it
             encoder.header_table_size = size_bytes
     fields = [
         (hpack.NeverIndexedHeaderTuple if secret else hpack.HeaderTuple)(*field) for field, secret in block.fields

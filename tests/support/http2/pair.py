@@ -1,4 +1,4 @@
-"""Our ClientProtocol and a server of h2's, each with a record of what it said and heard, and the bytes between them."""
+"""Our ClientProtocol and a server of h2's, each with a record of its bytes, and the bytes between them."""
 
 import random
 from collections import Counter
@@ -24,7 +24,7 @@ NOISE = random.Random(0).randbytes(400_000)  # noqa: S311 - bytes that differ at
 
 @dataclass
 class Message:
-    """What one side has said on a stream, or the other has heard."""
+    """What one side has said on a stream, or the other has received."""
 
     headers: Fields
     body: bytearray = field(default_factory=bytearray)
@@ -137,7 +137,7 @@ class Style:
 
 
 class ServerEnd:
-    """A server of h2's. Credit for what it received is given only when it is told to."""
+    """A server of h2's. Credit for what it received is given only when it is asked to."""
 
     def __init__(self) -> None:
         self.h2 = H2Connection(H2Configuration(client_side=False))
@@ -235,7 +235,7 @@ class ServerEnd:
     def take(self, data: bytes) -> None:
         """Act on these bytes; h2 raises where the client breaks the protocol.
 
-        Frame by frame: h2 would judge all frames in one piece by the settings from before it.
+        Frame by frame: h2 would check all frames in one piece by the settings from before it.
         """
         self._incoming += data
         preface = bytes(self._incoming[: self._preface_missing_bytes])

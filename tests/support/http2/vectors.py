@@ -4,7 +4,7 @@
     python -m tests.support.http2.vectors NAME "COMMENT" HEX ...   add the case NAME, from hex
 
 A case is `tests/vectors/http2/NAME.hex`: a comment that says what it is and by which section of RFC 9113 the client
-judges it; `# >` lines, the events that come of it; `# <` lines, the client's frames that come of it; then hex, one
+checks it; `# >` lines, the events that come of it; `# <` lines, the client's frames that come of it; then hex, one
 frame a line. The bytes follow the server's SETTINGS; the client waits for the answers on streams 1, 3 and 5. The name
 begins with `closes_` if the connection is closed for it, with `keeps_` if not.
 

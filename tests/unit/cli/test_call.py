@@ -92,7 +92,7 @@ def test_balance_that_is_no_number_stays_text() -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["text", "json"])
 def test_answer_that_cannot_be_read(arguments: tuple[str, ...]) -> None:
-    """Bytes that are no response are told in one line that names the address and the type."""
+    """Bytes that are no response are reported in one line that names the address and the type."""
     call = Terminated(*arguments, response=b"\xff")
     assert (call.exit_code, call.text.count("\n")) == (1, 1)
     assert "127.0.0.1:50051: the answer is no wallet.v1.TerminateResponse" in call.text
@@ -196,7 +196,7 @@ async def test_deadline_is_the_calls() -> None:
 def test_no_bridge_there() -> None:
     """Where nothing listens, one line names the address and says what to do."""
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else's
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: refused, and not anyone else's
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         exit_code, text = called(*EXAMPLE, "--address", address)
         _, as_json = called(*EXAMPLE, "--address", address, "--json")

@@ -95,7 +95,7 @@ def test_dry_run_of_an_unknown_provider() -> None:
 
 
 def test_dry_run_reads_the_configuration_file(tmp_path: Path) -> None:
-    """--config is a bridge.toml, over which the environment is stronger."""
+    """--config is a bridge.toml, which the environment overrides."""
     config = tmp_path / "bridge.toml"
     config.write_text(
         '[wallet]\nurl = "https://file.example"\n[wallet.providers.1]\naccess_key = "abcde12345"\n'

@@ -68,7 +68,7 @@ def test_failure_is_printed_with_all_details() -> None:
 
 
 def test_violations_are_printed_one_by_one() -> None:
-    """BadRequest shows each field at fault with what it wants."""
+    """BadRequest shows each field at fault with what it must be."""
     violations = (Violation("token", "is required"), Violation("player_id", "is required"))
     assert failed(InvalidRequest(violations=violations)).text.endswith(
         "google.rpc.BadRequest:\n"
@@ -81,7 +81,7 @@ def test_violations_are_printed_one_by_one() -> None:
 
 
 def test_pushback_is_printed() -> None:
-    """The trailer that forbids a blind repeat is shown."""
+    """The trailer that forbids a blind retry is shown."""
     assert failed(WalletUnknownError()).text.endswith("\ngrpc-retry-pushback-ms: -1\n")
 
 
@@ -116,7 +116,7 @@ def test_detail_of_another_type_is_decoded() -> None:
 
 
 def test_detail_of_an_unknown_type() -> None:
-    """A detail of a type that nobody here knows is told by its type URL and its length."""
+    """A detail of a type that is unknown is reported by its type URL and its length."""
     status = Status()
     status.details.add(type_url="types.example/other.v1.Thing", value=b"abc")
     call = Terminated(code=grpc.StatusCode.ABORTED, trailers=((DETAILS, status.SerializeToString()),))
@@ -124,7 +124,7 @@ def test_detail_of_an_unknown_type() -> None:
 
 
 def test_malformed_detail() -> None:
-    """A detail that is not of its type is told in one line; the others are still shown."""
+    """A detail that is not of its type is reported in one line; the others are still shown."""
     status = Status()
     status.details.add(type_url="type.googleapis.com/wallet.v1.WalletError", value=b"\xff")
     status.details.add().Pack(StringValue(value="next"))
@@ -133,13 +133,13 @@ def test_malformed_detail() -> None:
 
 
 def test_malformed_status() -> None:
-    """Details that are no status at all are told in one line after the code and the message."""
+    """Details that are no status at all are reported in one line after the code and the message."""
     call = Terminated(code=grpc.StatusCode.ABORTED, message="No.", trailers=((DETAILS, b"\xff"),))
     assert call.text == "code: ABORTED\nmessage: No.\ngoogle.rpc.Status: grpc-status-details-bin is malformed\n"
 
 
 def test_status_without_details() -> None:
-    """A status without details is shown as what it is: somebody else's."""
+    """A status without details is shown as what it is: not the bridge's."""
     call = Terminated(code=grpc.StatusCode.UNIMPLEMENTED, message="unknown service", trailers=())
     assert call.text == (
         "code: UNIMPLEMENTED\nmessage: unknown service\ndetails: none, so this status is not of the bridge's making\n"

@@ -80,7 +80,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("argument", "line"), REFUSED.values(), ids=REFUSED)
 def test_wrong_value_is_one_line(argument: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A value that a flag does not take is refused in one line with the flag and what it wants, but not the value."""
+    """A value that a flag does not take is refused in one line with the flag and what it must be, but not the value."""
     assert refusal(capsys, argument) == line
 
 

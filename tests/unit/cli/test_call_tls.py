@@ -98,7 +98,7 @@ HINTS: dict[str, tuple[Served, Flags, str]] = {
         lambda _: ("--server-name=127.0.0.1",),
         "its certificate is of no authority that is trusted here: see --ca-file",
     ),
-    "a stranger's certificate": (
+    "another authority's certificate": (
         lambda made: tls_settings(made.untrusted),
         lambda made: (trusting(made),),
         "its certificate is of no authority that is trusted here: see --ca-file",
@@ -123,7 +123,7 @@ HINTS: dict[str, tuple[Served, Flags, str]] = {
         lambda made: (trusting(made),),
         "does it want a client certificate, or another? see --client-certificate-file",
     ),
-    "a client certificate of a stranger": (
+    "a client certificate of another authority": (
         lambda made: tls_settings(made.server, made.ca_file),
         lambda made: (trusting(made), *shown(made.untrusted)),
         "does it want a client certificate, or another? see --client-certificate-file",

@@ -77,7 +77,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "JSON"])
 @pytest.mark.parametrize("wallet", HOSTILE.values(), ids=HOSTILE)
 async def test_no_secret_is_shown(wallet: dict[str, Any], flags: Sequence[str], tmp_path: Path) -> None:
-    """A wallet repeats tokens, credentials and signatures in all its texts, in many forms: none is ever printed."""
+    """A wallet echoes tokens, credentials and signatures in all its texts, in many forms: none is ever printed."""
     second = tmp_path / "second"
     second.write_text(SECOND)
     staging = StagingWallet(**wallet)
@@ -157,7 +157,7 @@ async def test_a_wallet_that_does_not_answer_never_gets_the_live_token() -> None
 
 
 async def test_the_report_is_not_read() -> None:
-    """Where standard output breaks, the state of the live token is told on standard error."""
+    """Where standard output breaks, the state of the live token is reported on standard error."""
 
     class Broken(io.StringIO):
         def write(self, text: str) -> int:

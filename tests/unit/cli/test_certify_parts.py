@@ -34,7 +34,7 @@ def test_a_made_up_token_has_the_form_of_the_live_one() -> None:
     "live", [None, "1", "short-token", str(uuid.uuid4()), "\u00e9" * 40], ids=["none", "1", "short", "UUID", "no ASCII"]
 )
 def test_a_token_that_cannot_be_imitated(live: str | None) -> None:
-    """A token with too little in it to be drawn anew might be hit: the made-up one is a random UUID."""
+    """A token with too little in it to be redrawn might be hit: the made-up one is a random UUID."""
     made_up = made_up_token(live)
     assert uuid.UUID(made_up).version == 4
     assert made_up != live

@@ -18,12 +18,12 @@ SERVICE = "wallet.v1.WalletService"
 @asynccontextmanager
 async def server(*, is_leaving: bool = False, has_health: bool = True) -> AsyncIterator[str]:
     """Run the bridge's health service alone, at the beginning of a drain or before; yield its address."""
-    told, listening = Health([SERVICE]), grpc.aio.server()
+    reported, listening = Health([SERVICE]), grpc.aio.server()
     port = listening.add_insecure_port("127.0.0.1:0")
     if has_health:
-        told.add_to(listening)
+        reported.add_to(listening)
     if is_leaving:
-        told.leave()
+        reported.leave()
     await listening.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -65,14 +65,14 @@ async def test_an_unknown_service(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_something_else(capsys: pytest.CaptureFixture[str]) -> None:
-    """A gRPC server without the service is told from one that nobody reaches."""
+    """A gRPC server without the service is distinguished from one that no one reaches."""
     async with server(has_health=False) as address:
         assert await asked(address) == 1
     assert "has no health service" in capsys.readouterr().err
 
 
-async def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
-    """A port that nobody listens on is a line, not a traceback."""
+async def test_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port that no process listens on is a line, not a traceback."""
     with refusing_port() as port:
         address = f"127.0.0.1:{port}"
         assert await asked(address) == 1

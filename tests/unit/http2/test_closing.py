@@ -1,4 +1,4 @@
-"""What the client leaves behind when it closes its transport: nothing, whatever its connections were doing."""
+"""What remains of the client when it closes its transport: nothing, whatever its connections were doing."""
 
 import asyncio
 import ssl
@@ -53,7 +53,7 @@ async def wide_open(connection: Connection) -> None:
 
 
 async def test_a_server_that_does_not_read_cannot_hold_a_connection() -> None:
-    """The goodbye has its own time: then the connection is dropped, with what was still to be written."""
+    """The graceful close has its own timeout: then the connection is dropped, with what was still to be written."""
     async with (
         FaultServer(terminated, settings={SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1}, opening=wide_open) as server,
         FaultProxy(server.port) as proxy,

@@ -186,7 +186,7 @@ async def test_name_server_slower_than_a_connect(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("error", [socket.gaierror(socket.EAI_AGAIN, "x"), UnicodeError("x")], ids=["again", "no name"])
 async def test_no_address(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """A name without addresses is cause dns, at once, and asked for anew by the next call."""
+    """A name without addresses is cause dns, at once, and looked up again by the next call."""
     errors = [error, error]
 
     async def answers(family: int) -> list[str]:

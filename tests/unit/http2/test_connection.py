@@ -1,4 +1,4 @@
-"""docs/design/faults.md, "Connection": calls whose connection goes away, slowly, at once, or unnoticed."""
+"""docs/design/faults.md, "Connection": calls whose connection closes, slowly, at once, or unnoticed."""
 
 import asyncio
 from collections import Counter
@@ -113,7 +113,7 @@ async def test_no_call_fails_while_the_server_recycles() -> None:
             return [await calls.end(f"{name}-{number}") for number in range(30)]
 
         ends = Counter(end for ends in await asyncio.gather(*map(caller, range(40))) for end in ends)
-        # A call that crosses GOAWAY on the way is disowned: bridge.wallet repeats it, freely.
+        # A call that crosses GOAWAY on the way is disowned: bridge.wallet retries it, freely.
         assert set(ends) <= {OK, NOT_PROCESSED}
         assert Counter(server.processed).most_common(1)[0][1] == 1
         assert len(server.processed) == ends[OK]
@@ -122,7 +122,7 @@ async def test_no_call_fails_while_the_server_recycles() -> None:
 
 
 async def test_stream_ids_are_used_up() -> None:
-    """A connection takes as many calls as it has ids for; the others have a new one, and nobody notices."""
+    """A connection takes as many calls as it has ids for; the others have a new one, without any failure."""
     gate = asyncio.Event()
     async with FaultServer(by_token({}, after(gate))) as server, calls_to(server) as calls:
         gate.set()
@@ -175,7 +175,7 @@ BREAKS = {
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("behaviour", BREAKS.values(), ids=BREAKS)
 async def test_a_lost_connection_is_unknown(tmp_path: Path, behaviour: Behaviour, *, secure: bool) -> None:
-    """Each call on a connection that breaks is UNKNOWN, none is repeated, and the next call has a new connection."""
+    """Each call on a connection that breaks is UNKNOWN, none is retried, and the next call has a new connection."""
     certificates = write_certificates(tmp_path)
     tls = certificates.client_context() if secure else None
     served = certificates.server.server_context() if secure else None
@@ -201,7 +201,7 @@ async def test_answers_in_small_pieces(piece_bytes: int) -> None:
 
 
 async def test_half_closed_by_the_server() -> None:
-    """FIN means that no answer can come any more: what is under way is UNKNOWN at once, what is new is sent anew."""
+    """FIN means that no answer can come any more: what is under way is UNKNOWN at once, what is new is sent again."""
     async with (
         FaultServer(hang) as server,
         FaultProxy(server.port) as proxy,
@@ -237,7 +237,7 @@ async def test_restart_without_a_stampede() -> None:
 
 
 async def test_old_connections_retire() -> None:
-    """After its maximum age a connection is used no more, and the name is resolved anew for the next one."""
+    """After its maximum age a connection is used no more, and the name is resolved again for the next one."""
     async with FaultServer(terminated) as server, calls_to(server, trust=Trust(age_max_s=0.01)) as calls:
         assert await calls.end() == OK
         await server.until(lambda: not server.open_connections)

@@ -1,4 +1,4 @@
-"""What is too much of one answer, and what comes of a stream that nobody waits for: neither costs the connection."""
+"""What is too much of one answer, and what comes of an abandoned stream: neither costs the connection."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ def replies(received: Received) -> list[str]:
 
 
 def block_of(size_bytes: int) -> bytes:
-    """Build a header block of so many bytes: a status and fields of up to 4000 bytes each, which nobody stores."""
+    """Build a header block of so many bytes: a status and fields of up to 4000 bytes each, which are not indexed."""
     block = b"\x88"
     while len(block) < size_bytes:
         length = min(4000, size_bytes - len(block)) - 6  # beside what comes before the value
@@ -118,7 +118,7 @@ def test_interim_answers_of_a_stream_that_is_over_are_a_flood() -> None:
     assert replies(listen(client, interim * (INTERIM_BYTES_MAX // FRAME_BYTES_MIN + 1 + late))) == [*REFUSED, *CALMED]
 
 
-# --- streams that nobody waits for ------------------------------------------------------------------------------
+# --- abandoned streams ----------------------------------------------------------------------
 
 
 def left_to_itself() -> ClientProtocol:

@@ -1,4 +1,4 @@
-"""An exchange ends once, and its end is told, also to who was cancelled in the very turn in which it came."""
+"""An exchange ends once, and its end is reported, also to who was cancelled in the very turn in which it came."""
 
 import asyncio
 import ssl
@@ -52,7 +52,7 @@ async def test_answer_between_cancel_and_resume() -> None:
 
 
 async def test_time_over_in_the_turn_of_the_cancel() -> None:
-    """A caller leaves, and its call's time is over before the call has noticed: it ends, and not never."""
+    """A client cancels, and its call's time is over before the call has noticed: it ends, and not never."""
     loop = asyncio.get_running_loop()
     async with FaultServer(hang) as server:
         transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))

@@ -1,4 +1,4 @@
-"""docs/design/faults.md, "Connection": servers that break the protocol, or send without end what nobody asked for."""
+"""docs/design/faults.md, "Connection": servers that break the protocol, or send without end what no one asked for."""
 
 import asyncio
 import tracemalloc

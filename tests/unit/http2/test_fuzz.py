@@ -49,7 +49,7 @@ SOON_S = 0.05
 
 
 def received(data: bytes, cuts: list[int], given_up: set[int]) -> Received:
-    """Let a client in the middle of a conversation give these streams up and hear these bytes, cut at these places."""
+    """Let a client in the middle of a conversation give these streams up and receive these bytes, cut so."""
     client = conversation()
     for stream_id in sorted(given_up):
         client.reset(stream_id, 8)

@@ -109,7 +109,7 @@ async def test_a_hundred_expiring_calls_a_second() -> None:
         waiting = [calls.start("waits") for _ in range(10)]
         ends = await expiring(calls, 100, 8.0, timeout_s=0.5)
         is_over.set()
-        # Those that expire may do so before they are sent, where nobody has a core for them: then they say that.
+        # Those that expire may do so before they are sent, where no one has a core for them: then they say that.
         assert ends[TIMEOUT] > 0
         assert set(ends) <= {TIMEOUT, "UnreachableError timeout"}
         assert set(sum(await asyncio.gather(*healthy_calls), Counter())) == {OK}

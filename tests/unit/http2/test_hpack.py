@@ -66,7 +66,7 @@ def test_secrets_are_never_indexed(name: bytes, value: bytes) -> None:
     ids=["indexed", "name of the static table", "new name", "never indexed"],
 )
 def test_representation(field: Field, block: str) -> None:
-    """A field of the static table is an index, any other a literal that nobody stores."""
+    """A field of the static table is an index, any other a literal without indexing."""
     assert encode((field,)).hex() == block
 
 

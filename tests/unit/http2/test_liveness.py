@@ -80,7 +80,7 @@ def test_silence_under_load() -> None:
 
 
 def test_answers_need_no_ping() -> None:
-    """A server that is heard now and then, however slow its answers are, is never asked."""
+    """A server that sends now and then, however slow its answers are, is never asked."""
 
     async def play(scene: Scene) -> None:
         for number in range(1, 100):
@@ -118,7 +118,7 @@ def test_slow_answer_to_a_single_request() -> None:
 
 
 def test_a_call_that_expires_is_a_reason_at_once() -> None:
-    """Where nothing was heard since it was sent; where something was, it is not."""
+    """Where nothing was received since it was sent; where something was, it is not."""
 
     async def play(scene: Scene) -> None:
         scene.answer_s = 0.01
@@ -176,7 +176,7 @@ def test_idle_connection_that_does_not_answer() -> None:
 
 
 def test_a_stall_of_the_loop_is_no_silence() -> None:
-    """An answer that came while our own loop was busy is read before the timer judges, however long the stall was."""
+    """An answer that came while our own loop was busy is read before the timer decides, however long the stall was."""
 
     async def play(scene: Scene) -> None:
         scene.send()
@@ -190,7 +190,7 @@ def test_a_stall_of_the_loop_is_no_silence() -> None:
 
 
 def test_silence_is_found_behind_a_stall_too() -> None:
-    """A stall only puts the judgement off, by the time that pending reads need."""
+    """A stall only puts the decision off, by the time that pending reads need."""
 
     async def play(scene: Scene) -> None:
         scene.send()
@@ -222,7 +222,7 @@ def test_a_server_that_complains_is_asked_less() -> None:
 
 @pytest.mark.parametrize("in_doubt", [True, False])
 def test_one_silent_connection_casts_doubt_on_the_others(*, in_doubt: bool) -> None:
-    """Another connection to the origin is asked before use, unless it was heard since the silence began."""
+    """Another connection to the origin is asked before use, unless it has received since the silence began."""
 
     async def play() -> None:
         silent = Scene()

@@ -1,4 +1,4 @@
-"""h2 as the judge of bridge.http2.protocol, as a server that hears us, and as a client in our place."""
+"""h2 as the reference for bridge.http2.protocol, as a server that receives our frames, and as a client in our place."""
 
 import re
 from collections import Counter
@@ -25,7 +25,7 @@ from tests.support.http2.strategies import ANY_BYTES, SPEECHES
 @settings(max_examples=200)
 @given(steps=st.lists(STEPS, min_size=20, max_size=60))
 def test_h2_server_understands_us(steps: list[Step]) -> None:
-    """In no conversation does h2 object to us, and both sides hear what was said; windows are kept and used up."""
+    """In no conversation does h2 object to us, and both sides receive what was said; windows are kept and used up."""
     dialogue = Dialogue()
     for method, arguments in steps:
         method(dialogue, **arguments)

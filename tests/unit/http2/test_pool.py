@@ -133,7 +133,7 @@ async def test_slot_and_cancel_in_one_moment() -> None:
 
 
 async def test_goaway_with_calls_in_line() -> None:
-    """Those in line behind a connection that goes away are sent on the next one."""
+    """Those in the queue behind a connection that closes are sent on the next one."""
     gate = asyncio.Event()
     async with (
         FaultServer(after(gate), settings=streams_max(1)) as server,

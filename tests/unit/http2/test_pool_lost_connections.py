@@ -73,7 +73,7 @@ async def pool_of(server: FaultServer) -> AsyncIterator[Pool]:
     ids=["GOAWAY", "HTTP_1_1_REQUIRED", "end"],
 )
 async def test_those_who_wait_learn_it(ends: Callable[[Connection], Awaitable[None]], cause: str) -> None:
-    """Everybody in the queue is NOT_SENT at the first such connection: nobody waits for his deadline."""
+    """Every queued call is NOT_SENT at the first such connection: none waits for its deadline."""
     async with FaultServer(after(asyncio.Event()), opening=ends) as server, pool_of(server) as pool:
         waiting = [pool.submit(HEADERS, terminate_body("t")) for _ in range(3)]
         async with asyncio.timeout(PATIENCE_S):
@@ -83,7 +83,7 @@ async def test_those_who_wait_learn_it(ends: Callable[[Connection], Awaitable[No
 
 
 async def test_those_with_another_connection_wait() -> None:
-    """Where another connection is open, whoever waits still gets its next slot."""
+    """Where another connection is open, a waiting call still gets its next slot."""
     gate = asyncio.Event()
     async with (
         FaultServer(after(gate), settings={SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as server,

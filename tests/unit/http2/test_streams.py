@@ -110,7 +110,7 @@ async def early_terminated(stream: Stream) -> None:
 
 @pytest.mark.parametrize("behaviour", [hang, drip(b"{" * 10_000, 0.01)], ids=["no headers", "dripping"])
 async def test_timeout_resets_its_stream_only(behaviour: Behaviour) -> None:
-    """At its time-out a call is UNKNOWN and the server is told CANCEL, once; a neighbour is answered."""
+    """At its time-out a call is UNKNOWN and the server gets CANCEL, once; a neighbour is answered."""
     gate = asyncio.Event()
     table = {"slow": behaviour, "neighbour": after(gate)}
     async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
@@ -174,7 +174,7 @@ async def test_cancelled_at_any_moment(turns: int) -> None:
 
 
 async def test_abandoned_answers_are_credited() -> None:
-    """20 MB that nobody waits for any more do not use up the connection's window, and are no flood to it."""
+    """20 MB of abandoned streams do not use up the connection's window, and are no flood to it."""
     gate = asyncio.Event()
 
     async def long_answer(stream: Stream) -> None:

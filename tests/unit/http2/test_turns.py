@@ -22,7 +22,7 @@ VIOLATION = raw.data(99, b"x")  # on an idle stream
 
 
 async def test_time_is_over_in_the_turn_in_which_a_call_begins() -> None:
-    """A call whose time is over when its turn in line comes is either not sent, or not told to be: not both."""
+    """A call whose time is over when its turn comes is either not sent, or not reported as such: not both."""
     loop = asyncio.get_running_loop()
     gate = asyncio.Event()
     due_s = loop.time() + 0.1
@@ -54,7 +54,7 @@ async def test_time_is_over_in_the_turn_in_which_a_call_begins() -> None:
 
 @pytest.mark.parametrize("hex_", ["00000403000000000300000008", "000001020000000003ff"], ids=["RST_STREAM", "PRIORITY"])
 async def test_server_speaks_of_a_stream_that_has_not_left(hex_: str) -> None:
-    """Whatever a server says of a stream that it cannot know: what is told to be NOT_SENT is never sent."""
+    """Whatever a server says of a stream that it cannot know: what is reported as NOT_SENT is never sent."""
     async with FaultServer(terminated) as server, calls_to(server, connections_max=1) as calls:
         assert await calls.end("first") == OK
         (connection,) = server.open_connections
@@ -103,7 +103,7 @@ async def test_slot_of_a_call_that_never_left_is_free_at_once() -> None:
 
 
 class Listener:
-    """A server that greets, writes down what it is told, and answers nothing."""
+    """A server that greets, writes down what it receives, and answers nothing."""
 
     def __init__(self) -> None:
         self.received: list[bytearray] = []

@@ -1,4 +1,4 @@
-"""A port for several processes: strangers are noticed and kept out, the bridge's own workers are let in."""
+"""A port for several processes: other processes are noticed and kept out, the bridge's own workers are let in."""
 
 import socket
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ def test_a_given_port() -> None:
     ],
 )
 def test_other_processes_are_kept_out(host: str, address: str) -> None:
-    """While the port is held, nobody else can listen on an address that belongs to it, even before a worker does."""
+    """While the port is held, no other process can listen on an address of it, even before a worker does."""
     with reserved("server.listen", f"{host}:0") as listen:
         assert listen.startswith(f"{host}:")
         with pytest.raises(OSError, match="in use"), listening(f"{address}:{listen.rpartition(':')[2]}"):
@@ -95,7 +95,7 @@ def test_a_port_in_use(options: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("listen", ["192.0.2.1:0", "no-such-host.invalid:0"], ids=["address", "name"])
 def test_an_address_of_another_machine(listen: str) -> None:
-    """An address that is not this machine's, or a name that is nobody's, is told like a port that is taken."""
+    """An address that is not this machine's, or an unknown name, is reported like a port that is taken."""
     with (
         pytest.raises(ListenError, match=f"^server.listen: cannot listen on {listen}; "),
         reserved("server.listen", listen),

@@ -90,14 +90,14 @@ async def kept(workers: Workers) -> AsyncIterator[None]:
     ids=["ends with 0", "ends by SIGTERM", "ends with 3"],
 )
 async def test_drain_says_how_workers_ended(script: str, *, all_well: bool) -> None:
-    """An exit code tells of a fault, but not of the signal that a service manager sends to all processes."""
+    """An exit code shows a fault, but not the signal that a service manager sends to all processes."""
     workers = Workers(2, starting(script), Events().put_nowait, lambda _pid: None)
     await workers.start()
     assert await workers.drain(longest_s=20) is all_well
 
 
 async def test_a_worker_that_does_not_leave_is_killed() -> None:
-    """A drain has an end, also when a worker does not hear, or is stuck."""
+    """A drain has an end, also when a worker does not react, or is stuck."""
     events = Events()
     workers = Workers(1, starting(DEAF), events.put_nowait, lambda _pid: None)
     await workers.start()

@@ -68,7 +68,7 @@ OTHER_FORM = json.dumps(json.loads(EXAMPLE_BODY)).encode()
 SORTED = json.dumps(json.loads(EXAMPLE_BODY), separators=(",", ":"), sort_keys=True).encode()
 DIGEST = bytes.fromhex(EXAMPLE_SIGNATURE)
 
-# What a client sends, a part of what it is told, and what it has signed in place of the body.
+# What a client sends, a part of what it receives, and what it has signed in place of the body.
 MISTAKES: dict[str, tuple[str | None, str, bytes | None]] = {
     "missing": (None, "is there 0 times", None),
     "upper case": (EXAMPLE_SIGNATURE.upper(), "upper case", None),

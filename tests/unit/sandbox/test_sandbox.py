@@ -47,7 +47,7 @@ def body_of(**changes: object) -> bytes:
 
 
 def headers_for(body: bytes, **changes: str | None) -> dict[str, str]:
-    """Return what the wallet wants to see with this body: names with _ for -; None leaves a header out."""
+    """Return what the wallet must see with this body: names with _ for -; None leaves a header out."""
     headers = {
         "authorization": "Basic " + base64.b64encode(f"1:{ACCESS_KEY}".encode()).decode(),
         "x-request-signature": hmac.new(PRIVATE_KEY.encode(), body, hashlib.sha256).hexdigest(),
@@ -206,7 +206,7 @@ async def test_wrong_header_is_refused(client: httpx.AsyncClient, changes: dict[
 
 @pytest.mark.parametrize("name", ["authorization", "x-request-signature", "content-type", "accept"])
 async def test_header_given_twice_is_refused(client: httpx.AsyncClient, name: str) -> None:
-    """A header that is there twice counts as none: nobody could say which one is meant."""
+    """A header that is there twice counts as none: no one could say which one is meant."""
     headers = headers_for(EXAMPLE_BODY)
     answer = await client.post(PATH, content=EXAMPLE_BODY, headers=[*headers.items(), (name, headers[name])])
     assert answer.status_code in {401, 403, 415}
@@ -438,7 +438,7 @@ async def test_another_operation_is_one_row(fields: dict[str, Any], status: int)
     [(-1, "a", "p"), (UINT64_MAX + 1, "a", "p"), (1, "", "p"), (1, "a", "")],
 )
 def test_impossible_provider(provider_id: int, access_key: str, private_key: str) -> None:
-    """A provider that could not be told apart or would sign with nothing cannot be made."""
+    """A provider without an id or a key cannot be made."""
     with pytest.raises(ValueError, match="provider"):
         Provider(provider_id, access_key, private_key)
 
@@ -451,7 +451,7 @@ async def test_provider_given_twice() -> None:
 
 
 def test_sandbox_shares_no_code() -> None:
-    """The sandbox imports nothing of the bridge but itself, so that it judges independently."""
+    """The sandbox imports nothing of the bridge but itself, so that its checks are independent."""
     for module in Path(bridge.sandbox.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

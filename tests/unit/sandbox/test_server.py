@@ -150,7 +150,7 @@ async def test_ipv6() -> None:
 
 
 async def stop_with_open_streams(files: dict[str, Path], trust: ssl.SSLContext) -> None:
-    """Leave the sandbox while calls wait, answers flow, a handshake stalls and nobody reads; see what is left."""
+    """Leave the sandbox while calls wait, answers flow, a handshake stalls and nothing is read; see what is left."""
     arrivals = Arrivals()
     async with contextlib.AsyncExitStack() as stack:
         async with serve(**files, on_call=arrivals) as sandbox:  # type: ignore[arg-type]  # two keywords of one type

@@ -289,7 +289,7 @@ async def test_drip_comes_byte_by_byte(client: httpx.AsyncClient) -> None:
 
 
 async def test_endless_goes_on_beyond_any_limit(client: httpx.AsyncClient) -> None:
-    """The body goes on for as long as somebody reads it, and stops being sent when nobody does."""
+    """The body goes on for as long as it is read, and stops being sent when it is not."""
     answer = await client.send(request_for(client, "test-endless"), stream=True)
     size = 0
     async for chunk in answer.aiter_raw():

@@ -32,7 +32,7 @@ def test_every_engine_can_be_set() -> None:
 
 WRONG = {
     "unknown": ('engine = "rust"', 'server.engine: must be "grpcio" or "native"'),
-    # The age's default follows from the engine, but its own line would help nobody.
+    # The age's default follows from the engine, but its own line would help no one.
     "unknown-with-an-age": ('engine = "rust"\nconnection_age_s = 5', 'server.engine: must be "grpcio" or "native"'),
     "callers that are not trusted": (UNTRUSTING, NOT_TRUSTED_LINE),
     "callers that are said to be not trusted": (f"{UNTRUSTING}\nnative_trusts_callers = false", NOT_TRUSTED_LINE),
@@ -66,7 +66,7 @@ def test_no_tls_with_native(tmp_path: Path) -> None:
     ("server", "age"), [(NATIVE, "0.0"), (f"{NATIVE}\nconnection_age_s = 0", "0.0"), ("", "300.0")]
 )
 def test_default_age(tmp_path: Path, server: str, age: str) -> None:
-    """Where nobody sets an age it is what the engine can do, and --check shows it."""
+    """Where no age is set it is what the engine can do, and --check shows it."""
     assert f"server.connection_age_s = {age}" in describe(load(write(tmp_path, toml(server=server)), {})).splitlines()
 
 

@@ -66,7 +66,7 @@ async def test_recycling_is_invisible_to_callers() -> None:
         FaultServer(terminated) as wallet,
         listening_bridge(wallet.url, AGE) as bridge,
         # As callers are by default. A request that crosses the GOAWAY on its way was not processed, and every gRPC
-        # client repeats it by itself (gRFC A6, "Transparent Retries") unless somebody has switched that off.
+        # client retries it by itself (gRFC A6, "Transparent Retries") unless an operator has switched that off.
         grpc.aio.insecure_channel(bridge.address) as channel,
     ):
         recycled = asyncio.create_task(connected(channel, 6))
@@ -103,7 +103,7 @@ async def test_a_call_may_be_older_than_its_connection() -> None:
 
 
 async def test_workers_share_their_ports() -> None:
-    """Two bridges that are told to reuse ports listen on the same two, and both ports answer."""
+    """Two bridges that are asked to reuse ports listen on the same two, and both ports answer."""
     async with FaultServer(terminated) as wallet:
         both = {"SERVER__HEALTH_LISTEN": "127.0.0.1:0"}
         async with running(load(None, environment(wallet.url, both)), reuse_port=True) as first:
@@ -115,7 +115,7 @@ async def test_workers_share_their_ports() -> None:
 
 @pytest.mark.parametrize("first_reuses", [True, False], ids=["first reuses", "neither reuses"])
 async def test_a_port_is_not_shared_by_chance(first_reuses: bool) -> None:  # noqa: FBT001 - a case, not a switch
-    """A bridge that was not told to reuse ports takes none that another has."""
+    """A bridge that was not asked to reuse ports takes none that another has."""
     async with running(load(None, environment(WALLET, NO_SETTINGS)), reuse_port=first_reuses) as first:
         with pytest.raises(ListenError, match=r"^server\.listen: cannot listen on"):
             async with listening_bridge(WALLET, {"SERVER__LISTEN": first.address}):

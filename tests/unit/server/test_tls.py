@@ -38,7 +38,7 @@ def test_what_is_new_is_handed_over_once(identities: tuple[Identity, Identity]) 
     """At a handshake gRPC gets what is new, once: it keeps it, and with it the sessions that clients resume."""
     old, new = identities
     tls = ServerTls(settings_for(old))
-    # Nobody but gRPC's threads calls this, at a handshake.
+    # No one but gRPC's threads calls this, at a handshake.
     fetch = tls._fetch
     assert fetch() is None
     tls.reload(KEY)

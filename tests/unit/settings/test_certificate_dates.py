@@ -1,4 +1,4 @@
-"""When certificates end: told for each that is in use; and none that is not valid comes into use by a reload."""
+"""When certificates end: reported for each that is in use; and none that is not valid comes into use by a reload."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

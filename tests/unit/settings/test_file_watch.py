@@ -109,7 +109,7 @@ def test_what_stays_as_it_is_is_left_alone(watched: Watched, file: Path) -> None
 
 
 def test_new_content_is_taken_up_by_the_second_look(watched: Watched, file: Path) -> None:
-    """The first look only notes new content, the second applies it and tells."""
+    """The first look only notes new content, the second applies it and reports."""
     file.write_text("new")
     assert watched.look(1) == []
     assert watched.in_use == [f"{SECRET} 1"]
@@ -149,7 +149,7 @@ def test_bad_content_is_reported_once(watched: Watched, file: Path) -> None:
 
 
 def test_other_bad_content_is_reported_again(watched: Watched, file: Path) -> None:
-    """Whoever mends a file wants to know that it is still wrong."""
+    """A fixed file that is still wrong is reported again."""
     file.write_text("bad")
     watched.look()
     file.write_text("bad in another way")
@@ -158,7 +158,7 @@ def test_other_bad_content_is_reported_again(watched: Watched, file: Path) -> No
 
 @pytest.mark.parametrize("text", ["new", f"{SECRET} 1"], ids=["new content", "the old content"])
 def test_fixed_content_is_taken_up(watched: Watched, file: Path, text: str) -> None:
-    """After bad content, good content is told of, also when it is the one that stayed in use."""
+    """After bad content, good content is reported, also when it is the one that stayed in use."""
     file.write_text("bad")
     watched.look()
     file.write_text(text)
@@ -239,7 +239,7 @@ def test_files_are_watched_each_for_itself(tmp_path: Path) -> None:
 
 
 def test_a_pair_is_taken_up_as_one(pair: Watched) -> None:
-    """A change of both files is applied once, with the first setting, and told of both."""
+    """A change of both files is applied once, with the first setting, and reported for both."""
     for path in pair.files.values():
         path.write_text("new 2")
     assert pair.look() == [Reloaded(CERTIFICATE), Reloaded(PRIVATE_KEY)]
@@ -247,7 +247,7 @@ def test_a_pair_is_taken_up_as_one(pair: Watched) -> None:
 
 
 def test_one_file_of_a_pair(pair: Watched) -> None:
-    """A change of the second file alone is applied with the first setting, and told of the second."""
+    """A change of the second file alone is applied with the first setting, and reported for the second."""
     pair.files[PRIVATE_KEY].write_text("another 1")
     assert pair.look() == [Reloaded(PRIVATE_KEY)]
     assert pair.applied == [CERTIFICATE, CERTIFICATE]
@@ -291,7 +291,7 @@ def test_any_exception_of_apply_is_a_failure(file: Path) -> None:
             raise ValueError(SECRET)
 
     watch = FileWatch({KEY: file}, apply, events.append)
-    for text in ("good", "broken", "broken", "mended", "mended"):
+    for text in ("good", "broken", "broken", "fixed", "fixed"):
         file.write_text(text)
         watch.check()
     assert events == [ReloadFailed(KEY, "cannot be used, by a fault of the bridge: ValueError"), Reloaded(KEY)]

@@ -94,7 +94,7 @@ WRONG_WALLET = {
         'url = "http://wallet.example"',
         ["wallet.url: must be https:// unless wallet.allow_plaintext = true"],
     ),
-    # The URL may be right: that is not known before this is mended.
+    # The URL may be right: that is not known before this is fixed.
     "allow-plaintext": (
         'url = "http://wallet.example"\nallow_plaintext = 7',
         [f"wallet.allow_plaintext: {BOOL_RULE}"],
@@ -214,7 +214,7 @@ def test_code_2_may_be_named(tmp_path: Path) -> None:
     ids=["level", "format", "metrics-port-alone", "metrics-number", "metrics-false", "tracing"],
 )
 def test_wrong_telemetry(tmp_path: Path, telemetry: str, line: str) -> None:
-    """Each setting of telemetry is refused with what it wants."""
+    """Each setting of telemetry is refused with what it must be."""
     assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line]
 
 

@@ -108,7 +108,7 @@ def settings_with(place: str, file: str) -> str:
 @pytest.mark.parametrize("place", [CERTIFICATE, CLIENT_CA, CA])
 @pytest.mark.parametrize(("file", "problem"), CERTIFICATES.items(), ids=CERTIFICATES)
 def test_a_wrong_file_of_certificates(folder: Path, place: str, file: str, problem: str) -> None:
-    """Whoever names a file of certificates that cannot be used reads which one, why, and what to do."""
+    """The error about a file of certificates that cannot be used says which one, why, and what to do."""
     path = write(folder, settings_with(place, file))
     assert refusal(path) == [f"{place}: {problem.format(folder=folder)}"]
 

@@ -62,7 +62,7 @@ WRONG_KEYS = {
         f'access_key_file = "a\\u0000"\nprivate_key = "{PRIVATE_KEY}"',
         [f"{PROVIDER}.access_key: access_key_file cannot be read: a path cannot hold a NUL"],
     ),
-    # The key itself may be right: that is not known before this is mended.
+    # The key itself may be right: that is not known before this is fixed.
     "file-number": (
         f'access_key_file = 1\nprivate_key = "{PRIVATE_KEY}"',
         [f"{PROVIDER}.access_key_file: must be the path of a file that holds the access key"],

@@ -19,7 +19,7 @@ IDENTITIES_RULE = (
 KEY_MISSING = "is missing: tls_certificate_file needs it"
 CERTIFICATE_MISSING = "needs tls_certificate_file too"
 OTHER_KEY = "is not the key of the certificate in tls_certificate_file: it belongs to another certificate"
-CA_WANTS_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
+CA_RULE_TLS = "needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
 IDENTITIES_WANT_CA = "needs tls_client_ca_file too: it says whose certificates prove an identity"
 
 PAIR = 'tls_certificate_file = "server.pem"\ntls_key_file = "server_key.pem"'
@@ -76,12 +76,12 @@ WRONG_SETTINGS = {
         'listen = "127.0.0.1:1"\nhealth_listen = "0.0.0.0:1"',
         "server.health_listen: must be another port than that of server.listen",
     ),
-    # Whether the ports differ is not known before this is mended.
+    # Whether the ports differ is not known before this is fixed.
     "listen-is-wrong": (
         'listen = "x"\nhealth_listen = "0.0.0.0:50051"',
         f"server.listen: {LISTEN_RULE}; it has no port",
     ),
-    "identities-empty": ("allowed_identities = []", f"{IDENTITIES_RULE}; it is empty, and would let nobody in"),
+    "identities-empty": ("allowed_identities = []", f"{IDENTITIES_RULE}; it is empty, and would let no caller in"),
     "identities-text": ('allowed_identities = "a.example"', f'{IDENTITIES_RULE}; it is a text: write ["..."]'),
     "identities-numbers": ("allowed_identities = [1, 2]", f"{IDENTITIES_RULE}; item 1 is no text"),
     "identities-table": ("allowed_identities = {}", IDENTITIES_RULE),
@@ -135,12 +135,12 @@ WRONG_TLS = {
         'tls_certificate_file = 1\ntls_key_file = "server_key.pem"',
         "server.tls_certificate_file: must be the path of a PEM certificate with its chain",
     ),
-    "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_WANTS_TLS}"),
+    "client-ca-alone": ('tls_client_ca_file = "ca.pem"', f"server.tls_client_ca_file: {CA_RULE_TLS}"),
     "client-ca-broken": (
         f'{PAIR}\ntls_client_ca_file = "broken.pem"',
         "server.tls_client_ca_file: is cut off: a line -----END CERTIFICATE----- is missing",
     ),
-    # The allow-list may be right: that is not known before this is mended.
+    # The allow-list may be right: that is not known before this is fixed.
     "client-ca-missing": (
         f'{PAIR}\ntls_client_ca_file = "nowhere.pem"\nallowed_identities = ["a.example"]',
         "server.tls_client_ca_file: cannot be read: No such file or directory: {folder}/nowhere.pem",
@@ -181,7 +181,7 @@ LISTS = {
 WRONG_LISTS = {
     "empty": ("", "; item 1 is empty"),
     "comma-at-the-end": ("a.example,", "; item 2 is empty"),
-    "empty-json": ("[]", "; it is empty, and would let nobody in"),
+    "empty-json": ("[]", "; it is empty, and would let no caller in"),
     "broken-json": ('["a.example"', '; it is a text: write ["..."]'),
     "json-numbers": ("[1]", "; item 1 is no text"),
     "deep-json": ("[" * 100_000, '; it is a text: write ["..."]'),
@@ -197,7 +197,7 @@ def test_list_in_a_variable(folder: Path, text: str, identities: tuple[str, ...]
 
 @pytest.mark.parametrize(("text", "cause"), WRONG_LISTS.values(), ids=WRONG_LISTS.keys())
 def test_wrong_list_in_a_variable(folder: Path, text: str, cause: str) -> None:
-    """A list that is broken, or empty so that it would allow nobody or everybody, is refused."""
+    """A list that is broken, or empty so that it would allow no one or everybody, is refused."""
     assert refusal(write(folder, toml(server=MUTUAL)), {VARIABLE: text}) == [
         f"{IDENTITIES_RULE}{cause} ({VARIABLE} is set)"
     ]

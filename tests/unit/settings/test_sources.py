@@ -331,7 +331,7 @@ def test_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unreadable_file_and_unknown_variable(tmp_path: Path) -> None:
-    """A wrong variable is told even when the file cannot be read."""
+    """A wrong variable is reported even when the file cannot be read."""
     path = tmp_path / "bridge.toml"
     assert refusal(path, {"BRIDGE_FOO": ""}) == [
         "BRIDGE_FOO: is not a setting",
@@ -340,7 +340,7 @@ def test_unreadable_file_and_unknown_variable(tmp_path: Path) -> None:
 
 
 def test_all_errors_at_once(tmp_path: Path) -> None:
-    """Names of the file, names of the environment and values are all told, in this order."""
+    """Names of the file, names of the environment and values are all reported, in this order."""
     text = toml(server='lisen = "x"\ndrain_s = -1', wallet=f"{URL}\nconnect_timeout_s = 31")
     assert refusal(write(tmp_path, text), {"BRIDGE_FOO": "", "BRIDGE_TELEMETRY__LOG_LEVEL": "x"}) == [
         "server.lisen: is not a setting; did you mean server.listen?",

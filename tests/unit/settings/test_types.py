@@ -266,7 +266,7 @@ def test_wrong_connections_max(tmp_path: Path, value: str) -> None:
 
 
 def test_ca_file_of_revocations_alone(tmp_path: Path) -> None:
-    """A file with nothing but a revocation list is PEM that OpenSSL loads, yet it makes nobody trusted."""
+    """A file with nothing but a revocation list is PEM that OpenSSL loads, yet it makes no one trusted."""
     now = dt.datetime.now(dt.UTC)
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
     revocations = x509.CertificateRevocationListBuilder(issuer, now, now + dt.timedelta(days=1))

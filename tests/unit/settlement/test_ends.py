@@ -23,7 +23,7 @@ from tests.unit.settlement.test_settler import DAY_S, ONE, OPERATION, Scene, Slo
 
 FACTS = WalletFacts(http_status=400, code=7)
 OUTAGE_S = 4 * LEASE_S
-"""Long enough that the lease of whoever owned an entry has ended."""
+"""Long enough that the lease of an entry's owner has ended."""
 
 
 async def _work_through_outage(scene: Scene, *, is_carried_out: bool = False) -> Settler:
@@ -190,7 +190,7 @@ def test_what_a_call_learns_while_it_is_taken_is_heeded() -> None:
 
 
 def test_an_entry_that_a_person_has_retried_is_sent_although_its_end_is_known() -> None:
-    """The end was written and a person wants another attempt: what this process remembers must not stop it."""
+    """The end was written and a person asks for another attempt: what this process remembers must not stop it."""
 
     async def work() -> None:
         scene = _scene(fails(lambda: WalletRejected(wallet=FACTS)))
@@ -300,7 +300,7 @@ async def test_a_confirmation_wins_over_a_refusal() -> None:
 
 
 @pytest.mark.parametrize("never_repeat", [True, False], ids=["another's token", "a no"])
-async def test_what_must_never_be_repeated_is_refused_when_it_is_owned_again(*, never_repeat: bool) -> None:
+async def test_what_must_never_be_retried_is_refused_when_it_is_owned_again(*, never_repeat: bool) -> None:
     """Another owner had it when the refusal was to be written. A plain no is forgotten: that owner decides."""
     owned = Owned()
     entry = await owned.begin()

@@ -66,7 +66,7 @@ class Scene:
     ("write_s", "is_reported"), [(0.0, True), (WAIT_S - 0.001, True), (WAIT_S + 0.001, False), (3600.0, False)]
 )
 def test_a_call_waits_no_longer_than_it_may(write_s: float, *, is_reported: bool) -> None:
-    """50 ms: what the store has confirmed by then is told, and the write goes on behind what is not."""
+    """50 ms: what the store has confirmed by then is reported, and the write goes on behind what is not."""
 
     async def work() -> None:
         scene = Scene(write_s)
@@ -127,7 +127,7 @@ def test_a_call_that_is_cut_off(outcome: Outcome, entries: int) -> None:
 
 
 def test_what_finds_no_room_is_reported() -> None:
-    """The call is not told PENDING, and people can find it."""
+    """The call is not answered PENDING, and people can find it."""
 
     async def work() -> None:
         scene = Scene(3600.0, entries_max=1)

@@ -23,7 +23,7 @@ HOUR_S = 3600.0
 
 
 class Store(ModelStore):
-    """The model of a store, which cannot be reached when it is told so."""
+    """The model of a store, which cannot be reached when it is set so."""
 
     is_down = False
 

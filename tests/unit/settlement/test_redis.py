@@ -1,6 +1,6 @@
 """A real Redis: its failures, its persistence, TLS and passwords, and what is left behind in it."""
 
-# ruff: noqa: ASYNC240 - nobody else waits while a test waits for a disk
+# ruff: noqa: ASYNC240 - no other task waits while a test waits for a disk
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ def client(redis_url: str) -> Iterator[Redis]:
 
 
 async def problem_at(url: str) -> Problem:
-    """Return why a server cannot be used, told alike by every way to use it."""
+    """Return why a server cannot be used, reported alike by every way to use it."""
     store = RedisStore(url)
     problems = set()
     for ask in (store.open, lambda: store.write([new_call()]), store.check):
@@ -124,7 +124,7 @@ async def test_a_replica_is_reported_to_be_read_only(short_path: Path) -> None:
 
 
 async def test_a_full_server_loses_nothing_that_was_written(short_path: Path) -> None:
-    """It is told, what was written is there, and with room again the store serves."""
+    """It is reported, what was written is there, and with room again the store serves."""
     with redis_server(short_path) as url, Redis.from_url(url) as client:
         async with opened(url) as store:
             first = await add(store, new_call("a"))
@@ -292,7 +292,7 @@ async def test_tls_is_verified(short_path: Path) -> None:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a port of this machine that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -77,7 +77,7 @@ def test_the_digest_and_the_id_are_what_the_documentation_says() -> None:
 
 
 def test_two_entries_of_one_request_share_only_the_digest() -> None:
-    """The ciphertext does not tell that two requests are the same."""
+    """The ciphertext does not show that two requests are the same."""
     one, two = (KEYS.seal(OPERATION, 7, CONTENT, b"body") for _ in range(2))
     assert one.digests == two.digests
     assert one.entry_id != two.entry_id
@@ -110,7 +110,7 @@ CHANGES: dict[str, Callable[[Entry], Entry]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_was_changed_in_the_store_is_not_opened(change: str) -> None:
-    """Nobody with access to the store makes the bridge send another request, or one for another provider."""
+    """No one with access to the store makes the bridge send another request, or one for another provider."""
     entry = CHANGES[change](stored(KEYS.seal(OPERATION, 7, CONTENT, b"body")))
     with pytest.raises(Damaged) as caught:
         KEYS.open(entry)
@@ -163,7 +163,7 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_a_bad_key_file_is_refused(case: str) -> None:
-    """The line that is wrong and what it wants, and nothing of what it holds."""
+    """The line that is wrong and what it must be, and nothing of what it holds."""
     text, wanted = BAD_FILES[case]
     with pytest.raises(KeyFileError) as caught:
         parse_keys(text)

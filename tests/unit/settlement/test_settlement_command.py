@@ -147,7 +147,7 @@ def test_a_call_id_that_names_one_entry_does_as_well(command: Command) -> None:
 
 @pytest.mark.parametrize("action", [("show",), ("retry",), ("close", "--reason", "because")], ids=lambda one: one[0])
 def test_a_call_id_that_names_several_changes_nothing(command: Command, action: tuple[str, ...]) -> None:
-    """The newest is told, so that the next try can name it."""
+    """The newest is reported, so that the next try can name it."""
     before = command.entries()
     code, out, err = command(action[0], "x", *action[1:])
     assert (code, out) == (1, "")

@@ -50,7 +50,7 @@ Behaviour = Callable[[Entry], Awaitable[Any]]
 
 
 class SlowStore(ModelStore):
-    """The model of a store, which takes its time and fails when it is told to."""
+    """The model of a store, which takes its time and fails when it is asked to."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -269,7 +269,7 @@ def test_only_a_certain_no_ends_an_entry(make: Callable[[], BridgeError]) -> Non
     ids=["rejected", "echo mismatch"],
 )
 def test_a_certain_no_rejects_the_entry(make: Callable[[], BridgeError], *, never_repeat: bool) -> None:
-    """It is not sent again, keeps the wallet's code, and is reported; a mismatch can never be repeated."""
+    """It is not sent again, keeps the wallet's code, and is reported; a mismatch can never be retried."""
 
     async def work() -> None:
         scene = Scene(fails(make))
@@ -476,7 +476,7 @@ async def test_a_confirmation_is_kept_until_the_store_takes_it() -> None:
 
 @virtually
 async def test_a_callers_own_success_settles_an_entry() -> None:
-    """What a caller was told by the wallet need not be asked again."""
+    """What a caller was answered by the wallet need not be asked again."""
     scene = Scene(confirms)
     scene.store.is_down = True
     settler = scene.settler()

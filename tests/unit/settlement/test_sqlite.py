@@ -1,6 +1,6 @@
 """The SQLite file: its mode, its layouts, its failures, and several processes at once."""
 
-# ruff: noqa: ASYNC240 - nobody else waits while a test waits for a disk
+# ruff: noqa: ASYNC240 - no other task waits while a test waits for a disk
 
 import asyncio
 import contextlib
@@ -78,7 +78,7 @@ async def test_a_commit_is_on_the_disk_before_it_is_reported(path: Path) -> None
     """WAL with synchronous = FULL (2)."""
     async with opened(path) as store:
         pragmas = ("journal_mode", "synchronous", "foreign_keys")
-        found = await store._database.run(  # what holds on its own connection, nobody else can see
+        found = await store._database.run(  # what holds on its own connection, no one else can see
             lambda connection, _: [connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in pragmas]
         )
     assert found == ["wal", 2, 1]
@@ -371,7 +371,7 @@ asyncio.run(main(folder))
 
 @pytest.mark.timeout(300)
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
-    """It is told, what was written before is there, and with free space the store serves again."""
+    """It is reported, what was written before is there, and with free space the store serves again."""
     assert in_small_disk(tmp_path, FULL).splitlines() == ["FULL", "True", "serves again"]
 
 

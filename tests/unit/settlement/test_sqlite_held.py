@@ -1,4 +1,4 @@
-"""Calls under way in the SQLite file: rows of a slim table, which nobody outside can tell from entries."""
+"""Calls under way in the SQLite file: rows of a slim table, which look like entries from outside."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

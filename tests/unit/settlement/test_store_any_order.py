@@ -149,7 +149,7 @@ class Comparison(RuleBasedStateMachine):
     @precondition(lambda self: self.shown)
     @rule(data=st.data(), method=st.sampled_from(["settle", "retry", "close"]))
     def change(self, data: st.DataObject, method: str) -> None:
-        """Change an entry, whoever owns it."""
+        """Change an entry, with and without a lease."""
         entry_id = data.draw(st.sampled_from(self.shown), "entry").entry_id
         asks: dict[str, Callable[[Store], Awaitable[Any]]] = {
             "settle": lambda store: store.settle([entry_id, "nowhere", entry_id]),

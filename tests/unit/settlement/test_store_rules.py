@@ -80,7 +80,7 @@ async def test_an_open_entry_is_found_while_keys_are_rotated(
 
 
 async def test_a_ticket_is_written_once(store: Store) -> None:
-    """A write of unclear end can be repeated: it makes no second call and no second entry."""
+    """A write of unclear end can be retried: it makes no second call and no second entry."""
     call = new_call()
     first = await add(store, call)
     again = await add(store, call)
@@ -89,7 +89,7 @@ async def test_a_ticket_is_written_once(store: Store) -> None:
 
 
 async def test_an_entry_lists_the_newest_calls_only(store: Store) -> None:
-    """A caller that repeats for hours fills no entry."""
+    """A caller that retries for hours fills no entry."""
     calls = [new_call(call_id=str(number)) for number in range(CALLS_MAX + 3)]
     await store.write(calls)
     entry = await entry_of(store, calls[0].sealed.entry_id)
@@ -118,21 +118,21 @@ async def test_calls_of_one_write_are_carried_out_in_their_order(store: Store) -
 
 
 async def test_a_call_under_way_holds_its_entry_back(store: Store) -> None:
-    """Nobody takes the entry before the time that the call has left."""
+    """No settler takes the entry before the time that the call has left."""
     call = new_call(is_owed=False, due_in_s=FAR_S)
     await add(store, call)
     assert await store.take(10, FAR_S, OPERATIONS) == []
 
 
 async def test_an_entry_whose_call_has_vanished_is_taken(store: Store) -> None:
-    """After a crash nobody ends the call: when its time is over, the entry is due."""
+    """After a crash no one ends the call: when its time is over, the entry is due."""
     call = new_call(is_owed=False, due_in_s=0.0)
     await add(store, call)
     assert (await taken(store)).entry_id == call.sealed.entry_id
 
 
 async def test_a_certain_end_removes_the_entry(store: Store) -> None:
-    """With its only call an entry goes that nobody was told of."""
+    """With its only call an entry goes that was never answered PENDING."""
     call = new_call(is_owed=False)
     await add(store, call)
     await end(store, call)
@@ -199,7 +199,7 @@ async def test_an_end_leaves_an_entry_that_others_need(store: Store) -> None:
 
 
 async def test_an_end_leaves_an_entry_that_is_owed(store: Store) -> None:
-    """A caller was told that the bridge goes on: another call's no takes nothing back."""
+    """A caller was informed that the bridge goes on: another call's no takes nothing back."""
     first, second = new_call(), new_call(is_owed=False)
     await store.write([first, second])
     await end(store, second)
@@ -208,7 +208,7 @@ async def test_an_end_leaves_an_entry_that_is_owed(store: Store) -> None:
 
 @pytest.mark.parametrize("is_owed", [True, False])
 async def test_a_success_settles_what_others_wait_for(store: Store, *, is_owed: bool) -> None:
-    """The request is done, whoever asked for it."""
+    """The request is done, for every caller."""
     first, second = new_call(is_owed=is_owed), new_call(is_owed=False)
     await store.write([first, second])
     await end(store, second, is_success=True)
@@ -234,7 +234,7 @@ async def test_a_later_call_under_way_holds_an_entry_longer(store: Store) -> Non
 
 
 async def test_an_owed_call_leaves_the_backoff_of_an_owed_entry(store: Store) -> None:
-    """Callers that repeat do not make the bridge repeat faster."""
+    """Callers that retry do not make the bridge retry faster."""
     first = await add(store, new_call())
     entry = await taken(store)
     assert await store.postpone(entry.entry_id, entry.fence, FAR_S, TIMEOUT)
@@ -245,7 +245,7 @@ async def test_an_owed_call_leaves_the_backoff_of_an_owed_entry(store: Store) ->
 
 @pytest.mark.parametrize("is_owed", [True, False])
 async def test_a_call_leaves_the_lease_of_an_entry(store: Store, *, is_owed: bool) -> None:
-    """A call that ends, or begins, while a settler owns the entry takes it from nobody."""
+    """A call that ends, or begins, while a settler owns the entry takes it from no one."""
     call = new_call(is_owed=False, due_in_s=0.0)
     await add(store, call)
     entry = await taken(store)
@@ -258,7 +258,7 @@ async def test_a_call_leaves_the_lease_of_an_entry(store: Store, *, is_owed: boo
 
 
 async def test_an_entry_that_is_never_repeated_is_rejected_at_once(store: Store) -> None:
-    """An answer that spoke of somebody else: a person must look, and nothing is sent."""
+    """An answer about another player: a person must look, and nothing is sent."""
     added = await add(store, new_call(never_repeat=True, last=Last("WALLET_ECHO_MISMATCH", 1)))
     entry = await entry_of(store, added.entry_id)
     assert (added.state, entry.state, entry.never_repeat) == (State.REJECTED, State.REJECTED, True)
@@ -278,7 +278,7 @@ async def test_never_repeat_stops_the_entry_that_is_there(store: Store) -> None:
 
 
 async def test_a_request_that_is_never_repeated_stays_so_until_a_person_closes_it(store: Store) -> None:
-    """Further calls of it attach, and their callers are not told PENDING."""
+    """Further calls of it attach, and their callers are not answered PENDING."""
     first = await add(store, new_call(never_repeat=True))
     second = await add(store, new_call())
     assert (second.entry_id, second.state) == (first.entry_id, State.REJECTED)
@@ -400,7 +400,7 @@ async def test_a_postponed_entry_is_due_later(store: Store) -> None:
 
 
 async def test_a_renewed_lease_goes_on(store: Store) -> None:
-    """A lease that has ended is renewed, too, where nobody else has taken the entry."""
+    """A lease that has ended is renewed, too, where no other process has taken the entry."""
     await add(store, new_call())
     entry = await taken(store, lease_s=0.0)
     assert await store.renew(entry.entry_id, entry.fence, FAR_S)
@@ -432,7 +432,7 @@ PATHS_TO_SETTLED = {
 
 @pytest.mark.parametrize("path", PATHS_TO_SETTLED)
 async def test_settled_wins_over_every_state(store: Store, path: str) -> None:
-    """Whoever owns it: the wallet has confirmed the request, and its bytes are deleted."""
+    """With and without a lease: the wallet has confirmed the request, and its bytes are deleted."""
     added = await add(store, new_call())
     if path != "pending":
         entry = await taken(store)
@@ -447,7 +447,7 @@ async def test_settled_wins_over_every_state(store: Store, path: str) -> None:
 
 
 async def test_old_entries_are_given_up(store: Store) -> None:
-    """Those that are PENDING and that nobody owns; a lease that has ended is nobody's."""
+    """Those that are PENDING and that are not leased; an ended lease does not count."""
     ids = [(await add(store, new_call(str(number)))).entry_id for number in range(3)]
     assert await store.expire(FAR_S, OPERATIONS) == []
     assert [entry.entry_id for entry in await store.take(1, FAR_S, OPERATIONS)] == ids[:1]
@@ -571,8 +571,8 @@ IDENTITIES = {
     "the first": (["one.example"], "a", 1),
     "one of several": (["two.example"], "b", 2),
     "both": (["one.example", "two.example"], "b", 2),
-    "nobody's": ([], "c", 1),
-    "a stranger": (["three.example"], None, 0),
+    "not anyone's": ([], "c", 1),
+    "another caller": (["three.example"], None, 0),
 }
 
 

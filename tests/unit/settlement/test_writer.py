@@ -15,7 +15,7 @@ from tests.support.virtual_time import run_virtually
 
 
 class Store(ModelStore):
-    """The model of a store, which remembers its batches and fails when it is told to."""
+    """The model of a store, which remembers its batches and fails when it is asked to."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop().time)
@@ -110,7 +110,7 @@ async def test_an_end_waits_behind_a_late_insert() -> None:
 
 @virtually
 async def test_certain_ends_go_with_the_next_call() -> None:
-    """Nobody waits for them: they share the transaction of a call that comes soon, and their order is kept."""
+    """No call waits for them: they share the transaction of a call that comes soon, and their order is kept."""
     scene = Scene()
     calls = [new_call(str(number), is_owed=False) for number in range(3)]
     ends = [CallEnd(call.ticket, is_success=True) for call in calls]
@@ -189,7 +189,7 @@ async def test_a_write_of_unclear_end_is_done_once() -> None:
 
 @virtually
 async def test_an_insert_that_arrives_after_the_calls_end_stays_away() -> None:
-    """A request timed out and is repeated, the call ends, and only then does the store carry the first one out."""
+    """A request timed out and is retried, the call ends, and only then does the store carry the first one out."""
     scene = Scene()
     call = new_call(is_owed=False)
     scene.store.error = StoreError("model://", Problem.TIMEOUT)
@@ -207,7 +207,7 @@ async def test_an_insert_that_arrives_after_the_calls_end_stays_away() -> None:
 
 @virtually
 async def test_every_batch_of_a_writer_has_a_number_of_its_own() -> None:
-    """One that is repeated, too; two writers, as of two processes, have different ids."""
+    """One that is retried, too; two writers, as of two processes, have different ids."""
     scene, other = Scene(), Scene()
     scene.store.error = DOWN
     for each in (scene, other):
@@ -314,7 +314,7 @@ async def test_what_cannot_be_written_at_the_end_is_returned() -> None:
     for call in calls:
         scene.writer.put(call)
     await asyncio.sleep(1.0)
-    scene.writer.end(CallEnd("of nobody", is_success=True))
+    scene.writer.end(CallEnd("unknown", is_success=True))
     began = asyncio.get_running_loop().time()
     assert await scene.stop() == calls
     assert asyncio.get_running_loop().time() - began <= FLUSH_S

@@ -1,4 +1,4 @@
-"""The fingerprint of a token: published vectors, and what nobody may learn from a log."""
+"""The fingerprint of a token: published vectors, and what must not be learnt from a log."""
 
 import pytest
 from hypothesis import given
@@ -60,7 +60,7 @@ def test_short_key(size: int) -> None:
 
 
 def test_no_key_in_the_repr() -> None:
-    """Whoever prints it learns nothing."""
+    """Printed, it shows nothing."""
     key = b"canary-fingerprint-key-0123456789"
     assert "canary" not in repr(Fingerprint(key)) + str(Fingerprint(key))
 

@@ -1,4 +1,4 @@
-"""The log's way out: real pipes that nobody reads, that are closed, and disks that are full."""
+"""The log's way out: real pipes that are not read, that are closed, and disks that are full."""
 
 import fcntl
 import os
@@ -23,13 +23,13 @@ LINE = "x" * 99 + "\n"
 
 
 def notice(count: int) -> str:
-    """Return the line that tells of dropped lines."""
+    """Return the line that reports dropped lines."""
     return f"{count} dropped\n"
 
 
 @dataclass
 class Pipe:
-    """A pipe that holds little, and whoever writes to it."""
+    """A pipe that holds little, and its writer."""
 
     reading: int
     writing: int
@@ -61,7 +61,7 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """Return a pipe. Whoever hangs in a write to it is let go at the end, by an error."""
+    """Return a pipe. A writer that hangs in a write to it is released at the end, by an error."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     pipe = Pipe(reading, writing)
@@ -71,7 +71,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def test_lines_leave_by_themselves_and_in_order(pipe: Pipe) -> None:
-    """Nobody has to flush, and they are gathered for less than the 100 ms that a crash may cost."""
+    """No flush is needed, and they are gathered for less than the 100 ms that a crash may cost."""
     writer = pipe.writer()
     for number in range(5):
         writer.put(f"{number}\n", is_urgent=number == 2)
@@ -80,7 +80,7 @@ def test_lines_leave_by_themselves_and_in_order(pipe: Pipe) -> None:
 
 
 def test_who_logs_never_waits_and_missing_lines_are_reported(pipe: Pipe) -> None:
-    """Into a full pipe as much is kept as the buffer holds; the rest is counted, and told when lines flow again."""
+    """Into a full pipe as much is kept as the buffer holds; the rest is counted, and reported when lines flow again."""
     before = pipe.fill()
     writer = pipe.writer(characters_max=10 * len(LINE))
     for _ in range(100):
@@ -156,7 +156,7 @@ def test_a_full_disk_is_nobodys_trouble() -> None:
 
 
 def test_a_descriptor_that_does_not_block(pipe: Pipe) -> None:
-    """Whoever shares standard error may have made it non-blocking: no line is lost by that."""
+    """Another process that shares standard error may have made it non-blocking: no line is lost by that."""
     os.set_blocking(pipe.writing, False)
     writer = LogWriter(pipe.writing, notice)
     for number in range(200):
@@ -173,7 +173,7 @@ def closed(writer: LogWriter) -> Iterator[None]:
 
 
 def test_after_the_end_nothing_is_written(pipe: Pipe) -> None:
-    """What is logged when the log is closed is counted, and waits for nobody."""
+    """What is logged when the log is closed is counted, and waits for no one."""
     writer = pipe.writer()
     writer.put("last\n")
     with closed(writer):
@@ -223,6 +223,6 @@ sys.exit(3)
 
 
 def test_an_unread_pipe_does_not_hold_the_end(pipe: Pipe) -> None:
-    """A process whose last lines nobody takes waits for a second, and ends with its own exit code."""
+    """A process whose last lines are not read waits for a second, and ends with its own exit code."""
     pipe.fill()
     assert run(STUCK, stderr=pipe.writing) == 3

@@ -34,7 +34,7 @@ from bridge.events import (
 from bridge.telemetry.logs import LIBRARY_LINE
 from tests.support.log_file import Log, loggers_put_back
 
-SECRET = "a text that nobody may read"
+SECRET = "a text that must not be read"
 
 OK = CallEnded(
     service="wallet.v1.WalletService",
@@ -256,7 +256,7 @@ ERRORS = {"BRIDGE_FAULT", "WALLET_AUTH_REJECTED", "WALLET_ECHO_MISMATCH", "WALLE
 
 @pytest.mark.parametrize("reason", [*sorted(REASONS), "TOKEN_NOT_FOUND"])
 def test_the_reason_sets_the_level(log: Log, reason: str) -> None:
-    """What needs somebody's eyes is an error, any other failure a warning, also one that the operator named."""
+    """What a person must look at is an error, any other failure a warning, also one that the operator named."""
     emit = log.configure("DEBUG", "json")
     emit(failed(reason))
     assert [line["level"] for line in log.lines()] == ["error" if reason in ERRORS else "warning"]
@@ -361,7 +361,7 @@ BAD_RECORDS: dict[str, tuple[Any, ...]] = {
 def test_a_record_that_cannot_be_made_is_a_line_all_the_same(
     log: Log, name: str, arguments: tuple[Any, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever logs nonsense gets no exception, standard error gets no traceback, and no argument is shown."""
+    """A wrong log call gets no exception, standard error gets no traceback, and no argument is shown."""
     log.configure("DEBUG", "json")
     logging.getLogger(name).log(33, *arguments)
     (line,) = log.lines()
@@ -377,7 +377,7 @@ def fail_inside() -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_an_exception_is_reported_by_its_places(log: Log, log_format: Any) -> None:
-    """Type, file, line and function; no text of it or of its cause, whoever logs it."""
+    """Type, file, line and function; no text of it or of its cause, in every logger."""
     log.configure("DEBUG", log_format)
     try:
         fail_inside()
@@ -386,7 +386,7 @@ def test_an_exception_is_reported_by_its_places(log: Log, log_format: Any) -> No
     written = log.text()
     assert SECRET not in written
     assert "Traceback" not in written
-    here = "test_an_exception_is_told_by_its_places"
+    here = "test_an_exception_is_reported_by_its_places"
     assert re.search(rf"ValueError at test_logs\.py:\d+ {here} > test_logs\.py:\d+ fail_inside\b", written)
 
 
@@ -431,7 +431,7 @@ def test_talkative_libraries_are_held(log: Log, name: str) -> None:
 
 
 def test_the_collectors_key_is_no_line(log: Log) -> None:
-    """OpenTelemetry warns of a malformed header variable with its whole text: that warning is not heard."""
+    """OpenTelemetry warns of a malformed header variable with its whole text: that warning is not logged."""
     log.configure("DEBUG", "json")
     logger = logging.getLogger("opentelemetry.util.re")
     logger.warning(SECRET)

@@ -152,7 +152,7 @@ ADDED: dict[str, tuple[Event, str, dict[str, str], float]] = {
 
 @pytest.mark.parametrize(("event", "name", "labels", "value"), ADDED.values(), ids=ADDED)
 def test_an_event_is_counted(event: Event, name: str, labels: dict[str, str], value: float) -> None:
-    """Each kind of event moves the series that tells it, by as much as it says."""
+    """Each kind of event moves the series of it, by as much as it says."""
     assert counted(event).value(name, **labels) == value
 
 

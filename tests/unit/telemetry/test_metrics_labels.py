@@ -98,7 +98,7 @@ def test_words_of_ours_are_the_only_ones(event: Event, name: str, label: str) ->
 
 
 def test_what_is_other_is_not_remembered() -> None:
-    """A series that has no room is found anew each time: a row of new values costs no memory."""
+    """A series that has no room is looked up again each time: a row of new values costs no memory."""
     word = Vocabulary(more=2)
     series = Series(families.WALLET_CODES, CollectorRegistry(), lambda code: (word(str(code)),))
     for code in range(1000):

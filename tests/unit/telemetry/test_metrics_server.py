@@ -157,7 +157,7 @@ def test_a_port_that_is_taken_is_one_line(endpoint: MetricsEndpoint) -> None:
 
 @pytest.mark.parametrize("listen", ["192.0.2.1:0", "no-such-host.invalid:0"])
 def test_an_address_elsewhere_is_the_same(listen: str) -> None:
-    """An address of another machine, a name that nobody knows."""
+    """An address of another machine, a name that is unknown."""
     with pytest.raises(ListenError, match=r"telemetry\.metrics_listen: cannot listen on "):
         serve_metrics(listen)
 
@@ -264,7 +264,7 @@ print(client.recv(20))
 
 
 def test_no_descriptors_are_no_reason_to_spin() -> None:
-    """While no connection can be accepted the CPU rests; when one can, whoever waits is served."""
+    """While no connection can be accepted the CPU rests; when one can, a waiting client is served."""
     environ = {**os.environ, "PYTHONPATH": str(Path(bridge.__file__).parents[1])}
     command = [sys.executable, "-c", NO_DESCRIPTORS]
     said = subprocess.run(command, env=environ, capture_output=True, check=True, timeout=PATIENCE_S * 2)  # noqa: S603 - ours

@@ -1,4 +1,4 @@
-"""Metrics of several workers: what each has told its supervisor, on one page of sums."""
+"""Metrics of several workers: what each has sent its supervisor, on one page of sums."""
 
 import contextlib
 import threading
@@ -26,7 +26,7 @@ class Worker:
         self._metrics = Metrics([METHOD], self._registry)
 
     def count(self, calls: int, in_flight: int) -> None:
-        """Count so many calls, and so many in flight, and tell the supervisor."""
+        """Count so many calls, and so many in flight, and report to the supervisor."""
         for _ in range(calls):
             self._metrics(call(wallet_code=1))
         self._metrics(StateSampled(in_flight, queued=0, detached=0, connections=1, streams=0))
@@ -135,7 +135,7 @@ def test_a_successor_counts_on(counts: WorkerCounts) -> None:
 
 
 def test_the_supervisors_own_word_counts() -> None:
-    """It alone knows how many workers there are; what both tell is there once."""
+    """It alone knows how many workers there are; what both report is there once."""
     counts = supervising(WorkerStarted(1, 1), WorkerEnded(1, 1, 1, 0.0), WorkerStarted(1, 2), LogLinesDropped(3))
     Worker(counts, 2).count(calls=1, in_flight=1)
     found = page(counts)

@@ -77,7 +77,7 @@ class Memory:
 
 @pytest.fixture(autouse=True)
 def nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the OTEL_* variables of whoever runs the tests."""
+    """Forget the OTEL_* variables of the user that runs the tests."""
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
 
@@ -105,7 +105,7 @@ def sent(span: CallSpan, number: int = 1) -> list[str]:
 
 
 def test_context_goes_on(memory: Memory) -> None:
-    """The call's span is a child of the caller's, the attempt's a child of the call's, and the wallet is told that."""
+    """The call's span is a child of the caller's, the attempt's a child of the call's, which the wallet gets."""
     span = memory.start([("user-agent", "x"), ("traceparent", TRACEPARENT), ("x-bin", b"\xff")])
     version, trace_id, attempt_id, flags = sent(span)
     span.attempt_ended(ANSWERED)
@@ -156,7 +156,7 @@ def test_good_traceparent(memory: Memory, traceparent: str) -> None:
 
 @pytest.mark.parametrize("traceparent", BAD.values(), ids=BAD)
 def test_bad_traceparent(memory: Memory, traceparent: str) -> None:
-    """Any other begins a new trace, as none does; it is not mended."""
+    """Any other begins a new trace, as none does; it is not fixed."""
     span = memory.start([("traceparent", traceparent)])
     assert sent(span)[1] != TRACE_ID
     span.ended(ended())
@@ -182,7 +182,7 @@ def test_no_metadata_is_too_strange(traceparent: str, tracestate: str) -> None:
 
 @pytest.mark.parametrize(("flags", "count"), [("01", 2), ("00", 0)], ids=["sampled", "not sampled"])
 def test_the_callers_sampling_counts(memory: Memory, flags: str, count: int) -> None:
-    """Who does not record its own span gets none recorded here; the wallet is told which it is, with a span id."""
+    """Who does not record its own span gets none recorded here; the wallet is informed which it is, with a span id."""
     span = memory.start([("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-{flags}")])
     _, trace_id, attempt_id, sent_flags = sent(span)
     span.attempt_ended(ANSWERED)
@@ -221,7 +221,7 @@ def test_tracestate(
 
 
 def test_each_attempt_has_its_own_span(memory: Memory) -> None:
-    """The wallet can tell the attempts of a call apart, and the trace counts them."""
+    """The wallet can distinguish the attempts of a call, and the trace counts them."""
     span = memory.start()
     reported = []
     for number in (1, 2, 3):
@@ -354,7 +354,7 @@ CUT_OFF = {
 
 @pytest.mark.parametrize(("event", "error_type"), CUT_OFF.values(), ids=CUT_OFF)
 def test_attempt_that_was_cut_off(memory: Memory, event: CallEnded, error_type: str) -> None:
-    """An attempt whose end nobody told, because its call was cancelled, ends with the call and says why."""
+    """An attempt whose end was not reported, because its call was cancelled, ends with the call and says why."""
     span = memory.start()
     span.attempt(1)
     span.ended(event)
@@ -396,7 +396,7 @@ class Collector:
         self.paths: list[str] = []
 
     def resource(self) -> dict[str, str]:
-        """Return the attributes of whoever sent the first spans."""
+        """Return the attributes of the sender of the first spans."""
         attributes = self.requests[0].resource_spans[0].resource.attributes
         return {attribute.key: attribute.value.string_value for attribute in attributes}
 
@@ -461,7 +461,7 @@ NAMES = {
 async def test_the_operator_names_the_service(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
 ) -> None:
-    """The standard variables are stronger than the bridge's own name."""
+    """The standard variables override the bridge's own name."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     await trace_one_call()

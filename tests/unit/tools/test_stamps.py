@@ -1,4 +1,4 @@
-"""One version and one Go module path: every place that repeats them says the same."""
+"""One version and one Go module path: every place with a copy says the same."""
 
 import re
 import tomllib

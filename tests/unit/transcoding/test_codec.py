@@ -220,7 +220,7 @@ EMPTY = '{"numbers":[],"children":[],"amounts":[],"twins":{},"prices":{}}'
 
 @pytest.mark.parametrize(("message", "text"), COMPOSITES.values(), ids=COMPOSITES)
 def test_composites_go_both_ways(message: Any, text: str) -> None:
-    """Fields stand in the proto's order; only what the proto can tell from empty is left out."""
+    """Fields stand in the proto's order; only what the proto can distinguish from empty is left out."""
     text = text.replace("THREE", THREE).replace("EMPTY", EMPTY)
     assert written(message) == text
     assert read(type(message), text) == message
@@ -231,7 +231,7 @@ KEYS = [(name, edge) for name, edges in INTEGERS.items() for edge in edges] + [(
 
 @pytest.mark.parametrize(("name", "key"), [*KEYS, ("string", ""), ("string", 'a "quoted" ż')])
 def test_maps_take_every_type_of_key(name: str, key: Any) -> None:
-    """A key is written as the string that JSON wants, and read back by the rules of its type."""
+    """A key is written as the string that JSON requires, and read back by the rules of its type."""
     message = Keys(**{f"{name}_keys": {key: "value"}})
     text = {True: "true", False: "false"}[key] if name == "bool" else str(key).replace('"', '\\"')
     assert f'"{name}_keys":{{"{text}":"value"}}' in written(message)

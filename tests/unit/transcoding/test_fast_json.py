@@ -186,7 +186,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("body", LEFT.values(), ids=LEFT)
-def test_what_the_fast_decoder_cannot_tell_is_left_to_the_strict_one(body: bytes) -> None:
+def test_what_the_fast_decoder_cannot_decide_is_left_to_the_strict_one(body: bytes) -> None:
     """The fast decoder vouches for no document in which it could miss something."""
     assert parse_fast(body) is None
 

@@ -158,7 +158,7 @@ def test_another_contract_is_read_likewise() -> None:
     ids=["not said", "unknown", "idempotent", "no side effects"],
 )
 def test_idempotency_is_the_protos_own_option(level: str, *, idempotent: bool) -> None:
-    """Only an rpc that says so may be repeated after an unknown outcome."""
+    """Only an rpc that says so may be retried after an unknown outcome."""
     (ask,) = operations(service(PROTO.replace(OPTION, OPTION + level)))
     assert ask.idempotent is idempotent
 

@@ -1,4 +1,4 @@
-"""Statuses of refusals, which are built once and get each call's id: the same as if they were built anew."""
+"""Statuses of refusals, which are built once and get each call's id: the same as if they were rebuilt."""
 
 import pytest
 from google.rpc.status_pb2 import Status

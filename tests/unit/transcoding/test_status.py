@@ -139,7 +139,7 @@ def test_a_mesh_may_retry_what_is_unavailable(leaf: type[BridgeError]) -> None:
 
 
 def test_an_operator_cannot_make_unknown_safe() -> None:
-    """A code of unknown outcome that is mapped to UNAVAILABLE is still not for a mesh to repeat."""
+    """A code of unknown outcome that is mapped to UNAVAILABLE is still not for a mesh to retry."""
     error = WalletFailed(wallet=FACTS, grpc_code=GrpcCode.UNAVAILABLE, reason="WALLET_BUSY")
     assert "wallet-safe-to-repeat" not in trailers_of(error)
 
@@ -226,7 +226,7 @@ def test_bad_request_lists_the_fields() -> None:
 
 
 def test_a_violation_of_the_whole_request_has_no_path() -> None:
-    """What is wrong with the request as such is told without a field."""
+    """What is wrong with the request as such is reported without a field."""
     message = wire(InvalidRequest(violations=(Violation("", "the request is none"),))).message
     assert message == f"INVALID_REQUEST: {InvalidRequest.summary} the request is none."
 

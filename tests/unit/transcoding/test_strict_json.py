@@ -114,7 +114,7 @@ def test_whole_numbers_are_ints(number: int) -> None:
 
 @pytest.mark.parametrize("text", NUMBERS, ids=lambda text: text[:24])
 def test_other_numbers_keep_their_text(text: str) -> None:
-    """Any other number is its exact text, told from a string by its type; so is -0, which is not the number 0."""
+    """Any other number is its exact text, of a type of its own; so is -0, which is not the number 0."""
     value = parse_object(f'{{"a":{text}}}'.encode())["a"]
     assert value == text
     assert type(value) is Number

@@ -108,7 +108,7 @@ def test_a_whole_request_is_valid() -> None:
 
 
 def test_every_unset_field_is_listed() -> None:
-    """A caller mends everything at once: all violations come together, in the proto's order."""
+    """A caller fixes everything at once: all violations come together, in the proto's order."""
     assert violations(TerminateRequest()) == [(name, UNSET) for name in TERMINATE]
 
 
@@ -212,7 +212,7 @@ def test_a_request_is_parsed() -> None:
     ids=["no field", "cut short", "not UTF-8", "surrogate in UTF-8"],
 )
 def test_bytes_that_are_no_request_are_refused(serialized: bytes) -> None:
-    """Malformed protobuf and invalid UTF-8 in a string are the caller's to mend; the text names the message only."""
+    """Malformed protobuf and invalid UTF-8 in a string are the caller's to fix; the text names the message only."""
     with pytest.raises(InvalidRequest) as refusal:
         parse(TerminateRequest, serialized)
     text = "the request is no wallet.v1.TerminateRequest: it is malformed, or a string in it is not UTF-8"

@@ -252,7 +252,7 @@ def test_the_balance_is_exact(text: str) -> None:
     ids=["three missing", "one missing", "two unknown"],
 )
 def test_drift_is_counted_and_harmless(body: bytes, missing: tuple[str, ...], unknown_count: int) -> None:
-    """Fields that the page promises and the answer lacks, and those that nobody knows, do not fail a terminate."""
+    """Fields that the page promises and the answer lacks, and those that is unknown, do not fail a terminate."""
     verdict = verdict_on(200, body)
     assert (verdict.missing, verdict.unknown_count) == (missing, unknown_count)
     assert not [name for name in missing if getattr(verdict.response, name) not in ("", 0) and name != "balance"]
@@ -275,7 +275,7 @@ def test_identity_is_no_encoding() -> None:
 
 @pytest.mark.parametrize(("http_status", "kind"), [(200, WalletResponseInvalid), (500, WalletGatewayError)])
 def test_an_answer_over_the_limit_is_not_read(http_status: int, kind: type[BridgeError]) -> None:
-    """What was cut is not judged by its beginning, even where that is a whole answer."""
+    """What was cut is not classified by its beginning, even where that is a whole answer."""
     with pytest.raises(kind) as raised:
         Classifier(TERMINATE, {}).classify(REQUEST, Answer(http_status, success(), {}, is_cut=True))
     assert raised.value.cause == "over the size limit"

@@ -110,7 +110,7 @@ def test_a_code_may_mean_that_it_was_done_before(http_status: int) -> None:
 
 
 def test_without_idempotency_nothing_was_done_before() -> None:
-    """An operation that may not be repeated cannot have been done already: the mapping does not count."""
+    """An operation that may not be retried cannot have been done already: the mapping does not count."""
     once = replace(TERMINATE, idempotent=False)
     assert type(error_on(200, failure(DONE), codes=CODES, operation=once)) is WalletRejected
     assert type(error_on(500, failure(DONE), codes=CODES, operation=once)) is WalletFailed

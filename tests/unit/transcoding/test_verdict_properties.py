@@ -1,4 +1,4 @@
-"""Whatever the wallet, or somebody in its place, answers: a verdict, or one of our errors."""
+"""Whatever the wallet, or a server in its place, answers: a verdict, or one of our errors."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What new content of a provider's files means: the next generation of its keys, or nothing but a report."""
+"""What new content of a provider's files means: the next version of its keys, or nothing but a report."""
 
 import asyncio
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_new_keys_are_the_next_key_version(rotating: Rotating, tmp_path: Path) -
 
 
 def test_one_of_the_keys_may_change(rotating: Rotating, tmp_path: Path) -> None:
-    """One file replaced makes a generation of the new key and the other as it is."""
+    """One file replaced makes a version of the new key and the other as it is."""
     (tmp_path / "private_key").write_text(NEW.private_key)
     assert rotating.look() == [Reloaded(PRIVATE_KEY_FILE)]
     assert rotating.keyring.credentials(1) == credentials(Keys(OLD.access_key, NEW.private_key))
@@ -89,7 +89,7 @@ def test_another_provider_keeps_its_keys(rotating: Rotating, tmp_path: Path) -> 
 
 
 def test_the_same_keys_begin_no_rotation(rotating: Rotating, tmp_path: Path) -> None:
-    """Files that were written anew with the same keys, in another form, are no other generation."""
+    """Files that were rewritten with the same keys, in another form, are no other key version."""
     for name in FILES:
         (tmp_path / name).write_text(getattr(OLD, name))
     assert rotating.look() == [Reloaded(ACCESS_KEY_FILE), Reloaded(PRIVATE_KEY_FILE)]
@@ -123,7 +123,7 @@ BAD_KEYS = {
 
 @pytest.mark.parametrize(("name", "content", "problem"), BAD_KEYS.values(), ids=BAD_KEYS)
 def test_a_bad_key_is_not_used(rotating: Rotating, tmp_path: Path, name: str, content: bytes, problem: str) -> None:
-    """A key that the settings would refuse is told of in their words, without itself, and the old one stays."""
+    """A key that the settings would refuse is reported in their words, without itself, and the old one stays."""
     (tmp_path / name).write_bytes(content)
     assert rotating.look() == [ReloadFailed(f"{PROVIDER}.{name}_file", problem)]
     assert (rotating.keyring.credentials(1), rotating.key_versions.older) == (credentials(OLD), None)
@@ -177,7 +177,7 @@ def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
 
 
 class SettledKeyring(Keyring):
-    """A keyring that tells when it has been settled."""
+    """A keyring that reports when it has been settled."""
 
     settled: asyncio.Event
 

@@ -1,4 +1,4 @@
-"""Which attempts are repeated, how often and after how long."""
+"""Which attempts are retried, how often and after how long."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def delay_s(error: BridgeError, attempts: int = 1, *, retry_unknown: bool = Fals
 
 @pytest.mark.parametrize("leaf", leaves(), ids=lambda leaf: leaf.__name__)
 def test_without_leave_only_what_was_not_processed_is_retried(leaf: type[BridgeError]) -> None:
-    """Of all failures two are repeated: an unreachable wallet and a request proven not processed."""
+    """Of all failures two are retried: an unreachable wallet and a request proven not processed."""
     is_repeated = delay_s(leaf()) is not None
     assert is_repeated == (leaf in (WalletUnreachable, WalletNotProcessed))
 
@@ -79,8 +79,8 @@ def test_delays_are_spread_between_their_bounds() -> None:
 def test_an_empty_budget_ends_the_retries() -> None:
     """100 tokens pay for 20 retries; the 21st is refused, and what was not made is not paid for."""
     policy = RetryPolicy()
-    repeated = [policy.delay_s(WalletUnreachable(), 1, idempotent=True) is not None for _ in range(21)]
-    assert repeated == [True] * 20 + [False]
+    retried = [policy.delay_s(WalletUnreachable(), 1, idempotent=True) is not None for _ in range(21)]
+    assert retried == [True] * 20 + [False]
     assert policy.budget.tokens == 0
 
 

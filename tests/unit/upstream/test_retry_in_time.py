@@ -27,5 +27,5 @@ def test_a_retry_that_fits_is_paid_for() -> None:
 
 
 def test_the_free_retry_needs_time_too() -> None:
-    """A refused stream is repeated at once, but not when the call's time is over."""
+    """A refused stream is retried at once, but not when the call's time is over."""
     assert RetryPolicy().delay_s(WalletNotProcessed(), 1, idempotent=True, left_s=0.0) is None

@@ -67,7 +67,7 @@ def rotating_tls(tmp_path: Path, certificates: tuple[Certificates, Certificates]
 def test_all_tls_files_are_one_change(
     rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
 ) -> None:
-    """CA, certificate and key replaced are one change: TLS is set up anew once."""
+    """CA, certificate and key replaced are one change: TLS is set up again once."""
     rotating_tls.put(certificates[1])
     assert rotating_tls.look() == [Reloaded(CA_FILE), Reloaded(CERTIFICATE_FILE), Reloaded(KEY_FILE)]
     assert rotating_tls.used == [rotating_tls.wallet]
@@ -88,7 +88,7 @@ CUT_OFF = "is cut off: a line -----END CERTIFICATE----- is missing"
 def test_half_a_pair_is_not_used(
     rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates], key: str
 ) -> None:
-    """A certificate without its key, or a key without its certificate, is told of; the whole pair is taken up."""
+    """A certificate without its key, or a key without its certificate, is reported; the whole pair is taken up."""
     rotating_tls.put(certificates[1], key)
     assert rotating_tls.look() == [ReloadFailed(key, OTHER_KEY)]
     assert rotating_tls.used == []
@@ -114,7 +114,7 @@ def test_a_bad_tls_file_is_not_used(
     size_bytes: int,
     problem: str,
 ) -> None:
-    """A file that the settings would refuse is told of in their words, and TLS stays as it is until it is mended."""
+    """A file that the settings would refuse is reported in their words, and TLS stays as it is until it is fixed."""
     path = rotating_tls.files[key]
     path.write_bytes(path.read_bytes()[:size_bytes])
     assert rotating_tls.look() == [ReloadFailed(key, problem)]
@@ -140,7 +140,7 @@ async def reporting_server(context: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 class Client:
-    """A TLS connection to a telling server, held open."""
+    """A TLS connection to a reporting server, held open."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -163,7 +163,7 @@ class Client:
 
 
 def serial_of(identity: Identity) -> str:
-    """Return the serial number of a certificate, as `ssl` tells it."""
+    """Return the serial number of a certificate, as `ssl` shows it."""
     certificate = x509.load_pem_x509_certificate(identity.certificate_file.read_bytes())
     text = f"{certificate.serial_number:X}"
     return text.zfill(len(text) + len(text) % 2)

@@ -1,4 +1,4 @@
-"""Keys that are changed: two generations, and whichever the wallet wants at the moment, no call fails."""
+"""Keys that are changed: two key versions, and whichever the wallet accepts at the moment, no call fails."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -44,7 +44,7 @@ def test_the_same_credentials_are_equal() -> None:
 
 
 def test_without_a_replacement_there_is_one_try() -> None:
-    """With one generation a call that the wallet rejects is rejected."""
+    """With one key version a call that the wallet rejects is rejected."""
     assert tries(KeyVersions(OLD)) == [OLD]
 
 
@@ -80,7 +80,7 @@ TRIES: dict[str, tuple[KeyVersions, Sequence[Credentials], Sequence[Credentials]
 def test_what_a_rejected_call_is_signed_with(
     key_versions: KeyVersions, rejected: Sequence[Credentials], expected: Sequence[Credentials]
 ) -> None:
-    """A call that is always rejected is tried with both generations, ends with the newest, and ends."""
+    """A call that is always rejected is tried with both key versions, ends with the newest, and ends."""
     assert tries(key_versions, *rejected) == expected
 
 
@@ -92,7 +92,7 @@ def test_what_the_wallet_accepted_last_is_preferred(accepted: list[Credentials])
 
 @pytest.mark.parametrize("key_versions", [rotating(WRONG), KeyVersions(NEW)], ids=["rotating", "one key version"])
 def test_what_is_gone_is_not_preferred_again(key_versions: KeyVersions) -> None:
-    """The late answer to a call that was signed with a forgotten generation brings it back in no way."""
+    """The late answer to a call that was signed with a forgotten key version brings it back in no way."""
     key_versions.accepted(WRONG)
     assert (key_versions.preferred, key_versions.newest) == (NEW, NEW)
 
@@ -137,7 +137,7 @@ SETTLING: dict[str, tuple[Sequence[Credentials], Sequence[Credentials], Credenti
 def test_a_rotation_settles(
     before: Sequence[Credentials], after: Sequence[Credentials], older: Credentials | None
 ) -> None:
-    """The older generation goes after an interval in which the wallet did not need it, once the newest has worked."""
+    """The older key version goes after an interval in which the wallet did not need it, once the newest has worked."""
     keyring = Keyring([OLD])
     keyring.replace(NEW)
     key_versions = keyring.key_versions(7)
@@ -158,7 +158,7 @@ ABOUT_KEYS: dict[str, tuple[BridgeError, bool]] = {
         True,
     ),
     "404": (WalletRejected(wallet=FACTS[404]), False),
-    # Of what contradicts itself, nobody knows whether it was carried out.
+    # Of what contradicts itself, it is unknown whether it was carried out.
     "401 with status true": (WalletInconsistent(wallet=FACTS[401]), False),
 }
 
@@ -170,7 +170,7 @@ def test_which_failures_may_be_about_keys(error: BridgeError, expected: bool) ->
 
 
 class CallOfModel:
-    """A call on its way: signed, judged by the wallet, heard of, and perhaps signed again."""
+    """A call on its way: signed, checked by the wallet, answered, and perhaps signed again."""
 
     def __init__(self, key_versions: KeyVersions) -> None:
         self.key_versions = key_versions
@@ -179,7 +179,7 @@ class CallOfModel:
         self.is_over = False
 
     def step(self, wanted: Credentials) -> None:
-        """Let the wallet, which wants these credentials now, judge the call; or let the bridge hear the verdict."""
+        """Let the wallet, which accepts these credentials now, answer; or let the bridge receive the verdict."""
         if self.rated is None:
             self.rated = self.signed[-1] == wanted
         elif self.rated:
@@ -199,7 +199,7 @@ MOVES = st.sampled_from(["begin", "step", "step", "step", "wrong", "replace", "s
 def test_no_call_fails_in_any_rotation(moves: list[tuple[str, int]]) -> None:
     """However calls, replacement and the wallet's switch interleave, no call fails, nor needs many tries.
 
-    The wallet wants one key, and from some moment after the replacement only the other. Wrong keys may come before.
+    The wallet accepts one key, and from some moment after the replacement only the other. Wrong keys may come before.
     """
     key_versions, wanted, calls = KeyVersions(OLD), OLD, list[CallOfModel]()
     for move, number in moves:

@@ -43,7 +43,7 @@ type SettlementServiceClient interface {
 	// ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
 	//
 	// Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-	// who may call, if calls have no list of identities either, and else for nobody.
+	// who may call, if calls have no list of identities either, and else for no one.
 	ListSettlements(ctx context.Context, in *ListSettlementsRequest, opts ...grpc.CallOption) (*ListSettlementsResponse, error)
 }
 
@@ -93,7 +93,7 @@ type SettlementServiceServer interface {
 	// ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
 	//
 	// Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-	// who may call, if calls have no list of identities either, and else for nobody.
+	// who may call, if calls have no list of identities either, and else for no one.
 	ListSettlements(context.Context, *ListSettlementsRequest) (*ListSettlementsResponse, error)
 	mustEmbedUnimplementedSettlementServiceServer()
 }

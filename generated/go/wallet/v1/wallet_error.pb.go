@@ -34,7 +34,7 @@ const (
 	// HTTP/2 proves that the wallet did not process the request: it refused the stream (RFC 9113, section 8.7), or the
 	// stream's id lies above the last one that its GOAWAY names (section 6.8). The token is as it was before.
 	Outcome_OUTCOME_NOT_PROCESSED Outcome = 2
-	// The wallet answered, and the answer is no. Repeating the same call gives the same answer until its cause is mended.
+	// The wallet answered, and the answer is no. Retrying the same call gives the same answer until its cause is fixed.
 	Outcome_OUTCOME_REJECTED Outcome = 3
 	// The wallet may or may not have processed the request. Treat the token as possibly alive: check before going on.
 	Outcome_OUTCOME_UNKNOWN Outcome = 4
@@ -91,7 +91,7 @@ type Settlement int32
 const (
 	// The bridge does nothing about it: where the outcome is UNKNOWN, the caller must.
 	Settlement_SETTLEMENT_UNSPECIFIED Settlement = 0
-	// The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it.
+	// The bridge retries the request by itself until the wallet has given a certain answer. No client need retry it.
 	Settlement_SETTLEMENT_PENDING Settlement = 1
 	// The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so.
 	Settlement_SETTLEMENT_SETTLED Settlement = 2
@@ -167,13 +167,13 @@ type WalletError struct {
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The HTTP status of the wallet's answer, 100 to 599. 0 when there was no answer.
 	HttpStatus uint32 `protobuf:"varint,6,opt,name=http_status,json=httpStatus,proto3" json:"http_status,omitempty"`
-	// How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has repeated it already.
+	// How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has retried it already.
 	Attempts uint32 `protobuf:"varint,7,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// The id of this call, always set, 1 to 64 characters of A-Za-z0-9._-: the caller's own where its metadata had one
 	// `x-request-id` of that form, else a UUID made by the bridge. The bridge's log has it: quote it to its operator. The
 	// wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
 	CallId string `protobuf:"bytes,8,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// SETTLEMENT_PENDING where the bridge goes on by itself: do not repeat the call, ask SettlementService.GetSettlement
+	// SETTLEMENT_PENDING where the bridge goes on by itself: do not retry the call, ask SettlementService.GetSettlement
 	// with this call_id what came of it. Unset everywhere else; no other value stands here.
 	Settlement    Settlement `protobuf:"varint,9,opt,name=settlement,proto3,enum=wallet.v1.Settlement" json:"settlement,omitempty"`
 	unknownFields protoimpl.UnknownFields

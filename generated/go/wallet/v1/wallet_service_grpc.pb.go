@@ -33,7 +33,7 @@ type WalletServiceClient interface {
 	// Terminate deactivates the token of a game session, so that it can no longer be used for any wallet operation.
 	//
 	// OK means that the wallet has confirmed it for exactly this token, player, site and provider. A call whose outcome
-	// is UNKNOWN may have deactivated the token: repeating Terminate is harmless (it moves no money), believing that the
+	// is UNKNOWN may have deactivated the token: retrying Terminate is harmless (it moves no money), believing that the
 	// token is dead is not. Source: the wallet's page "Terminate".
 	Terminate(ctx context.Context, in *TerminateRequest, opts ...grpc.CallOption) (*TerminateResponse, error)
 }
@@ -65,7 +65,7 @@ type WalletServiceServer interface {
 	// Terminate deactivates the token of a game session, so that it can no longer be used for any wallet operation.
 	//
 	// OK means that the wallet has confirmed it for exactly this token, player, site and provider. A call whose outcome
-	// is UNKNOWN may have deactivated the token: repeating Terminate is harmless (it moves no money), believing that the
+	// is UNKNOWN may have deactivated the token: retrying Terminate is harmless (it moves no money), believing that the
 	// token is dead is not. Source: the wallet's page "Terminate".
 	Terminate(context.Context, *TerminateRequest) (*TerminateResponse, error)
 	mustEmbedUnimplementedWalletServiceServer()

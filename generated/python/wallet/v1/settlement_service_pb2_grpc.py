@@ -73,7 +73,7 @@ class SettlementServiceServicer:
         """ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
 
         Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-        who may call, if calls have no list of identities either, and else for nobody.
+        who may call, if calls have no list of identities either, and else for no one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

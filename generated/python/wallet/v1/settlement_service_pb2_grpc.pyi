@@ -48,7 +48,7 @@ class SettlementServiceStub:
     """ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
 
     Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-    who may call, if calls have no list of identities either, and else for nobody.
+    who may call, if calls have no list of identities either, and else for no one.
     """
 
 @_typing.type_check_only
@@ -71,7 +71,7 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
 
     Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-    who may call, if calls have no list of identities either, and else for nobody.
+    who may call, if calls have no list of identities either, and else for no one.
     """
 
 class SettlementServiceServicer:
@@ -101,7 +101,7 @@ class SettlementServiceServicer:
         """ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
 
         Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-        who may call, if calls have no list of identities either, and else for nobody.
+        who may call, if calls have no list of identities either, and else for no one.
         """
 
 def add_SettlementServiceServicer_to_server(servicer: SettlementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

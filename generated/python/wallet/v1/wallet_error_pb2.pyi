@@ -32,7 +32,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     stream's id lies above the last one that its GOAWAY names (section 6.8). The token is as it was before.
     """
     OUTCOME_REJECTED: _Outcome.ValueType  # 3
-    """The wallet answered, and the answer is no. Repeating the same call gives the same answer until its cause is mended."""
+    """The wallet answered, and the answer is no. Retrying the same call gives the same answer until its cause is fixed."""
     OUTCOME_UNKNOWN: _Outcome.ValueType  # 4
     """The wallet may or may not have processed the request. Treat the token as possibly alive: check before going on."""
 
@@ -48,7 +48,7 @@ OUTCOME_NOT_PROCESSED: Outcome.ValueType  # 2
 stream's id lies above the last one that its GOAWAY names (section 6.8). The token is as it was before.
 """
 OUTCOME_REJECTED: Outcome.ValueType  # 3
-"""The wallet answered, and the answer is no. Repeating the same call gives the same answer until its cause is mended."""
+"""The wallet answered, and the answer is no. Retrying the same call gives the same answer until its cause is fixed."""
 OUTCOME_UNKNOWN: Outcome.ValueType  # 4
 """The wallet may or may not have processed the request. Treat the token as possibly alive: check before going on."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
@@ -62,7 +62,7 @@ class _SettlementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Settlement
     SETTLEMENT_UNSPECIFIED: _Settlement.ValueType  # 0
     """The bridge does nothing about it: where the outcome is UNKNOWN, the caller must."""
     SETTLEMENT_PENDING: _Settlement.ValueType  # 1
-    """The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it."""
+    """The bridge retries the request by itself until the wallet has given a certain answer. No client need retry it."""
     SETTLEMENT_SETTLED: _Settlement.ValueType  # 2
     """The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so."""
     SETTLEMENT_REJECTED: _Settlement.ValueType  # 3
@@ -80,7 +80,7 @@ class Settlement(_Settlement, metaclass=_SettlementEnumTypeWrapper):
 SETTLEMENT_UNSPECIFIED: Settlement.ValueType  # 0
 """The bridge does nothing about it: where the outcome is UNKNOWN, the caller must."""
 SETTLEMENT_PENDING: Settlement.ValueType  # 1
-"""The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it."""
+"""The bridge retries the request by itself until the wallet has given a certain answer. No client need retry it."""
 SETTLEMENT_SETTLED: Settlement.ValueType  # 2
 """The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so."""
 SETTLEMENT_REJECTED: Settlement.ValueType  # 3
@@ -123,14 +123,14 @@ class WalletError(_message.Message):
     http_status: _builtins.int
     """The HTTP status of the wallet's answer, 100 to 599. 0 when there was no answer."""
     attempts: _builtins.int
-    """How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has repeated it already."""
+    """How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has retried it already."""
     call_id: _builtins.str
     """The id of this call, always set, 1 to 64 characters of A-Za-z0-9._-: the caller's own where its metadata had one
     `x-request-id` of that form, else a UUID made by the bridge. The bridge's log has it: quote it to its operator. The
     wallet does not know it. Equal to the trailer `wallet-call-id`, which ends a call with OK too.
     """
     settlement: Global___Settlement.ValueType
-    """SETTLEMENT_PENDING where the bridge goes on by itself: do not repeat the call, ask SettlementService.GetSettlement
+    """SETTLEMENT_PENDING where the bridge goes on by itself: do not retry the call, ask SettlementService.GetSettlement
     with this call_id what came of it. Unset everywhere else; no other value stands here.
     """
     def __init__(

@@ -50,7 +50,7 @@ class WalletServiceServicer:
         """Terminate deactivates the token of a game session, so that it can no longer be used for any wallet operation.
 
         OK means that the wallet has confirmed it for exactly this token, player, site and provider. A call whose outcome
-        is UNKNOWN may have deactivated the token: repeating Terminate is harmless (it moves no money), believing that the
+        is UNKNOWN may have deactivated the token: retrying Terminate is harmless (it moves no money), believing that the
         token is dead is not. Source: the wallet's page "Terminate".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

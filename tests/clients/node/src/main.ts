@@ -107,11 +107,11 @@ function retryAfterMs(retry: RetryInfo | undefined): string {
 
 /** Whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run. */
 function requestId({ request, wallet }: Failure): string {
-  const told = request?.requestId ?? "";
-  if (told !== (wallet?.requestId || (wallet?.callId ?? ""))) {
+  const reported = request?.requestId ?? "";
+  if (reported !== (wallet?.requestId || (wallet?.callId ?? ""))) {
     return "differs";
   }
-  if (!told) {
+  if (!reported) {
     return "-";
   }
   return wallet?.requestId ? "given" : "call_id";
@@ -124,11 +124,11 @@ function failedCallId({ callId, info, wallet }: Failure, one: Case): string {
 }
 
 /** Whose id it is: sent with the case, made by the bridge, or none. */
-function callIdText(told: string, one: Case): string {
-  if (!told) {
+function callIdText(reported: string, one: Case): string {
+  if (!reported) {
     return "-";
   }
-  return told === one.requestId ? "sent" : "made";
+  return reported === one.requestId ? "sent" : "made";
 }
 
 main(process.argv[2]!).catch((error: unknown) => {

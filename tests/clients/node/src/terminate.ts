@@ -28,11 +28,11 @@ export enum Next {
   DONE = "DONE",
   /** Nothing happened: the same call again, later. */
   REPEAT = "REPEAT",
-  /** Nothing happened, and nothing will before the cause is mended. */
+  /** Nothing happened, and nothing will before the cause is fixed. */
   MEND = "MEND",
-  /** The bridge repeats the call by itself until it is certain: ask SettlementService later. */
+  /** The bridge retries the call by itself until it is certain: ask SettlementService later. */
   WAIT = "WAIT",
-  /** The token may be alive or dead: find out, or repeat Terminate deliberately. */
+  /** The token may be alive or dead: find out, or retry Terminate deliberately. */
   CHECK = "CHECK",
 }
 
@@ -43,7 +43,7 @@ export interface Answer {
   callId: string;
 }
 
-/** Everything that a failed call tells. What the bridge did not send is undefined. */
+/** Everything that a failed call reports. What the bridge did not send is undefined. */
 export class Failure extends Error {
   readonly code: status;
   /** As in Answer; "" where a library or a proxy ended the call, not the bridge. */

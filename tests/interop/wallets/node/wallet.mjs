@@ -29,7 +29,7 @@ async function answer(request, response) {
   const wrong = fault(request.headers, body);
   writeSync(ledger, `${token} ${wrong} ${body.toString('base64')}\n`);
   if (wrong === '-' && token.includes('slow')) await sleep(1000 * Number(env.INTEROP_SLOW_S));
-  // The bridge has given the call up: there is nobody to answer.
+  // The bridge has given the call up: there is no one to answer.
   if (response.stream.destroyed) return;
   response.writeHead(wrong === '-' ? 200 : 401, { 'content-type': 'application/json' });
   response.end(

@@ -1,4 +1,4 @@
-"""How the date of an answer is judged: as far as the way of the answer leaves no doubt, and no further."""
+"""How the date of an answer is checked: as far as the way of the answer leaves no doubt, and no further."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime

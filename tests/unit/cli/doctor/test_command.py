@@ -120,7 +120,7 @@ def test_settings_that_cannot_be_read() -> None:
 
 
 async def test_configuration_and_environment(tmp_path: Path) -> None:
-    """The settings come from --config and from the environment, which is stronger, as with serve."""
+    """The settings come from --config and from the environment, which overrides it, as with serve."""
     config = write(tmp_path, toml())
     async with serve() as sandbox:
         environ = {"BRIDGE_WALLET__URL": sandbox.url, "BRIDGE_WALLET__ALLOW_PLAINTEXT": "true"}

@@ -30,21 +30,21 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 async def test_stalled_handshake() -> None:
-    """A handshake that does not come to its end is told with the setting that limits it."""
+    """A handshake that does not come to its end is reported with the setting that limits it."""
     async with silent_server() as wallet:
         run = await examined(f"https://127.0.0.1:{wallet.port}", {"WALLET__CONNECT_TIMEOUT_S": "0.1"})
     assert_tls_failed(run, "no TLS handshake within wallet.connect_timeout_s = 0.1 s")
 
 
 async def test_hung_up() -> None:
-    """A server that hangs up has perhaps not been told of this machine's address."""
+    """A server that hangs up has perhaps not been given this machine's address."""
     async with closing_server() as wallet:
         run = await examined(f"https://127.0.0.1:{wallet.port}")
     assert_tls_failed(run, HUNG_UP)
 
 
 async def test_plaintext_server() -> None:
-    """A server without TLS is told as such."""
+    """A server without TLS is reported as such."""
     async with FaultServer(answer()) as wallet:
         run = await examined(f"https://127.0.0.1:{wallet.port}")
     assert_tls_failed(
@@ -129,7 +129,7 @@ def openssl_server(context: ssl.SSLContext) -> Iterator[int]:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda each: each.name)
 async def test_client_certificate_is_missing(certificates: Certificates, version: ssl.TLSVersion) -> None:
-    """A wallet that wants a client certificate is told, also where with TLS 1.3 it says so after the handshake."""
+    """A wallet that requires a client certificate is reported, also with TLS 1.3, after the handshake."""
     context = certificates.server.server_context(client_ca_file=certificates.ca_file)
     context.maximum_version = version
     with openssl_server(context) as port:
@@ -140,7 +140,7 @@ async def test_client_certificate_is_missing(certificates: Certificates, version
 
 
 async def test_client_certificate_is_refused(certificates: Certificates, tmp_path: Path) -> None:
-    """A client certificate that the wallet does not accept is told as such."""
+    """A client certificate that the wallet does not accept is reported as such."""
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
     context = certificates.server.server_context(client_ca_file=tmp_path / "other.pem")
     with openssl_server(context) as port:

@@ -31,7 +31,7 @@ def taken_port() -> Iterator[int]:
 
 
 async def test_free() -> None:
-    """A port that nobody has is free, and stays so."""
+    """A port that no process has is free, and stays so."""
     with reserved_address() as address:
         assert await reported(SERVER__LISTEN=address) == [f"ok server.listen = {address}: free"]
         assert await reported(SERVER__LISTEN=address) == [f"ok server.listen = {address}: free"]
@@ -69,7 +69,7 @@ async def test_taken_at_one_address_of_a_name(taken_port: int) -> None:
 
 
 async def test_unknown_kind_of_address() -> None:
-    """What else the system says against an address is told in its own words."""
+    """What else the system says against an address is reported in its own words."""
 
     def strange(_host: str, port: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
         return [(socket.AF_INET, 99, 0, "", ("127.0.0.1", port))]
@@ -80,7 +80,7 @@ async def test_unknown_kind_of_address() -> None:
 
 
 async def test_no_such_name() -> None:
-    """A name that has no address is told as with the wallet's."""
+    """A name that has no address is reported as with the wallet's."""
 
     def unknown(_host: str, _port: int) -> list[tuple[str, ...]]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")

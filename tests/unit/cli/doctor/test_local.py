@@ -25,7 +25,7 @@ def reported(config: Path | None, environ: Mapping[str, str] = NOTHING, *, check
 
 
 def private(path: Path) -> Path:
-    """Let nobody else read a file."""
+    """Let no other user read a file."""
     path.chmod(0o600)
     return path
 
@@ -92,7 +92,7 @@ def test_shared_keys(tmp_path: Path) -> None:
 
 
 def key_files(folder: Path) -> tuple[Path, Path]:
-    """Write both keys into files that nobody else can read."""
+    """Write both keys into files that no other user can read."""
     access, secret = folder / "access", folder / "secret"
     access.write_text("own")
     secret.write_text("01234567-89ab-cdef-0123-456789abcdef")
@@ -184,7 +184,7 @@ OWN = {
 
 @pytest.mark.parametrize(("days", "begun_days", "begin"), OWN.values(), ids=OWN.keys())
 def test_own_certificate(tmp_path: Path, authority: trustme.CA, days: float, begun_days: float, begin: str) -> None:
-    """Our own certificate's end is told 30 days ahead, and is a failure when it has come."""
+    """Our own certificate's end is reported 30 days ahead, and is a failure when it has come."""
     lines = issue(tmp_path, authority, days, begun_days)
     (found,) = reported(write(tmp_path, toml(wallet=f"{URL}\n{lines}")), check="files")
     assert found.startswith(begin)
@@ -217,7 +217,7 @@ def test_authorities(tmp_path: Path, authority: trustme.CA) -> None:
 
 
 def test_servers_own_files(tmp_path: Path, authority: trustme.CA) -> None:
-    """The files of the bridge's own TLS are judged too, and its key's permissions."""
+    """The files of the bridge's own TLS are checked too, and its key's permissions."""
     issue(tmp_path, authority, days=300)
     server = 'tls_certificate_file = "own.pem"\ntls_key_file = "own.key"\ntls_client_ca_file = "ca.pem"'
     config = private(write(tmp_path, toml(keys=OWN_KEYS, server=server)))
@@ -232,7 +232,7 @@ def test_servers_own_files(tmp_path: Path, authority: trustme.CA) -> None:
 
 
 def test_certificate_that_went_wrong(tmp_path: Path, authority: trustme.CA) -> None:
-    """A file whose dates cannot be read is a warning that says why: others may judge it."""
+    """A file whose dates cannot be read is a warning that says why: others may check it."""
     lines = issue(tmp_path, authority, days=300)
     config = write(tmp_path, toml(wallet=f"{URL}\n{lines}"))
     settings = load(config, NOTHING)

@@ -63,7 +63,7 @@ NO_ADDRESS = {
 
 @pytest.mark.parametrize(("error", "text"), NO_ADDRESS.values(), ids=NO_ADDRESS.keys())
 async def test_no_address(error: Exception, text: str) -> None:
-    """A name without an address is told with what may be the reason, and nothing further is tried."""
+    """A name without an address is reported with what may be the reason, and nothing further is tried."""
 
     def fail(_host: str, _port: int) -> list[tuple[str, ...]]:
         raise error
@@ -97,7 +97,7 @@ async def test_silent_name_server() -> None:
 
 
 async def test_refused() -> None:
-    """A port where nobody listens fails, with the address."""
+    """A port where no process listens fails, with the address."""
     with refusing_port() as port:
         run = await examined(f"https://127.0.0.1:{port}")
     text = "refused, nothing listens there: check the port in wallet.url, and whether the wallet is up"

@@ -84,7 +84,7 @@ async def test_http2_that_does_not_begin(opening: Opening, text: str) -> None:
 
 
 async def test_closed_at_ping() -> None:
-    """A wallet that hangs up instead of answering PING is told."""
+    """A wallet that hangs up instead of answering PING is reported."""
 
     async def serve_until_ping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(SettingsFrame(0).serialize())
@@ -98,7 +98,7 @@ async def test_closed_at_ping() -> None:
 
 
 async def test_no_settings() -> None:
-    """A server that accepts and stays silent is told, with the setting that limits the wait."""
+    """A server that accepts and stays silent is reported, with the setting that limits the wait."""
     async with silent_server() as wallet:
         run = await examined(wallet.url, {"WALLET__CONNECT_TIMEOUT_S": "0.1"})
     assert run["http2"] == [
@@ -107,7 +107,7 @@ async def test_no_settings() -> None:
 
 
 async def test_gone_since_the_knock() -> None:
-    """A server that is gone when it is visited is told like one that hangs up."""
+    """A server that is gone when it is visited is reported like one that hangs up."""
     with refusing_port() as port:
         wallet = load(None, environment(f"http://127.0.0.1:{port}")).wallet
         found = await visit(Place(wallet, "/", datetime.now(UTC)), "127.0.0.1")
@@ -116,7 +116,7 @@ async def test_gone_since_the_knock() -> None:
 
 
 async def test_closed_at_once() -> None:
-    """A server that hangs up is told, with what may be behind it."""
+    """A server that hangs up is reported, with what may be behind it."""
     async with closing_server() as wallet:
         (found,) = (await examined(wallet.url))["http2"]
     assert found.startswith("FAIL the wallet closes the connection before HTTP/2 stands: ")
@@ -141,7 +141,7 @@ async def test_ping() -> None:
 
 @pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 405, 429, 500])
 async def test_any_answer_is_good(status: int) -> None:
-    """Whatever a wallet says to somebody without credentials, the way to it is open."""
+    """Whatever a wallet says to a client without credentials, the way to it is open."""
     async with unharmed(FaultServer(answer(status))) as wallet:
         run = await examined(wallet.url)
     assert run["answer"][0].startswith(f"ok GET / without credentials -> HTTP {status};")

@@ -67,7 +67,7 @@ FLAWS = {
 
 @pytest.mark.parametrize(("flaw", "text"), FLAWS.items(), ids=FLAWS.keys())
 async def test_certificate(certificates: Certificates, flaw: str, text: str) -> None:
-    """A certificate that cannot be trusted is told by what is wrong with it, and by the setting that it concerns."""
+    """An untrusted certificate is reported with what is wrong with it, and with the setting that it concerns."""
     identity: Identity = getattr(certificates, flaw)
     async with unharmed(FaultServer(answer(), tls=identity.server_context())) as wallet:
         run = await examined(wallet.url, ca_setting(certificates.ca_file))
@@ -83,7 +83,7 @@ async def test_unknown_authority_without_ca_file(certificates: Certificates) -> 
 
 
 async def test_wrong_name_of_a_name(certificates: Certificates) -> None:
-    """A name that the certificate lacks is told with the names that it has."""
+    """A name that the certificate lacks is reported with the names that it has."""
     async with unharmed(FaultServer(answer(), tls=certificates.server.server_context())) as wallet:
         url = f"https://wallet.example:{wallet.port}"
         run = await examined(url, ca_setting(certificates.ca_file), look_up=looked_up("127.0.0.1"))
@@ -115,9 +115,9 @@ UNSEEN = {
 
 @pytest.mark.parametrize(("flaw", "text"), UNSEEN.items(), ids=UNSEEN.keys())
 async def test_certificate_that_is_not_shown_again(certificates: Certificates, flaw: str, text: str) -> None:
-    """Where a second look at the certificate fails, what is wrong with it is told without what stands in it."""
+    """Where a second look at the certificate fails, what is wrong with it is reported without what stands in it."""
     context = getattr(certificates, flaw).server_context()
-    # The first connection only knocks; the second finds the flaw, and the third wants to see the certificate.
+    # The first connection only knocks; the second finds the flaw, and the third looks at the certificate.
     wallet = FaultServer(answer(), tls=context, welcome=lambda number: Welcome.CLOSE if number > 2 else Welcome.SERVE)
     async with unharmed(wallet):
         assert_tls_failed(await examined(wallet.url, ca_setting(certificates.ca_file)), text)
@@ -161,7 +161,7 @@ TIMES = {
 
 @pytest.mark.parametrize(("days", "begun_days", "level", "text"), TIMES.values(), ids=TIMES.keys())
 async def test_time(tmp_path: Path, days: float, begun_days: float, level: str, text: str) -> None:
-    """The end of the wallet's certificate is told 14 days ahead; one that has not begun casts doubt on the clock."""
+    """The wallet's certificate's end is reported 14 days ahead; one that is not valid yet casts doubt on the clock."""
     now = datetime.now(UTC)
     made = chain(WORKLOAD, AUTHORITY, begun_days=begun_days, left_days=days)
     async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
@@ -189,7 +189,7 @@ PROTOCOLS = {"http1": (["http/1.1"], "it agrees to http/1.1"), "none": ([], "it 
 
 @pytest.mark.parametrize(("alpn", "instead"), PROTOCOLS.values(), ids=PROTOCOLS.keys())
 async def test_no_http2(certificates: Certificates, alpn: list[str], instead: str) -> None:
-    """A wallet without HTTP/2 is told with what it has, and nothing is sent to it."""
+    """A wallet without HTTP/2 is reported with what it has, and nothing is sent to it."""
     async with unharmed(FaultServer(answer(), tls=certificates.server.server_context(alpn))) as wallet:
         run = await examined(wallet.url, ca_setting(certificates.ca_file))
         assert wallet.received_bytes == 0
@@ -200,7 +200,7 @@ async def test_no_http2(certificates: Certificates, alpn: list[str], instead: st
 
 @asynccontextmanager
 async def picky(port: int) -> AsyncIterator[str]:
-    """Refuse every ClientHello that offers h2, as RFC 7301 wants it of a server without; let others through to a port.
+    """Refuse every ClientHello that offers h2, as RFC 7301 requires of a server without; let others through to a port.
 
     Gives the URL.
     """
@@ -226,7 +226,7 @@ async def picky(port: int) -> AsyncIterator[str]:
 
 
 async def test_no_http2_by_alert(certificates: Certificates) -> None:
-    """A wallet that breaks the handshake off for want of a common protocol has all the same its certificate judged."""
+    """A wallet that breaks the handshake off for want of a common protocol has all the same its certificate checked."""
     async with (
         FaultServer(hang, tls=certificates.server.server_context(["http/1.1"])) as wallet,
         picky(wallet.port) as url,
@@ -240,7 +240,7 @@ async def test_no_http2_by_alert(certificates: Certificates) -> None:
 
 
 async def test_http2_that_is_none(certificates: Certificates) -> None:
-    """A wallet that agrees to HTTP/2 and speaks something else is told."""
+    """A wallet that agrees to HTTP/2 and speaks something else is reported."""
     wallet = FaultServer(
         answer(),
         tls=certificates.server.server_context(),

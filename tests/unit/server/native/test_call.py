@@ -56,7 +56,7 @@ async def goes_on_after_abort(_request: bytes, context: Any) -> bytes:
 
 
 async def cancels_itself(_request: bytes, _context: Any) -> bytes:
-    """End as a task that was cancelled, though nobody has left."""
+    """End as a task that was cancelled, although the client has not cancelled."""
     raise asyncio.CancelledError
 
 
@@ -87,7 +87,7 @@ EXITS = {
 
 @pytest.mark.parametrize(("handler", "status"), EXITS.values(), ids=EXITS)
 async def test_every_exit_ends_the_call(handler: Any, status: tuple[str, str]) -> None:
-    """However a handler ends, its caller is told at once, and reads no text of an exception."""
+    """However a handler ends, its caller is answered at once, and reads no text of an exception."""
     async with native({"Method": handler}) as (_, channel):
         assert await status_of(call(channel, "Method", b"x")) == status
 
@@ -167,7 +167,7 @@ async def test_details_stay_beside_a_reserved_trailer() -> None:
 
 
 async def test_unknown_methods() -> None:
-    """A method or a service that nobody has registered is UNIMPLEMENTED."""
+    """A method or a service that is not registered is UNIMPLEMENTED."""
     async with native({"Method": unary(echo)}) as (_, channel):
         assert (await status_of(call(channel, "Other")))[0] == "UNIMPLEMENTED"
         other: Any = channel.unary_unary("/other.Service/Method")
@@ -225,12 +225,12 @@ async def test_what_a_handler_sees() -> None:
 
 
 async def test_deadline_is_seen() -> None:
-    """A handler is told how long its caller waits, and that he did not say, which is no number."""
+    """A handler gets how long its caller waits, and None where the caller did not say."""
     assert 0 < (await seen_by_handler(timeout=5))["remaining_s"] < 6  # gRPC rounds up
     assert (await seen_by_handler(timeout=None))["remaining_s"] is None
 
 
-# --- callers who leave ------------------------------------------------------------------------------------------
+# --- callers that cancel ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["cancel", "deadline", "connection"])

@@ -21,7 +21,7 @@ MANY = 1100
 
 
 class Gate:
-    """A handler that lets nobody pass before it is opened, and knows who waits."""
+    """A handler that lets no one pass before it is opened, and knows who waits."""
 
     def __init__(self) -> None:
         self.waiting = 0
@@ -63,7 +63,7 @@ def test_unknown_options_are_refused() -> None:
 
 
 def test_no_tls() -> None:
-    """Who gives it a certificate is told so, and not served in plaintext."""
+    """A certificate is refused, instead of being ignored and served in plaintext."""
     credentials = grpc.ssl_server_credentials([(b"key", b"certificate")])
     with pytest.raises(NotImplementedError):
         NativeServer(OPTIONS).add_secure_port("127.0.0.1:0", credentials)
@@ -140,7 +140,7 @@ async def test_a_stop_waits_for_calls() -> None:
 
 
 async def test_a_stop_without_grace() -> None:
-    """Without a grace open calls end at once, and their callers are told, not that it is safe to repeat them."""
+    """Without a grace open calls end at once, and their callers are answered, not that it is safe to repeat them."""
     gate = Gate()
     async with native({"Wait": unary(gate)}) as (server, channel):
         waiting = asyncio.create_task(status_of(call(channel, "Wait")))
@@ -150,7 +150,7 @@ async def test_a_stop_without_grace() -> None:
 
 
 async def test_a_stop_that_is_cancelled() -> None:
-    """Whoever gives up a stop can stop again, and no thread is left then."""
+    """A stop that was given up can be called again, and no thread is left then."""
     gate = Gate()
     async with native({"Wait": unary(gate)}) as (server, channel):
         waiting = asyncio.create_task(status_of(call(channel, "Wait")))
@@ -165,7 +165,7 @@ async def test_a_stop_that_is_cancelled() -> None:
 
 
 def test_a_loop_that_ends_without_a_stop() -> None:
-    """Where nobody stops the server before its event loop is closed, the next caller is told, and the port closes."""
+    """A server that is not stopped before its event loop is closed answers the next caller and closes the port."""
 
     async def start() -> int:
         server = NativeServer(OPTIONS)

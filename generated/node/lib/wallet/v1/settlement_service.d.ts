@@ -93,7 +93,7 @@ export declare const SettlementServiceService: {
      * ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
      *
      * Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-     * who may call, if calls have no list of identities either, and else for nobody.
+     * who may call, if calls have no list of identities either, and else for no one.
      */
     readonly listSettlements: {
         readonly path: "/wallet.v1.SettlementService/ListSettlements";
@@ -117,7 +117,7 @@ export interface SettlementServiceServer extends UntypedServiceImplementation {
      * ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
      *
      * Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-     * who may call, if calls have no list of identities either, and else for nobody.
+     * who may call, if calls have no list of identities either, and else for no one.
      */
     listSettlements: handleUnaryCall<ListSettlementsRequest, ListSettlementsResponse>;
 }
@@ -135,7 +135,7 @@ export interface SettlementServiceClient extends Client {
      * ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
      *
      * Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-     * who may call, if calls have no list of identities either, and else for nobody.
+     * who may call, if calls have no list of identities either, and else for no one.
      */
     listSettlements(request: ListSettlementsRequest, callback: (error: ServiceError | null, response: ListSettlementsResponse) => void): ClientUnaryCall;
     listSettlements(request: ListSettlementsRequest, metadata: Metadata, callback: (error: ServiceError | null, response: ListSettlementsResponse) => void): ClientUnaryCall;

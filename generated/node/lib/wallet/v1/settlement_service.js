@@ -669,7 +669,7 @@ exports.SettlementServiceService = {
      * ListSettlements returns all entries that are kept, newest first, in pages (AIP-158).
      *
      * Only for the identities in the bridge's setting settlement.allowed_identities. Where that is unset: for everybody
-     * who may call, if calls have no list of identities either, and else for nobody.
+     * who may call, if calls have no list of identities either, and else for no one.
      */
     listSettlements: {
         path: "/wallet.v1.SettlementService/ListSettlements",

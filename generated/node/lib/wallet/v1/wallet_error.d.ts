@@ -12,7 +12,7 @@ export declare enum Outcome {
      * stream's id lies above the last one that its GOAWAY names (section 6.8). The token is as it was before.
      */
     OUTCOME_NOT_PROCESSED = 2,
-    /** OUTCOME_REJECTED - The wallet answered, and the answer is no. Repeating the same call gives the same answer until its cause is mended. */
+    /** OUTCOME_REJECTED - The wallet answered, and the answer is no. Retrying the same call gives the same answer until its cause is fixed. */
     OUTCOME_REJECTED = 3,
     /** OUTCOME_UNKNOWN - The wallet may or may not have processed the request. Treat the token as possibly alive: check before going on. */
     OUTCOME_UNKNOWN = 4,
@@ -24,7 +24,7 @@ export declare function outcomeToJSON(object: Outcome): string;
 export declare enum Settlement {
     /** SETTLEMENT_UNSPECIFIED - The bridge does nothing about it: where the outcome is UNKNOWN, the caller must. */
     SETTLEMENT_UNSPECIFIED = 0,
-    /** SETTLEMENT_PENDING - The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it. */
+    /** SETTLEMENT_PENDING - The bridge retries the request by itself until the wallet has given a certain answer. No client need retry it. */
     SETTLEMENT_PENDING = 1,
     /** SETTLEMENT_SETTLED - The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so. */
     SETTLEMENT_SETTLED = 2,
@@ -58,7 +58,7 @@ export interface WalletError {
     requestId: string;
     /** The HTTP status of the wallet's answer, 100 to 599. 0 when there was no answer. */
     httpStatus: number;
-    /** How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has repeated it already. */
+    /** How many POSTs the bridge began for this call, 0 or more. Above 1 the bridge has retried it already. */
     attempts: number;
     /**
      * The id of this call, always set, 1 to 64 characters of A-Za-z0-9._-: the caller's own where its metadata had one
@@ -67,7 +67,7 @@ export interface WalletError {
      */
     callId: string;
     /**
-     * SETTLEMENT_PENDING where the bridge goes on by itself: do not repeat the call, ask SettlementService.GetSettlement
+     * SETTLEMENT_PENDING where the bridge goes on by itself: do not retry the call, ask SettlementService.GetSettlement
      * with this call_id what came of it. Unset everywhere else; no other value stands here.
      */
     settlement: Settlement;

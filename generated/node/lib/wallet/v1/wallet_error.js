@@ -23,7 +23,7 @@ var Outcome;
      * stream's id lies above the last one that its GOAWAY names (section 6.8). The token is as it was before.
      */
     Outcome[Outcome["OUTCOME_NOT_PROCESSED"] = 2] = "OUTCOME_NOT_PROCESSED";
-    /** OUTCOME_REJECTED - The wallet answered, and the answer is no. Repeating the same call gives the same answer until its cause is mended. */
+    /** OUTCOME_REJECTED - The wallet answered, and the answer is no. Retrying the same call gives the same answer until its cause is fixed. */
     Outcome[Outcome["OUTCOME_REJECTED"] = 3] = "OUTCOME_REJECTED";
     /** OUTCOME_UNKNOWN - The wallet may or may not have processed the request. Treat the token as possibly alive: check before going on. */
     Outcome[Outcome["OUTCOME_UNKNOWN"] = 4] = "OUTCOME_UNKNOWN";
@@ -74,7 +74,7 @@ var Settlement;
 (function (Settlement) {
     /** SETTLEMENT_UNSPECIFIED - The bridge does nothing about it: where the outcome is UNKNOWN, the caller must. */
     Settlement[Settlement["SETTLEMENT_UNSPECIFIED"] = 0] = "SETTLEMENT_UNSPECIFIED";
-    /** SETTLEMENT_PENDING - The bridge repeats the request by itself until the wallet has given a certain answer. Nobody else need repeat it. */
+    /** SETTLEMENT_PENDING - The bridge retries the request by itself until the wallet has given a certain answer. No client need retry it. */
     Settlement[Settlement["SETTLEMENT_PENDING"] = 1] = "SETTLEMENT_PENDING";
     /** SETTLEMENT_SETTLED - The wallet has confirmed it, or given a code that the operator declared to mean success. It stays so. */
     Settlement[Settlement["SETTLEMENT_SETTLED"] = 2] = "SETTLEMENT_SETTLED";

@@ -57,7 +57,7 @@ export declare const WalletServiceService: {
      * Terminate deactivates the token of a game session, so that it can no longer be used for any wallet operation.
      *
      * OK means that the wallet has confirmed it for exactly this token, player, site and provider. A call whose outcome
-     * is UNKNOWN may have deactivated the token: repeating Terminate is harmless (it moves no money), believing that the
+     * is UNKNOWN may have deactivated the token: retrying Terminate is harmless (it moves no money), believing that the
      * token is dead is not. Source: the wallet's page "Terminate".
      */
     readonly terminate: {
@@ -75,7 +75,7 @@ export interface WalletServiceServer extends UntypedServiceImplementation {
      * Terminate deactivates the token of a game session, so that it can no longer be used for any wallet operation.
      *
      * OK means that the wallet has confirmed it for exactly this token, player, site and provider. A call whose outcome
-     * is UNKNOWN may have deactivated the token: repeating Terminate is harmless (it moves no money), believing that the
+     * is UNKNOWN may have deactivated the token: retrying Terminate is harmless (it moves no money), believing that the
      * token is dead is not. Source: the wallet's page "Terminate".
      */
     terminate: handleUnaryCall<TerminateRequest, TerminateResponse>;
@@ -85,7 +85,7 @@ export interface WalletServiceClient extends Client {
      * Terminate deactivates the token of a game session, so that it can no longer be used for any wallet operation.
      *
      * OK means that the wallet has confirmed it for exactly this token, player, site and provider. A call whose outcome
-     * is UNKNOWN may have deactivated the token: repeating Terminate is harmless (it moves no money), believing that the
+     * is UNKNOWN may have deactivated the token: retrying Terminate is harmless (it moves no money), believing that the
      * token is dead is not. Source: the wallet's page "Terminate".
      */
     terminate(request: TerminateRequest, callback: (error: ServiceError | null, response: TerminateResponse) => void): ClientUnaryCall;

@@ -125,12 +125,12 @@ public final class Main {
 
   /** Whose id RequestInfo carries: the wallet's, else the call's. The values are others in every run. */
   private static String requestId(WalletCaller.Failure failure, WalletError wallet) {
-    String told = failure.request.map(RequestInfo::getRequestId).orElse("");
+    String reported = failure.request.map(RequestInfo::getRequestId).orElse("");
     boolean isWallets = !wallet.getRequestId().isEmpty();
-    if (!told.equals(isWallets ? wallet.getRequestId() : wallet.getCallId())) {
+    if (!reported.equals(isWallets ? wallet.getRequestId() : wallet.getCallId())) {
       return "differs";
     }
-    if (told.isEmpty()) {
+    if (reported.isEmpty()) {
       return "-";
     }
     return isWallets ? "given" : "call_id";
@@ -138,17 +138,17 @@ public final class Main {
 
   /** Whose id the call has, the same in the trailer and in both details that carry it. */
   private static String callId(WalletCaller.Failure failure, WalletError wallet, ErrorInfo info, Case one) {
-    String told = failure.callId;
-    boolean isTheSame = told.equals(wallet.getCallId()) && told.equals(info.getMetadataOrDefault("call_id", ""));
-    return isTheSame ? callId(told, one) : "differs";
+    String reported = failure.callId;
+    boolean isTheSame = reported.equals(wallet.getCallId()) && reported.equals(info.getMetadataOrDefault("call_id", ""));
+    return isTheSame ? callId(reported, one) : "differs";
   }
 
   /** Whose id it is: sent with the case, made by the bridge, or none. */
-  private static String callId(String told, Case one) {
-    if (told.isEmpty()) {
+  private static String callId(String reported, Case one) {
+    if (reported.isEmpty()) {
       return "-";
     }
-    return told.equals(one.requestId) ? "sent" : "made";
+    return reported.equals(one.requestId) ? "sent" : "made";
   }
 
   private static String text(String value) {

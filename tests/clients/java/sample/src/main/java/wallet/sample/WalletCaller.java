@@ -53,11 +53,11 @@ final class WalletCaller implements AutoCloseable {
     DONE,
     /** Nothing happened: the same call again, later. */
     REPEAT,
-    /** Nothing happened, and nothing will before the cause is mended. */
+    /** Nothing happened, and nothing will before the cause is fixed. */
     MEND,
-    /** The bridge repeats the call by itself until it is certain: ask SettlementService later. */
+    /** The bridge retries the call by itself until it is certain: ask SettlementService later. */
     WAIT,
-    /** The token may be alive or dead: find out, or repeat Terminate deliberately. */
+    /** The token may be alive or dead: find out, or retry Terminate deliberately. */
     CHECK
   }
 
@@ -74,7 +74,7 @@ final class WalletCaller implements AutoCloseable {
     }
   }
 
-  /** Everything that a failed call tells. What the bridge did not send is empty. */
+  /** Everything that a failed call reports. What the bridge did not send is empty. */
   static final class Failure extends Exception {
     final Status.Code code;
 

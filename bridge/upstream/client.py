@@ -148,7 +148,7 @@ def _answer(raw: RawAnswer) -> Answer:
     return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut, time.time())
 
 
-# Many answers have the very same header fields. Nobody changes what is returned.
+# Many answers have the very same header fields. The result is never changed.
 @lru_cache(maxsize=KNOWN_MAX)
 def _looked_at(headers: Fields) -> Mapping[str, str]:
     """Return those headers that a verdict looks at; of several with one name, all (RFC 9110, section 5.3)."""

@@ -177,13 +177,12 @@ NOT_READY: Mapping[str, Callable[[], FaultServer]] = {
     "the wallet has not sent SETTINGS": lambda: FaultServer(terminated, settings=None),
     "the wallet says nothing": lambda: FaultServer(terminated, welcome=lambda _number: Welcome.STALL),
 }
-PATIENT = {"WALLET__CONNECT_TIMEOUT_S": "20"}
 
 
 @pytest.mark.parametrize("name", NOT_READY)
 async def test_cancel_before_sending(name: str) -> None:
     """A call that waits for the wallet's connection is given up at once: nothing of it is sent, and nothing is kept."""
-    async with full_bridge(NOT_READY[name](), PATIENT) as bridge:
+    async with full_bridge(NOT_READY[name]()) as bridge:
         call = bridge.start("cancelled")
         await bridge.wallet.until(lambda: bridge.wallet.connections == 1)
         call.cancel()
@@ -213,7 +212,7 @@ async def refuse_and_take_no_more(stream: Stream) -> None:
 )
 async def test_cancel_before_a_repetition(behaviour: Behaviour, outcome: str) -> None:
     """A call that is given up before its second attempt is sent is reported with what is certain after its first."""
-    async with full_bridge(FaultServer(behaviour), PATIENT | {"WALLET__RETRY_UNKNOWN": "true"}) as bridge:
+    async with full_bridge(FaultServer(behaviour), {"WALLET__RETRY_UNKNOWN": "true"}) as bridge:
         call = bridge.start("cancelled")
         await bridge.wallet.until(lambda: bridge.wallet.connections == 2)
         call.cancel()
@@ -235,10 +234,10 @@ REPETITIONS: Mapping[str, Callable[[], Behaviour]] = {
 @pytest.mark.parametrize("name", REPETITIONS)
 async def test_failure_of_a_repetition(name: str) -> None:
     """No later no makes anything certain about a first attempt that was lost: it may have been processed."""
-    settings = PATIENT | {"WALLET__RETRY_UNKNOWN": "true"}
+    settings = {"WALLET__RETRY_UNKNOWN": "true", "WALLET__DEADLINE_DEFAULT_S": "0.7"}
     async with full_bridge(FaultServer(REPETITIONS[name]()), settings) as bridge:
         # Longer than the longest delay before a repetition.
-        end = await bridge.caller.terminate("lost", timeout_s=0.7)
+        end = await bridge.caller.terminate("lost")
         assert bridge.wallet.processed == ["lost"]
     assert end.error_info.metadata["outcome"] == "UNKNOWN"
     assert end.code != "UNAVAILABLE"

@@ -58,13 +58,21 @@ class Change:
 
 
 @pytest.fixture
-async def change(tmp_path: Path) -> AsyncIterator[Change]:
+def settings() -> dict[str, str]:
+    """Give no settings; a test that is parametrized by this name has others."""
+    return {}
+
+
+@pytest.fixture
+async def change(tmp_path: Path, settings: dict[str, str]) -> AsyncIterator[Change]:
     """Run a bridge and a wallet with the old keys."""
     OLD.write(tmp_path)
     change = Change(tmp_path)
     async with (
         FaultServer(change.wanted) as change.wallet,
-        rotating_bridge(environment_with_files(change.wallet.url, tmp_path), change.listener) as change.caller,
+        rotating_bridge(
+            environment_with_files(change.wallet.url, tmp_path, settings), change.listener
+        ) as change.caller,
     ):
         yield change
 
@@ -175,6 +183,7 @@ ENDS: dict[str, tuple[Callable[[], Behaviour], str, int]] = {
 }
 
 
+@pytest.mark.parametrize("settings", [{"WALLET__DEADLINE_DEFAULT_S": "0.5"}], ids=[""])
 @pytest.mark.parametrize(("behaviour", "reason", "attempts"), ENDS.values(), ids=ENDS)
 async def test_only_a_proven_refusal_is_signed_again(
     change: Change, behaviour: Callable[[], Behaviour], reason: str, attempts: int
@@ -182,7 +191,7 @@ async def test_only_a_proven_refusal_is_signed_again(
     """What may have been carried out is not sent with other keys; how a second try ends is how the call ends."""
     await change.write(NEW)
     change.wallet.behaviour = behaviour()
-    end = await change.caller.terminate(timeout_s=0.5)
+    end = await change.caller.terminate()
     assert (end.wallet_error.reason, end.wallet_error.attempts) == (reason, attempts)
     assert len(change.wallet.requests) == attempts
 

@@ -22,6 +22,7 @@ from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import refusing_port
 from tests.support.engines import current, on_both_engines
 from tests.support.metrics_page import scrape
+from tests.support.ports import reserved_address
 from tests.support.processes import SOURCES
 from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, bridge_to, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
@@ -30,6 +31,8 @@ PIPE_BYTES = 4096
 CALLS = 60
 """Their lines, at debug, are far more than the pipe holds."""
 NOWHERE = "http://127.0.0.1:1"
+STARTED_S = 60.0
+"""A bridge of several processes starts far sooner, on a busy machine too."""
 
 
 @asynccontextmanager
@@ -37,20 +40,22 @@ async def bridge_with_log(
     stderr: int, wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, grpc.aio.Channel]]:
     """Run `bridge serve` with this standard error until it serves; kill what is left of it."""
-    with refusing_port() as port:
-        environ = environment(wallet_url, {"SERVER__LISTEN": f"127.0.0.1:{port}", **settings})
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bridge", "serve", env={**os.environ, **environ}, stderr=stderr
-    )
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.enable_retries", 0),)) as channel:
-            async with asyncio.timeout(PATIENCE_S):
-                await channel.channel_ready()
-            yield process, channel
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    # Held as long as the bridge runs: of a port that is merely free now, another test's server may be next.
+    with reserved_address() as address:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bridge", "serve"),
+            env={**os.environ, **environment(wallet_url, {"SERVER__LISTEN": address, **settings})},
+            stderr=stderr,
+        )
+        try:
+            async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
+                async with asyncio.timeout(STARTED_S):
+                    await channel.channel_ready()
+                yield process, channel
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 async def works_and_ends(process: asyncio.subprocess.Process, channel: grpc.aio.Channel) -> None:
@@ -113,18 +118,18 @@ async def dropped(address: str) -> float:
 
 async def test_the_reader_of_the_log_has_gone() -> None:
     """A closed pipe ends nothing, and the metric says how many lines are missing."""
-    with refusing_port() as port:
-        metrics = {"TELEMETRY__METRICS_LISTEN": f"127.0.0.1:{port}", **DEBUG}
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, metrics) as running:
-            stub = WalletServiceStub(running[1])
-            assert (await end_of(stub.Terminate(terminate_request()))).code == "OK"
-            async with asyncio.timeout(PATIENCE_S):
-                while not await dropped(f"127.0.0.1:{port}"):  # noqa: ASYNC110 - it is sampled once a second
-                    await asyncio.sleep(0.1)
-            await works_and_ends(*running)
+        with reserved_address() as address:
+            settings = {"TELEMETRY__METRICS_LISTEN": address, **DEBUG}
+            async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, settings) as running:
+                stub = WalletServiceStub(running[1])
+                assert (await end_of(stub.Terminate(terminate_request()))).code == "OK"
+                async with asyncio.timeout(PATIENCE_S):
+                    while not await dropped(address):  # noqa: ASYNC110 - it is sampled once a second
+                        await asyncio.sleep(0.1)
+                await works_and_ends(*running)
     finally:
         os.close(writing)
 
@@ -161,26 +166,25 @@ def read_to_the_end(reading: int, writing: int) -> str:
 
 async def test_the_output_of_the_sandbox_is_not_read() -> None:
     """The sandbox answers and ends however little of its lines is read."""
-    with refusing_port() as port:
-        address = f"127.0.0.1:{port}"
     reading, writing = small_pipe()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bridge", "sandbox", "--listen", address), stdout=writing, stderr=writing
-    )
-    try:
-        async with bridge_to(f"http://{address}") as caller:
-            while (await caller.terminate()).code == "UNAVAILABLE":
-                pass  # it does not listen yet
-            for _ in range(2 * PIPE_BYTES // len("POST /api/wallet/terminate: 200 (success)")):
-                assert (await caller.terminate()).code == "OK"
-        process.terminate()
-        async with asyncio.timeout(PATIENCE_S):
-            assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-        os.close(reading)
-        os.close(writing)
+    with reserved_address() as address:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bridge", "sandbox", "--listen", address), stdout=writing, stderr=writing
+        )
+        try:
+            async with bridge_to(f"http://{address}") as caller:
+                while (await caller.terminate()).code == "UNAVAILABLE":
+                    pass  # it does not listen yet
+                for _ in range(2 * PIPE_BYTES // len("POST /api/wallet/terminate: 200 (success)")):
+                    assert (await caller.terminate()).code == "OK"
+            process.terminate()
+            async with asyncio.timeout(PATIENCE_S):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+            os.close(reading)
+            os.close(writing)
 
 
 # --- what else writes there -------------------------------------------------------------------------------------

@@ -78,8 +78,8 @@ class Load:
             load._is_over = True
 
     async def goes_on(self) -> None:
-        """Wait until every caller has ended a call since now: what is under way then was begun since."""
-        target = [ended + 1 for ended in self._rounds]
+        """Wait until every caller has ended a call that it began since now: the bridge knows what that taught it."""
+        target = [ended + 2 for ended in self._rounds]
         async with asyncio.timeout(PATIENCE_S):
             await self._ended.until(lambda: all(map(int.__ge__, self._rounds, target)))
 

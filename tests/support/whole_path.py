@@ -57,6 +57,7 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
         "TELEMETRY__METRICS_LISTEN": "",
         "WALLET__URL": wallet_url,
         "WALLET__ALLOW_PLAINTEXT": "true",
+        "WALLET__CONNECT_TIMEOUT_S": str(PATIENCE_S),
         "WALLET__DEADLINE_DEFAULT_S": str(PATIENCE_S),
         **{f"WALLET__PROVIDERS__{provider}__ACCESS_KEY": ACCESS_KEY for provider in (1, 12345)},
         **{f"WALLET__PROVIDERS__{provider}__PRIVATE_KEY": PRIVATE_KEY for provider in (1, 12345)},

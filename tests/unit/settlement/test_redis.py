@@ -5,7 +5,6 @@
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from bridge.settlement.redis import RedisStore
 from bridge.settlement.redis.address import RedisUrlError, connection_arguments, shown
 from bridge.settlement.redis.store import CONNECTIONS_MAX, PREFIX
 from bridge.settlement.store import Problem, StoreError, Warn
+from tests.support.ports import reserved_address
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, end, new_call
 
@@ -260,15 +260,16 @@ async def test_the_files_hold_no_content(short_path: Path) -> None:
 async def test_a_password_is_needed_and_never_shown(short_path: Path) -> None:
     """In the URL or in a file."""
     (short_path / "password").write_text("pass-canary\n", encoding="utf-8")
-    port = free_port()
-    options = ("--port", str(port), "--bind", "127.0.0.1", "--requirepass", "pass-canary")
-    with redis_server(short_path, *options):
-        for url in (f"redis://127.0.0.1:{port}/0", f"redis://:wrong@127.0.0.1:{port}/0"):
+    with (
+        reserved_address() as address,
+        redis_server(short_path, *at(address, "--port"), "--requirepass", "pass-canary"),
+    ):
+        for url in (f"redis://{address}/0", f"redis://:wrong@{address}/0"):
             assert await problem_at(url) is Problem.NOT_ALLOWED
-        in_file = f"redis://127.0.0.1:{port}/0?password_file={short_path}/password"
-        for url in (f"redis://:pass-canary@127.0.0.1:{port}/0", in_file):
+        in_file = f"redis://{address}/0?password_file={short_path}/password"
+        for url in (f"redis://:pass-canary@{address}/0", in_file):
             async with opened(url) as store:
-                assert store.name == f"redis://127.0.0.1:{port}/0"
+                assert store.name == f"redis://{address}/0"
                 assert (await add(store, new_call(url))).is_new
 
 
@@ -280,22 +281,21 @@ async def test_tls_is_verified(short_path: Path) -> None:
     certificate.cert_chain_pems[0].write_to_path(short_path / "cert.pem")
     ca.cert_pem.write_to_path(short_path / "ca.pem")
     other.cert_pem.write_to_path(short_path / "other.pem")
-    port = free_port()
     files = ("--tls-cert-file", f"{short_path}/cert.pem", "--tls-key-file", f"{short_path}/key.pem")
-    options = ("--tls-port", str(port), *files, "--tls-auth-clients", "no")
-    with redis_server(short_path, *options, "--tls-ca-cert-file", f"{short_path}/ca.pem"):
-        async with opened(f"rediss://localhost:{port}/0?ca_file={short_path}/ca.pem") as store:
+    options = (*files, "--tls-auth-clients", "no", "--tls-ca-cert-file", f"{short_path}/ca.pem")
+    with reserved_address() as address, redis_server(short_path, *at(address, "--tls-port"), *options):
+        named = address.replace("127.0.0.1", "localhost")
+        async with opened(f"rediss://{named}/0?ca_file={short_path}/ca.pem") as store:
             assert (await add(store, new_call())).is_new
-        for url in (f"rediss://localhost:{port}/0?ca_file={short_path}/other.pem", f"rediss://localhost:{port}/0"):
+        for url in (f"rediss://{named}/0?ca_file={short_path}/other.pem", f"rediss://{named}/0"):
             assert await problem_at(url) is Problem.UNREACHABLE
-        assert await problem_at(f"rediss://127.0.0.1:{port}/0?ca_file={short_path}/ca.pem") is Problem.UNREACHABLE
+        assert await problem_at(f"rediss://{address}/0?ca_file={short_path}/ca.pem") is Problem.UNREACHABLE
 
 
-def free_port() -> int:
-    """Return a port of this machine that no process listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def at(address: str, option: str) -> tuple[str, ...]:
+    """Return a server's options for this address, its port by this option."""
+    host, port = address.split(":")
+    return ("--bind", host, option, port)
 
 
 ADDRESSES = {

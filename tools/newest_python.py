@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 ASK = """
@@ -38,6 +38,12 @@ def version_of(python: Path) -> Version | None:
         return tuple(map(int, said.split()))
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
+
+
+def each_minor(pythons: Iterable[Path], at_least: Version) -> Mapping[str, Path]:
+    """Return one file for each minor version from this one on, "3.12" -> file, the highest patch level of each."""
+    versions = sorted((version, python) for python in pythons if (version := version_of(python)))
+    return {f"{version[0]}.{version[1]}": python for version, python in versions if version >= at_least}
 
 
 def newest(pythons: Iterator[Path], than: Version) -> Path | None:

@@ -16,6 +16,7 @@ import pytest
 import archives
 import release
 from bridge import __version__
+from newest_python import candidates, each_minor
 from protos import ROOT
 from stamps import go_module
 
@@ -146,6 +147,8 @@ def test_a_missing_toolchain_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "dist" / "older").exists()
 
 
+PYTHONS = each_minor(candidates(), (3, 11)) if WHOLE else {}
+"""Each Python on this machine on which the bridge must run."""
 whole = pytest.mark.skipif(not WHOLE, reason="`make release-check` runs it")
 
 
@@ -158,9 +161,10 @@ def run(folder: Path, *command: str | Path, **environ: str) -> str:
 
 
 @whole
-def test_the_bridge_installs_from_it(built: Path, tmp_path: Path) -> None:
-    """With what the lock has, both wheels install from the folder alone, and the command runs."""
-    run(tmp_path, sys.executable, "-m", "venv", "venv")
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_bridge_installs_from_it(built: Path, tmp_path: Path, version: str) -> None:
+    """On each Python with what the lock has, both wheels install from the folder alone, and the command runs."""
+    run(tmp_path, PYTHONS[version], "-m", "venv", "venv")
     python = tmp_path / "venv" / "bin" / "python"
     run(
         tmp_path, python, "-m", "pip", "install", "--require-hashes", "--requirement", ROOT / "requirements" / "run.txt"

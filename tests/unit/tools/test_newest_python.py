@@ -64,3 +64,11 @@ def test_where_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_real_one_says_its_version() -> None:
     """What is asked is understood by a Python, as the stubs cannot prove."""
     assert newest_python.version_of(Path(sys.executable)) == OURS
+
+
+def test_each_minor_version_once(tmp_path: Path) -> None:
+    """Of each minor version from the lowest on the highest patch level counts; what does not start is left out."""
+    says = {9: "3 9 99", 11: "3 11 2", 12: "3 12 1", 13: "no such version", 14: "3 11 10"}
+    pythons = {number: stub(tmp_path, number, version) for number, version in says.items()}
+    found = newest_python.each_minor(pythons.values(), (3, 11))
+    assert found == {"3.11": pythons[14], "3.12": pythons[12]}

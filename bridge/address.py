@@ -11,6 +11,9 @@ from bridge.start_error import StartError
 
 PORT_MAX = 65535
 
+LISTEN, METRICS_LISTEN = "127.0.0.1:50051", "127.0.0.1:9464"
+"""Default addresses: server.listen, and telemetry.metrics_listen."""
+
 # A name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2). Underscores are no part of a host's
 # name by RFC 1123, but container networks have them.
 HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+")

@@ -35,6 +35,10 @@ class GrpcCode(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
+CODE_SUCCESS, CODE_UNKNOWN_ERROR = 1, 2
+"""Codes of the wallet with a fixed meaning (docs/design/wallet.md, "Codes")."""
+
+
 class Outcome(enum.IntEnum):
     """What is certain about the wallet's state; the numbers are those of wallet.v1.Outcome."""
 

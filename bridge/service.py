@@ -10,11 +10,9 @@ import asyncio
 import logging
 import operator
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
 from google.protobuf.message import Message
@@ -25,6 +23,7 @@ from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, Deadl
 from bridge.events import CallEnded, CallStarted, Emit, ignore
 from bridge.identity import CallerCheck
 from bridge.outcome import GrpcCode, Outcome
+from bridge.places import places_of
 from bridge.settling import NO_SETTLING, NO_TICKET, Peer, Sending, Settling, Ticket
 from bridge.tracer import CallSpan, Tracer
 from bridge.transcoding.codec import codec_of
@@ -164,7 +163,7 @@ class BridgeService:
             self._report(call, GrpcCode.CANCELLED, {"outcome": outcome.name})
             raise
         except Exception as unexpected:  # noqa: BLE001 - a security control: no exception's text may reach a caller
-            failure, places = call.fault(), _places(unexpected)
+            failure, places = call.fault(), places_of(unexpected)
         else:
             call.ticket.succeeded()
             self._report(call, GrpcCode.OK, _success_facts(verdict, attempts))
@@ -269,7 +268,7 @@ class BridgeService:
 
 
 def _not_reported(unexpected: Exception) -> None:
-    LOGGER.error("an event could not be reported: %s", _places(unexpected))
+    LOGGER.error("an event could not be reported: %s", places_of(unexpected))
 
 
 def _attribute(name: str) -> Callable[[Message], str]:
@@ -300,10 +299,3 @@ def _failure_facts(error: BridgeError, fault: str) -> dict[str, Any]:
         "is_pending": error.is_pending,
         "fault": fault,
     }
-
-
-def _places(error: BaseException) -> str:
-    """Return where an exception came from, innermost last, without its text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    return f"{type(error).__name__} at {places}"

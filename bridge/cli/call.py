@@ -24,7 +24,7 @@ from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge.address import split_listen
+from bridge.address import LISTEN, split_listen
 from bridge.call_id import CALLER_ID_WANTED, REQUEST_ID_METADATA, TRAILER, is_caller_id
 from bridge.cli.call_channel import TLS_FLAGS, Tls, hint_of, open_channel, tls_of
 from bridge.cli.call_output import (
@@ -48,7 +48,6 @@ from wallet.v1 import wallet_service_pb2
 
 WALLET_SERVICE = wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"]
 
-ADDRESS = "127.0.0.1:50051"
 DEADLINE_S = 5.0
 DEADLINE_MAX_S = 3600.0
 
@@ -212,7 +211,7 @@ def _address(text: str) -> str:
     try:
         split_listen(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be host:port, like {ADDRESS}") from None
+        raise argparse.ArgumentTypeError(f"must be host:port, like {LISTEN}") from None
     return text
 
 
@@ -235,7 +234,7 @@ def _seconds(text: str) -> float:
 OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--address": {
         "type": _address,
-        "default": ADDRESS,
+        "default": LISTEN,
         "metavar": "HOST:PORT",
         "help": "where the bridge listens; default: %(default)s",
     },

@@ -23,11 +23,11 @@ from google.rpc.status_pb2 import Status
 from bridge.call_id import TRAILER as CALL_ID_TRAILER
 from bridge.headers import Headers
 from bridge.settings.messages import MASK
-from bridge.transcoding.decimals import DECIMAL, is_unsigned_decimal
+from bridge.transcoding.codec import DECIMAL, is_unsigned_decimal
+from bridge.transcoding.status import DETAILS_TRAILER, SAFE_TO_REPEAT
 from wallet.v1 import wallet_error_pb2
 
-DETAILS_TRAILER = "grpc-status-details-bin"
-SHOWN_TRAILERS = (CALL_ID_TRAILER, "wallet-request-id", "grpc-retry-pushback-ms", "wallet-safe-to-repeat")
+SHOWN_TRAILERS = (CALL_ID_TRAILER, "wallet-request-id", "grpc-retry-pushback-ms", SAFE_TO_REPEAT)
 TYPE_DOMAIN = "type.googleapis.com/"
 
 DETAIL_FILES = (error_details_pb2.DESCRIPTOR, wallet_error_pb2.DESCRIPTOR)

@@ -10,9 +10,8 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest as Request
 from grpc_health.v1.health_pb2 import HealthCheckResponse as Response
 
-from bridge.address import split_listen
+from bridge.address import LISTEN, split_listen
 
-ADDRESS = "127.0.0.1:50051"
 PATIENCE_S = 5.0
 """How long the bridge has to answer: its probes give it less."""
 
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `bridge health`."""
     address = "server.listen or server.health_listen of the bridge, without TLS; default: %(default)s"
     service = 'a service, or "liveness", which stays SERVING in a drain; default: the bridge as a whole'
-    parser.add_argument("--address", type=_address, default=ADDRESS, metavar="HOST:PORT", help=address)
+    parser.add_argument("--address", type=_address, default=LISTEN, metavar="HOST:PORT", help=address)
     parser.add_argument("--service", default="", metavar="NAME", help=service)
 
 
@@ -58,5 +57,5 @@ def _address(text: str) -> str:
     try:
         split_listen(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be host:port, like {ADDRESS}") from None
+        raise argparse.ArgumentTypeError(f"must be host:port, like {LISTEN}") from None
     return text

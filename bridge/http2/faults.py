@@ -6,10 +6,10 @@ So no callback lets an exception out: it becomes a fault of one stream, or of th
 
 import functools
 import logging
-import traceback
 from collections.abc import Callable
-from pathlib import PurePath
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from bridge.places import places_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ Arguments = ParamSpec("Arguments")
 
 def report(what: str, error: BaseException) -> None:
     """Log a fault by its type and places, innermost last. Its text may be the server's, and stays out of the log."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    LOGGER.error("a fault in %s: %s at %s", what, type(error).__name__, places)
+    LOGGER.error("a fault in %s: %s", what, places_of(error))
 
 
 def guarded(

@@ -9,7 +9,6 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 # Section 4.1: length (24 bits), type, flags, stream id.
 _HEADER: Final = struct.Struct(">HBBBI")
-_read_header: Final = _HEADER.unpack_from
 _INTEGER: Final = struct.Struct(">I")
 _SETTING: Final = struct.Struct(">HI")
 
@@ -97,7 +96,7 @@ def frame(kind: int, flags: int = 0, stream_id: int = 0, payload: bytes = b"") -
 
 def read_header(data: bytes, at: int) -> tuple[int, int, int, int]:
     """Return payload length, type, flags and stream id of the frame that begins there; nine bytes must be there."""
-    high, low, kind, flags, stream_id = _read_header(data, at)
+    high, low, kind, flags, stream_id = _HEADER.unpack_from(data, at)
     return high << 8 | low, kind, flags, stream_id & STREAM_ID_MASK
 
 

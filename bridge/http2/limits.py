@@ -11,6 +11,10 @@ HEADERS_BYTES_MAX: Final = 16 * 1024
 
 An advisory limit (RFC 9113, section 10.5.1): a longer list is decoded and dropped, and its call alone fails.
 """
+
+BODY_BYTES_MAX: Final = 64 * 1024
+"""Longest body of an answer that is read. The wallet's own are below 1 KiB; a longer one is cut off there."""
+
 HEADERS_BYTES_LIMIT: Final = 64 * 1024
 """Longest header block, and longest list that is decoded at all: beyond it the connection is closed."""
 

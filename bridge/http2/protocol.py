@@ -23,7 +23,7 @@ from bridge.http2.events import (
     WindowOpened,
 )
 from bridge.http2.flood_guard import Noise
-from bridge.http2.frames import HEADER_BYTES, ErrorCode, Setting, read_header
+from bridge.http2.frames import ErrorCode, Setting
 from bridge.http2.given_up import GivenUp
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
 from bridge.http2.reset_budget import ResetBudget
@@ -161,14 +161,13 @@ class ClientProtocol:
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield what these bytes mean, each event as soon as its frame is complete; raise ViolationError."""
         data, at = self._incoming + data, 0
-        size = len(data)
         try:
-            while (start := at + HEADER_BYTES) <= size:
-                length, kind, flags, stream_id = read_header(data, at)
+            while len(data) - at >= frames.HEADER_BYTES:
+                length, kind, flags, stream_id = frames.read_header(data, at)
                 if length > frames.PAYLOAD_BYTES_MAX:
                     self._refuse(ErrorCode.FRAME_SIZE_ERROR, "frame too large")
-                end = start + length
-                if end > size:
+                start, end = at + frames.HEADER_BYTES, at + frames.HEADER_BYTES + length
+                if end > len(data):
                     break
                 self._noise.bytes += end - at
                 at = end
@@ -180,16 +179,12 @@ class ClientProtocol:
             raise
         self._incoming = data[at:]
 
-    def _check_order(self, kind: int, stream_id: int) -> None:
+    def _act(self, kind: int, flags: int, stream_id: int, payload: bytes) -> Events:
         block = self._answers.block
         if block is not None and (kind, stream_id) != (frames.CONTINUATION, block.stream_id):
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "header block interrupted")  # section 6.10
         if not self._has_settings and kind != frames.SETTINGS:
             raise ViolationError(ErrorCode.PROTOCOL_ERROR, "no SETTINGS first")  # section 3.4
-
-    def _act(self, kind: int, flags: int, stream_id: int, payload: bytes) -> Events:
-        if self._answers.block is not None or not self._has_settings:
-            self._check_order(kind, stream_id)
         action = self._actions.get(kind)
         if action is None:
             return ()  # section 4.1: what is of no known type is ignored

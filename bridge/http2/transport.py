@@ -20,11 +20,11 @@ from bridge.http2.connect import Race, Sockets
 from bridge.http2.connection import ALPN_HTTP2, Connection
 from bridge.http2.errors import UnreachableError
 from bridge.http2.exchange import RawAnswer
+from bridge.http2.limits import BODY_BYTES_MAX
 from bridge.http2.liveness import TRUST, Trust
 from bridge.http2.pool import Pool
 from bridge.outcome import Outcome
 
-BODY_BYTES_MAX = 64 * 1024
 CONNECT_TIMEOUT_S = 1.0
 CONNECTIONS_MAX = 10
 

@@ -33,7 +33,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from bridge.address import share_a_port
+from bridge.address import METRICS_LISTEN, share_a_port
 from bridge.deadline import DeadlineLimits
 from bridge.outcome import GrpcCode
 from bridge.settings.messages import MISSING, Key, describe, error_lines, settings_of
@@ -187,7 +187,7 @@ class Telemetry(Section):
     )
     log_format: Literal["json", "console"] = Field(default="json", description='"json" or "console"')
     metrics_listen: ListenOrNone = Field(
-        default="127.0.0.1:9464", description='host:port, like "127.0.0.1:9464", or "" for no metrics'
+        default=METRICS_LISTEN, description=f'host:port, like "{METRICS_LISTEN}", or "" for no metrics'
     )
     tracing: bool = Field(default=False, description="true or false")
     fingerprint_key_file: Path | None = Field(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from bridge.address import split_listen
+from bridge.address import LISTEN, split_listen
 from bridge.settings.tls_files import CertificatesFile, check_for_grpc, check_key_pair
 from bridge.settings.types import (
     Count,
@@ -45,9 +45,7 @@ class Server(Section):
     engine: Literal["grpcio", "native"] = Field(default="grpcio", description='"grpcio" or "native"')
     native_trusts_callers: bool = Field(default=False, validate_default=True, description="true or false")
     """The operator's word that callers, or a proxy before the bridge, keep the limits that the native engine cannot."""
-    listen: Listen = Field(
-        default="127.0.0.1:50051", description='host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
-    )
+    listen: Listen = Field(default=LISTEN, description=f'host:port, like "{LISTEN}" or "[::1]:50051", port 0 to 65535')
     workers: Count = Field(default=1, ge=1, le=64, description="a whole number from 1 to 64")
     scheduling: Literal["batch", "other"] = Field(default="batch", description='"batch" or "other"')
     """The policy of all threads, sched(7): see process/scheduling.py."""

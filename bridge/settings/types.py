@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from bridge.address import AddressError, split_listen
 from bridge.errors import REASONS
 from bridge.identity import SPIFFE, is_allowed_identity
-from bridge.outcome import GrpcCode
+from bridge.outcome import CODE_SUCCESS, GrpcCode
 from bridge.settings.files import read_file
 from bridge.settings.messages import ELSEWHERE, FLAWED, REFUSED, one_line
 from bridge.settings.url import canonical_url, url_problem
@@ -22,8 +22,6 @@ UINT64_MAX = 2**64 - 1
 
 # No leading zeros, signs, spaces or other digits: one number has one spelling, so that no id can be there twice.
 DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}")
-
-CODE_SUCCESS = 1
 
 
 class Section(BaseModel):

@@ -8,10 +8,9 @@ text may hold anything too, a caller's metadata for instance: its line has its p
 
 import logging
 import time
-import traceback
 from collections.abc import Mapping
 from pathlib import PurePath
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -37,6 +36,7 @@ from bridge.events import (
     StateSampled,
     WorkerEnded,
 )
+from bridge.places import places
 from bridge.telemetry.log_writer import LogWriter
 from bridge.transcoding.status import TEXT_CHARACTERS_MAX, clean
 
@@ -122,13 +122,12 @@ class LogEvents:
 
     def __init__(self, level: str, log_format: Format, writer: LogWriter, process: Process = NO_PROCESS) -> None:
         self._level = logging.getLevelNamesMapping()[level.upper()]
-        self._silent = SILENT | {kind for kind, fixed in LEVELS.items() if fixed < self._level}
         self._lines = Lines(log_format, process)
         self._writer = writer
 
     def __call__(self, event: Event) -> None:
         """Write the event, if its kind is logged at this level; fields that say nothing are left out."""
-        if type(event) in self._silent:
+        if type(event) in SILENT:
             return
         level = _level(event)
         if level >= self._level:
@@ -197,13 +196,6 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
     return fields
 
 
-def places(kind: type[BaseException], trace: TracebackType | None) -> str:
-    """Return an exception as its type and its places in the code, without its text."""
-    frames = traceback.extract_tb(trace)
-    where = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    return f"{kind.__name__} at {where}" if where else kind.__name__
-
-
 def _is_unknown(event: Event) -> bool:
     return isinstance(event, CallEnded) and event.outcome == "UNKNOWN"
 
@@ -213,20 +205,15 @@ SETTLEMENT_NEEDS_EYES = frozenset({"REJECTED", "UNRESOLVED"})
 
 
 def _level(event: Event) -> int:
-    if isinstance(event, CallEnded) and event.reason:
-        return logging.ERROR if event.reason in ERROR_REASONS else logging.WARNING
-    level = LEVELS.get(type(event), logging.INFO)
-    return level if isinstance(event, CallEnded) else max(level, _level_by_its_content(event))
-
-
-def _level_by_its_content(event: Event) -> int:
     if isinstance(event, SettlementChanged) and event.state in SETTLEMENT_NEEDS_EYES:
         return logging.ERROR
     if isinstance(event, SettlementStore) and event.is_failing:
         return logging.ERROR
     if isinstance(event, CertificateInUse | SchedulingSet) and event.problem:
         return logging.WARNING
-    return logging.NOTSET
+    if not isinstance(event, CallEnded) or not event.reason:
+        return LEVELS.get(type(event), logging.INFO)
+    return logging.ERROR if event.reason in ERROR_REASONS else logging.WARNING
 
 
 def _cleaned(event: Event) -> Event:

@@ -44,6 +44,9 @@ VIOLATIONS_MAX = 64
 PATH_CHARACTERS_MAX = 128
 """Of a field's path, and of a cause, which names one where an answer is at fault: nesting makes both long."""
 
+DETAILS_TRAILER = "grpc-status-details-bin"
+"""The trailer of google.rpc.Status (gRPC's "richer error model")."""
+
 SAFE_TO_REPEAT = "wallet-safe-to-repeat"
 """The trailer on which a mesh may retry a call, in any topology: for Envoy's `retriable-headers` (deploy/mesh)."""
 
@@ -101,7 +104,7 @@ def _with_id(value: str | bytes, call_id: str) -> str | bytes:
 
 def _wire_status(error: BridgeError, call_id: str) -> WireStatus:
     status = rich_status(error, call_id)
-    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    trailers: list[tuple[str, str | bytes]] = [(DETAILS_TRAILER, status.SerializeToString())]
     trailers.extend(ok_trailers(call_id))
     if request_id := _ascii(error.wallet.request_id, TEXT_CHARACTERS_MAX):
         trailers.append(("wallet-request-id", request_id))

@@ -30,7 +30,7 @@ from bridge.errors import (
     WalletUnavailable,
     WalletUnknownError,
 )
-from bridge.outcome import GrpcCode, Value, WalletFacts
+from bridge.outcome import CODE_SUCCESS, CODE_UNKNOWN_ERROR, GrpcCode, Value, WalletFacts
 from bridge.transcoding.codec import Read, codec_of, read_bool, read_string, read_uint64
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.retry_after import retry_after_s
@@ -38,8 +38,6 @@ from bridge.transcoding.strict_json import Flaw, parse_object
 
 HTTP_OK = 200
 HEADERS_LOOKED_AT = ("content-encoding", "date", "retry-after")
-CODE_SUCCESS = 1
-CODE_UNKNOWN_ERROR = 2
 
 
 class Answer(Value, frozen=True):

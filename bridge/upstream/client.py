@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import httpx
 
@@ -15,16 +14,13 @@ from bridge.headers import Headers
 from bridge.http2.channel import channel_to
 from bridge.http2.errors import outcome_of
 from bridge.http2.exchange import RawAnswer
-from bridge.http2.hpack import KNOWN_MAX, Fields
+from bridge.http2.limits import BODY_BYTES_MAX
 from bridge.outcome import Outcome, Value
 from bridge.tracer import CallSpan
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.verdict import HEADERS_LOOKED_AT, Answer, Verdict
 from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Credentials, KeyVersions, may_be_about_keys
-
-ANSWER_BYTES_MAX = 64 * 1024
-"""The longest body that is read; the wallet's own are below 1 KiB. A longer one is cut off and invalid."""
 
 LOOKED_AT = {name.encode(): name for name in HEADERS_LOOKED_AT}
 
@@ -66,7 +62,7 @@ class WalletClient:
         emit: Emit = ignore,
     ) -> None:
         self._transport = transport
-        self._channel = channel_to(transport, url, ANSWER_BYTES_MAX)
+        self._channel = channel_to(transport, url, BODY_BYTES_MAX)
         self._retries = retries or RetryPolicy()
         self._emit = emit
 
@@ -144,13 +140,11 @@ def _other_signer(post: Post, signers: list[Credentials], error: BridgeError) ->
 
 
 def _answer(raw: RawAnswer) -> Answer:
-    is_cut = len(raw.body) > ANSWER_BYTES_MAX
+    is_cut = len(raw.body) > BODY_BYTES_MAX
     return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut, time.time())
 
 
-# Many answers have the very same header fields. The result is never changed.
-@lru_cache(maxsize=KNOWN_MAX)
-def _looked_at(headers: Fields) -> Mapping[str, str]:
+def _looked_at(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return those headers that a verdict looks at; of several with one name, all (RFC 9110, section 5.3)."""
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:

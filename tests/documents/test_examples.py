@@ -17,8 +17,8 @@ from cryptography import x509
 import certs
 import toolchain
 from bridge import __version__
+from bridge.address import LISTEN as ADDRESS
 from bridge.address import split_listen
-from bridge.cli.call import ADDRESS
 from bridge.cli.sandbox import LISTEN
 from bridge.settings.model import load
 from tests.support.processes import bridge_command

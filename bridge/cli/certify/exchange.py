@@ -14,11 +14,12 @@ from bridge.errors import BridgeError, WalletConnectionLost, WalletTimeout
 from bridge.http2.channel import Channel, channel_to
 from bridge.http2.errors import outcome_of
 from bridge.http2.exchange import RawAnswer
+from bridge.http2.limits import BODY_BYTES_MAX
 from bridge.http2.transport import Http2Transport
 from bridge.outcome import Outcome
 from bridge.settings.model import Wallet
 from bridge.transcoding.verdict import Answer, read
-from bridge.upstream.client import ANSWER_BYTES_MAX, FAILURES
+from bridge.upstream.client import FAILURES
 from bridge.upstream.from_settings import tls_context
 
 SECRET_HEADERS = frozenset({b"authorization", b"x-request-signature"})
@@ -81,7 +82,7 @@ async def connected(session: Session) -> AsyncIterator[Exchanger]:
 
 
 def _channel(transport: httpx.AsyncBaseTransport, wallet: Wallet) -> Channel:
-    return channel_to(transport, wallet.url, ANSWER_BYTES_MAX)
+    return channel_to(transport, wallet.url, BODY_BYTES_MAX)
 
 
 def _answer(raw: RawAnswer) -> Answer:
@@ -89,7 +90,7 @@ def _answer(raw: RawAnswer) -> Answer:
     for raw_name, raw_value in raw.headers:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    is_cut = len(raw.body) > ANSWER_BYTES_MAX
+    is_cut = len(raw.body) > BODY_BYTES_MAX
     return Answer(raw.status, b"" if is_cut else raw.body, headers, is_cut, time.time())
 
 

@@ -6,7 +6,6 @@ A call that is begun is ended, whatever happens: the front itself would leave it
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias
@@ -14,6 +13,9 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 import grpc.aio
 from pygrpc_native import STREAM_FULL, STREAM_SENT, NativeGrpcFront
+
+from bridge.places import places_of
+from bridge.transcoding.status import DETAILS_TRAILER
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,7 +26,6 @@ Details = tuple[tuple[tuple[str, str | bytes], ...], str, float | None]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # at run time it takes no parameters
 
 RESERVED = "grpc-"
-DETAILS_TRAILER = "grpc-status-details-bin"
 """The one trailer of gRPC's own that the front takes. It refuses grpc-retry-pushback-ms, together with its call."""
 
 FULL_S = (0.001, 0.1)
@@ -88,7 +89,7 @@ class NativeCall:
         except grpc.aio.AbortError:
             pass  # the call has ended with it
         except Exception as unexpected:  # noqa: BLE001 - no exception's text may reach a caller
-            LOGGER.error("a handler failed: %s", _places(unexpected))  # noqa: TRY400 - places, no text
+            LOGGER.error("a handler failed: %s", places_of(unexpected))  # noqa: TRY400 - places, no text
             self.fail(grpc.StatusCode.UNKNOWN, "the handler failed")
 
     def ended(self, task: asyncio.Task[None]) -> None:
@@ -143,8 +144,3 @@ class NativeCall:
 
 def _converted(convert: Callable[[Any], Any] | None, value: Any) -> Any:
     return value if convert is None else convert(value)
-
-
-def _places(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} at {' > '.join(f'{frame.name}:{frame.lineno}' for frame in frames)}"

@@ -110,7 +110,7 @@ def test_dry_run_reads_the_configuration_file(tmp_path: Path) -> None:
 
 
 def test_dry_run_without_settings() -> None:
-    """Settings that are wrong are told by their own error, which `bridge` turns into lines and exit code 2."""
+    """Settings that are wrong are reported by their own error, which `bridge` turns into lines and exit code 2."""
     with pytest.raises(SettingsError, match=r"^no --config FILE is given.*\nwallet\.url: is missing"):
         dry_run(*EXAMPLE, environ={})
 

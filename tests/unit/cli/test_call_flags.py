@@ -11,7 +11,8 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.cli.call import ADDRESS, WALLET_SERVICE, add_arguments
+from bridge.address import LISTEN
+from bridge.cli.call import WALLET_SERVICE, add_arguments
 from tests.support.proto_text import HEADER, compile_proto
 
 SECRET = "canary-7d1f"
@@ -116,7 +117,7 @@ def test_file_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_defaults() -> None:
     """Without flags: the bridge's own default address, 5 seconds, and no field set."""
     parsed = parser().parse_args(["terminate"])
-    assert (parsed.address, parsed.deadline_s, parsed.json, parsed.dry_run) == (ADDRESS, 5.0, False, False)
+    assert (parsed.address, parsed.deadline_s, parsed.json, parsed.dry_run) == (LISTEN, 5.0, False, False)
     assert fields() == {}
 
 

@@ -1,17 +1,20 @@
 """The command `bridge`: its sub-commands, and the one place where their errors become exit codes.
 
 Exit codes: 0 done; 1 the call failed, a worker did not end well, or doctor or certify found something; 2 it could not
-start or could not be completed (settings, address, arguments); 130 a signal ended doctor or certify.
+start or could not be completed (settings, address, arguments); 130 a signal ended doctor or certify; 141 the reader of
+standard output has gone, as before `| head`.
 """
 
 import argparse
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 from bridge import __version__
 from bridge.cli.exit_codes import CANNOT_START, CANNOT_START_CODE
+from bridge.cli.output import is_closed, with_output
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -32,14 +35,34 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return the exit code; a failed start is reported in plain lines, not in a traceback."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parsed = parser_for(arguments).parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        return with_output(lambda: _run(given))
+    except OSError as error:
+        print(f"bridge: standard output: {error.strerror or error}", file=sys.stderr)
+        return CANNOT_START_CODE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parsed = _parsed(arguments)
     try:
         return int(parsed.run(parsed))
     except CANNOT_START as error:
+        if isinstance(error, BrokenPipeError) and is_closed(sys.stdout):
+            raise
         for line in str(error).splitlines():
             print(f"bridge: {line}", file=sys.stderr)
         return CANNOT_START_CODE
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = parser_for(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        is_config = hasattr(parsed, "config") and Path(unknown[0]).is_file()
+        hint = f"; did you mean --config {unknown[0]}?" if is_config else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return parsed
 
 
 def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -145,12 +145,11 @@ def _decoded(content: bytes) -> str:
 
 
 def _toml_problem(text: str) -> str:
+    hint = next((f" ({hint})" for start, hint in TOML_HINTS.items() if text.startswith(start)), "")
     place = TOML_ERROR.fullmatch(text)
     if place is None:
-        return f"is not TOML: {one_line(text)}"
-    what = place["what"]
-    hint = next((f" ({hint})" for start, hint in TOML_HINTS.items() if what.startswith(start)), "")
-    return f"line {place['line']} is not TOML: {one_line(what)}, at column {place['column']}{hint}"
+        return f"is not TOML: {one_line(text)}{hint}"
+    return f"line {place['line']} is not TOML: {one_line(place['what'])}, at column {place['column']}{hint}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Settlement of one process, made of the settings. Imported only where the section [settlement] is there."""
 
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from bridge.events import Emit
 from bridge.http2.transport import Http2Transport
 from bridge.settings.file_watch import FileWatch, ReloadError
 from bridge.settings.files import read_file
+from bridge.settings.messages import one_line
 from bridge.settings.model import Settings, SettingsError
+from bridge.settings.settlement import SQLITE_PREFIX
 from bridge.settings.settlement import Settlement as Section
 from bridge.settlement.attempt import Attempt, NoRetries, Steps
 from bridge.settlement.check import StoreReport, check_store
@@ -94,10 +97,20 @@ async def examined(section: Section) -> StoreReport:
     try:
         return await check_store(store, keys)
     except StoreError as error:
-        problem = str(error)
+        problem = f"{error}{_folder_problem(section)}"
     finally:
         await store.close()
     raise SettingsError(problem)
+
+
+def _folder_problem(section: Section) -> str:
+    """Return what is wrong with the folder of a store that is a file, to follow an error; "" for nothing known."""
+    if not section.store.is_sqlite:
+        return ""
+    folder = Path("/", section.store.get_secret_value().removeprefix(SQLITE_PREFIX)).parent
+    if not folder.is_dir():
+        return f" ({one_line(str(folder))} is no folder)"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f" (no permission to write in {one_line(str(folder))})"
 
 
 def key_watch(settlement: Settlement, section: Section, emit: Emit, interval_s: float) -> FileWatch:

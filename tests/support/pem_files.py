@@ -79,6 +79,9 @@ def write_pem_files(folder: Path) -> None:
         files[f"{name}.pem"] = dated.public_bytes(Encoding.PEM)
         files[f"{name}-behind.pem"] = pem + dated.public_bytes(Encoding.PEM)
     root = certificate(authority, "authority", authority, -20, -10)
+    files["authorities.pem"] = root.public_bytes(Encoding.PEM) + ca_pem
+    files["path"] = b"/run/secrets/access_key\n"
+    files["settlement.key"] = base64_key().encode()
     files["expired-root-behind.pem"] = pem + root.public_bytes(Encoding.PEM)
     for name, content in files.items():
         (folder / name).write_bytes(content)

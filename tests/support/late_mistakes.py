@@ -1,0 +1,99 @@
+"""Mistakes in settings that can be read: what only a test of what they name can find, and what is only a warning."""
+
+from tests.support.mistakes import PAIR, PROVIDER, Mistake
+from tests.support.settings_files import PRIVATE_KEY, toml
+
+LOOPBACK = 'url = "http://127.0.0.1:1"\nallow_plaintext = true'
+FREE = 'listen = "127.0.0.1:0"'
+STORE = 'store = "sqlite:///{folder}/settlement.db"'
+
+
+def late(line: str, *, server: str = FREE, settlement: str = "", telemetry: str = "") -> Mistake:
+    """Return a mistake in settings that can be read: nothing of what they name is far away."""
+    tables = {"settlement": settlement, "telemetry": f'metrics_listen = ""\n{telemetry}'}
+    rest = "\n".join(f"[{name}]\n{text}" for name, text in tables.items() if text)
+    return Mistake(line, toml(server=server, wallet=LOOPBACK, rest=rest))
+
+
+LATE_MISTAKES: dict[str, Mistake] = {
+    "address elsewhere": late(
+        "server.listen = 192.0.2.1:0: cannot be had: it is no address of this machine", server='listen = "192.0.2.1:0"'
+    ),
+    "health elsewhere": late(
+        "server.health_listen = 192.0.2.1:0: cannot be had: it is no address of this machine",
+        server=f'{FREE}\nhealth_listen = "192.0.2.1:0"',
+    ),
+    "wrong settlement key": late(
+        "settlement.key_file: line 1: must be 32 bytes in base64, as openssl rand -base64 32 prints them",
+        settlement=f'{STORE}\nkey_file = "text.pem"',
+    ),
+    "store nowhere": late(
+        "settlement store sqlite:///no-such-folder/settlement.db cannot be reached; check its address and that it runs "
+        "(/no-such-folder is no folder)",
+        settlement='store = "sqlite:///no-such-folder/settlement.db"\nkey_file = "settlement.key"',
+    ),
+    "exporter of traces": Mistake(
+        "telemetry.tracing: OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_PROTOCOL asks for an exporter ",
+        late("", telemetry="tracing = true").content,
+        {"OTEL_TRACES_EXPORTER": "no-such-exporter"},
+    ),
+}
+"""Name -> mistake that only a test of what the settings name can find. A line begins with this one."""
+
+WARNINGS: dict[str, Mistake] = {
+    "path for an access key": Mistake(
+        f"{PROVIDER}.access_key: is a path: is it for access_key_file?",
+        toml(server=FREE, wallet=LOOPBACK, keys=f'access_key = "/run/secrets/key"\nprivate_key = "{PRIVATE_KEY}"'),
+    ),
+    "placeholder for an access key": Mistake(
+        f"{PROVIDER}.access_key: is a placeholder that nothing has filled in",
+        toml(server=FREE, wallet=LOOPBACK, keys=f'access_key = "${{ACCESS_KEY}}"\nprivate_key = "{PRIVATE_KEY}"'),
+    ),
+    "file that holds a path": Mistake(
+        f"{PROVIDER}.access_key: access_key_file holds a path, which is not followed",
+        toml(server=FREE, wallet=LOOPBACK, keys=f'access_key_file = "path"\nprivate_key = "{PRIVATE_KEY}"'),
+    ),
+    "path for a fingerprint key": late(
+        "telemetry.fingerprint_key: is a path: is it for fingerprint_key_file?",
+        telemetry='fingerprint_key = "/run/secrets/fingerprint"',
+    ),
+    "no fingerprint key": late("telemetry.fingerprint_key is not set: ", server='listen = "0.0.0.0:0"'),
+    "no code of success": late(
+        "settlement: no [wallet.codes.<code>] has success = true.", settlement=f'{STORE}\nkey_file = "settlement.key"'
+    ),
+    "certificate that has expired": late(
+        "server.tls_certificate_file has expired, on ", server=f"{FREE}\n{PAIR}".replace("own.pem", "expired.pem")
+    ),
+    "certificate that is not valid yet": late(
+        "server.tls_certificate_file is valid only from ", server=f"{FREE}\n{PAIR}".replace("own.pem", "future.pem")
+    ),
+    "certificate that ends soon": late(
+        "server.tls_certificate_file expires on ", server=f"{FREE}\n{PAIR}".replace("own.pem", "soon.pem")
+    ),
+    "authority that has expired": late(
+        "server.tls_client_ca_file has expired, on ", server=f'{FREE}\n{PAIR}\ntls_client_ca_file = "expired.pem"'
+    ),
+    "chain that has expired": late(
+        "server.tls_certificate_file: certificate 2 in it has expired, on ",
+        server=f"{FREE}\n{PAIR}".replace("own.pem", "expired-behind.pem"),
+    ),
+    "chain that is none": late(
+        "server.tls_certificate_file: certificate 2 in it is not of the authority that signed certificate 1: ",
+        server=f"{FREE}\n{PAIR}".replace("own.pem", "soon-behind.pem"),
+    ),
+}
+"""Name -> what works, and gives a warning that begins with this line."""
+
+NO_WARNINGS: dict[str, Mistake] = {
+    "good chain": late("", server=f"{FREE}\n{PAIR}".replace("own.pem", "chain.pem")),
+    "root that has expired behind a chain": late(
+        "", server=f"{FREE}\n{PAIR}".replace("own.pem", "expired-root-behind.pem")
+    ),
+    "an authority that has expired beside a good one": late(
+        "", server=f'{FREE}\n{PAIR}\ntls_client_ca_file = "authorities.pem"'
+    ),
+    "key with slashes": Mistake(
+        "", toml(server=FREE, wallet=LOOPBACK, keys=f'access_key = "/abc+d/e="\nprivate_key = "{PRIVATE_KEY}"')
+    ),
+}
+"""Name -> settings that are right, though they look like one of those."""

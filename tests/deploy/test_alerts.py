@@ -10,8 +10,10 @@ from tests.support.promql import metrics_in
 from tests.support.promtool import MISSING, PROMTOOL, promtool
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
-SCENARIOS = ROOT / "deploy" / "prometheus" / "rules_test.yml"
+FOLDER = ROOT / "deploy" / "prometheus"
+FILES = ("rules", "objective")
+RULES = "".join((FOLDER / f"{name}.yml").read_text() for name in FILES)
+SCENARIOS = "".join((FOLDER / f"{name}_test.yml").read_text() for name in FILES)
 HANDBOOK = ROOT / "docs" / "operations.md"
 
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason=MISSING)
@@ -24,29 +26,31 @@ def parts(text: str, start: str) -> dict[str, str]:
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
-ALERTS = parts(RULES.read_text(), "alert")
-RECORDED = re.findall(r"- record: (\S+)$", RULES.read_text(), re.MULTILINE)
+ALERTS = parts(RULES, "alert")
+RECORDED = re.findall(r"- record: (\S+)$", RULES, re.MULTILINE)
 FIRES = r'- labels: \'{alertname="(\w+)"}\'\n +value: 1\b'
 
 
 @needs_promtool
-async def test_the_rules_can_be_loaded() -> None:
+@pytest.mark.parametrize("name", FILES)
+async def test_the_rules_can_be_loaded(name: str) -> None:
     """Prometheus' own check, with every warning an error."""
-    code, said = await promtool("check", "rules", "--lint=all", "--lint-fatal", str(RULES))
+    code, said = await promtool("check", "rules", "--lint=all", "--lint-fatal", str(FOLDER / f"{name}.yml"))
     assert code == 0, said
 
 
 @needs_promtool
-async def test_the_alerts_fire_when_they_should() -> None:
+@pytest.mark.parametrize("name", FILES)
+async def test_the_alerts_fire_when_they_should(name: str) -> None:
     """Every scenario beside the rules comes out as it says: these alerts, and no others."""
-    code, said = await promtool("test", "rules", str(SCENARIOS))
+    code, said = await promtool("test", "rules", str(FOLDER / f"{name}_test.yml"))
     assert code == 0, said
 
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_every_alert_has_both_scenarios(alert: str) -> None:
     """One in which it fires, and one close to it in which nothing does."""
-    scenarios = parts(SCENARIOS.read_text(), "name")
+    scenarios = parts(SCENARIOS, "name")
     fires = [text for name, text in scenarios.items() if name.startswith(f"{alert} fires: ")]
     silent = [text for name, text in scenarios.items() if name.startswith(f"{alert} stays silent: ")]
     assert fires
@@ -55,9 +59,17 @@ def test_every_alert_has_both_scenarios(alert: str) -> None:
     assert all("exp_samples: []" in text for text in silent)
 
 
+def test_every_file_of_rules_is_tested() -> None:
+    """No rules lie in the folder that these tests, or the chart, do not know."""
+    files = {path.name for path in FOLDER.glob("*.yml")}
+    assert files == {f"{name}{kind}.yml" for name in FILES for kind in ("", "_test")}
+    template = (ROOT / "deploy" / "helm" / "wallet-bridge" / "templates" / "prometheus-rule.yaml").read_text()
+    assert all(f'"files/{name}.yml"' in template for name in FILES)
+
+
 def test_no_scenario_is_about_an_alert_that_is_gone() -> None:
     """Scenarios name the alerts of the rules and no others."""
-    named = set(re.findall(r"(\w+) (?:fires|stays silent): ", SCENARIOS.read_text()))
+    named = set(re.findall(r"(\w+) (?:fires|stays silent): ", SCENARIOS))
     assert named == set(ALERTS)
 
 
@@ -91,7 +103,7 @@ def parts_of_handbook() -> dict[str, str]:
 def test_rules_read_metrics_that_exist() -> None:
     """Of the bridge, of the rules' own recordings, and `up`, which is Prometheus' own."""
     exposed = counted(*EVERY_EVENT).names | supervised(*WORKER_EVENTS).names
-    queries = re.findall(r"^ +expr: (.+(?:\n {10}.+)*)$", RULES.read_text(), re.MULTILINE)
+    queries = re.findall(r"^ +expr: (.+(?:\n {10}.+)*)$", RULES, re.MULTILINE)
     assert len(queries) == len(ALERTS) + len(RECORDED)
     read = {name for query in queries for name in metrics_in(query.removeprefix(">-"))}
     assert read <= exposed | set(RECORDED) | {"up"}

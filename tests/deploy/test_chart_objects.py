@@ -16,7 +16,7 @@ from tests.support.promtool import MISSING, PROMTOOL, promtool
 from tests.support.whole_path import bridge_to
 
 pytestmark = needs_helm
-RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
+PROMETHEUS = ROOT / "deploy" / "prometheus"
 RUNBOOK = "https://runbooks.example/wallet-bridge"
 
 
@@ -35,10 +35,11 @@ def pods(manifests: Manifests) -> dict[str, dict[str, object]]:
 
 
 def test_rules_are_those_of_prometheus() -> None:
-    """The PrometheusRule is rules.yml, for the job and the runbook of this installation, and with its labels."""
+    """The PrometheusRule is both files, for the job and the runbook of this installation, and with its labels."""
     manifest = operators().one("PrometheusRule")
-    own = RULES.read_text().replace('job="wallet-bridge"', 'job="wallet"').replace("docs/operations.md", RUNBOOK)
-    assert manifest["spec"] == yaml.safe_load(own)
+    texts = [(PROMETHEUS / f"{name}.yml").read_text() for name in ("rules", "objective")]
+    own = [text.replace('job="wallet-bridge"', 'job="wallet"').replace("docs/operations.md", RUNBOOK) for text in texts]
+    assert manifest["spec"] == {"groups": [group for text in own for group in yaml.safe_load(text)["groups"]]}
     assert manifest["metadata"]["labels"]["release"] == "prometheus"
 
 

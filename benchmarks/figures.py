@@ -120,6 +120,36 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class PolicyRound:
+    """One bridge under one scheduling policy: with 64 calls in flight, then under a third of what it carries."""
+
+    row: str
+    situation: str
+    policy: str
+    cpu_us: float
+    calls_per_s: float
+    third_cpu_us: float
+    third_p50_ms: float
+    third_p99_ms: float
+    errors: int
+    """Under both loads."""
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The bridge under each scheduling policy."""
+
+    taken: str
+    """The day, ISO 8601."""
+    load_average: float
+    """As in Results; of the moment before this part."""
+    python: str
+    """Its version, and how it was built."""
+    rounds: Sequence[PolicyRound]
+    """Both policies took turns."""
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything that a run has measured."""
 
@@ -135,6 +165,9 @@ class Results:
     scaling: Mapping[str, Scaling]
     """By the name of a row of ours."""
     profile: Profile | None
+    policy: str
+    """The scheduling policy that all rows ran under, but for `policies`: "batch" or "other"."""
+    policies: Policies | None
 
 
 @dataclass(frozen=True)

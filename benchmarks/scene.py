@@ -8,11 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import contestants, h2load
-from benchmarks.contestants import Row, Server, framed
+from benchmarks.contestants import Placement, Row, Server, framed
 from benchmarks.figures import Round
 from benchmarks.procfs import Cores
 from benchmarks.rows import ANSWER
 from benchmarks.wallets import QuickWallet, quick_wallet
+from bridge.process.scheduling import Policy
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 
@@ -43,12 +44,18 @@ class Scene:
 
     @asynccontextmanager
     async def running(
-        self, row: Row, wallet_url: str = "", settings: Mapping[str, str] | None = None, *, on_all_cores: bool = False
+        self,
+        row: Row,
+        wallet_url: str = "",
+        settings: Mapping[str, str] | None = None,
+        *,
+        on_all_cores: bool = False,
+        policy: Policy = "batch",
     ) -> AsyncIterator[Server]:
         """Run a row before a wallet, the quick one where none is named, on the server's core or on all."""
         cores = self.cores.server | self.cores.load if on_all_cores else self.cores.server
-        url = wallet_url or self.wallet.url
-        async with contestants.running(row, url, self.folder, cores, settings) as server:
+        placement, url = Placement(cores, policy), wallet_url or self.wallet.url
+        async with contestants.running(row, url, self.folder, placement, settings) as server:
             yield server
 
     @property

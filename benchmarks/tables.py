@@ -3,11 +3,11 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
+from benchmarks.cells import Cells, markdown, plain
 from benchmarks.contestants import BY_NAME, ENVOY, FLOOR, TEXTBOOK
 from benchmarks.figures import InFlightPoint, Profile, Results, Round, Scaling, cost_ratio
+from benchmarks.policy_table import policies_text
 from benchmarks.targets import verdicts
-
-Cells = Sequence[str]
 
 COMPARED_WITH = (FLOOR, ENVOY)
 """A column for each: what a call of the row costs in calls of that one."""
@@ -23,27 +23,10 @@ def tables(results: Results) -> dict[str, str]:
         "in flight": markdown(_in_flight_cells(results.scaling)),
         "wallet": markdown(_wallet_cells(results.scaling)),
         "added": markdown(_added_cells(results.scaling)),
+        "policies": policies_text(results.policies),
         "steps": markdown(_step_cells(results.profile)),
         "targets": markdown(_target_cells(results)),
     }
-
-
-def markdown(rows: Sequence[Cells]) -> str:
-    """Return a table in Markdown; the first row is its head."""
-    head, *rest = rows
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rest]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def plain(rows: Sequence[Cells]) -> str:
-    """Return a table for a terminal; the first column is aligned left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
-        )
-        for cells in rows
-    )
 
 
 def row_table(results: Results) -> str:
@@ -55,7 +38,8 @@ def _run(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     count = len(next(iter(results.rounds.values())))
     machine = f"{results.machine}, load average {results.load_average:.1f}"
-    return f"Measured {results.taken} on {machine}; {versions}. {count} rounds."
+    rows = f"every row under SCHED_{results.policy.upper()}, {count} rounds"
+    return f"Measured {results.taken} on {machine}; {versions}. All in one run: {rows}."
 
 
 def _row_cells(results: Results) -> list[Cells]:

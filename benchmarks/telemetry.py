@@ -11,12 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks import bench
+from benchmarks.cells import plain
 from benchmarks.contestants import Kind, Row
 from benchmarks.figures import Round, cost_ratio
 from benchmarks.procfs import Cores
 from benchmarks.scene import Effort, a_scene
 from benchmarks.side_by_side import measure_rounds, say
-from benchmarks.tables import plain
 
 RATIO_MAX = 1.10
 """Of "telemetry" to "quiet"."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import figures, h2load, procfs, tables, targets
+from benchmarks import cells, figures, h2load, procfs, targets
 from benchmarks.contestants import BRIDGE, FLOOR, TEXTBOOK
 from benchmarks.document import rendered
 from benchmarks.figures import InFlightPoint, Results, Round
@@ -43,7 +43,7 @@ POINT = InFlightPoint(
 
 def results(**rounds: list[Round]) -> Results:
     """Return results with these rounds alone."""
-    return Results("2026-01-01", "a machine", 0.1, {"Python": "3.11"}, rounds, {}, {}, None)
+    return Results("2026-01-01", "a machine", 0.1, {"Python": "3.11"}, rounds, {}, {}, None, "batch", None)
 
 
 def costing(*costs_us: float) -> list[Round]:
@@ -151,7 +151,7 @@ def test_cost_growth() -> None:
 
 def test_markdown() -> None:
     """A table has its head, its rule, and the first column to the left."""
-    assert tables.markdown([("row", "µs"), ("floor", "270")]) == "| row | µs |\n| --- | ---: |\n| floor | 270 |"
+    assert cells.markdown([("row", "µs"), ("floor", "270")]) == "| row | µs |\n| --- | ---: |\n| floor | 270 |"
 
 
 def test_render() -> None:

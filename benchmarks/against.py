@@ -1,0 +1,112 @@
+"""What a change costs: the bridge of this work tree and those of other commits, in turns in one run.
+
+    make bench AGAINST=REF
+    python -m benchmarks.bench --against REF [REF...]
+
+Each commit is checked out as a git work tree of its own in a temporary folder. Its bridge runs in this environment,
+with the packages that are installed here, before those of its own time; a commit that they do not fit ends the run with
+StartError. Every row is under the same scheduling policy. A setting that a commit does not have is left out for it.
+"""
+
+import dataclasses
+import statistics
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.cells import Cells, plain
+from benchmarks.contestants import OURS, Row
+from benchmarks.figures import Round, cost_ratio
+from benchmarks.procfs import Cores
+from benchmarks.scene import Effort, a_scene
+from benchmarks.side_by_side import measure_rounds, say
+
+ROOT = Path(__file__).parents[1]
+
+
+class RefError(Exception):
+    """A commit that cannot be checked out, in git's words."""
+
+
+async def measure_against(cores: Cores, effort: Effort, rows: Sequence[Row], refs: Sequence[str]) -> int:
+    """Measure our rows here and in these commits, and print the table; return 1 where a call failed.
+
+    Raise RefError, or StartError where a commit's bridge does not run.
+    """
+    with checked_out(refs) as commits:
+        async with a_scene(cores, effort) as scene:
+            measured = await measure_rounds(scene, rows_of(commits, rows))
+    say(f"\n{table(measured, commits, rows)}\n\nratios are of CPU time, round by round: median (least-most)")
+    return int(any(one.errors for rounds in measured.values() for one in rounds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """A commit and where it is checked out."""
+
+    ref: str
+    """As it was given."""
+    folder: Path
+
+
+@contextmanager
+def checked_out(refs: Sequence[str]) -> Iterator[Sequence[Commit]]:
+    """Check these commits out, each in a work tree of its own, until the context ends. Raise RefError."""
+    with TemporaryDirectory(prefix="bridge-against-") as name, ExitStack() as trees:
+        yield [trees.enter_context(_work_tree(ref, Path(name) / str(number))) for number, ref in enumerate(refs)]
+
+
+@contextmanager
+def _work_tree(ref: str, folder: Path) -> Iterator[Commit]:
+    _git("worktree", "add", "--quiet", "--detach", str(folder), ref)
+    try:
+        yield Commit(ref, folder)
+    finally:
+        _git("worktree", "remove", "--force", str(folder))
+
+
+def _git(*arguments: str) -> None:
+    command = ("git", *arguments)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    if done.returncode:
+        raise RefError(done.stderr.strip())
+
+
+def rows_of(commits: Sequence[Commit], rows: Sequence[Row] = OURS) -> list[Row]:
+    """Return each of our rows as it is here, and beside it as it was in each commit."""
+    return [each for row in rows if row.is_ours for each in (row, *(_as_of(row, commit) for commit in commits))]
+
+
+def _as_of(row: Row, commit: Commit) -> Row:
+    return dataclasses.replace(row, name=_name(row, commit), source=commit.folder)
+
+
+def _name(row: Row, commit: Commit) -> str:
+    return f"{row.name} at {commit.ref}"
+
+
+def table(measured: Mapping[str, Sequence[Round]], commits: Sequence[Commit], rows: Sequence[Row] = OURS) -> str:
+    """Return what each row costs, and this work tree's cost in each commit's, round by round."""
+    head = ("row", "CPU us/call", "calls/s", "p99 ms", "errors", "memory MB", "this one / that one")
+    cells = []
+    for row in rows:
+        if row.name not in measured:
+            continue
+        cells.append((*_cells(row.name, measured[row.name]), "1"))
+        for commit in commits:
+            rounds = measured[_name(row, commit)]
+            cells.append((*_cells(_name(row, commit), rounds), str(cost_ratio(measured[row.name], rounds))))
+    return plain([head, *cells])
+
+
+def _cells(name: str, rounds: Sequence[Round]) -> Cells:
+    def median(figure: str) -> float:
+        return float(statistics.median(getattr(one, figure) for one in rounds))
+
+    errors = f"{sum(one.errors for one in rounds)} of {sum(one.calls for one in rounds)}"
+    return (
+        *(name, f"{median('cpu_us'):.0f}", f"{median('calls_per_s'):.0f}", f"{median('p99_ms'):.1f}"),
+        *(errors, f"{median('memory_mb'):.0f}"),
+    )

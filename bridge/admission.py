@@ -60,18 +60,18 @@ class Admission:
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self.count = 0
-        """How many calls are admitted and have not left."""
+        """Number of calls that are admitted and have not ended."""
         self.queued = 0
-        """How many calls wait."""
+        """Number of calls that wait."""
 
     @property
     def under_way(self) -> int:
-        """How many calls are admitted or wait."""
+        """Number of calls that are admitted or wait."""
         return self.count + self.queued
 
     @property
     def free(self) -> int:
-        """How many places are neither held nor waited for."""
+        """Number of places that are neither held nor waited for."""
         return 0 if self.queued else max(0, self._max_in_flight - self.count)
 
     def enter(self, provider_id: int) -> bool:

@@ -34,7 +34,7 @@ MINIMUM_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class DeadlineLimits:
-    """How long a call may take when its caller says nothing, and at most. Source: docs/design/contract.md, "Time"."""
+    """Default and longest time of a call. Source: docs/design/contract.md, "Time"."""
 
     default_s: float = 5.0
     max_s: float = 30.0

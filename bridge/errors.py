@@ -44,7 +44,7 @@ class BridgeError(Exception):
     reason: str
     grpc_code: GrpcCode
     summary: str
-    """What happened and what to do next, one or two sentences, fixed text: nothing from a caller or a wallet."""
+    """The failure and the next step, one or two sentences, fixed text: nothing from a caller or a wallet."""
 
     def __init__(
         self,

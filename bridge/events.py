@@ -40,7 +40,7 @@ class CallEnded(Happening, frozen=True, tag="call ended"):
     reason: str = ""
     """The reason of a failure; "" for OK."""
     outcome: str = ""
-    """What is certain about the wallet after a failure; "" for OK."""
+    """Certainty about the wallet after a failure; "" for OK."""
     cause: str = ""
     detail: str = ""
     """Fixed words that narrow the cause down: the reason of a TLS failure, an HTTP/2 error. Callers do not get it."""
@@ -57,7 +57,7 @@ class CallEnded(Happening, frozen=True, tag="call ended"):
     fault: str = ""
     """For BRIDGE_FAULT: the exception's type and places in the code, without its text."""
     queue_s: float = 0.0
-    """How long it waited for admission."""
+    """Time of waiting for admission."""
     is_pending: bool = False
     """The bridge goes on with the request by itself (settlement)."""
     is_detached: bool = False
@@ -126,7 +126,7 @@ class ReloadFailed(Happening, frozen=True, tag="reload failed"):
 
     key: str
     problem: str
-    """What the file should be; nothing of its content."""
+    """The rule for the file; nothing of its content."""
 
 
 class CertificateInUse(Happening, frozen=True, tag="certificate in use"):
@@ -148,7 +148,7 @@ class SchedulingSet(Happening, frozen=True, tag="scheduling"):
     policy: str
     """"batch" or "other", as server.scheduling has it."""
     threads: int = 0
-    """How many were under the other of the two before."""
+    """Number of entries under the other of the two before."""
     problem: str = ""
     """Why the policy is not in force; "" where it is."""
 

@@ -40,7 +40,7 @@ CODE_SUCCESS, CODE_UNKNOWN_ERROR = 1, 2
 
 
 class Outcome(enum.IntEnum):
-    """What is certain about the wallet's state; the numbers are those of wallet.v1.Outcome."""
+    """Certainty about the wallet's state; the numbers are those of wallet.v1.Outcome."""
 
     NOT_SENT = 1
     NOT_PROCESSED = 2
@@ -49,7 +49,7 @@ class Outcome(enum.IntEnum):
 
 
 class WalletFacts(Value, frozen=True):
-    """What the wallet's answer said of itself: as received, to be cleaned and cut before it is shown to anybody."""
+    """Envelope of the wallet's answer: as received, to be cleaned and cut before it is shown to anybody."""
 
     http_status: int = 0
     """100 to 599; 0 when there was no answer."""

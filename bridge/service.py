@@ -68,7 +68,7 @@ NOTHING_SENT = Watch()
 
 
 class Call:
-    """What is known of one call while it lasts, for the report at its end."""
+    """Facts about one call while it lasts, for the report at its end."""
 
     __slots__ = (
         *("call_id", "fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started"),
@@ -87,7 +87,7 @@ class Call:
         self.ticket: Ticket = NO_TICKET
         self.watch = NOTHING_SENT
         self.fault: type[BridgeError] = BridgeFaultBeforeSend
-        """What an unexpected exception means now."""
+        """The failure that an unexpected exception means now."""
         self.started = time.monotonic()
 
     def ended(self, grpc_code: GrpcCode, facts: Mapping[str, Any]) -> CallEnded:

@@ -16,7 +16,7 @@ from bridge.transcoding.operation import Operation
 
 
 class Peer(Protocol):
-    """What a host knows of the one who calls. Asked only where it matters; grpc.aio's context is one."""
+    """A host's knowledge of the caller. Asked only where it matters; grpc.aio's context is one."""
 
     def auth_context(self) -> AuthContext:
         """Return what the connection proves about the caller."""
@@ -64,12 +64,12 @@ class Ticket(Protocol):
 
 
 class Settling(Protocol):
-    """What becomes of calls that end without certainty."""
+    """Handling of calls that end without certainty."""
 
     is_on: bool
     """False: no call has a ticket."""
     reserve_s: float
-    """How much earlier the calls of an operation that is settled give up, so that the write fits in their deadline."""
+    """Time by which the calls of a settled operation give up earlier, so that the write fits in their deadline."""
 
     def ticket(self, sending: Sending) -> Ticket:
         """Return the ticket of a call that is about to be sent."""

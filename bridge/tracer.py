@@ -15,7 +15,7 @@ from bridge.start_error import StartError
 from bridge.transcoding.operation import Operation
 
 Metadata = Iterable[tuple[str, str | bytes]]
-"""What came with a call, names in lower case, as gRPC hands it over."""
+"""Metadata of a call, names in lower case, as gRPC hands it over."""
 
 
 class TracingError(StartError):

@@ -1,4 +1,4 @@
-"""What `bridge call` prints: an answer, a failure with all its details, or a request that was not sent.
+"""Output of `bridge call`: an answer, a failure with all its details, or a request that was not sent.
 
 Values in, text out. A message is shown by the fields that are set, under their proto names, integers and decimals
 exact; what cannot be printed (control characters, marks that reverse the direction of writing) is shown as JSON would

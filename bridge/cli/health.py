@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse as Response
 from bridge.address import LISTEN, split_listen
 
 PATIENCE_S = 5.0
-"""How long the bridge has to answer: its probes give it less."""
+"""Time for the bridge's answer: its probes give it less."""
 
 CHECK = "/grpc.health.v1.Health/Check"
 

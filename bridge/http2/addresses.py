@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 RESOLUTION_DELAY_S = 0.05
-"""How long IPv4 addresses wait for IPv6 ones. RFC 8305, section 3, "Resolution Delay"."""
+"""Time for which IPv4 addresses wait for IPv6 ones. RFC 8305, section 3, "Resolution Delay"."""
 ANSWER_KEPT_S = 5.0
 """Longer than a retry takes, so that a name server slower than one connect is no outage; shorter than any usual TTL."""
 

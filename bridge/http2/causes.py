@@ -72,7 +72,7 @@ NAME_ERRORS: Final[Mapping[int | None, str]] = {
     }.items()
     if hasattr(socket, name)
 }
-"""What getaddrinfo says (RFC 3493, section 6.1; not every system has every one)."""
+"""Errors of getaddrinfo (RFC 3493, section 6.1; not every system has every one)."""
 
 
 # --- HTTP/2 -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from bridge.http2.pool import Pool
 from bridge.http2.transport import Http2Transport, exchange
 
 GUARD_S = 0.02
-"""How much later than its time a transport that does not keep it is cut off."""
+"""Time beyond its timeout after which a transport that does not keep it is cut off."""
 
 
 GoesOn = Callable[[], bool]

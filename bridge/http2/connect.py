@@ -25,7 +25,7 @@ ATTEMPT_DELAY_S = 0.25
 ATTEMPT_DELAY_MIN_S = 0.01
 """RFC 8305, section 5, "Connection Attempt Delay": the recommended one, and the shortest that is allowed."""
 HANDSHAKE_S = 1.0
-"""How long the address that TCP has reached is the only one that is tried."""
+"""Time for which the address that TCP has reached is the only one that is tried."""
 
 Handshake = Callable[[socket.socket], Awaitable[Connection]]
 """Makes a connection that is ready for use on a connected socket, which it owns from then on."""
@@ -36,7 +36,7 @@ class Sockets:
     """The sockets of one race."""
 
     limit: int
-    """How many may be open at once, at least 1."""
+    """Number that may be open at once, at least 1."""
     open: int = 0
 
 

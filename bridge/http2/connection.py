@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def in_use(self) -> int:
-        """How many exchanges are under way."""
+        """Number of exchanges under way."""
         return self._exchanges.in_use
 
     @property

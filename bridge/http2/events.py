@@ -94,4 +94,4 @@ Event = (
     | PongReceived
 )
 Events = tuple[Event, ...]
-"""What one frame means, in order."""
+"""Events of one frame, in order."""

@@ -27,7 +27,7 @@ class Carrier(Protocol):
 
 
 class RawAnswer(NamedTuple):
-    """What the server returned for one request, whole."""
+    """A server's whole answer to one request."""
 
     status: int
     """100 to 599, of the final answer."""
@@ -38,7 +38,7 @@ class RawAnswer(NamedTuple):
 
 
 class Exchange:
-    """What is known of one request. Its `answer` is done when the exchange is."""
+    """State of one request. Its `answer` is done when the exchange is."""
 
     __slots__ = (
         "_end",

@@ -3,7 +3,7 @@
 from bridge.http2.limits import FRAME_BYTES_MIN
 
 NOISE_BYTES_MAX = 64 * 1024
-"""How much may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
+"""Bytes that may arrive beyond answers: PING, SETTINGS, resets, empty frames. An answer's headers set it back to 0."""
 
 
 class Noise:
@@ -19,7 +19,7 @@ class Noise:
         self.bytes = 0
         """Without a reason so far; negative: so many more are allowed."""
         self._late_bytes = 0
-        """What may still arrive of streams that were given up."""
+        """Bytes that may still arrive of streams that were given up."""
 
     @property
     def is_flood(self) -> bool:

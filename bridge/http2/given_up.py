@@ -21,7 +21,7 @@ class GivenUp:
         self._noise = noise
         self._outgoing = outgoing
         self._left_bytes: dict[int, int] = {}
-        """What may still come of each that was left to itself."""
+        """Bytes that may still come of each that was left to itself."""
 
     def __len__(self) -> int:
         """Return how many were left to themselves and have not ended: the server still counts them."""

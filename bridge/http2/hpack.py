@@ -32,7 +32,7 @@ MORE: Final = 0x80  # another byte of the integer follows
 HUFFMAN: Final = 0x80
 
 INTEGER_BYTES_MAX: Final = 5
-"""How long an integer may be: enough for 2^28, and so for every length that could be meant."""
+"""Longest integer: enough for 2^28, and so for every length that could be meant."""
 
 # Fields that a proxy must not put into a table: guesses of their value would show in the size (section 7.1.3).
 NEVER_INDEXED: Final = frozenset({b"authorization", b"x-request-signature"})
@@ -45,7 +45,7 @@ NO_TABLE: Final = b"\x20"
 
 
 KNOWN_MAX: Final = 16
-"""How many header blocks are known again. Each is up to 16 KiB long."""
+"""Size of the cache of header blocks. Each is up to 16 KiB long."""
 
 ANY_TABLE: Final = -1
 """A block that refers to no entry of the table means the same whatever is in it."""
@@ -105,13 +105,13 @@ def _integer(value: int, prefix_bits: int, pattern: int) -> bytes:
 
 
 class _Decoded(NamedTuple):
-    """What a header block meant."""
+    """Result of a decoded header block."""
 
     fields: Fields
     stored: Fields
     """Those among them that went into the table."""
     changes: int
-    """How often the table had changed before: while it has not again, the block means the same. Or ANY_TABLE."""
+    """Number of changes of the table before: while it has not again, the block means the same. Or ANY_TABLE."""
 
 
 class HeaderDecoder:
@@ -126,7 +126,7 @@ class HeaderDecoder:
         self._list_bytes_limit = list_bytes_limit
         self._known: dict[bytes, _Decoded] = {}
         self._changes = 0
-        """How often the table has changed."""
+        """Number of changes of the table."""
         self._reads_table = False
         """The block that is being decoded refers to an entry of the table."""
         self._table: deque[Field] = deque()  # the newest entry first
@@ -257,7 +257,7 @@ VALUE: Final = re.compile(rb"(?![ \t])[^\0\r\n]*(?<![ \t])")  # likewise: no NUL
 CONNECTION_FIELDS: Final = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te"}
 )
-"""What only HTTP/1.1 has (section 8.2.2)."""
+"""Fields of HTTP/1.1 only (section 8.2.2)."""
 
 FINAL_STATUS_MIN: Final = 200  # below it an answer is informational (RFC 9110, section 15.2)
 SWITCHING_PROTOCOLS: Final = 101  # does not exist in HTTP/2 (section 8.6)

@@ -45,7 +45,7 @@ class HuffmanError(ValueError):
 
 
 class Step(NamedTuple):
-    """What four bits do in a state."""
+    """Effect of four bits in a state."""
 
     state: int
     octets: bytes

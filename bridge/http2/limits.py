@@ -1,4 +1,4 @@
-"""How much is read of a server: of one stream, and of the connection that its streams share."""
+"""Limits on what is read of a server: of one stream, and of the connection that its streams share."""
 
 from typing import Final
 
@@ -22,10 +22,10 @@ INTERIM_BYTES_MAX: Final = 16 * 1024
 """Informational answers of one stream together; each counts as at least FRAME_BYTES_MIN. Beyond it its call fails."""
 
 FRAME_BYTES_MIN: Final = 256
-"""What a frame counts at least that answers nothing: it is the number of frames that costs time."""
+"""Least size that a frame counts that answers nothing: it is the number of frames that costs time."""
 
 GIVEN_UP_BYTES_MAX: Final = STREAM_WINDOW_BYTES // 2
-"""What is read and dropped of a stream that was left to end by itself, before it is reset after all.
+"""Bytes that are read and dropped of a stream that was left to end by itself, before it is reset after all.
 
 Beyond it an answer needs credit to go on, so a frame is sent in any case. An earlier reset would save nothing: a whole
 window may be on its way by then.

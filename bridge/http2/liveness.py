@@ -16,7 +16,7 @@ from typing import Protocol
 
 PING_INTERVAL_S, PING_INTERVAL_MAX_S = 1.0, 60.0
 LATE_S = 0.25
-"""How late a timer may fire and still count as on time; how long pending reads have then."""
+"""Lateness with which a timer still counts as on time; time that pending reads have then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Caution:
 
 
 class Watched(Protocol):
-    """What a liveness does with its connection."""
+    """Operations of a liveness on its connection."""
 
     def send_ping(self) -> None:
         """Send a PING."""

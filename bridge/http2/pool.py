@@ -34,7 +34,7 @@ Connect = Callable[[Callable[[], None], Sockets], Awaitable[Connection]]
 """Makes one connection that is ready for use and calls back on changes; raises UnreachableError."""
 
 TOTAL_FACTOR = 2
-"""How many times `connections_max` there may be connections in all: retiring, closing and connecting ones included."""
+"""Limit on all connections, in multiples of `connections_max`: retiring, closing and connecting ones included."""
 
 
 class Pool:
@@ -85,12 +85,12 @@ class Pool:
 
     @property
     def connections(self) -> int:
-        """How many connections there are, with those that retire, close, or are just being made."""
+        """Number of connections, with those that retire, close, or are just being made."""
         return len(self._connections) + self._sockets.open
 
     @property
     def streams(self) -> int:
-        """How many requests are under way on them."""
+        """Number of requests under way on them."""
         return sum(connection.in_use for connection in self._connections)
 
     def retire(self) -> None:

@@ -32,7 +32,7 @@ from bridge.http2.streams import Streams
 STREAMS_UNLIMITED = 2**32 - 1
 
 CREDIT_BYTES = 2 * (frames.HEADER_BYTES + 4)
-"""What may come back for a DATA frame of ours: a WINDOW_UPDATE for the stream and one for the connection."""
+"""Frames that may answer a DATA frame of ours: a WINDOW_UPDATE for the stream and one for the connection."""
 
 OUR_SETTINGS = {
     Setting.ENABLE_PUSH: 0,
@@ -51,7 +51,7 @@ class ClientProtocol:
 
     def __init__(self, resets: ResetBudget | None = None) -> None:
         self.streams_max = STREAMS_UNLIMITED
-        """How many streams the server allows at once."""
+        """Number of streams that the server allows at once."""
         self._streams = Streams()
         self._window_bytes = frames.WINDOW_BYTES_DEFAULT
         self._stream_window_bytes = frames.WINDOW_BYTES_DEFAULT
@@ -96,7 +96,7 @@ class ClientProtocol:
 
     @property
     def streams_left(self) -> int:
-        """How many streams can still be opened before the ids are used up (section 5.1.1)."""
+        """Number of streams that can still be opened before the ids are used up (section 5.1.1)."""
         return self._streams.left
 
     def begin(self, headers: Headers, *, has_body: bool) -> int:

@@ -13,7 +13,7 @@ class Stream:
     def __init__(self, stream_id: int, window_bytes: int, *, is_sent: bool) -> None:
         self.id = stream_id
         self.window_bytes = window_bytes
-        """How much may be sent; negative after the server has made it smaller (section 6.9.2)."""
+        """Number of bytes that may be sent; negative after the server has made it smaller (section 6.9.2)."""
         self.is_sent = is_sent
         """Our END_STREAM has been sent."""
         self.is_ended = False
@@ -54,7 +54,7 @@ class Streams:
 
     @property
     def left(self) -> int:
-        """How many streams can still be opened before the ids are used up (section 5.1.1)."""
+        """Number of streams that can still be opened before the ids are used up (section 5.1.1)."""
         return (frames.STREAM_ID_MAX - self.next_id) // 2 + 1
 
     def begin(self, window_bytes: int, *, is_sent: bool) -> int:

@@ -73,12 +73,12 @@ class Http2Transport(httpx.AsyncBaseTransport):
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return sum(pool.connections for pool in self._pools.values())
 
     @property
     def streams(self) -> int:
-        """How many requests are under way on them."""
+        """Number of requests under way on them."""
         return sum(pool.streams for pool in self._pools.values())
 
     async def aclose(self) -> None:

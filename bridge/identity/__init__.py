@@ -28,7 +28,7 @@ SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+"
 SPIFFE_ID = re.compile(rf"(?=.{{1,2048}}\Z)spiffe://{TRUST_DOMAIN}(?:/{SEGMENT})*")
 
 AuthContext = Mapping[str, Iterable[bytes | str]]
-"""What is known of a connection's other end: property -> values, as gRPC's auth_context() has it."""
+"""Properties of a connection's other end: name -> values, as gRPC's auth_context() has it."""
 
 CallerCheck = Callable[[AuthContext], None]
 """Raises CallerNotAllowed for a caller who may not call."""

@@ -22,7 +22,7 @@ CERTIFICATE = "x509_pem_cert"
 PEM_BYTES_MAX = 64 * 1024
 """A longer certificate gives no identity: it would only fill the cache."""
 CACHED_MAX = 256
-"""How many certificates are known again: each connection asks for its caller's identities at every call."""
+"""Size of the certificate cache: each connection asks for its caller's identities at every call."""
 
 ANONYMOUS: frozenset[str] = frozenset()
 

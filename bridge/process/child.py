@@ -19,7 +19,7 @@ RELOAD = b"reload\n"
 NO_COUNTS = b"[]"
 
 BEAT_S = 1.0
-"""How often a worker speaks."""
+"""Interval of a worker's heartbeats."""
 
 SILENT_BEATS_MAX = 10
 """A worker that misses so many beats in a row hangs: its event loop does not turn."""
@@ -84,7 +84,7 @@ class WorkerProcess:
 
     @property
     def lived_s(self) -> float:
-        """How many seconds ago it was started."""
+        """Seconds since its start."""
         return time.monotonic() - self._started
 
     async def serves(self) -> bool:

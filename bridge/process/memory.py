@@ -15,18 +15,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 GC_OBJECTS = 20_000
-"""How many objects are made, above those freed, before the garbage collector looks at the young: those of some hundred
+"""Number of objects made, above those freed, before the garbage collector looks at the young: those of some hundred
 calls."""
 
 LOOK_S = 4.0
-"""How often resident memory is looked at, and given back at most."""
+"""Interval of looks at resident memory, and shortest between two trims."""
 
 GROWTH_BYTES = 8 * 2**20
-"""What it may have grown since the process began to serve before it is given back."""
+"""Growth since the process began to serve before memory is given back."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 THRESHOLDS_BYTES = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 16 * 1024}
-"""How much may be free at the heap's end; from which size on a block is mapped for itself, and so given back at
+"""Bytes that may be free at the heap's end; from which size on a block is mapped for itself, and so given back at
 once when it is freed: an ordinary call needs none."""
 
 STATM = Path("/proc/self/statm")

@@ -29,7 +29,7 @@ from bridge.telemetry.worker_counts import WorkerCounts, snapshot
 from bridge.tracer import Tracer
 
 END_S = 5.0
-"""How long a worker may take to end, beyond its drain and the calls that are then in flight."""
+"""Longest time for a worker to end, beyond its drain and the calls that are then in flight."""
 
 WORKER_VARIABLE = "WALLET_BRIDGE_WORKER"
 """Environment variable with a worker's number, from 1 on, for its log."""

@@ -26,7 +26,7 @@ from bridge.settings.model import Settings
 from bridge.tracer import Tracer
 
 LAST_WORD_S = 1.0
-"""How long the last counts may take to leave."""
+"""Longest time for the last counts to leave."""
 
 COMMANDS_BYTES = 4096
 

@@ -66,7 +66,7 @@ class Silence:
 
 
 Plan = Reply | Drip | Endless | Cut | Silence
-"""How an answer is given; `behaviours.carry_out` does it."""
+"""Behaviour of an answer; `behaviours.carry_out` does it."""
 
 
 def status_of(plan: Plan) -> int | None:

@@ -39,7 +39,7 @@ class Comparison:
     mistake: str = ""
     """The likely cause in words; "" where it is not known."""
     signed: str | None = None
-    """What was signed in place of the body, as text; None where it was the body, or is not known."""
+    """Content that was signed in place of the body, as text; None where it was the body, or is not known."""
 
 
 @dataclass(frozen=True, slots=True)

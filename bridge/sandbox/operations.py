@@ -10,7 +10,7 @@ from bridge.sandbox.providers import UINT64_MAX
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """What a member of a request's body must be."""
+    """Type and rule of a member of a request's body."""
 
     requirement: str
     """In words, for the one who reads the failure's message."""
@@ -72,4 +72,4 @@ TERMINATE_REQUEST: dict[str, Any] = {
 """The example of the wallet's page for Terminate."""
 
 OPERATIONS: Mapping[str, Operation] = {"/api/wallet/terminate": TERMINATE}
-"""What `serve` offers unless it is given another table."""
+"""Operations that `serve` offers unless it is given another table."""

@@ -1,4 +1,4 @@
-"""Who may call the sandbox: game providers with the two secrets that the wallet shares with each of them."""
+"""Callers of the sandbox: game providers with the two secrets that the wallet shares with each of them."""
 
 from dataclasses import dataclass, field
 

@@ -27,7 +27,7 @@ from bridge.sandbox.recipes import (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller of the bridge sees when the operator has mapped no codes: words of docs/design/contract.md."""
+    """Result for a caller of the bridge when the operator has mapped no codes: words of docs/design/contract.md."""
 
     grpc_code: str
     reason: str = "-"
@@ -60,7 +60,7 @@ class TokenRow:
     token: str
     """The token's text, or, where it holds <ms>, its pattern."""
     does: str
-    """What the sandbox does, in words."""
+    """Description of the sandbox's behaviour."""
     seen: Seen
     plan: Recipe = field(repr=False)
 

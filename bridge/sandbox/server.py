@@ -37,7 +37,7 @@ _Subject = TypeVar("_Subject", Connection, Stream)
 
 
 class Welcome(Enum):
-    """What an accepted TCP connection meets before any TLS or HTTP/2."""
+    """Behaviour towards an accepted TCP connection before any TLS or HTTP/2."""
 
     SERVE = auto()
     """The server, as it should be."""

@@ -39,7 +39,7 @@ _REFUSAL = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncon
 
 @dataclass(eq=False, kw_only=True)
 class Manners:
-    """What every connection of a server does by itself. A change holds for connections accepted later."""
+    """Behaviour of every connection of a server. A change holds for connections accepted later."""
 
     settings: Mapping[int, int] | None = field(default_factory=lambda: _SETTINGS)
     """The first SETTINGS frame: exactly these, by code. None: it is never sent."""

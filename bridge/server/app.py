@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -42,10 +43,10 @@ if TYPE_CHECKING:  # not imported where settlement is off
     from bridge.settlement.running import Settlement
 
 REFUSE_AT_LEAST_S = 1.0
-"""How long a drain answers BRIDGE_DRAINING before the port closes: late calls get a status, not a reset. In seconds."""
+"""Time, in seconds, of BRIDGE_DRAINING before the port closes: late calls get a status, not a reset."""
 
 HOLD_S = 0.25
-"""How long refusals are held back before the port closes: callers near by have retried by then. In seconds."""
+"""Time for which refusals are held back before the port closes: callers near by have retried by then. In seconds."""
 
 STOP_GRACE_S = 2.0
 """Grace for refusals on their way, in seconds. Open streams are ended before, and do not use it up."""
@@ -137,15 +138,11 @@ async def running(  # noqa: PLR0913 - the composition root
         if settings.server.reflection:
             reflection.add_to(server)
         tls = None if settings.server.tls_certificate_file is None else ServerTls(settings.server)
-        tls_files = files_of(("wallet",), settings.wallet) | ({} if tls is None else tls.files)
-        report = reporting_dates(emit, tls_files)
-        watches: list[Rotation | FileWatch] = [_rotation(settings, keyring, transport, report, watch_interval_s)]
-        if tls is not None:
-            watches.append(FileWatch(tls.files, tls.reload, report, watch_interval_s, [tls.files]))
+        watches = _wallet_and_tls_watches(settings, keyring, transport, tls, emit, watch_interval_s)
         watches.extend(serve_settlement(server, settlement, settings, emit, watch_interval_s))
         for watch in watches:
             watch.check()  # later changes are compared with the content loaded now
-        report_dates(emit, tls_files)
+        report_dates(emit, _tls_files(settings, tls))
         credentials = None if tls is None else tls.credentials
         # The listener for health opens first and closes last: probes are answered all the time.
         async with (
@@ -231,6 +228,23 @@ def _caller_check(allowed: Iterable[str]) -> CallerCheck:
 def _fingerprint(settings: Settings) -> Fingerprint:
     key = settings.telemetry.fingerprint_key
     return Fingerprint(None if key is None else key.get_secret_value().encode())
+
+
+def _tls_files(settings: Settings, tls: ServerTls | None) -> dict[str, Path]:
+    return files_of(("wallet",), settings.wallet) | ({} if tls is None else tls.files)
+
+
+def _wallet_and_tls_watches(  # noqa: PLR0913, PLR0917 - where the parts come together
+    settings: Settings,
+    keyring: Keyring,
+    transport: Http2Transport,
+    tls: ServerTls | None,
+    emit: Emit,
+    interval_s: float,
+) -> list[Rotation | FileWatch]:
+    report = reporting_dates(emit, _tls_files(settings, tls))
+    rotation = _rotation(settings, keyring, transport, report, interval_s)
+    return [rotation] if tls is None else [rotation, FileWatch(tls.files, tls.reload, report, interval_s, [tls.files])]
 
 
 def _rotation(

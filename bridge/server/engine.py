@@ -1,4 +1,4 @@
-"""What carries gRPC: `server.engine` -> how its servers are made. Handlers, health and drain know nothing of it."""
+"""Engines that carry gRPC: `server.engine` -> factory of its servers. Handlers, health and drain are independent."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

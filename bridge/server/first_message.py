@@ -18,14 +18,14 @@ from bridge.errors import BridgeOverloaded
 from bridge.transcoding.status import wire_status
 
 MESSAGE_S = 5.0
-"""How long a message may take to arrive, from the call's headers to its last byte."""
+"""Longest time for a message to arrive, from the call's headers to its last byte."""
 
 LOOK_S = 0.5
-"""How often the calls that wait are looked at: a limit of time is exceeded by no more than this."""
+"""Interval of checks of the waiting calls: a limit of time is exceeded by no more than this."""
 
 END_S = 0.1
-"""How long the end of a stream without a message is held back. A caller that resets its stream ends it too, and gRPC
-reports the reset a moment later; then the call is cancelled."""
+"""Time for which the end of a stream without a message is held back. A caller that resets its stream ends it too, and
+gRPC reports the reset a moment later; then the call is cancelled."""
 
 WAITING_MAX = 200
 """Calls at once whose message has not come; beyond it the oldest is refused. A message comes with the headers, a large

@@ -14,13 +14,13 @@ REQUEST_BYTES_MAX = 64 * 1024
 METADATA_BYTES_MAX = 16 * 1024
 
 AGE_GRACE_S = 1.0
-"""How much longer than any call's deadline a connection that is too old stays open: time for the status to arrive."""
+"""Time beyond any call's deadline for which a connection that is too old stays open: time for the status to arrive."""
 
 PENDING_CALLS_MAX = 2_000
-"""How many calls gRPC's C core keeps until this process has looked at them. By default it keeps 1000 and resets those
-beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond what is too much,
-and says so. One that waits here costs about 20 KiB, and delays the next by a fifth of a millisecond: with more of them
-a flood over many connections would delay the calls of others by seconds."""
+"""Number of calls that gRPC's C core keeps until this process has looked at them. By default it keeps 1000 and resets
+those beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond what is too
+much, and says so. One that waits here costs about 20 KiB, and delays the next by a fifth of a millisecond: with more of
+them a flood over many connections would delay the calls of others by seconds."""
 
 SPARE_STREAMS = 100
 """Streams of a connection beyond those that admission takes: for refusals, health checks and reflection."""
@@ -41,18 +41,18 @@ PING_INTERVAL_S = 1.0
 the next one follows closely, must not count against the caller."""
 
 KEEPALIVE_S, KEEPALIVE_TIMEOUT_S = 60.0, 20.0
-"""How long a caller may be silent before it is pinged, and how long it may take to answer."""
+"""Silence of a caller before it is pinged, and time for its answer, in seconds."""
 
 READ_BYTES_MAX = 16 * 1024
-"""What is read from a connection at once: as much as a frame has at most, by default (RFC 9113, section 4.2)."""
+"""Bytes read from a connection at once: as much as a frame has at most, by default (RFC 9113, section 4.2)."""
 
 HANDSHAKE_S = 10.0
 """Time for TLS and the preface of HTTP/2, and so how long a silent connection is kept; then as long again for the
 acknowledgement of our SETTINGS."""
 
 STREAM_WINDOW_BYTES = 4 * 1024
-"""What a stream may hold beyond the message that is being read. A larger message is granted its room when it is read,
-for a round trip more; requests have some hundred bytes."""
+"""Bytes that a stream may hold beyond the message that is being read. A larger message is granted its room when it is
+read, for a round trip more; requests have some hundred bytes."""
 
 Options = tuple[tuple[str, int], ...]
 

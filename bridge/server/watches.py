@@ -1,4 +1,4 @@
-"""How many health watches may be open: one lasts as long as its caller likes, and costs about 20 KiB."""
+"""Limit on open health watches: one lasts as long as its caller likes, and costs about 20 KiB."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""What can be set: the model, where values come from, and files that change while the bridge runs."""
+"""Settings: the model, where values come from, and files that change while the bridge runs."""

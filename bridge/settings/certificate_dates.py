@@ -20,7 +20,7 @@ CERTIFICATES = ("server.tls_certificate_file", "wallet.client_certificate_file")
 AUTHORITIES = ("server.tls_client_ca_file", "wallet.ca_file")
 
 WARN_DAYS = 14
-"""How long before its end a certificate is worth a warning. The alert has the same number of days."""
+"""Time before its end at which a certificate is worth a warning. The alert has the same number of days."""
 
 
 def check_dates(contents: Mapping[str, bytes], now: datetime | None = None) -> None:

@@ -94,7 +94,7 @@ class FileWatch:
 
 
 class _Content(NamedTuple):
-    """What a file holds, without holding it."""
+    """Fingerprint of a file's content."""
 
     digest: str
     problem: str
@@ -115,7 +115,7 @@ class _Group:
         # All of them setting -> content; empty before anything is known.
         self._seen: dict[str, _Content] = {}
         self._handled: dict[str, _Content] = {}
-        """What was last applied, or reported as bad."""
+        """Content that was last applied, or reported as invalid."""
         self._in_use: dict[str, _Content] = {}
         self._passes_with_time = False
 

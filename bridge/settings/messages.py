@@ -44,7 +44,7 @@ IN_KEY = "[key]"
 """Where pydantic ends the place of an error in a mapping's key."""
 
 MISSING = "is missing"
-"""How a line begins, after its key, that asks for a setting that is needed and not there."""
+"""Start of a line, after its key, that asks for a setting that is needed and not there."""
 
 SAID_ELSEWHERE = frozenset({ELSEWHERE, UNKNOWN_DEFAULT})
 

@@ -97,7 +97,7 @@ class ProviderSetting(Section):
 
 
 class CodeSetting(Section):
-    """What one of the wallet's codes means: success alone, or a gRPC code with a reason."""
+    """Meaning of one of the wallet's codes: success alone, or a gRPC code with a reason."""
 
     grpc: GrpcCodeName | None = Field(default=None, description='the name of a gRPC code, like "NOT_FOUND", but not OK')
     reason: Reason | None = Field(
@@ -142,7 +142,7 @@ class Wallet(Section):
 
     @property
     def deadlines(self) -> DeadlineLimits:
-        """How long a call may take."""
+        """Deadlines of calls."""
         return DeadlineLimits(default_s=self.deadline_default_s, max_s=self.deadline_max_s)
 
     @field_validator("url")
@@ -180,7 +180,7 @@ def _lower(value: object) -> object:
 
 
 class Telemetry(Section):
-    """What an operator sees, and where."""
+    """Logs, metrics and traces."""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description='"debug", "info", "warning" or "error"'

@@ -17,7 +17,7 @@ BOM_UTF8, BOMS_UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 DER_SEQUENCE = b"\x30"
 """First byte of every certificate and key in DER: X.690, section 8.9."""
 PKCS12_VERSION = b"\x02\x01\x03"
-"""How the contents of PKCS#12 begin: version 3 (RFC 7292, section 4)."""
+"""Start of the contents of PKCS#12: version 3 (RFC 7292, section 4)."""
 
 ENCRYPTED_MARKS = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
 """RFC 5958 in PEM (RFC 7468, section 11), and the older form (RFC 1421, section 4.6.1.1)."""

@@ -63,7 +63,7 @@ HEAD_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one source gives: a tree of known settings only, and a line for each name that is none."""
+    """Content of one source: a tree of known settings only, and a line for each name that is none."""
 
     tree: dict[str, Any]
     problems: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a single setting may hold: the types of its value, each with its check. No check's error shows the value."""
+"""Values of a single setting: the types of its value, each with its check. No check's error shows the value."""
 
 import errno
 import os

@@ -33,7 +33,7 @@ from bridge.upstream.signing import Keyring
 DEADLINE_S = 10.0
 
 PAUSING = (WalletAuthRejected, WalletEndpoint, WalletUnreachable, ProviderNotConfigured)
-"""What an operator must cure, for all entries of the provider alike."""
+"""Causes that an operator must fix, for all entries of the provider alike."""
 
 
 class Steps(Protocol):

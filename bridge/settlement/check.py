@@ -10,13 +10,13 @@ REFUSED = frozenset({KeyFinding.WRONG, KeyFinding.OLD_MISSING})
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """What a test has found, as lines for people without a secret."""
+    """Result of a check, as lines for people without a secret."""
 
     problem: str
     """Why settlement cannot work with this store and these keys; "" where it can."""
     warnings: tuple[str, ...]
     finding: KeyFinding
-    """How the key file fits the store. NEW: a bridge that serves writes its key-check value (`Store.set_key_check`)."""
+    """Fit of the key file with the store. NEW: a bridge that serves writes its key check (`Store.set_key_check`)."""
 
 
 async def check_store(store: Store, keys: Keys) -> StoreReport:

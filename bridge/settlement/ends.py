@@ -25,7 +25,7 @@ class Refusal:
     state: State
     last: Last
     took_s: float
-    """How long the attempt took."""
+    """Duration of the attempt."""
     never_repeat: bool = False
 
 

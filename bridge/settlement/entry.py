@@ -20,7 +20,7 @@ CALLS_MAX = 32
 
 
 class State(enum.StrEnum):
-    """What has become of an entry. SETTLED wins over every other state."""
+    """State of an entry. SETTLED wins over every other state."""
 
     PENDING = "PENDING"
     """The bridge goes on. The only state in which an entry is sent."""
@@ -74,8 +74,8 @@ class Sealed:
     key_id: str
     """Public id of the key that encrypts."""
     digests: tuple[bytes, ...]
-    """What finds the open entry of the same request: the first under the key that encrypts, then one for each further
-    key, because the open entry may have been written before or after the keys changed places."""
+    """Digests that find the open entry of the same request: the first under the key that encrypts, then one for each
+    further key, because the open entry may have been written before or after the keys changed places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +176,12 @@ class Page:
 
     entries: tuple[Entry, ...]
     next_cursor: str
-    """What asks for the next page; "" on the last one."""
+    """Token of the next page; "" on the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many entries there are of each state (all five are there), and the age of the oldest that is PENDING."""
+    """Number of entries of each state (all five are there), and the age of the oldest that is PENDING."""
 
     by_state: Mapping[State, int]
     oldest_pending_s: float
@@ -199,7 +199,7 @@ class KeyUse:
 
 
 class Change(enum.Enum):
-    """What a person's request for a change came to."""
+    """Result of a person's request for a change."""
 
     DONE = "done"
     NOT_FOUND = "no such entry"

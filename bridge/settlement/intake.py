@@ -36,12 +36,12 @@ from bridge.settling import Sending, Ticket
 LOGGER = logging.getLogger(__name__)
 
 WAIT_S = 0.05
-"""How long a call waits for the store, at most, before it is sent and at its end."""
+"""Longest wait of a call for the store, before it is sent and at its end."""
 HELD_BEYOND_S = 5.0
-"""How long after its deadline a call that was written before it was sent is still taken for being under way."""
+"""Time after its deadline for which a call that was written before it was sent counts as under way."""
 
 METADATA, NEVER = "wallet-settle", "never"
-"""What a caller sends so that its call is not settled."""
+"""Metadata with which a caller switches settlement off for a call."""
 
 NO_ROOM = "the memory queue is full"
 """Cause of a call that stays unwritten."""

@@ -18,11 +18,11 @@ from bridge.settlement.writer import Writer
 LOGGER = logging.getLogger(__name__)
 
 LOOK_S = 10.0
-"""How often the store is looked at for metrics and for what is to be deleted or given up."""
+"""Interval of looks at the store for metrics and for what is to be deleted or given up."""
 FIRST_DELAY_S, FIRST_DELAY_MAX_S = 0.5, 10.0
-"""How soon a store that could not be reached at the start is tried again, doubling."""
+"""Delay before a store that could not be reached at the start is tried again, doubling."""
 EXPIRE_AFTER_S = 600.0
-"""How long after the start nothing is given up without an attempt: two pauses, so that each provider was asked."""
+"""Time after the start in which nothing is given up without an attempt: two pauses, so that each provider was asked."""
 BATCH = 1000
 
 

@@ -17,7 +17,7 @@ PAUSE_S = 300.0
 DELAY_FIRST_S, DELAY_MAX_S = 1.0, 300.0
 
 CROWDED_S = 1.0
-"""How soon to ask for a place again where callers have taken all."""
+"""Delay before a place is asked for again where callers have taken all."""
 
 
 def longest_delay_s(failures: int) -> float:
@@ -47,7 +47,7 @@ class _Provider:
 
 
 class Pace:
-    """How many attempts may begin now, for each provider. Times are those of one monotonic clock, in seconds.
+    """Number of attempts that may begin now, for each provider. Times are those of one monotonic clock, in seconds.
 
     `providers` are those that are configured. Others are known from their first attempt on.
     """

@@ -32,7 +32,7 @@ WRONG_KEY = "settlement is off: its key does not fit the store"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How the bridge settles, from the settings (docs/design/settlement.md)."""
+    """Rules of settlement, from the settings (docs/design/settlement.md)."""
 
     settles_failed: bool = False
     writes_before: bool = False

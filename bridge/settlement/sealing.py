@@ -52,7 +52,7 @@ class Damaged(SealError):
 
 
 class KeyFinding(enum.Enum):
-    """How the key file fits a store."""
+    """Fit of the key file with a store."""
 
     FITS = "the key file fits the store"
     NEW = "the store has no key-check value that is up to date"

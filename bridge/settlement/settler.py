@@ -28,11 +28,11 @@ LOGGER = logging.getLogger(__name__)
 
 LEASE_S = 30.0
 LEFT_MIN_S = 15.0
-"""What must be left of a lease when a POST begins: its 10 s, and time to write the result down."""
+"""Least rest of a lease when a POST begins: its 10 s, and time to write the result down."""
 POLL_S = 1.0
-"""How soon entries are seen that other bridges wrote, or that fall due."""
+"""Interval of looks for entries that other bridges wrote, or that fall due."""
 STORE_DELAY_S, STORE_DELAY_MAX_S = 1.0, 30.0
-"""How long to leave a store alone that failed: first and at most, doubling."""
+"""Pause after a failure of the store: first and longest, doubling."""
 
 CANNOT_OPEN = "ENTRY_KEY_MISSING"
 DAMAGED = "ENTRY_DAMAGED"

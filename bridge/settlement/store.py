@@ -33,7 +33,7 @@ from bridge.settlement.entry import (
 )
 
 TIMEOUT_S = 5.0
-"""How long any method of a store may take; then it fails with Problem.TIMEOUT or BUSY."""
+"""Longest time of any method of a store; then it fails with Problem.TIMEOUT or BUSY."""
 
 
 class Problem(enum.Enum):

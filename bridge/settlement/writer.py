@@ -21,14 +21,14 @@ LOGGER = logging.getLogger(__name__)
 
 BATCH_MAX = 256
 ENTRIES_MAX, BYTES_MAX = 10_000, 16 * 1024 * 1024
-"""What the queue holds at most, in writes and in bytes of encrypted requests."""
+"""Limit of the queue, in writes and in bytes of encrypted requests."""
 ENDS_WAIT_S = 0.01
-"""How long certain ends wait, at most, for a call to share a transaction with. A crash meanwhile leaves calls that fall
+"""Longest wait of certain ends for a call to share a transaction with. A crash meanwhile leaves calls that fall
 due after their deadline (intake.HELD_BEYOND_S) and are sent once more, as one just before the write would."""
 DELAY_FIRST_S, DELAY_MAX_S = 0.1, 5.0
-"""How long to wait after a write that failed, doubling."""
+"""Delay after a write that failed, doubling."""
 FLUSH_S = 2.0
-"""How long the last writes may take when the bridge ends."""
+"""Longest time for the last writes when the bridge ends."""
 
 Write = NewCall | CallEnd
 Written = asyncio.Future[Added | None]
@@ -58,7 +58,7 @@ class Writer:
     is_failing: bool = field(default=False, init=False)
     """The last write has failed: no call need wait for the next."""
     _behind: int = field(default=0, init=False)
-    """How many of the oldest writes were delayed by a failure."""
+    """Number of the oldest writes that were delayed by a failure."""
     _writer_id: str = field(default_factory=new_ticket, init=False)
     _batches: int = field(default=0, init=False)
     _queue: OrderedDict[_Item, None] = field(default_factory=OrderedDict, init=False)
@@ -66,7 +66,7 @@ class Writer:
     """The newest insert of a call that waits."""
     _bytes: int = field(default=0, init=False)
     _calls: int = field(default=0, init=False)
-    """How many of the writes are calls."""
+    """Number of writes that are calls."""
     _is_due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """There is something to write now."""
     _ends_timer: asyncio.TimerHandle | None = field(default=None, init=False)
@@ -74,7 +74,7 @@ class Writer:
 
     @property
     def queued(self) -> int:
-        """How many writes wait or are being written."""
+        """Number of writes that wait or are being written."""
         return len(self._queue)
 
     @property

@@ -44,7 +44,7 @@ class Family(Generic[MetricT]):
     labels: Labels
     options: Mapping[str, Any]
     mode: Mode = "sum"
-    """What a supervisor makes of the values of several workers."""
+    """A supervisor's aggregation of the values of several workers."""
 
     def register(self, registry: CollectorRegistry) -> MetricT:
         """Return the metric itself, in this registry; ValueError where it is there already."""

@@ -26,7 +26,7 @@ CHUNK_BYTES_MAX = select.PIPE_BUF
 """Lines of several processes that share a pipe are not mixed: up to here a write to a pipe is atomic (pipe(7))."""
 
 CLOSE_S = 1.0
-"""How long the end of the process waits for the last lines."""
+"""Time for which the end of the process waits for the last lines."""
 
 Notice = Callable[[int], str]
 """Makes the line that reports how many lines were dropped."""
@@ -34,7 +34,7 @@ Notice = Callable[[int], str]
 
 @dataclass(slots=True)
 class _Budget:
-    """How much of one kind of line may wait, and how much does."""
+    """Limit and present size of one kind of waiting line."""
 
     characters_max: int
     characters: int = 0
@@ -68,7 +68,7 @@ class LogWriter:
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped so far, because the buffer was full or the descriptor took none."""
+        """Number of lines dropped so far, because the buffer was full or the descriptor took none."""
         return self._dropped
 
     def put(self, line: str, *, is_urgent: bool = False) -> None:

@@ -94,7 +94,7 @@ ASYNCIO_LINES = frozenset(
 
 
 Process = Mapping[str, int]
-"""What each line says of the process that writes it: `pid`, and `worker` for one of several."""
+"""Fields of the process that writes a line: `pid`, and `worker` for one of several."""
 
 NO_PROCESS: Process = MappingProxyType({})
 """For the supervisor, whose lines name the worker that they are about by the same fields."""

@@ -13,7 +13,6 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from bridge import __version__
-from bridge.errors import REASONS, BridgeOverloaded, WalletUnreachable, leaves
 from bridge.events import (
     AttemptEnded,
     CallEnded,
@@ -29,35 +28,14 @@ from bridge.events import (
     WorkerEnded,
     WorkerStarted,
 )
-from bridge.outcome import GrpcCode, Outcome
 from bridge.telemetry import families
-from bridge.telemetry.families import Family, Labels
+from bridge.telemetry.call_metrics import AttemptMetrics, CallMetrics
+from bridge.telemetry.families import Family
 from bridge.telemetry.series import Series, Vocabulary
 from bridge.telemetry.settlement_metrics import SettlementMetrics
 
 REGISTRY = CollectorRegistry()
 """The metrics of this process. The library's own registry holds some that are true of a single process only."""
-
-OK, CANCELLED = GrpcCode.OK.name, GrpcCode.CANCELLED.name
-ANSWERED = "ANSWERED"
-"""In the place of a reason: the wallet answered the attempt."""
-
-CAUSES = ("refused", "timeout", "dns", "tls", "http2_required", "network", "closed")
-"""Of WALLET_UNREACHABLE (errors.py)."""
-
-LIMITS = ("bridge", "provider", "queue")
-"""Of BRIDGE_OVERLOADED: its causes (admission.py), with a word where there is none."""
-
-HTTP_ERRORS = range(400, 600)
-"""To a client, all of these are errors (OpenTelemetry, semantic conventions for HTTP spans, "Status")."""
-
-ENDS: tuple[Labels, ...] = (
-    (OK, OK),
-    (Outcome.NOT_SENT.name, CANCELLED),
-    (Outcome.UNKNOWN.name, CANCELLED),
-    *((leaf.outcome.name, leaf.reason) for leaf in leaves()),
-)
-"""Outcome and reason of every end that a call can have, but for the reasons that an operator adds."""
 
 
 class Metrics:
@@ -68,7 +46,7 @@ class Metrics:
     """
 
     def __init__(self, methods: Iterable[str] = (), registry: CollectorRegistry = REGISTRY) -> None:
-        calls, attempts = _Calls(tuple(methods), registry), _Attempts(registry)
+        calls, attempts = CallMetrics(tuple(methods), registry), AttemptMetrics(registry)
         state, files, life = _State(registry), _Files(registry), _Life(registry)
         _export_build(registry)
         self._listeners: dict[type, Callable[[Any], None]] = {
@@ -112,100 +90,6 @@ class SupervisorMetrics:
 
 
 # --- who counts what --------------------------------------------------------------------------------------------
-
-
-class _Calls:
-    def __init__(self, methods: Labels, registry: CollectorRegistry) -> None:
-        method, status = Vocabulary(methods), Vocabulary(GrpcCode.__members__, more=0)
-        outcome, reason = Vocabulary({OK, *Outcome.__members__}, more=0), Vocabulary({OK, CANCELLED, *REASONS})
-        code, field = Vocabulary(), Vocabulary()
-
-        def full_name(service: str, name: str) -> str:
-            return method(f"{service}/{name}")
-
-        self._started = Series(
-            families.CALLS_STARTED,
-            registry,
-            lambda service, name: (full_name(service, name),),
-            known=[(name,) for name in methods],
-        )
-        self._durations = Series(
-            families.CALL_DURATION, registry, lambda service, name, grpc: (full_name(service, name), status(grpc))
-        )
-        self._ends = Series(
-            families.CALLS,
-            registry,
-            lambda service, name, certain, why: (full_name(service, name), outcome(certain or OK), reason(why)),
-            known=[(name, *end) for name in methods for end in ENDS],
-        )
-        self._detached = Series(
-            families.DETACHED_ENDS,
-            registry,
-            lambda certain: (outcome(certain or OK),),
-            known=[(OK,), *((name,) for name in Outcome.__members__)],
-        )
-        self._codes = Series(families.WALLET_CODES, registry, lambda number: (code(str(number)),))
-        self._missing = Series(
-            families.MISSING_FIELDS, registry, lambda service, name, lacked: (full_name(service, name), field(lacked))
-        )
-        self._unknown = Series(
-            families.UNKNOWN_MEMBERS,
-            registry,
-            lambda service, name: (full_name(service, name),),
-            known=[(name,) for name in methods],
-        )
-        self._queue = families.ADMISSION_QUEUE.register(registry)
-        # Only providers that are configured get as far as admission.
-        provider, limit = Vocabulary(), Vocabulary(LIMITS, more=0)
-        self._overloaded = Series(
-            families.OVERLOADED, registry, lambda id_, cause: (provider(str(id_)), limit(cause or LIMITS[0]))
-        )
-
-    def started(self, event: CallStarted) -> None:
-        self._started[event.service, event.method].inc()
-
-    def ended(self, event: CallEnded) -> None:
-        service, method = event.service, event.method
-        # What the caller saw of a call that it had left: gRPC says CANCELLED on its own.
-        status = CANCELLED if event.is_detached else event.grpc_code
-        self._durations[service, method, status].observe(event.duration_s)
-        self._ends[service, method, event.outcome, event.reason or event.grpc_code].inc()
-        if event.wallet_code is not None:
-            self._codes[event.wallet_code,].inc()
-        if event.reason == BridgeOverloaded.reason:
-            self._overloaded[event.provider_id, event.cause].inc()
-        if event.queue_s:
-            self._queue.observe(event.queue_s)
-        if event.is_detached:
-            self._detached[event.outcome,].inc()
-        if event.unknown_count:
-            self._unknown[service, method].inc(event.unknown_count)
-        for field in event.missing_fields:
-            self._missing[service, method, field].inc()
-
-
-class _Attempts:
-    def __init__(self, registry: CollectorRegistry) -> None:
-        method, status, reason = Vocabulary(), Vocabulary(), Vocabulary({ANSWERED, *REASONS})
-        cause = Vocabulary(CAUSES, more=0)
-
-        def labels(name: str, http_status: int, why: str) -> Labels:
-            code = status(str(http_status)) if http_status else ""
-            error = code if http_status in HTTP_ERRORS else ""
-            return method(name), "POST", code, reason(why) if why else error
-
-        self._durations = Series(families.REQUEST_DURATION, registry, labels)
-        self._retries = Series(families.RETRIES, registry, lambda why: (reason(why or ANSWERED),))
-        self._unreachable = Series(
-            families.UNREACHABLE_ATTEMPTS, registry, lambda why: (cause(why),), known=[(word,) for word in CAUSES]
-        )
-
-    def ended(self, event: AttemptEnded) -> None:
-        self._durations[event.method, event.http_status, event.reason].observe(event.duration_s)
-        if event.number > 1:
-            self._retries[event.reason,].inc()
-        if event.reason == WalletUnreachable.reason:
-            self._unreachable[event.cause,].inc()
 
 
 class _State:

@@ -27,10 +27,10 @@ CONNECTIONS_MAX = 8
 """At once."""
 
 REQUEST_S = 5.0
-"""How long a request and its answer may take as a whole."""
+"""Longest time for a request and its answer together."""
 
 _POLL_S = 0.1
-"""How long `close` may have to wait, and how late a connection is ended whose time is up."""
+"""Longest wait of `close`, and lateness of the end of a connection whose time is up."""
 
 
 class MetricsEndpoint:

@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry
 from bridge.telemetry.families import Family, Labels, MetricT
 
 OTHER = "other"
-"""What a label says where there is no room for another value."""
+"""Value of a label where there is no room for another value."""
 
 LABEL_VALUES_MAX = 100
-"""How many values a label takes beside those that are known beforehand, in each process."""
+"""Number of values that a label takes beside those that are known beforehand, in each process."""
 
 
 class Vocabulary:

@@ -49,7 +49,7 @@ except ImportError:
 LOGGER = logging.getLogger(__name__)
 
 FLUSH_S = 3.0
-"""How long the end of a drain waits for the last spans."""
+"""Time for which the end of a drain waits for the last spans."""
 
 Attributes = dict[str, str | int]
 

@@ -21,7 +21,7 @@ from bridge.telemetry.metrics import REGISTRY
 LOGGER = logging.getLogger(__name__)
 
 COUNTED = frozenset({"counter", "histogram"})
-"""What stays when a worker has ended: a sum never goes back. Its gauges go with it."""
+"""Metric types that stay when a worker has ended: a sum never goes back. Its gauges go with it."""
 
 MERGE: Mapping[Mode, Callable[[float, float], float]] = {"sum": lambda a, b: a + b, "max": max, "min": min}
 

@@ -240,7 +240,7 @@ REJECTED_AS = {
 }
 
 THROTTLED_DEFAULT_S = 1.0
-"""What a 429 without a usable Retry-After asks for."""
+"""Delay of a 429 without a usable Retry-After."""
 
 
 def _contradicts(reading: Reading) -> bool:

@@ -47,7 +47,7 @@ class Watch:
     goes_on: GoesOn = lambda: False
     span: CallSpan | None = None
     so_far: Outcome = Outcome.NOT_SENT
-    """What the ended attempts prove while the call is retried."""
+    """Proof from the ended attempts while the call is retried."""
 
 
 class WalletClient:
@@ -174,4 +174,4 @@ FAILURES: Mapping[Outcome, type[BridgeError]] = {
     Outcome.NOT_SENT: WalletUnreachable,
     Outcome.NOT_PROCESSED: WalletNotProcessed,
 }
-"""What a POST without an answer means, by what is proven of it; for anything else its connection is lost."""
+"""Meaning of a POST without an answer, by what is proven; for anything else its connection is lost."""

@@ -22,7 +22,7 @@ from bridge.upstream.signing import Credentials, Keyring
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How soon a change is seen, and how long a replaced key is kept. All in seconds."""
+    """Times until a change is seen, and for which a replaced key is kept. All in seconds."""
 
     interval_s: float = INTERVAL_S
     rotation_s: float = 600.0

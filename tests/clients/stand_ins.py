@@ -78,7 +78,7 @@ async def bridges() -> AsyncIterator[tuple[Mapping[str, str], Posts]]:
 def _settings(name: str, folder: Path) -> Mapping[str, str]:
     if not name.startswith("settling"):
         return SETTINGS.get(name, {})
-    own = folder / name
+    own = folder / name.replace(" ", "-")  # a URL has no spaces
     own.mkdir()
     return settings_of(own, SETTLE="failed")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -50,3 +50,13 @@ def run_virtually(work: Coroutine[Any, Any, _T]) -> _T:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def virtually(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make a test of a coroutine function: it runs in virtual time."""
+
+    def test() -> None:
+        run_virtually(work())
+
+    test.__name__, test.__doc__ = work.__name__, work.__doc__
+    return test

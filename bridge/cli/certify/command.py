@@ -126,7 +126,7 @@ def _sent(probes: Coroutine[Any, Any, None]) -> bool:
 
 
 class _Report:
-    """What is printed: each answer as it comes, and what it means at the end."""
+    """The output: each answer as it comes, and the findings at the end."""
 
     def __init__(self, as_json: bool, terminal: Terminal) -> None:  # noqa: FBT001 - a parsed flag
         self._as_json = as_json

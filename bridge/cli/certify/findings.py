@@ -23,7 +23,7 @@ SLOW_PART = 0.5
 
 
 class Level(enum.StrEnum):
-    """How much a finding matters, as it is printed."""
+    """Weight of a finding, as it is printed."""
 
     OK = "ok"
     NOTE = "note"
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen so far, by probe, and what of it the operator has decided already."""
+    """Answers so far, by probe, and the operator's decisions about them."""
 
     seen: Mapping[str, Seen]
     mapped: Collection[int]

@@ -54,7 +54,7 @@ class Probe:
 
     name: str
     sends: str
-    """What is sent, in words."""
+    """Description of the request."""
     prepare: Callable[[Session, str], Prepared] = field(repr=False)
     is_http1: bool = False
 

@@ -23,7 +23,7 @@ class Incomplete(StartError):
 
 
 class State(enum.StrEnum):
-    """What is certain about a live token."""
+    """Certainty about a live token."""
 
     NOT_SENT = "was not sent to the wallet"
     UNCERTAIN = "may be terminated: it was sent, and the wallet has not confirmed that it is terminated"
@@ -42,7 +42,7 @@ class LiveToken:
 
     @property
     def state(self) -> State:
-        """What is certain now."""
+        """Present certainty."""
         if self._is_confirmed:
             return State.TERMINATED
         return State.UNCERTAIN if self._possible else State.NOT_SENT

@@ -1,4 +1,4 @@
-"""How far this machine's clock is from the wallet's, by the date of an answer."""
+"""Distance of this machine's clock from the wallet's, by the date of an answer."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

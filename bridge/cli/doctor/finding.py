@@ -1,4 +1,4 @@
-"""What `bridge doctor` prints: one finding a line, or all of them as JSON."""
+"""Output of `bridge doctor`: one finding a line, or all of them as JSON."""
 
 import enum
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Level(enum.StrEnum):
-    """How bad a finding is, as it is printed."""
+    """Severity of a finding, as it is printed."""
 
     OK = "ok"
     WARN = "warn"
@@ -20,7 +20,7 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check has found: a printable text without secrets, that says what to do where something is wrong."""
+    """Result of one check: a printable text without secrets, that says what to do where something is wrong."""
 
     level: Level
     check: str

@@ -42,7 +42,7 @@ HANDSHAKES = {
     "weak_key": "the wallet offers a key that is too short to be safe: its people must replace it",
     "closed": HUNG_UP,
 }
-"""What broke a handshake off (a detail of `bridge.http2.causes`), in words."""
+"""Causes of a broken handshake (a detail of `bridge.http2.causes`), in words."""
 
 CERTIFICATES = {
     "authority_may_not_sign": (

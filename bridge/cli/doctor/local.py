@@ -1,4 +1,4 @@
-"""What the doctor sees without a network: settings, credentials, certificate files."""
+"""The doctor's checks without a network: settings, credentials, certificate files."""
 
 import stat
 from collections import defaultdict
@@ -27,7 +27,7 @@ SAMPLES = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is looked at, and when."""
+    """The subject of the checks, and the time."""
 
     settings: Settings
     operation_paths: tuple[str, ...]

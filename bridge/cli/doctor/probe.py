@@ -21,7 +21,7 @@ VISIT_CHECKS = ("tls", "alpn", "http2", "answer", "clock")
 """In the order in which they are made."""
 
 PATIENCE_MAX_S = 5.0
-"""How long to wait at most for what is no part of connecting, which has wallet.connect_timeout_s."""
+"""Longest wait for what is no part of connecting, which has wallet.connect_timeout_s."""
 BODY_BYTES_MAX = 1024 * 1024
 """An answer that is longer loses its headers, and with them its date."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Address = tuple[Any, ...]
-"""What `socket.getaddrinfo` gives: family, type, protocol, canonical name and the socket's address."""
+"""Result of `socket.getaddrinfo`: family, type, protocol, canonical name and the socket's address."""
 
 LookUp = Callable[[str, int], Sequence[Address]]
 

@@ -1,4 +1,4 @@
-"""What the doctor sees of settlement: whether the store can be reached and written, lasts, and fits the key file."""
+"""The doctor's checks of settlement: whether the store can be reached and written, lasts, and fits the key file."""
 
 from collections.abc import AsyncIterator
 

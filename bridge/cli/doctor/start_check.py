@@ -24,12 +24,12 @@ from bridge.upstream.from_settings import tls_context
 
 @dataclass(frozen=True, slots=True)
 class StartReport:
-    """What was found, by whom it concerns."""
+    """Findings, by the side that they concern."""
 
     refused: tuple[Finding, ...]
     """Why `serve` does not start."""
     warnings: tuple[Finding, ...]
-    """What works and needs a look, or will soon not work."""
+    """Findings that work and need a look, or will soon not work."""
     files: tuple[Finding, ...]
     """Until when the certificates in use are valid. `serve` logs it with each file that comes into use."""
 

@@ -14,7 +14,7 @@ from bridge.upstream.signing import USER_AGENT
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What wallet.url says, and what is asked for there."""
+    """The content of wallet.url, and the path that is asked for."""
 
     wallet: Wallet
     path: str
@@ -50,7 +50,7 @@ class Place:
 
 
 class Agreed(NamedTuple):
-    """What came out of a TLS handshake; all empty where there was none."""
+    """Result of a TLS handshake; all empty where there was none."""
 
     version: str = ""
     alpn: str = ""

@@ -1,4 +1,4 @@
-"""What the doctor says of TLS with the wallet, and of the protocol that is agreed on with it."""
+"""The doctor's checks of TLS with the wallet, and of the protocol that is agreed on with it."""
 
 import ssl
 

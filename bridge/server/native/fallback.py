@@ -1,4 +1,4 @@
-"""What the native front does not serve, which is methods whose requests are streams: a grpcio server behind it.
+"""Methods that the native front does not serve, those with request streams: a grpcio server behind it.
 
 The front passes such calls on over a Unix socket. Of the bridge's own that is reflection alone.
 """

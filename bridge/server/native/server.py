@@ -21,7 +21,7 @@ from bridge.server.native.call import Details, Handler, NativeCall
 from bridge.server.native.fallback import Fallback
 
 EVENTS_MAX = 64
-"""How many events are handed over at once, at most."""
+"""Largest number of events handed over at once."""
 
 FRONT_METADATA_BYTES_MAX = 64 * 1024
 """Up to here, metadata that is too large gets RESOURCE_EXHAUSTED; beyond, the front answers HTTP 431 by itself."""
@@ -51,13 +51,13 @@ NOT_MET = (
 """Limits that the front cannot keep; `server.native_trusts_callers` says that a proxy keeps them."""
 
 CONTENT_TYPE = b"application/grpc"
-"""How the content-type of a call begins (gRPC over HTTP/2, "Requests")."""
+"""Start of a call's content-type (gRPC over HTTP/2, "Requests")."""
 
 METADATA_ENTRY_BYTES = 32
-"""What an entry counts beyond its key and value: RFC 9113, section 6.5.2."""
+"""Size of an entry beyond its key and value: RFC 9113, section 6.5.2."""
 
 CANCEL_S = 1.0
-"""How long a stop waits for calls that it has cancelled: one that was sent to the wallet may go on."""
+"""Time for which a stop waits for calls that it has cancelled: one that was sent to the wallet may go on."""
 
 LEAVING_MAX_S = 0.5
 LEAVING_POLL_S = 0.002
@@ -72,7 +72,7 @@ Options = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may come in, how silence is noticed, and who may share the port. Made from channel arguments."""
+    """Limits on what comes in, keepalive, and sharing of the port. Made from channel arguments."""
 
     request_bytes_max: int
     metadata_bytes_max: int

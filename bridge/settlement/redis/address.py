@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 PORT = 6379
 OPTIONS = frozenset({"ca_file", "password_file"})
-"""What may stand behind the question mark. Nothing there can switch TLS's checks off."""
+"""Options behind the question mark. Nothing there can switch TLS's checks off."""
 
 
 class RedisUrlError(ValueError):

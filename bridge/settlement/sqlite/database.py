@@ -22,7 +22,7 @@ from bridge.settlement.sqlite.schema import LayoutProblem, bring_up_to_date, is_
 from bridge.settlement.store import TIMEOUT_S, Problem, StoreError
 
 BUSY_S = 2.0
-"""How long to wait for another process's transaction."""
+"""Longest wait for another process's transaction."""
 BUSY_POLL_S = 0.01
 BATCH_MAX = 256
 """Pieces of work that share a transaction."""
@@ -30,7 +30,7 @@ WAITING_MAX = 1024
 """Pieces of work that wait; more are refused, so that a disk that hangs fills no memory."""
 FILE_MODE = 0o600
 WAL_BYTES_KEPT = 16 * 2**20
-"""What the write-ahead log is cut to after a checkpoint."""
+"""Size to which the write-ahead log is cut after a checkpoint."""
 
 PRAGMAS = (
     "PRAGMA synchronous = FULL",
@@ -40,7 +40,7 @@ PRAGMAS = (
 
 Clock = Callable[[], float]
 Work = Callable[[sqlite3.Connection, float], Any]
-"""What to do inside a transaction, with the connection and the time."""
+"""Work inside a transaction, with the connection and the time."""
 ResultT = TypeVar("ResultT")
 
 

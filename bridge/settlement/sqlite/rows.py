@@ -13,7 +13,7 @@ NAMES = (
     *("closed_reason", "schema"),
 )
 COLUMNS = ", ".join(("seq", *NAMES))
-"""What `entries` takes: the position, and the columns of an entry."""
+"""Values for `entries`: the position, and the columns of an entry."""
 
 
 def entries(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], now: float) -> list[Entry]:

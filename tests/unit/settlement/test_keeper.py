@@ -1,8 +1,6 @@
 """The keeper of a store in virtual time: the key at the start, retention, what is given up, what is shown."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
@@ -15,7 +13,7 @@ from bridge.settlement.store import Problem, StoreError
 from bridge.settlement.writer import Writer
 from tests.support.settlement_calls import KEYS, OPERATIONS, add, new_call
 from tests.support.settlement_model import ModelStore
-from tests.support.virtual_time import run_virtually
+from tests.support.virtual_time import run_virtually, virtually
 
 OTHER_KEYS = Keys([bytes(range(100, 132))])
 PROVIDER = 7
@@ -69,16 +67,6 @@ class Scene:
 
     def _failed(self, _error: StoreError) -> None:
         self.failures += 1
-
-
-def virtually(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Make a test of a coroutine function: it runs in virtual time."""
-
-    def test() -> None:
-        run_virtually(work())
-
-    test.__name__, test.__doc__ = work.__name__, work.__doc__
-    return test
 
 
 @virtually

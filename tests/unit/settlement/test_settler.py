@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ from bridge.settlement.sealing import Damaged, KeyMissing, Keys
 from bridge.settlement.settler import CANNOT_OPEN, DAMAGED, LEASE_S, LEFT_MIN_S, Settler
 from bridge.settlement.store import Problem, StoreError
 from tests.support.settlement_model import ModelStore
-from tests.support.virtual_time import run_virtually
+from tests.support.virtual_time import run_virtually, virtually
 
 OPERATION = "wallet.test.Asking/Ask"
 ONE, OTHER = 1, 12345
@@ -203,16 +203,6 @@ async def drained(settlers: Sequence[Settler], tasks: Sequence[asyncio.Task[None
     await asyncio.gather(*tasks, return_exceptions=True)
     for settler in settlers:
         await settler.finish()
-
-
-def virtually(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Make a test of a coroutine function: it runs in virtual time."""
-
-    def test() -> None:
-        run_virtually(work())
-
-    test.__name__, test.__doc__ = work.__name__, work.__doc__
-    return test
 
 
 # --- results ----------------------------------------------------------------------------------------------------

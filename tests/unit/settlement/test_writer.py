@@ -1,8 +1,7 @@
 """The memory queue in front of the store, in virtual time: order, batches, bounds, and a store that fails."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,7 +10,7 @@ from bridge.settlement.store import Problem, StoreError
 from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, Write, Writer
 from tests.support.settlement_calls import new_call
 from tests.support.settlement_model import ModelStore
-from tests.support.virtual_time import run_virtually
+from tests.support.virtual_time import run_virtually, virtually
 
 
 class Store(ModelStore):
@@ -67,16 +66,6 @@ class Scene:
 
     def _works(self) -> None:
         self.successes += 1
-
-
-def virtually(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Make a test of a coroutine function: it runs in virtual time."""
-
-    def test() -> None:
-        run_virtually(work())
-
-    test.__name__, test.__doc__ = work.__name__, work.__doc__
-    return test
 
 
 @virtually

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from bridge import __version__
-from tests.support.manifests import CHART, ROOT, chart, needs_helm
+from tests.support.manifests import CHART, ROOT, Manifests, chart, helm, needs_helm
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -66,6 +67,17 @@ def test_every_default_is_known_to_the_schema() -> None:
 def test_links_lead_somewhere(link: str) -> None:
     """Every page that the chart's page names is in the repository."""
     assert (CHART / link).resolve().is_file()
+
+
+@needs_helm
+def test_the_command_of_the_page_works() -> None:
+    """What the page says for `helm install` can be rendered as it stands, with this chart and a registry's name."""
+    command = README.partition("    helm install ")[2].partition("\n\n")[0].replace("\\\n", " ")
+    name, archive, *flags = shlex.split(command.replace("<your registry>", "registry.example"))
+    assert (name, archive) == ("wallet-bridge", f"wallet-bridge-chart-{__version__}.tgz")
+    code, said = helm(*flags)
+    assert code == 0, said
+    assert Manifests(said).container["image"].startswith("registry.example/wallet-bridge:")
 
 
 def test_annotations() -> None:

@@ -153,7 +153,7 @@ release-check: $(VENV)/release.done  ## Build a release twice, compare the bytes
 	@RELEASE=1 $(BIN)/python -m pytest tests/release
 
 second-operation: $(VENV)/dev.done  ## Add two operations in a copy of the repository and run its whole `make check` there
-	@SECOND_OPERATION=1 $(BIN)/python -m pytest tests/second_operation
+	@SECOND_OPERATION=1 $(BIN)/python -m pytest -s tests/second_operation
 
 charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh

@@ -4,6 +4,7 @@ Freeze is idempotent, GrantBonus moves money; neither has a token.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -29,15 +30,29 @@ class Copy:
 
     folder: Path
 
-    def run(self, *command: str) -> str:
-        """Run a command in the copy, with the copy's code before any that is installed; return what it printed."""
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment in which the copy's code comes before any that is installed."""
         path = os.pathsep.join(str(self.folder / part) for part in ("", "generated/python"))
-        environ = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        ended = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own commands
+        return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(self, *command: str) -> str:
+        """Run a command in the copy; return what it printed."""
+        ended = subprocess.run(command, cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own commands
         assert ended.returncode == 0, (
             f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
         )
         return ended.stdout
+
+    def make(self, *arguments: str) -> None:
+        """Run make in the copy, which prints as it goes; interrupted, it leaves no process behind."""
+        command = ("make", *arguments)
+        with subprocess.Popen(command, cwd=self.folder, env=self.environ, start_new_session=True) as process:  # noqa: S603 - likewise
+            try:
+                assert process.wait() == 0, f"{' '.join(command)} ended with {process.returncode}"
+            finally:
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def python(self, *arguments: str) -> str:
         """Run this environment's Python in the copy."""

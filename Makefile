@@ -25,7 +25,7 @@ IN_BENCH = $(MAKE) --no-print-directory bench-environment && \
 test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling bench-policies profile bench-telemetry bench-overload bench-floods h2spec soak simulate pictures mesh interop tools clients contract release release-check second-operation charts lock clean
+.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling bench-policies profile bench-telemetry bench-overload bench-floods h2spec soak simulate chaos pictures mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,6 +121,9 @@ soak: $(VENV)/dev.done  ## Mixed faults for half an hour (MINUTES=30): memory, d
 simulate: $(VENV)/dev.done  ## The whole call path in virtual time, SEEDS=1000 histories, or one: SEED=7 (PROCESSES=2)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)) \
 		$(if $(filter-out auto,$(PROCESSES)),--processes $(PROCESSES))
+
+chaos: $(VENV)/dev.done  ## Settlement under SIGKILL of bridges, wallet and store, SECONDS=120 with each store (STORE=redis, SEED=7)
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(STORE),--store $(STORE)) $(if $(SEED),--seed $(SEED))
 
 mesh: $(VENV)/bench.done  ## The real Envoy before two bridges: health, mTLS, retries, restarts and kills under load
 	@$(BIN)/python -m pytest tests/mesh

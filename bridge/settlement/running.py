@@ -119,6 +119,7 @@ class Settlement:
         try:
             if not is_begun:
                 await self.keeper.begin_at_last()
+                self._writer.is_failing = False
             async with asyncio.TaskGroup() as tasks:
                 for work in (self._writer.run(), self.settler.run(), self.keeper.run()):
                     tasks.create_task(work)

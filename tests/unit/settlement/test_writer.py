@@ -239,6 +239,15 @@ async def test_a_writer_is_behind_until_what_a_failure_delayed_is_written() -> N
 
 
 @virtually
+async def test_a_writer_without_a_write_is_not_behind() -> None:
+    """A bridge that starts before its store is reachable has nothing to write yet: its settler must not wait."""
+    scene = Scene()
+    scene.writer.is_failing = True
+    assert not scene.writer.is_behind
+    assert await scene.stop() == []
+
+
+@virtually
 async def test_calls_that_begin_and_end_while_the_store_is_down_leave_nothing() -> None:
     """With durability "before" and a store that is down for hours memory stays flat: an end undoes its insert."""
     scene = Scene(entries_max=10)

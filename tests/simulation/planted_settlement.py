@@ -103,5 +103,47 @@ SETTLEMENT_BUGS = (
         "False",
         "settled before",
     ),
+    Bug(
+        "an end leaves its entry",
+        f"{MODEL}._end",
+        "del self._records[record.entry.entry_id]",
+        "pass",
+        "settled before",
+    ),
+    Bug(
+        "a cut-off call is not taken over",
+        "bridge.settlement.intake:_CallTicket.cut_off",
+        "if outcome is Outcome.UNKNOWN:",
+        "if False:",
+        "settled",
+    ),
+    Bug(
+        "an owed entry goes with another's end",
+        f"{MODEL}._end",
+        "and not record.is_owed and",
+        "and",
+        "settled before",
+    ),
+    Bug(
+        "what is given up is deleted",
+        f"{MODEL}.give_up",
+        "return self._end_unsettled(entry_id, fence, state=State.UNRESOLVED, last=last)",
+        "return self._records.pop(entry_id, None) is not None",
+        "settled failures",
+    ),
+    Bug(
+        "a refusal that the store did not take is forgotten",
+        "bridge.settlement.settler:Settler._refuse",
+        "self.ends.refuse(refusal)",
+        "await self._store.reject(refusal.entry.entry_id, refusal.entry.fence, refusal.last, never_repeat=True)",
+        "settled",
+    ),
+    Bug(
+        "a batch that was overtaken is carried out",
+        f"{MODEL}.write",
+        "if self._written.get(order.writer_id, 0) >= order.number:",
+        "if False:",
+        "settled before on Redis",
+    ),
 )
 """The store's own rules are planted in the model; tests/unit/settlement/ compares the real stores with it."""

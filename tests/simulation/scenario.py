@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, HEADER_TABLE_SIZE = 3, 4, 5, 1
 
+CROWD, CROWD_LISTED = 6, 1
+CROWD_S = 1.0
+"""Calls about one token, how many of them an entry lists, and the time in which they begin."""
+
 KEYS = (
     ("abcde12345", "e56eb966-a55f-4087-bc7d-e66df1f377a1"),
     ("fghij67890", "0b1f5b6c-2f57-4b8e-9a3e-3f0c7f6f5a11"),
@@ -58,6 +62,8 @@ class Settled:
     crashes: tuple[int, ...] = (0, 1, 1, 2, 3)
     """How many bridges are killed, one of these."""
     give_up_after_s: Sequence[float] = (86_400.0,)
+    crowds: float = 0.0
+    """The share of seeds in which CROWD calls are about each token, and an entry lists CROWD_LISTED of them."""
     healed_after_s: float = 10.0
     """When nothing fails any more; after the first call."""
 
@@ -103,7 +109,7 @@ MUCH: Mapping[str, float] = {
 
 UNCERTAIN: Mapping[str, int] = {
     "success": 30,
-    "another's success": 2,
+    "another's success": 4,
     "slow success": 8,
     "never": 12,
     "cut": 10,
@@ -168,7 +174,7 @@ SCENARIOS: tuple[Kind, ...] = (
         retry_unknown=True,
     ),
     _settled("settled", Settled(store_faults=STORE_FAILS)),
-    _settled("settled before", Settled(is_before=True, crashes=(1, 2, 3))),
+    _settled("settled before", Settled(is_before=True, crashes=(1, 2, 3), crowds=0.5)),
     _settled("settled on Redis", Settled(is_redis=True, store_faults={**STORE_FAILS, "store loses a second": 0.5})),
     _settled(
         "settled before on Redis",
@@ -270,14 +276,33 @@ HEALTHY = "healthy"
 def _call(seed: int, number: int, kind: Kind) -> Call:
     chance = random.Random(f"{seed}/call/{number}")
     is_healthy = kind.promise == "healthy" and number % 3 == 0
-    # With settlement, every third call is a caller's retry of the one before.
-    about = number - 1 if kind.settled is not None and number % 3 == 2 else number
     return Call(
-        token=f"{HEALTHY if is_healthy else 't'}{about}",
+        token=f"{HEALTHY if is_healthy else 't'}{_about(seed, number, kind)}",
         # In whole milliseconds, like deadlines and delays: what happens in one turn of the loop is the hardest case.
-        at_s=round(chance.uniform(0, kind.span_s), 3),
+        at_s=round(_at_s(seed, number, kind, chance), 3),
         deadline_s=3.0 if is_healthy else chance.choice(kind.deadlines_s),
         cancel_after_s=chance.choice(CANCELS_S) if chance.random() < kind.cancels else None,
         is_healthy=is_healthy,
         number=number,
     )
+
+
+def is_crowded(seed: int, kind: Kind) -> bool:
+    """Say whether many calls of a seed are about one token."""
+    return kind.settled is not None and random.Random(f"{seed}/crowd").random() < kind.settled.crowds
+
+
+def _about(seed: int, number: int, kind: Kind) -> int:
+    """Return the number of the first call with this token: with settlement, some send a request again."""
+    if kind.settled is None:
+        return number
+    if is_crowded(seed, kind):
+        return number - number % CROWD
+    return number - 1 if number % 3 == 2 else number
+
+
+def _at_s(seed: int, number: int, kind: Kind, chance: random.Random) -> float:
+    """Return when a call begins: those of a crowd together."""
+    if not is_crowded(seed, kind):
+        return chance.uniform(0, kind.span_s)
+    return kind.span_s * (number // CROWD) * CROWD / kind.calls + chance.uniform(0, CROWD_S)

@@ -112,8 +112,8 @@ class Bridge:
         self.shared = shared
         self.handle = Handle(shared, chance, is_redis=settled.is_redis)
         self.is_dead = False
-        self.killed_s = float("inf")
         self.is_leaving = False
+        self.killed_s = float("inf")
         self.left_early = False
         """It ended in order while things failed: what it could not write by then is logged, not written."""
         self.links: list[Link] = []
@@ -163,6 +163,16 @@ class Bridge:
         if self._life is not None:
             await self._life
 
+    async def cut_calls_off(self) -> None:
+        """End every call in flight, as a server does whose time to stop is over.
+
+        The first cancel frees a call or lets it go on without its caller, the second one ends it.
+        """
+        for _ in range(2):
+            for task in self.callers:
+                task.cancel()
+            await asyncio.sleep(0)
+
     def kill(self) -> None:
         """End at once: SIGKILL. What it has sent is on its way; the kernel closes its connections."""
         self.is_dead = self.handle.is_dead = True
@@ -179,6 +189,8 @@ class Bridge:
 
     def unowned(self, entry: Entry) -> str:
         """Return why an attempt must not begin now; "" where it may."""
+        if entry.entry_id in self.handle.settled:
+            return "this bridge has settled it"
         left_s = self.handle.lease_ends[entry.entry_id] - self.shared.now()
         if left_s < LEASE_LEFT_S:
             return f"{left_s:.3f} s are left of its lease"

@@ -6,6 +6,7 @@ Excused is only what a store that loses a second excuses: what was written in th
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+from bridge.events import SettlementNotWritten
 from bridge.outcome import Outcome
 from bridge.settlement.entry import State
 from bridge.settlement.pace import PAUSE_S
@@ -49,11 +50,15 @@ def nothing_forgotten(run: SettledRun) -> Iterator[Violation]:
 
 
 def nothing_dropped(run: SettledRun) -> Iterator[Violation]:
-    """Write down every call of unknown end, at once or when the store works again, unless its bridge was killed."""
+    """Write down every call of unknown end, or report it when the bridge ends, unless its bridge was killed."""
     for end in run.ends_seen.values():
-        is_unknown = end.error is not None and end.error.outcome is Outcome.UNKNOWN
-        is_excused = end.bridge is None or end.bridge.is_dead or end.bridge.left_early or run.shared.lost
-        if is_unknown and not is_excused and not run.shared.records_of_call(end.call.call_id):
+        is_unknown = end.name != "CRASHED" and end.reported == Outcome.UNKNOWN.name
+        if not is_unknown or end.bridge is None or end.bridge.is_dead or run.shared.lost:
+            continue
+        is_reported = any(
+            isinstance(one, SettlementNotWritten) and one.call_id == end.call.call_id for one in end.bridge.events
+        )
+        if not is_reported and not run.shared.records_of_call(end.call.call_id):
             yield Violation(f"{end.call.call_id} ended {end.name} and was never written", end.call.token)
 
 
@@ -81,6 +86,12 @@ def all_end(run: SettledRun) -> Iterator[Violation]:
             yield Violation(f"an entry is {entry.state.value} and its request is gone", token)
 
 
+def store_keeps_its_rules(run: SettledRun) -> Iterator[Violation]:
+    """Let no write come back after its call's end, however late it arrives."""
+    if not run.shared.lost:
+        yield from map(Violation, run.shared.wrong)
+
+
 def one_owner(run: SettledRun) -> Iterator[Violation]:
     """Invariant 3: no two settlers own one entry, and what is SETTLED is not sent again."""
     if not run.shared.lost and any(bridge.handle.stale for bridge in run.bridges):
@@ -99,8 +110,7 @@ def one_owner(run: SettledRun) -> Iterator[Violation]:
             if first.is_confirmed and first.bridge is second.bridge and not _was_lost_since(run, first):
                 yield Violation("an entry is sent again by whom the wallet has confirmed it", first.token)
             is_mismatch = first.error is not None and first.error.reason == "WALLET_ECHO_MISMATCH"
-            # A store that fails, or a kill, just when it is to be written down leaves it PENDING.
-            if is_mismatch and first.bridge is second.bridge and not run.settled.store_faults:
+            if is_mismatch and first.bridge is second.bridge and not _was_lost_since(run, first):
                 yield Violation("an entry is sent again although the wallet spoke of another", first.token)
 
 
@@ -138,14 +148,20 @@ def callers(run: SettledRun) -> Iterator[Violation]:
 
 
 def nothing_sent_after_a_certain_end(run: SettledRun) -> Iterator[Violation]:
-    """Send nothing for calls that have all ended for certain: a removal waits behind its insert."""
-    if run.settled.store_faults or not run.settled.is_before:
+    """Send nothing for calls that have all ended for certain: their ends delete the entry before it falls due."""
+    # The end of a call that an entry no longer lists ends nothing.
+    if run.settled.store_faults or not run.settled.is_before or run.is_crowded:
         return
     for span in run.spans:
-        ends = [run.ends_seen[call.call_id] for call in span.entry.calls]
-        is_written = all(end.bridge is None or end.ended_s < end.bridge.killed_s - WRITTEN_S for end in ends)
-        if ends and is_written and all(end.is_certain and end.ended_s < span.began_s - ANSWER_S for end in ends):
+        ends = [run.ends_seen[call_id] for call_id in run.shared.calls_of_entry[span.entry.entry_id]]
+        if ends and all(_is_over(end, span.began_s) for end in ends):
             yield Violation("is sent again although every call of it has ended for certain", span.token)
+
+
+def _is_over(end: SettledEnd, at_s: float) -> bool:
+    """Say whether a call had ended for certain by then, long enough before for its bridge to write that down."""
+    killed_s = float("inf") if end.bridge is None else end.bridge.killed_s
+    return end.is_certain and end.ended_s + WRITTEN_S < min(at_s, killed_s)
 
 
 def nothing_logged(run: SettledRun) -> Iterator[Violation]:
@@ -157,8 +173,8 @@ def nothing_logged(run: SettledRun) -> Iterator[Violation]:
 
 
 INVARIANTS: tuple[Check, ...] = (
-    *(kept_promises, nothing_forgotten, nothing_dropped, all_end, one_owner, pauses, callers),
-    *(nothing_sent_after_a_certain_end, nothing_logged),
+    *(kept_promises, nothing_forgotten, nothing_dropped, all_end, store_keeps_its_rules, one_owner),
+    *(pauses, callers, nothing_sent_after_a_certain_end, nothing_logged),
 )
 
 

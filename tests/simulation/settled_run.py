@@ -4,16 +4,17 @@ import asyncio
 import dataclasses
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from bridge.errors import BridgeError
 from bridge.events import CallEnded
 from bridge.outcome import Outcome
-from bridge.settlement.entry import State
+from bridge.settlement.entry import CALLS_MAX, State
 from bridge.settlement.running import Rules
 from bridge.settlement.store import Problem
 from tests.simulation.network import NetworkLoop
 from tests.simulation.run import PROVIDER_ID, ROUTE, Run, fields_of
-from tests.simulation.scenario import HONEST, Call, Scenario, Settled
+from tests.simulation.scenario import CROWD_LISTED, HONEST, Call, Scenario, Settled, is_crowded
 from tests.simulation.settled_bridge import OWNER, Bridge, BridgesNetwork, Span
 from tests.simulation.settled_store import SharedStore
 from wallet.v1.wallet_service_pb2 import TerminateRequest
@@ -21,6 +22,10 @@ from wallet.v1.wallet_service_pb2 import TerminateRequest
 HOURS_S = 2 * 3600.0
 """What every entry must have come to an end in, once nothing fails: pauses and the longest delays fit in it."""
 IN_FLIGHT_MAX = 4
+FAILS_AT_REFUSAL = 0.7
+"""The share of bridges whose store fails just when another token's success is to be written."""
+CUT_OFF = 0.5
+"""The share of bridges that leave without waiting for their calls."""
 STOPPED_S = (16.0, 70.0)
 
 
@@ -43,11 +48,16 @@ class SettledEnd:
         return self.error is not None and self.error.is_pending
 
     @property
+    def reported(self) -> str:
+        """The outcome that its bridge has reported; "" where it has not."""
+        ended = [] if self.bridge is None else [one for one in self.bridge.events if isinstance(one, CallEnded)]
+        return next((one.outcome for one in ended if one.call_id == self.call.call_id), "")
+
+    @property
     def is_certain(self) -> bool:
         """Whether its outcome was sent to its caller, or, after a cancel, reported by the bridge."""
-        if self.name == "CANCELLED" and self.bridge is not None:
-            ended = [one for one in self.bridge.events if isinstance(one, CallEnded)]
-            return any(one.call_id == self.call.call_id and one.outcome != Outcome.UNKNOWN.name for one in ended)
+        if self.name == "CANCELLED":
+            return self.reported not in {"", Outcome.UNKNOWN.name}
         return self.name in {"OK", "NOT TAKEN"} or (
             self.error is not None and self.error.outcome is not Outcome.UNKNOWN
         )
@@ -59,8 +69,9 @@ class SettledRun(Run):
     def __init__(self, scenario: Scenario, settled: Settled, loop: NetworkLoop) -> None:
         super().__init__(scenario, loop)
         self.settled = settled
+        self.is_crowded = is_crowded(scenario.seed, scenario.kind)
         self.network = loop.network = BridgesNetwork(loop, str(scenario.seed), self.wallet.accept)
-        self.shared = SharedStore(loop)
+        self.shared = SharedStore(loop, CROWD_LISTED if self.is_crowded else CALLS_MAX)
         self.bridges: list[Bridge] = []
         """All that there ever were."""
         self.ends_seen: dict[str, SettledEnd] = {}
@@ -109,6 +120,8 @@ class SettledRun(Run):
         number = len(self.bridges) + 1
         chance = random.Random(f"{self.scenario.seed}/bridge/{number}")
         bridge = Bridge(f"bridge {number}", self.settled, self.rules, self.shared, chance)
+        if self.settled.store_faults and chance.random() < FAILS_AT_REFUSAL:
+            bridge.handle.at_refusal = partial(self._fails_for, Problem.UNREACHABLE)
         self.bridges.append(bridge)
         self.history.add("starts", bridge.name)
         bridge.start()
@@ -134,7 +147,12 @@ class SettledRun(Run):
     async def _leave(self, bridge: Bridge) -> None:
         self.history.add("leaves", bridge.name)
         bridge.left_early = True
-        await bridge.leave()
+        leaving = asyncio.create_task(bridge.leave())
+        if self.chance.random() < CUT_OFF:
+            await asyncio.sleep(round(self.chance.uniform(0, 1), 3))
+            self.history.add("cuts its calls off", bridge.name)
+            await bridge.cut_calls_off()
+        await leaving
         self._start()
 
     def _happen(self, what: str) -> None:
@@ -171,7 +189,9 @@ class SettledRun(Run):
             bridge.handle.stop_at = when, seconds
 
     async def _heal(self) -> None:
-        await asyncio.sleep(self.settled.healed_after_s)
+        # Long enough that entries are given up, where that is soon.
+        is_soon = self.rules.give_up_after_s < HOURS_S
+        await asyncio.sleep(3 * self.rules.give_up_after_s if is_soon else self.settled.healed_after_s)
         self.history.add("everything is healed")
         self.wallet.scenario = dataclasses.replace(
             self.scenario, kind=dataclasses.replace(self.scenario.kind, answers=HONEST)

@@ -6,8 +6,10 @@ What is written lasts, as SQLite's does. `lose` goes back to an earlier moment, 
 import asyncio
 import dataclasses
 import random
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any
 
 from bridge.settlement.entry import Added, CallEnd, Counts, Entry, KeyUse, Last, NewCall, WriteOrder
@@ -18,14 +20,25 @@ CLOCK_AHEAD_S = 1_700_000_000.0
 """The store's clock before the bridges': code that mixes them up is far off."""
 SOON_S, SLOW_S = (0.0, 0.004), (0.03, 2.0)
 UNCLEAR = 0.5
-"""The share of failures beyond a network whose request was carried out."""
+"""The share of failures beyond a network whose request is carried out all the same, most of them late."""
+LATE_S = 8.0
+"""How late a request may arrive."""
 
 
 class SharedStore(ModelStore):
     """The entries, with what happens to the store as a whole."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, calls_max: int) -> None:
         super().__init__(lambda: loop.time() + CLOCK_AHEAD_S)
+        self._calls_max = calls_max
+        self.entries_of_call: defaultdict[str, set[str]] = defaultdict(set)
+        """By call id: the entries that it was ever written to, also those that list it no more."""
+        self.calls_of_entry: defaultdict[str, set[str]] = defaultdict(set)
+        """By entry id: the ids of the calls that were ever written to it."""
+        self.ended: set[str] = set()
+        """Tickets of calls that have ended after they were written."""
+        self.wrong: list[str] = []
+        """What no store may do."""
         self._loop = loop
         self.problem: Problem | None = None
         """Why every request fails now."""
@@ -43,19 +56,46 @@ class SharedStore(ModelStore):
 
     def records_of_call(self, call_id: str) -> list[Record]:
         """Return the entries that a call refers to."""
-        return [each for each in self._records.values() if any(one.call_id == call_id for one in each.calls.values())]
+        found = (self.record_of(entry_id) for entry_id in self.entries_of_call[call_id])
+        return [record for record in found if record is not None]
 
     def records(self) -> list[Record]:
         """Return all entries."""
         return list(self._records.values())
 
+    @property
+    def calls_max(self) -> int:
+        """Few enough, in some seeds, that an entry drops calls."""
+        return self._calls_max
+
+    async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
+        """Write calls and their ends; see that no call is there after its end."""
+        added = await super().write(writes, order)
+        for one in writes:
+            if one.ticket in self.ended and self._of_ticket(one.ticket) is not None:
+                self.wrong.append(f"{one.ticket} was written after it had ended")
+        return added
+
+    def _add(self, call: NewCall) -> Added:
+        added = super()._add(call)
+        if added.entry_id:
+            self.entries_of_call[call.call.call_id].add(added.entry_id)
+            self.calls_of_entry[added.entry_id].add(call.call.call_id)
+        return added
+
+    def _end(self, end: CallEnd) -> None:
+        if self._of_ticket(end.ticket) is not None:
+            self.ended.add(end.ticket)
+        super()._end(end)
+
     def lose(self, last_s: float) -> None:
         """Prepare to lose what is written in the next seconds, which `last_s` is how many."""
         kept = {key: dataclasses.replace(each, calls=dict(each.calls)) for key, each in self._records.items()}
-        began_s, ended_early = self._loop.time(), dict(self._ended_early)
+        began_s, ended_early, ended = self._loop.time(), dict(self._ended_early), set(self.ended)
+        written = dict(self._written)
 
         def restore() -> None:
-            self._records, self._ended_early = kept, ended_early
+            self._records, self._ended_early, self.ended, self._written = kept, ended_early, ended, written
             self.lost.append((began_s, self._loop.time()))
 
         self._loop.call_later(last_s, restore)
@@ -79,6 +119,11 @@ class Handle(ModelStore):
         """By entry: until when it was leased to this bridge, by the store's clock."""
         self.stale: list[str] = []
         """Changes that were carried out although another had taken the entry."""
+        self.at_refusal: Callable[[], None] | None = None
+        """To be called before the first write of an entry that must never be sent again."""
+        self.settled: set[str] = set()
+        """Entries that this bridge has made SETTLED, and the store has said so."""
+        self._late: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:  # type: ignore[override]  # a plain attribute there
@@ -89,12 +134,27 @@ class Handle(ModelStore):
         await self._pass()
         shared = self._shared
         if shared.problem is not None:
-            if self._is_redis and self._chance.random() < UNCLEAR / 4:
-                await act()
+            if self._is_redis:
+                await self._unclear(act)
             raise StoreError(self.name, shared.problem)
         result = await act()
         await self._pass()
         return result
+
+    async def _unclear(self, act: Callable[[], Any]) -> None:
+        """Carry out a request that fails beyond a network: not at all, at once, or late and behind later ones."""
+        chance = self._chance.random()
+        if chance < UNCLEAR / 4:
+            await act()
+        elif chance < UNCLEAR:
+            task = asyncio.create_task(self._carry_out_late(act))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def _carry_out_late(self, act: Callable[[], Any]) -> None:
+        await asyncio.sleep(round(self._chance.uniform(0, LATE_S), 3))
+        with suppress(StoreError):
+            await act()
 
     async def _pass(self) -> None:
         low, high = SLOW_S if self._shared.is_slow else SOON_S
@@ -172,6 +232,9 @@ class Handle(ModelStore):
 
     async def reject(self, entry_id: str, fence: int, last: Last, *, never_repeat: bool = False) -> bool:
         """Make an owned entry REJECTED."""
+        if never_repeat and self.at_refusal is not None:
+            self.at_refusal()
+            self.at_refusal = None
         return await self._change(
             entry_id, fence, lambda: self._shared.reject(entry_id, fence, last, never_repeat=never_repeat)
         )
@@ -186,7 +249,9 @@ class Handle(ModelStore):
 
     async def settle(self, entry_ids: Sequence[str]) -> list[str]:
         """Make entries SETTLED."""
-        return await self._do(lambda: self._shared.settle(entry_ids))  # type: ignore[no-any-return]
+        settled = await self._do(lambda: self._shared.settle(entry_ids))
+        self.settled.update(entry_ids)
+        return settled  # type: ignore[no-any-return]
 
     async def purge(self, keep_s: float, limit: int = 1000) -> int:
         """Delete entries that have been kept for long enough."""
@@ -195,6 +260,10 @@ class Handle(ModelStore):
     async def reclassify(self, success_codes: AbstractSet[int]) -> list[str]:
         """Make REJECTED entries with one of these codes SETTLED."""
         return await self._do(lambda: self._shared.reclassify(success_codes))  # type: ignore[no-any-return]
+
+    async def get(self, entry_id: str) -> Entry | None:
+        """Return an entry."""
+        return await self._do(lambda: self._shared.get(entry_id))  # type: ignore[no-any-return]
 
     async def counts(self) -> Counts:
         """Return how many entries there are of each state."""

@@ -63,6 +63,11 @@ class ModelStore:
 
     name = "model://"
 
+    @property
+    def calls_max(self) -> int:
+        """Calls that one entry lists."""
+        return CALLS_MAX
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._records: dict[str, Record] = {}
@@ -104,7 +109,7 @@ class ModelStore:
             if record is None:
                 return self._insert(call)
             record.calls[call.ticket] = call.call
-            if len(record.calls) > CALLS_MAX:
+            if len(record.calls) > self.calls_max:
                 del record.calls[next(iter(record.calls))]
                 record.is_owed = True
         if record.entry.state is State.PENDING:

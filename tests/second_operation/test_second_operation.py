@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import plain_words
 import toolchain
-from tests.second_operation.copied import Copy, copied
+from tests.second_operation.copied import Copy, copied, text_of
 
 # Generators and processes: seconds on a free machine, minutes on a busy one.
 pytestmark = pytest.mark.timeout(600)
@@ -44,6 +45,12 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 def test_checks_of_the_protos_pass(copy: Copy, command: str) -> None:
     """After `make proto` buf has no complaint, and no one's older stubs break."""
     copy.python(*command.split())
+
+
+@pytest.mark.parametrize("part", ["rpcs", "messages", "rows"])
+def test_added_text_is_plain(part: str) -> None:
+    """What is added uses no word that `make lint` refuses: its file itself is none that lint reads."""
+    assert [str(found) for found in plain_words.found_in(part, text_of(part))] == []
 
 
 def test_call_knows_them(copy: Copy) -> None:

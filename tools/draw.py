@@ -24,6 +24,15 @@ COLUMN, MARGIN, TOP, ROW = 300, 150, 100, 46
 NOTE_WIDTH, NOTE_HEIGHT = 280, 30
 FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="14"'
 INK, LINE, BLUE, NOTE = "#1f2933", "#9aa5b1", "#1a56db", "#fdf6e3"
+PAPER = "#ffffff"
+STYLES = {
+    "title": (INK, PAPER, 18),
+    "head": (PAPER, INK, 14),
+    "arrow": (INK, PAPER, 14),
+    "note": (INK, NOTE, 14),
+    "section": (BLUE, PAPER, 14),
+}
+"""Kinds of text: the colour of the letters, that of what is behind them, and the size in pixels."""
 
 
 class SourceError(ValueError):
@@ -43,7 +52,7 @@ def drawn(source: str) -> str:
         ),
         f"<title>{escape(title.lstrip('# '))}</title>",
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        _text(width / 2, 28, title.lstrip("# "), size=18),
+        _text(width / 2, 28, title.lstrip("# "), "title"),
         *(part for name in names for part in _head(at[name], name, height)),
         *(part for number, step in enumerate(steps) for part in _step(at, step, TOP + ROW * number, width)),
         "</svg>",
@@ -54,13 +63,13 @@ def drawn(source: str) -> str:
 def _head(x: int, name: str, height: int) -> Iterator[str]:
     yield f'<line x1="{x}" y1="70" x2="{x}" y2="{height - 10}" stroke="{LINE}" stroke-dasharray="4 4"/>'
     yield f'<rect x="{x - 75}" y="44" width="150" height="30" rx="6" fill="{INK}"/>'
-    yield _text(x, 64, name, colour="#ffffff")
+    yield _text(x, 64, name, "head")
 
 
 def _step(at: dict[str, int], step: str, y: int, width: int) -> Iterator[str]:
     if step.startswith("--"):
         yield f'<line x1="10" y1="{y + 6}" x2="{width - 10}" y2="{y + 6}" stroke="{LINE}"/>'
-        yield _text(width / 2, y + 24, step.lstrip("- "), colour=BLUE)
+        yield _text(width / 2, y + 24, step.lstrip("- "), "section")
         return
     who, _, text = step.partition(":")
     names = [name.strip() for name in who.split("->")]
@@ -74,7 +83,7 @@ def _note(x: int, text: str, y: int) -> Iterator[str]:
         f'<rect x="{x - NOTE_WIDTH / 2:g}" y="{y}" width="{NOTE_WIDTH}" height="{NOTE_HEIGHT}" rx="4" fill="{NOTE}" '
         f'stroke="{LINE}"/>'
     )
-    yield _text(x, y + 20, text)
+    yield _text(x, y + 20, text, "note")
 
 
 def _arrow(start: int, end: int, text: str, y: int) -> Iterator[str]:
@@ -84,10 +93,12 @@ def _arrow(start: int, end: int, text: str, y: int) -> Iterator[str]:
     yield f'<path d="M {end} {y + 22} l {-tip} -5 l 0 10 z" fill="{BLUE}"/>'
 
 
-def _text(x: float, y: int, text: str, *, colour: str = INK, size: int = 14) -> str:
-    return (
-        f'<text x="{x:g}" y="{y}" text-anchor="middle" fill="{colour}" font-size="{size}">{escape(text.strip())}</text>'
-    )
+def _text(x: float, y: int, text: str, style: str = "arrow") -> str:
+    colour, behind, size = STYLES[style]
+    # The background's colour around the letters, so that no line crosses them.
+    outline = f'stroke="{behind}" stroke-width="5" stroke-linejoin="round" paint-order="stroke"'
+    place = f'x="{x:g}" y="{y}" text-anchor="middle"'
+    return f'<text {place} fill="{colour}" font-size="{size}" {outline}>{escape(text.strip())}</text>'
 
 
 def main() -> int:

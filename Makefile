@@ -162,10 +162,10 @@ charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh
 
 lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies again into requirements/
-	@echo "lock: requirements/run.txt, image.txt, dev.txt, bench.txt, release.txt"
+	@echo "lock: requirements/run.txt, dev.txt, image.txt, bench.txt, release.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
-	@$(BIN)/$(COMPILE) --upgrade --extra redis --constraint requirements/run.txt --output-file requirements/image.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
+	@$(BIN)/$(COMPILE) --upgrade --extra native --extra redis --extra tracing --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	@$(BIN)/$(filter-out --all-build-deps,$(COMPILE)) --upgrade --constraint requirements/dev.txt --output-file requirements/release.txt requirements/release.in
 	@# What no lock names, and why, stands above: pip-compile's warning of it is left out.

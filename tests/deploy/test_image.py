@@ -77,7 +77,32 @@ def test_the_lock_is_the_bridges_with_the_extras_of_the_chart() -> None:
     """Nothing else is in it, and every pin is the same as where the tests run."""
     run, image, dev = (_pins(ROOT / "requirements" / f"{name}.txt") for name in ("run", "image", "dev"))
     assert run <= image <= dev
-    assert {pin.partition("==")[0] for pin in image - run} == {"redis"}
+    more = {pin.partition("==")[0] for pin in image - run}
+    assert {"redis", "pygrpc-native", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= more
+    assert not more & {"pytest", "ruff", "mypy", "grpcio-tools", "coverage"}
+
+
+def test_the_image_has_every_extra_of_the_bridge() -> None:
+    """What a user may switch on in the chart is installed: no setting stops the start there for want of a package."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: needs for name, needs in project["optional-dependencies"].items() if name not in {"bench", "dev"}}
+    pinned = {pin.partition("==")[0] for pin in _pins(ROOT / "requirements" / "image.txt")}
+    for name, needs in extras.items():
+        assert {re.split(r"[<>=]", need)[0] for need in needs} <= pinned, name
+
+
+def test_nothing_of_the_build_is_left() -> None:
+    """Each package of the lock that only the build needs is removed again, and nothing that the bridge needs."""
+    lock = (ROOT / "requirements" / "image.txt").read_text()
+    needed_by = {
+        found[1]: set(re.sub(r"-c \S+|# via|#", "", found[2]).split())
+        for found in re.finditer(r"^([\w.-]+)==(?:.*\n)(?: +--hash.*\n)+((?: +#.*\n)+)", lock, re.MULTILINE)
+    }
+    of_build = {name for name, by in needed_by.items() if any("build-system" in word for word in by)}
+    while more := {name for name, by in needed_by.items() if by <= of_build} - of_build:
+        of_build |= more
+    (removed,) = [command for command in map(json.loads, rest_of("RUN")) if "uninstall" in command]
+    assert set(removed[removed.index("--yes") + 1 :]) == of_build | {"pip", "setuptools"}
 
 
 def _pins(lock: Path) -> set[str]:

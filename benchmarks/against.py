@@ -3,14 +3,16 @@
     make bench AGAINST=REF
     python -m benchmarks.bench --against REF [REF...]
 
-Each commit is checked out as a git work tree of its own in a temporary folder. Its bridge runs in this environment,
-with the packages that are installed here, before those of its own time; a commit that they do not fit ends the run with
-StartError. Every row is under the same scheduling policy. A setting that a commit does not have is left out for it.
+Each commit is checked out as a git work tree of its own in a temporary folder. Where its lock of packages is not
+the one here, those of its lock are installed beside it, and stand before the environment's. Every row is under the same
+scheduling policy and Python. A setting that a commit does not have is left out for it.
 """
 
 import dataclasses
+import hashlib
 import statistics
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,8 +28,11 @@ from benchmarks.side_by_side import measure_rounds, say
 ROOT = Path(__file__).parents[1]
 
 
+LOCK = Path("requirements", "run.txt")
+
+
 class RefError(Exception):
-    """A commit that cannot be checked out, in git's words."""
+    """A commit that cannot be checked out or installed, in the words of git or pip."""
 
 
 async def measure_against(cores: Cores, effort: Effort, rows: Sequence[Row], refs: Sequence[str]) -> int:
@@ -49,6 +54,8 @@ class Commit:
     ref: str
     """As it was given."""
     folder: Path
+    packages: Path | None = None
+    """Where those of its lock are; None: the lock is the one here."""
 
 
 @contextmanager
@@ -62,13 +69,29 @@ def checked_out(refs: Sequence[str]) -> Iterator[Sequence[Commit]]:
 def _work_tree(ref: str, folder: Path) -> Iterator[Commit]:
     _git("worktree", "add", "--quiet", "--detach", str(folder), ref)
     try:
-        yield Commit(ref, folder)
+        yield Commit(ref, folder, _packages(folder))
     finally:
         _git("worktree", "remove", "--force", str(folder))
 
 
+def _packages(folder: Path) -> Path | None:
+    lock = folder / LOCK
+    if not lock.exists() or lock.read_bytes() == (ROOT / LOCK).read_bytes():
+        return None
+    # Commits with the same lock share them.
+    target = folder.parent / hashlib.sha256(lock.read_bytes()).hexdigest()
+    if target.exists():
+        return target
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    _run(*pip, "--require-hashes", "--target", str(target), "--requirement", str(lock))
+    return target
+
+
 def _git(*arguments: str) -> None:
-    command = ("git", *arguments)
+    _run("git", *arguments)
+
+
+def _run(*command: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode:
         raise RefError(done.stderr.strip())
@@ -80,7 +103,7 @@ def rows_of(commits: Sequence[Commit], rows: Sequence[Row] = OURS) -> list[Row]:
 
 
 def _as_of(row: Row, commit: Commit) -> Row:
-    return dataclasses.replace(row, name=_name(row, commit), source=commit.folder)
+    return dataclasses.replace(row, name=_name(row, commit), source=commit.folder, packages=commit.packages)
 
 
 def _name(row: Row, commit: Commit) -> str:
@@ -88,17 +111,21 @@ def _name(row: Row, commit: Commit) -> str:
 
 
 def table(measured: Mapping[str, Sequence[Round]], commits: Sequence[Commit], rows: Sequence[Row] = OURS) -> str:
-    """Return what each row costs, and this work tree's cost in each commit's, round by round."""
-    head = ("row", "CPU us/call", "calls/s", "p99 ms", "errors", "memory MB", "this one / that one")
-    cells = []
-    for row in rows:
-        if row.name not in measured:
-            continue
-        cells.append((*_cells(row.name, measured[row.name]), "1"))
-        for commit in commits:
-            rounds = measured[_name(row, commit)]
-            cells.append((*_cells(_name(row, commit), rounds), str(cost_ratio(measured[row.name], rounds))))
-    return plain([head, *cells])
+    """Return what each row costs; this work tree's cost in each commit's, and a commit's in that of the row above it.
+
+    So a commit after its parent (REF~1 REF) shows what it costs by itself. Ratios are round by round.
+    """
+    head = ("row", "CPU us/call", "calls/s", "p99 ms", "errors", "memory MB", "here / there", "/ row above")
+    return plain([head, *(line for row in rows if row.name in measured for line in _lines(row, measured, commits))])
+
+
+def _lines(row: Row, measured: Mapping[str, Sequence[Round]], commits: Sequence[Commit]) -> Iterator[Cells]:
+    here = above = measured[row.name]
+    yield (*_cells(row.name, here), "1", "-")
+    for commit in commits:
+        there = measured[_name(row, commit)]
+        yield (*_cells(_name(row, commit), there), str(cost_ratio(here, there)), str(cost_ratio(there, above)))
+        above = there
 
 
 def _cells(name: str, rounds: Sequence[Round]) -> Cells:

@@ -49,6 +49,8 @@ class Row:
     asks_the_wallet: bool = True
     source: Path | None = None
     """The work tree whose bridge it is (against.py); None: this one."""
+    packages: Path | None = None
+    """Where the packages of that work tree's lock are; None: those of this environment fit."""
     empty_field_bytes: int = 0
     """Of the fields in its response that it writes although they are empty, which says the same."""
 
@@ -165,7 +167,7 @@ async def running(
     chosen["SERVER__SCHEDULING"] = placement.policy
     if row.source is not None:
         chosen = {name: value for name, value in chosen.items() if has_setting(row.source, name)}
-    environ = {**environment(wallet_url, chosen), **_imports_from(row.source)}
+    environ = {**environment(wallet_url, chosen), **_imports(row)}
     process = await asyncio.create_subprocess_exec(
         *(*placement.command, *_command(row, port, wallet_url, folder)),
         cwd=row.source,
@@ -214,11 +216,12 @@ def has_setting(source: Path, name: str) -> bool:
     return any(key.search(file.read_text(encoding="utf-8")) for file in (source / "bridge").rglob("*.py"))
 
 
-def _imports_from(source: Path | None) -> Mapping[str, str]:
-    if source is None:
+def _imports(row: Row) -> Mapping[str, str]:
+    if row.source is None:
         return {}
     # Before what is installed, which is this work tree's.
-    return {"PYTHONPATH": os.pathsep.join((str(source), str(source / "generated" / "python")))}
+    first = (row.source, row.source / "generated" / "python", *filter(None, (row.packages,)))
+    return {"PYTHONPATH": os.pathsep.join(map(str, first))}
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""docs/performance.md: a run writes its figures to performance.json, and its tables between the document's markers."""
+"""docs/performance.md and scaling.md: a run writes performance.json, and its tables between the documents' markers."""
 
 import re
 from collections.abc import Mapping
@@ -6,12 +6,16 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.capacity import capacity
 from benchmarks.figures import Results
 from benchmarks.tables import legend, tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENT = DOCS / "performance.md"
 FIGURES = DOCS / "performance.json"
+SCALING = DOCS / "scaling.md"
+CAPACITY = "capacity"
+"""The only part of scaling.md that a run writes."""
 PLOT = DOCS / "performance.svg"
 
 
@@ -23,7 +27,8 @@ def saved() -> Results:
 def write(results: Results) -> None:
     """Write the figures, and the document's tables again."""
     FIGURES.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-    DOCUMENT.write_text(rendered(DOCUMENT.read_text(encoding="utf-8"), parts(results)), encoding="utf-8")
+    for document, written in ((DOCUMENT, parts(results)), (SCALING, {CAPACITY: capacity(results)})):
+        document.write_text(rendered(document.read_text(encoding="utf-8"), written), encoding="utf-8")
 
 
 def parts(results: Results) -> dict[str, str]:
@@ -38,6 +43,6 @@ def rendered(text: str, written: Mapping[str, str]) -> str:
         pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
         pieces = re.split(pattern, text, flags=re.DOTALL)
         if len(pieces) != 2:
-            raise ValueError(f"{DOCUMENT.name} must have exactly one {begin} with its {end}, not {len(pieces) - 1}")
+            raise ValueError(f"the document must have exactly one {begin} with its {end}, not {len(pieces) - 1}")
         text = f"{begin}\n\n{part}\n\n{end}".join(pieces)
     return text

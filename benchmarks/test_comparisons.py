@@ -1,5 +1,6 @@
 """Comparisons of the benchmark, as far as they are pure: with other commits, and of scheduling policies."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,9 +59,14 @@ def test_rows_of_a_commit() -> None:
 
 
 def test_table_has_the_ratio_of_the_same_rounds() -> None:
-    """This work tree's cost in the commit's, round by round: what slows a whole round down does not show."""
-    measured = {BRIDGE: costing(110, 220, 330), f"{BRIDGE} at HEAD": costing(100, 200, 200)}
-    assert against.table(measured, [HERE]).splitlines()[-1].endswith("1.10 (1.10-1.65)")
+    """This work tree's cost in a commit's, and that in the row above's: what slows a whole round down does not show."""
+    costs = {"": (110, 220, 330), " at A": (100, 200, 200), " at B": (50, 200, 100)}
+    measured = {f"{BRIDGE}{name}": costing(*each) for name, each in costs.items()}
+    lines = against.table(measured, [Commit("A", ROOT), Commit("B", ROOT)]).splitlines()
+    assert [re.split(r"  +", line)[-2:] for line in lines[2:]] == [
+        ["1.10 (1.10-1.65)", "0.91 (0.61-0.91)"],
+        ["2.20 (1.10-3.30)", "0.50 (0.50-1.00)"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ class Killable(ABC):
         """What the newest start says."""
         return self.folder / f"{self.name} {self.starts}.log"
 
+    @property
+    def problems(self) -> str:
+        """The newest lines of the log that are no routine."""
+        lines = [line for line in self.log.read_text().splitlines() if '"level":"info"' not in line]
+        return "\n".join(lines[-50:])
+
     async def start(self) -> None:
         """Start it and wait until it serves."""
         self.starts += 1
@@ -62,7 +68,7 @@ class Killable(ABC):
             )
         async with asyncio.timeout(PATIENCE_S):
             while not await self.is_up():
-                assert self._process.poll() is None, f"{self.name} has ended: {self.log.read_text()[-2000:]}"
+                assert self._process.poll() is None, f"{self.name} has ended: {self.problems}"
                 await asyncio.sleep(POLL_S)
         self.is_ready = True
 

@@ -112,6 +112,14 @@ bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (S
 bench-floods: $(VENV)/dev.done  ## Every flood of a hostile caller on each engine: latency of other calls, memory (SECONDS=5)
 	@$(BIN)/python -m benchmarks.floods --seconds $(or $(SECONDS),5)
 
+.PHONY: bench-settlement outage
+bench-settlement: $(VENV)/dev.done  ## CPU that settlement adds to a call, then the stores with 200,000 entries (QUICK=1)
+	@$(BIN)/python -m benchmarks.settlement_cost $(if $(QUICK),--quick)
+	@$(BIN)/python -m benchmarks.settlement_stores $(if $(QUICK),--entries 20000)
+
+outage: $(VENV)/dev.done  ## What the wallet sees after an hour's outage with 50,000 entries, in virtual time (ENTRIES=50000)
+	@$(BIN)/python -m benchmarks.settlement_outage --entries $(or $(ENTRIES),50000)
+
 h2spec: $(VENV)/dev.done  ## h2spec on each engine: no failure but those that tests/h2spec/expected.toml gives a reason for
 	@PYTHONPATH=tools $(BIN)/python -m tests.h2spec.run
 

@@ -3,8 +3,8 @@
     intake.py -> put -> queue -> one task -> Store.write(batch)
 
 One task writes, so that the writes of one call keep their order: an end waits behind a late insert. Calls that end
-together share a batch; ends that are certain, for which no call waits, go with the next calls. While the store fails,
-the queue holds what fits and the batch is tried again; nothing here waits for the store but that one task.
+together share a batch; calls under way and ends that are certain wait for others to share one (GAP_S). While the store
+fails, the queue holds what fits and the batch is tried again; nothing here waits for the store but that one task.
 """
 
 import asyncio
@@ -22,6 +22,10 @@ LOGGER = logging.getLogger(__name__)
 BATCH_MAX = 256
 ENTRIES_MAX, BYTES_MAX = 10_000, 16 * 1024 * 1024
 """Limit of the queue, in writes and in bytes of encrypted requests."""
+GAP_S = 0.015
+"""From the start of a batch to that of the next, at least, unless a call waits that has ended UNKNOWN: a transaction
+costs as much as the writes of several calls. So a call waits that much longer before it is sent, where calls follow
+each other closely; it must fit in intake.WAIT_S with room for the store."""
 ENDS_WAIT_S = 0.01
 """Longest wait of certain ends for a call to share a transaction with. A crash meanwhile leaves calls that fall
 due after their deadline (intake.HELD_BEYOND_S) and are sent once more, as one just before the write would."""
@@ -67,10 +71,14 @@ class Writer:
     _bytes: int = field(default=0, init=False)
     _calls: int = field(default=0, init=False)
     """Number of writes that are calls."""
+    _owed: int = field(default=0, init=False)
+    """Number of writes that are calls that have ended UNKNOWN."""
+    _not_before: float = field(default=0.0, init=False)
+    """When the gap after the last batch ends, on the loop's clock."""
     _is_due: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     """There is something to write now."""
-    _ends_timer: asyncio.TimerHandle | None = field(default=None, init=False)
-    """Makes ends due that wait alone."""
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    """Makes the queue due."""
 
     @property
     def queued(self) -> int:
@@ -94,7 +102,8 @@ class Writer:
             return None
         self._by_ticket[call.ticket] = item
         self._calls += 1
-        self._is_due.set()
+        self._owed += call.is_owed
+        self._look_for_work()
         return written
 
     def end(self, end: CallEnd) -> bool:
@@ -122,8 +131,7 @@ class Writer:
 
     async def flush(self) -> list[NewCall]:
         """Write what waits, for at most FLUSH_S; return the calls that stay unwritten. Only after `run` has ended."""
-        if self._ends_timer is not None:
-            self._ends_timer.cancel()
+        self._stop_timer()
         try:
             async with asyncio.timeout(FLUSH_S):
                 while self._queue and await self._write_batch():
@@ -154,19 +162,31 @@ class Writer:
         return True
 
     def _look_for_work(self) -> None:
-        """Have the queue written now, where calls wait or there are many ends; else soon, if it is not empty."""
-        if self._calls or len(self._queue) >= BATCH_MAX:
-            self._is_due.set()
-        elif self._queue and self._ends_timer is None:
-            self._ends_timer = asyncio.get_running_loop().call_later(ENDS_WAIT_S, self._ends_are_due)
+        """Have the queue written: now, after the gap, or when ends that wait alone have waited for long enough."""
+        if not self._queue or self._is_due.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        at = max(self._not_before, now if self._calls else now + ENDS_WAIT_S)
+        if self._owed or len(self._queue) >= BATCH_MAX or at <= now:
+            self._be_due()
+        elif self._timer is None or self._timer.when() > at:
+            self._stop_timer()
+            self._timer = loop.call_at(at, self._be_due)
 
-    def _ends_are_due(self) -> None:
-        self._ends_timer = None
+    def _be_due(self) -> None:
+        self._stop_timer()
         if self._queue:
             self._is_due.set()
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     async def _write_batch(self) -> bool:
         """Write the oldest; return whether the store took them. They stay in the queue until it has."""
+        self._not_before = asyncio.get_running_loop().time() + GAP_S
         batch = list(islice(self._queue, BATCH_MAX))
         for item in batch:
             item.is_tried = True
@@ -203,6 +223,7 @@ class Writer:
             return
         self._bytes -= item.size
         self._calls -= 1
+        self._owed -= isinstance(item.write, NewCall) and item.write.is_owed
         if self._by_ticket.get(item.write.ticket) is item:
             del self._by_ticket[item.write.ticket]
         if not item.written.done():

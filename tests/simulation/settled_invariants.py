@@ -10,7 +10,7 @@ from bridge.events import SettlementNotWritten
 from bridge.outcome import Outcome
 from bridge.settlement.entry import State
 from bridge.settlement.pace import PAUSE_S
-from bridge.settlement.writer import ENDS_WAIT_S
+from bridge.settlement.writer import ENDS_WAIT_S, GAP_S
 from tests.simulation.run import Violation
 from tests.simulation.settled_bridge import Bridge, Span, token_of
 from tests.simulation.settled_run import SettledEnd, SettledRun
@@ -19,7 +19,7 @@ from tests.support.settlement_model import Record
 
 ROUNDING_S = 1e-6
 """A time on the store's clock, some 10^9 s, less its start: a double holds it to 2.4e-7 s."""
-WRITTEN_S = ENDS_WAIT_S + SOON_S[1]
+WRITTEN_S = max(ENDS_WAIT_S, GAP_S) + SOON_S[1]
 """How long after a certain end its write has reached the store, while that works."""
 ANSWER_S = 10.0
 """What a settler may know late: answers of the store that were on their way."""

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.settlement.entry import Added, CallEnd, NewCall, State, WriteOrder
 from bridge.settlement.store import Problem, StoreError
-from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, Write, Writer
+from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, GAP_S, Write, Writer
 from tests.support.settlement_calls import new_call
 from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import run_virtually, virtually
@@ -112,6 +112,36 @@ async def test_certain_ends_go_with_the_next_call() -> None:
     scene.writer.put(last := new_call("last"))
     await asyncio.sleep(ENDS_WAIT_S / 4)
     assert scene.store.batches == [calls, [*ends, last]]
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_calls_under_way_that_follow_each_other_closely_share_a_write() -> None:
+    """The first is written at once, those that begin within the gap together at its end: a transaction costs much."""
+    scene = Scene()
+    calls = [new_call(str(number), is_owed=False) for number in range(10)]
+    began = asyncio.get_running_loop().time()
+    for call in calls:
+        written = scene.writer.put(call)
+        await asyncio.sleep(GAP_S / 20)
+    assert [len(batch) for batch in scene.store.batches] == [1]
+    assert written is not None
+    await written
+    assert scene.store.batches == [calls[:1], calls[1:]]
+    assert asyncio.get_running_loop().time() - began == pytest.approx(GAP_S)
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_a_call_that_has_ended_does_not_wait_for_others() -> None:
+    """Its caller waits to be told PENDING: it is written within the gap, too, and takes along what waits."""
+    scene = Scene()
+    scene.writer.put(first := new_call("first", is_owed=False))
+    await asyncio.sleep(GAP_S / 10)
+    scene.writer.put(second := new_call("second", is_owed=False))
+    scene.writer.put(ended := new_call("ended"))
+    await asyncio.sleep(GAP_S / 10)
+    assert scene.store.batches == [[first], [second, ended]]
     assert await scene.stop() == []
 
 

@@ -113,9 +113,10 @@ bench-floods: $(VENV)/dev.done  ## Every flood of a hostile caller on each engin
 	@$(BIN)/python -m benchmarks.floods --seconds $(or $(SECONDS),5)
 
 .PHONY: bench-settlement outage
-bench-settlement: $(VENV)/dev.done  ## CPU that settlement adds to a call, then the stores with 200,000 entries (QUICK=1)
+bench-settlement: $(VENV)/dev.done  ## CPU that settlement adds to a call, stores with 200,000 entries, calls beside a backlog (QUICK=1)
 	@$(BIN)/python -m benchmarks.settlement_cost $(if $(QUICK),--quick)
 	@$(BIN)/python -m benchmarks.settlement_stores $(if $(QUICK),--entries 20000)
+	@$(BIN)/python -m benchmarks.settlement_backlog $(if $(QUICK),--entries 5000 --rounds 2)
 
 outage: $(VENV)/dev.done  ## What the wallet sees after an hour's outage with 50,000 entries, in virtual time (ENTRIES=50000)
 	@$(BIN)/python -m benchmarks.settlement_outage --entries $(or $(ENTRIES),50000)

@@ -1,7 +1,7 @@
 """The script that each method of the store runs on the server, and its arguments."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -70,20 +70,21 @@ def _call_arguments(call: NewCall) -> dict[str, Any]:
 
 
 def entries(reply: Sequence[Any]) -> list[Entry]:
-    """Return the entries of a reply: the server's time, then a flat list of names and values for each."""
+    """Return the entries of a reply: the server's time, then for each its fields as JSON, and its ciphertext."""
     now = float(reply[0])
-    return [_entry(flat, now) for flat in reply[1:] if flat]
+    return [_entry(json.loads(fields), ciphertext, now) for fields, ciphertext in _pairs(reply)]
 
 
 def positions(reply: Sequence[Any]) -> list[int]:
     """Return the positions of a reply's entries."""
-    return [int(_fields(flat)[b"position"]) for flat in reply[1:]]
+    return [int(json.loads(fields)["position"]) for fields, _ in _pairs(reply)]
 
 
-def _entry(flat: Sequence[bytes], now: float) -> Entry:
-    raw = _fields(flat)
-    ciphertext = raw.pop(b"ciphertext", b"")
-    fields: dict[str, Any] = {name.decode(): value.decode() for name, value in raw.items()}
+def _pairs(reply: Sequence[Any]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(reply[1::2], reply[2::2], strict=True)
+
+
+def _entry(fields: dict[str, Any], ciphertext: bytes, now: float) -> Entry:
     for name in OWN:
         del fields[name]
     for name in BOOLEANS:
@@ -95,10 +96,6 @@ def _entry(flat: Sequence[bytes], now: float) -> Entry:
     last = Last(fields.pop("reason"), int(code) if code else None)
     calls = tuple(_call(*one) for one in json.loads(fields.pop("calls") or "[]"))
     return Entry(**fields, ciphertext=ciphertext, last=last, calls=calls, read_at=now)
-
-
-def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _call(_: str, call_id: str, stored: Sequence[str]) -> Call:

@@ -325,10 +325,18 @@ function methods.write()
   return #results == 0 and '[]' or cjson.encode(results)
 end
 
+-- The time, then two replies for each entry: its fields as JSON, and the ciphertext, which JSON cannot hold. A client in
+-- Python reads a reply for each field slowly: 25 ms for a hundred entries.
 local function shown(entries)
   local results = { time_text(now) }
-  for _, entry in ipairs(entries) do
-    results[#results + 1] = call('HGETALL', 'e:' .. entry.position)
+  for _, one in ipairs(entries) do
+    local entry = read(one.position)
+    if entry then
+      local ciphertext = entry.ciphertext or ''
+      entry.ciphertext = nil
+      results[#results + 1] = cjson.encode(entry)
+      results[#results + 1] = ciphertext
+    end
   end
   return results
 end

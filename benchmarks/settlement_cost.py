@@ -24,11 +24,11 @@ from typing import Any
 import grpc.aio
 
 from benchmarks import procfs
+from benchmarks.cells import plain
 from benchmarks.contestants import NATIVE_SETTINGS, Kind, Row, Server
 from benchmarks.procfs import Cores
 from benchmarks.scene import Effort, Scene, a_scene
 from benchmarks.side_by_side import say
-from benchmarks.tables import plain
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.settlement.open_store import store_at
 from tests.support.nginx import MISSING, NGINX

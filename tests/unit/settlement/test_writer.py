@@ -134,7 +134,7 @@ async def test_calls_under_way_that_follow_each_other_closely_share_a_write() ->
 
 @virtually
 async def test_a_call_that_has_ended_does_not_wait_for_others() -> None:
-    """Its caller waits to be told PENDING: it is written within the gap, too, and takes along what waits."""
+    """Its caller waits for PENDING: it is written within the gap, too, and takes along what waits."""
     scene = Scene()
     scene.writer.put(first := new_call("first", is_owed=False))
     await asyncio.sleep(GAP_S / 10)

@@ -191,6 +191,8 @@ class BridgeService:
             call.watch = Watch(partial(self._goes_on, call), call.span)
             return await self._wallet.call(post, partial(route.classify, request), deadline, call.watch)
         finally:
+            # It leads back to the call: request and gRPC's context would stay until the garbage collector runs.
+            call.watch.goes_on = Watch().goes_on
             self.admission.leave(call.provider_id)
 
     def _parsed(self, call: Call, route: Route, serialized: bytes | None) -> Message:

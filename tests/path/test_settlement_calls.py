@@ -253,7 +253,7 @@ async def test_the_next_bridge_goes_on(tmp_path: Path) -> None:
 
 async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> None:
     """The bridge starts and serves; no caller gets PENDING; what waits in memory is written when the store is there."""
-    folder = tmp_path / "not there yet"
+    folder = tmp_path / "missing"
     settings = {**settings_of(tmp_path), "SETTLEMENT__STORE": f"sqlite://{folder}/settlement.db"}
     async with (
         FaultServer(sequence(abort, terminated)) as wallet,

@@ -118,7 +118,7 @@ async def test_a_call_id_that_was_used_twice(tmp_path: Path) -> None:
 @on_both_engines
 async def test_a_store_that_fails_is_unavailable(tmp_path: Path) -> None:
     """No answer says anything about the store."""
-    settings = {"SETTLEMENT__STORE": f"sqlite://{tmp_path}/not there/settlement.db"}
+    settings = {"SETTLEMENT__STORE": f"sqlite://{tmp_path}/missing/settlement.db"}
     async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path, settings) as bridge:
         code, said = await refused(bridge.get("call"))
         assert code == "UNAVAILABLE"

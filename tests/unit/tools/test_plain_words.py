@@ -22,7 +22,7 @@ def names(text: str, file: str = "a.py") -> list[str]:
         ("The caller leaves.", ["leaves"]),
         ("It repeats the POST", ["repeat"]),
         ("as it was told\nanew", ["told", "anew"]),
-        ("amend, intelligent, untold, leaves(), in line 3", []),
+        ("amend, intelligent, untold, generational, leaves(), in line 3", []),
         ("wallet-safe-to-repeat and SAFE_TO_REPEAT", []),
         ("  repeated string call_ids = 2;", []),
         ("a repeated field", []),

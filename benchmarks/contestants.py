@@ -165,9 +165,7 @@ async def running(
     port = free_port()
     chosen = {**row.settings, **(settings or {}), "SERVER__LISTEN": f"127.0.0.1:{port}"}
     chosen["SERVER__SCHEDULING"] = placement.policy
-    if row.source is not None:
-        chosen = {name: value for name, value in chosen.items() if has_setting(row.source, name)}
-    environ = {**environment(wallet_url, chosen), **_imports(row)}
+    environ = {**environment_for(row.source, wallet_url, chosen), **_imports(row)}
     process = await asyncio.create_subprocess_exec(
         *(*placement.command, *_command(row, port, wallet_url, folder)),
         cwd=row.source,
@@ -205,6 +203,18 @@ async def _answers(row: Row, port: int, process: asyncio.subprocess.Process) -> 
             f"the row {row.name!r} answers no call{ended}: {error.code().name} {error.details()}. "
             f"See what {row.kind.value} says when it is started by hand with {dict(row.settings) or 'its defaults'}."
         ) from None
+
+
+def environment_for(source: Path | None, wallet_url: str, settings: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the bridge's environment, without settings of [server] that the work tree's lacks."""
+    environ = environment(wallet_url, dict(settings))
+    if source is None:
+        return environ
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("BRIDGE_SERVER__") or has_setting(source, name.removeprefix("BRIDGE_"))
+    }
 
 
 def has_setting(source: Path, name: str) -> bool:

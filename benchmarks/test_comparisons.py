@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import against, policy_table
 from benchmarks.against import Commit, RefError
-from benchmarks.contestants import BRIDGE, BY_NAME, FLOOR, NATIVE, OURS, Placement, has_setting
+from benchmarks.contestants import BRIDGE, BY_NAME, FLOOR, NATIVE, OURS, Placement, environment_for, has_setting
 from benchmarks.figures import Policies, PolicyRound
 from benchmarks.test_benchmark import costing
 
@@ -81,6 +81,17 @@ def test_table_has_the_ratio_of_the_same_rounds() -> None:
 def test_settings_that_a_commit_has(name: str, *, known: bool) -> None:
     """A setting is known by its field, so that one that an older bridge would refuse is left out."""
     assert has_setting(ROOT, name) == known
+
+
+def test_an_older_bridge_gets_no_setting_that_it_lacks(tmp_path: Path) -> None:
+    """Neither those of the row, nor those that every bridge of a test gets; all else stays."""
+    (tmp_path / "bridge").mkdir()
+    (tmp_path / "bridge" / "settings.py").write_text("class Server:\n    listen: str\n")
+    given = {"SERVER__LISTEN": "127.0.0.1:0", "SERVER__SCHEDULING": "batch"}
+    here, older = (environment_for(source, "http://127.0.0.1:1", given) for source in (None, tmp_path))
+    assert [name for name in older if name.startswith("BRIDGE_SERVER__")] == ["BRIDGE_SERVER__LISTEN"]
+    assert {name for name in here if "SERVER__" not in name} == {name for name in older if "SERVER__" not in name}
+    assert "BRIDGE_SERVER__SCHEDULING" in here
 
 
 def test_a_row_is_placed() -> None:

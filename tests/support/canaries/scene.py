@@ -56,8 +56,8 @@ class Talk:
         def found() -> list[str]:
             return [line for line in self.command.lines if all(word in line for word in words)]
 
-        # Seven processes start at once, which takes a busy machine twice as long as anything else here.
-        async with asyncio.timeout(2 * PATIENCE_S):
+        # Seven processes start at once, which takes a busy machine far longer than anything else here.
+        async with asyncio.timeout(6 * PATIENCE_S):
             await self._said.until(lambda: bool(found()) or self._is_over)
         assert found(), self.command.output
         return found()[0]

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from bridge.settlement.entry import Entry, State
@@ -21,7 +22,7 @@ FOR_PEOPLE = frozenset({State.REJECTED, State.UNRESOLVED})
 ENDLESS = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """What is known after a run."""
 
@@ -33,12 +34,12 @@ class Facts:
     listed: frozenset[str]
     """Entry ids that `bridge settlement list` shows."""
 
-    @property
+    @cached_property
     def terminated(self) -> frozenset[str]:
         """The tokens that the wallet has terminated."""
         return frozenset(line.token for line in self.journal if line.what == "terminates")
 
-    @property
+    @cached_property
     def by_call(self) -> Mapping[str, Sequence[Entry]]:
         """The entries of each call id."""
         found: defaultdict[str, list[Entry]] = defaultdict(list)
@@ -47,7 +48,7 @@ class Facts:
                 found[call.call_id].append(entry)
         return found
 
-    @property
+    @cached_property
     def spans(self) -> Mapping[str, Sequence[tuple[float, float]]]:
         """By token: from when to when each request of it was open at the wallet, in the order of their beginnings."""
         ends = {line.request: line.at for line in self.journal if line.what == "ends"}

@@ -189,7 +189,7 @@ class Bridge:
 
     def unowned(self, entry: Entry) -> str:
         """Return why an attempt must not begin now; "" where it may."""
-        if entry.entry_id in self.handle.settled and not self.shared.lost:
+        if entry.entry_id in self.handle.settled - self.shared.reopened and not self.shared.lost:
             return "this bridge has settled it"
         left_s = self.handle.lease_ends[entry.entry_id] - self.shared.now()
         if left_s < LEASE_LEFT_S:

@@ -45,6 +45,8 @@ class SharedStore(ModelStore):
         self.is_slow = False
         self.lost: list[tuple[float, float]] = []
         """From when to when what was written is lost; by the loop's clock."""
+        self.reopened: set[str] = set()
+        """Entries that a call has opened again which ended UNKNOWN after they had been settled."""
 
     def now(self) -> float:
         """Return the store's time."""
@@ -195,7 +197,15 @@ class Handle(ModelStore):
 
     async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends."""
-        return await self._do(lambda: self._shared.write(writes, order))  # type: ignore[no-any-return]  # what `act` returns
+
+        async def written() -> list[Added | None]:
+            results = await self._shared.write(writes, order)
+            for each, added in zip(writes, results, strict=True):
+                if added is not None and added.is_new and isinstance(each, NewCall) and each.is_owed:
+                    self._shared.reopened.add(added.entry_id)
+            return results
+
+        return await self._do(written)  # type: ignore[no-any-return]  # what `act` returns
 
     async def take(
         self, limit: int, lease_s: float, operations: Collection[str], at_most: Mapping[int, int] | None = None
@@ -251,6 +261,7 @@ class Handle(ModelStore):
         """Make entries SETTLED."""
         settled = await self._do(lambda: self._shared.settle(entry_ids))
         self.settled.update(entry_ids)
+        self._shared.reopened.difference_update(settled)
         return settled  # type: ignore[no-any-return]
 
     async def purge(self, keep_s: float, limit: int = 1000) -> int:

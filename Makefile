@@ -75,7 +75,7 @@ proto-lint: $(VENV)/dev.done  ## buf lint STANDARD, and buf breaking against pro
 	@$(BIN)/python tools/lint_protos.py
 	@$(BIN)/python tools/proto_image.py
 
-coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/, without those that measure: tracing would spoil what they do
+coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/, without those marked `alone`: tracing would spoil what they measure
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest $(TOGETHER)
 	@$(BIN)/python -m coverage combine --quiet

@@ -57,7 +57,9 @@ def _store_url(given: object) -> StoreUrl:
 
 def store_problem(text: str) -> str:
     """Return which part of a store's URL is wrong, without the part itself; "" where nothing is."""
-    if not text.isprintable() or " " in text:
+    # The path of a file may have spaces in it.
+    has_space = text != text.strip() or (" " in text and not text.startswith(SQLITE_PREFIX))
+    if not text.isprintable() or has_space:
         return "it has white space or other invisible characters in it"
     scheme, colon, rest = text.partition(":")
     if not colon or "/" in scheme:

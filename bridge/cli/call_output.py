@@ -23,7 +23,7 @@ from google.rpc.status_pb2 import Status
 from bridge.call_id import TRAILER as CALL_ID_TRAILER
 from bridge.headers import Headers
 from bridge.settings.messages import MASK
-from bridge.transcoding.codec import DECIMAL, is_unsigned_decimal
+from bridge.transcoding.decimals import DECIMAL, is_unsigned_decimal
 from bridge.transcoding.status import DETAILS_TRAILER, SAFE_TO_REPEAT
 from wallet.v1 import wallet_error_pb2
 

@@ -202,7 +202,9 @@ class Connection(asyncio.Protocol):
         else:
             if self._liveness is not None:
                 self._liveness.received()
-            self._flush_soon()
+            # Most of what a server sends needs no answer, and `begin` schedules the write of its request itself.
+            if self._protocol.has_outgoing:
+                self._flush_soon()
 
     @guarded
     def eof_received(self) -> None:

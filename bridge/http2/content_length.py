@@ -3,13 +3,15 @@
 from functools import lru_cache
 from typing import Final
 
-from bridge.http2.hpack import Fields
+from bridge.http2.hpack import KNOWN_MAX, Fields
 
 NAME: Final = b"content-length"
 DIGITS_MAX: Final = 19
 """Enough for 2^63. No body is longer, and Python refuses to convert numbers of thousands of digits."""
 
 
+# Many answers have the very same header fields.
+@lru_cache(maxsize=KNOWN_MAX)
 def content_length(fields: Fields) -> int | None:
     """Length in bytes that these fields declare; None where they declare none.
 
@@ -20,8 +22,6 @@ def content_length(fields: Fields) -> int | None:
     return _only(lengths) if lengths else None
 
 
-# Many answers are of the same few lengths.
-@lru_cache(maxsize=64)
 def _length(value: bytes) -> int:
     return _only([_number(each.strip(b" \t")) for each in value.split(b",")])
 

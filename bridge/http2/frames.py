@@ -9,6 +9,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 # Section 4.1: length (24 bits), type, flags, stream id.
 _HEADER: Final = struct.Struct(">HBBBI")
+_read_header: Final = _HEADER.unpack_from
 _INTEGER: Final = struct.Struct(">I")
 _SETTING: Final = struct.Struct(">HI")
 
@@ -17,6 +18,7 @@ PAYLOAD_BYTES_MAX: Final = 16_384  # SETTINGS_MAX_FRAME_SIZE as every connection
 PAYLOAD_BYTES_LIMIT: Final = 2**24 - 1
 STREAM_ID_MAX: Final = 2**31 - 1
 STREAM_ID_MASK: Final = STREAM_ID_MAX  # the first bit is reserved (section 4.1)
+STREAMS_UNLIMITED: Final = 2**32 - 1  # before SETTINGS_MAX_CONCURRENT_STREAMS (section 6.5.2)
 WINDOW_BYTES_MAX: Final = 2**31 - 1  # section 6.9.1
 WINDOW_BYTES_DEFAULT: Final = 65_535  # section 6.9.2
 
@@ -96,7 +98,7 @@ def frame(kind: int, flags: int = 0, stream_id: int = 0, payload: bytes = b"") -
 
 def read_header(data: bytes, at: int) -> tuple[int, int, int, int]:
     """Return payload length, type, flags and stream id of the frame that begins there; nine bytes must be there."""
-    high, low, kind, flags, stream_id = _HEADER.unpack_from(data, at)
+    high, low, kind, flags, stream_id = _read_header(data, at)
     return high << 8 | low, kind, flags, stream_id & STREAM_ID_MASK
 
 

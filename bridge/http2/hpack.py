@@ -5,21 +5,17 @@ longer for that; it saves a table on both sides and most of the work. hpack, whi
 """
 
 import re
-from collections import deque
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from bridge.headers import Headers
+from bridge.http2.dynamic_table import ENTRY_BYTES, TABLE_BYTES_MAX, DynamicTable
 from bridge.http2.frames import ErrorCode
 from bridge.http2.huffman import HuffmanError
 from bridge.http2.huffman import decode as decode_huffman
 from bridge.http2.static_table import STATIC, Field
 
 Fields = tuple[Field, ...]
-
-TABLE_BYTES_MAX: Final = 4096
-"""SETTINGS_HEADER_TABLE_SIZE as every connection begins; we do not change ours."""
-ENTRY_BYTES: Final = 32  # what an entry counts beside its text (section 4.1)
 
 # From behind, so that of several entries the first one counts.
 INDEX_OF: Final[dict[Field, int]] = {field: at for at, field in reversed([*enumerate(STATIC, 1)])}
@@ -37,7 +33,7 @@ INTEGER_BYTES_MAX: Final = 5
 # Fields that a proxy must not put into a table: guesses of their value would show in the size (section 7.1.3).
 NEVER_INDEXED: Final = frozenset({b"authorization", b"x-request-signature"})
 
-UNIQUE: Final = frozenset({b"x-request-signature", b"traceparent"})
+UNIQUE: Final = frozenset({b"x-request-signature", b"traceparent", b"tracestate"})
 """Another value in every request: nothing to keep."""
 
 NO_TABLE: Final = b"\x20"
@@ -68,7 +64,16 @@ class HeaderListTooLongError(Exception):
 
 def encode(headers: Headers) -> bytes:
     """Return the header block of these fields; names must be in lower case."""
-    return b"".join([encode_field(field) if field[0] in UNIQUE else _encode_once(field) for field in headers])
+    # Fields of a request's own stand last. All before them are the same for a provider and a length of the body.
+    constant = len(headers)
+    while constant and headers[constant - 1][0] in UNIQUE:
+        constant -= 1
+    return _encode_prefix(headers[:constant]) + b"".join(map(encode_field, headers[constant:]))
+
+
+@lru_cache(maxsize=256)
+def _encode_prefix(headers: Headers) -> bytes:
+    return b"".join(encode_field(field) if field[0] in UNIQUE else _encode_once(field) for field in headers)
 
 
 def encode_field(field: Field) -> bytes:
@@ -125,21 +130,17 @@ class HeaderDecoder:
         self._list_bytes_max = list_bytes_max
         self._list_bytes_limit = list_bytes_limit
         self._known: dict[bytes, _Decoded] = {}
-        self._changes = 0
-        """Number of changes of the table."""
         self._reads_table = False
         """The block that is being decoded refers to an entry of the table."""
-        self._table: deque[Field] = deque()  # the newest entry first
-        self._table_bytes = 0
-        self._table_bytes_max = TABLE_BYTES_MAX
+        self._table = DynamicTable()
 
     def decode(self, block: bytes) -> Fields:
         """Return the fields of a header block; raise HeaderBlockError or HeaderListTooLongError."""
         # Many answers of one second have the very same block, and to know one again is a sixth of the work.
         known = self._known.get(block)
-        if known is not None and known.changes in (ANY_TABLE, self._changes):
-            for field in known.stored:
-                self._add(field)
+        if known is not None and known.changes in (ANY_TABLE, self._table.changes):
+            if known.stored:
+                self._table.add_later(known.stored)
             return known.fields
         try:
             return self._decode(block)
@@ -149,7 +150,7 @@ class HeaderDecoder:
     def _decode(self, block: bytes) -> Fields:
         fields: list[Field] = []
         stored: list[Field] = []
-        self._reads_table, changes = False, self._changes
+        self._reads_table, changes = False, self._table.changes
         at, list_bytes, is_begin = 0, 0, True
         while at < len(block):
             if list_bytes > self._list_bytes_limit:
@@ -165,7 +166,7 @@ class HeaderDecoder:
             else:
                 field, at = self._literal(block, at, 0x3F if first & STORED else 0x0F)
                 if first & STORED:
-                    self._add(field)
+                    self._table.add(field)
                     stored.append(field)
             is_begin = False
             list_bytes += len(field[0]) + len(field[1]) + ENTRY_BYTES
@@ -177,14 +178,14 @@ class HeaderDecoder:
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         # Not one that begins with another size of the table: that is more than fields.
-        if fields and changes == self._changes - len(stored) and len(block) <= self._list_bytes_max:
+        if fields and changes == self._table.changes - len(stored) and len(block) <= self._list_bytes_max:
             self._known[block] = decoded
         return decoded.fields
 
     def _entry(self, index: int) -> Field:
         if index > len(STATIC):
             self._reads_table = True
-            return self._table[index - len(STATIC) - 1]
+            return self._table.entry(index - len(STATIC) - 1)
         if not index:
             raise HeaderBlockError("index 0")
         return STATIC[index - 1]
@@ -202,21 +203,8 @@ class HeaderDecoder:
         size_bytes, at = _read_integer(block, at, 0x1F)
         if size_bytes > TABLE_BYTES_MAX or not is_first:
             raise HeaderBlockError("table size")  # sections 4.2 and 6.3
-        self._table_bytes_max = size_bytes
-        self._changes += 1
-        self._evict()
+        self._table.resize(size_bytes)
         return at
-
-    def _add(self, field: Field) -> None:
-        self._changes += 1
-        self._table.appendleft(field)
-        self._table_bytes += len(field[0]) + len(field[1]) + ENTRY_BYTES
-        self._evict()
-
-    def _evict(self) -> None:
-        while self._table_bytes > self._table_bytes_max:
-            name, value = self._table.pop()
-            self._table_bytes -= len(name) + len(value) + ENTRY_BYTES
 
 
 def _read_integer(block: bytes, at: int, mask: int) -> tuple[int, int]:

@@ -23,13 +23,11 @@ from bridge.http2.events import (
     WindowOpened,
 )
 from bridge.http2.flood_guard import Noise
-from bridge.http2.frames import ErrorCode, Setting
+from bridge.http2.frames import HEADER_BYTES, ErrorCode, Setting, read_header
 from bridge.http2.given_up import GivenUp
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
 from bridge.http2.reset_budget import ResetBudget
 from bridge.http2.streams import Streams
-
-STREAMS_UNLIMITED = 2**32 - 1
 
 CREDIT_BYTES = 2 * (frames.HEADER_BYTES + 4)
 """Frames that may answer a DATA frame of ours: a WINDOW_UPDATE for the stream and one for the connection."""
@@ -50,7 +48,7 @@ class ClientProtocol:
     """
 
     def __init__(self, resets: ResetBudget | None = None) -> None:
-        self.streams_max = STREAMS_UNLIMITED
+        self.streams_max = frames.STREAMS_UNLIMITED
         """Number of streams that the server allows at once."""
         self._streams = Streams()
         self._window_bytes = frames.WINDOW_BYTES_DEFAULT
@@ -88,6 +86,11 @@ class ClientProtocol:
         data = b"".join(self._outgoing)
         self._outgoing.clear()
         return data
+
+    @property
+    def has_outgoing(self) -> bool:
+        """Whether there is something to be sent."""
+        return bool(self._outgoing)
 
     @property
     def next_stream_id(self) -> int:
@@ -161,13 +164,14 @@ class ClientProtocol:
     def receive(self, data: bytes) -> Iterator[Event]:
         """Yield what these bytes mean, each event as soon as its frame is complete; raise ViolationError."""
         data, at = self._incoming + data, 0
+        size = len(data)
         try:
-            while len(data) - at >= frames.HEADER_BYTES:
-                length, kind, flags, stream_id = frames.read_header(data, at)
+            while (start := at + HEADER_BYTES) <= size:
+                length, kind, flags, stream_id = read_header(data, at)
                 if length > frames.PAYLOAD_BYTES_MAX:
                     self._refuse(ErrorCode.FRAME_SIZE_ERROR, "frame too large")
-                start, end = at + frames.HEADER_BYTES, at + frames.HEADER_BYTES + length
-                if end > len(data):
+                end = start + length
+                if end > size:
                     break
                 self._noise.bytes += end - at
                 at = end

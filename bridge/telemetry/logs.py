@@ -122,12 +122,13 @@ class LogEvents:
 
     def __init__(self, level: str, log_format: Format, writer: LogWriter, process: Process = NO_PROCESS) -> None:
         self._level = logging.getLevelNamesMapping()[level.upper()]
+        self._silent = SILENT | {kind for kind, fixed in LEVELS.items() if fixed < self._level}
         self._lines = Lines(log_format, process)
         self._writer = writer
 
     def __call__(self, event: Event) -> None:
         """Write the event, if its kind is logged at this level; fields that say nothing are left out."""
-        if type(event) in SILENT:
+        if type(event) in self._silent:
             return
         level = _level(event)
         if level >= self._level:
@@ -205,15 +206,20 @@ SETTLEMENT_NEEDS_EYES = frozenset({"REJECTED", "UNRESOLVED"})
 
 
 def _level(event: Event) -> int:
+    if isinstance(event, CallEnded) and event.reason:
+        return logging.ERROR if event.reason in ERROR_REASONS else logging.WARNING
+    level = LEVELS.get(type(event), logging.INFO)
+    return level if isinstance(event, CallEnded) else max(level, _level_by_its_content(event))
+
+
+def _level_by_its_content(event: Event) -> int:
     if isinstance(event, SettlementChanged) and event.state in SETTLEMENT_NEEDS_EYES:
         return logging.ERROR
     if isinstance(event, SettlementStore) and event.is_failing:
         return logging.ERROR
     if isinstance(event, CertificateInUse | SchedulingSet) and event.problem:
         return logging.WARNING
-    if not isinstance(event, CallEnded) or not event.reason:
-        return LEVELS.get(type(event), logging.INFO)
-    return logging.ERROR if event.reason in ERROR_REASONS else logging.WARNING
+    return logging.NOTSET
 
 
 def _cleaned(event: Event) -> Event:

@@ -19,6 +19,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, KeysView, Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -26,16 +27,9 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from bridge.transcoding.decimals import DECIMAL, is_unsigned_decimal
 from bridge.transcoding.operation import ContractError
 from bridge.transcoding.strict_json import Flaw, Number
-
-DECIMAL = "google.type.Decimal"
-
-# A JSON number (RFC 8259, section 6) without a minus sign: the wallet's only decimal type is an "unsigned float".
-# The bounds keep it one: no more digits than any currency needs, and inside the range of a double.
-_UNSIGNED_DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE]([+-]?[0-9]{1,3}))?")
-DECIMAL_CHARACTERS_MAX = 64
-_EXPONENT_MAX = 300
 
 # Without -0: one number has one text, so that no two keys of a map are the same.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
@@ -46,13 +40,6 @@ NUMBERS = frozenset({int, Number})
 
 Write = Callable[[Any], Any]
 Read = Callable[[Any], Any]
-
-
-def is_unsigned_decimal(text: str) -> bool:
-    """Say whether this is the text of a number of 0 or more that JSON and google.type.Decimal can both carry."""
-    if len(text) > DECIMAL_CHARACTERS_MAX or not (match := _UNSIGNED_DECIMAL.fullmatch(text)):
-        return False
-    return abs(int(match[1] or 0)) <= _EXPONENT_MAX
 
 
 # --- integers ---------------------------------------------------------------------------------------------------
@@ -174,12 +161,17 @@ class Codec:
         self.message_type = GetMessageClass(message)
         self._writers: tuple[tuple[str, bool, Write], ...] = ()
         self._readers: dict[str, Read] = {}
+        self._values: Callable[[Message], tuple[Any, ...]] | None = None
+        """Returns all fields' values, where all are there and written as they are."""
 
     def compile(self, message: Descriptor, known: dict[str, "Codec"]) -> None:
         """Fill in the fields; `known` holds the codecs begun so far, so that a message may contain itself."""
         fields = [(field, *_field_codec(field, known)) for field in message.fields]
         self._writers = tuple((field.name, field.has_presence, write) for field, write, _ in fields)
         self._readers = {field.name: read for field, _, read in fields}
+        is_plain = all(write is _as_is and not has_presence for _, has_presence, write in self._writers)
+        # With one name alone, attrgetter returns no tuple.
+        self._values = attrgetter(*self._readers) if is_plain and len(self._readers) > 1 else None
 
     @property
     def field_names(self) -> KeysView[str]:
@@ -188,6 +180,8 @@ class Codec:
 
     def to_json(self, message: Message) -> dict[str, Any]:
         """Return the message as an object that `encode` can write."""
+        if self._values is not None:
+            return dict(zip(self._readers, self._values(message), strict=True))
         return {
             name: write(getattr(message, name))
             for name, has_presence, write in self._writers

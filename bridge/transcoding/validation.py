@@ -5,6 +5,7 @@ Compiled once per message type, like the codec; nested messages are checked wher
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from google.api.field_behavior_pb2 import REQUIRED, field_behavior
@@ -13,12 +14,15 @@ from google.protobuf.message import DecodeError, Message
 
 from bridge.errors import InvalidRequest
 from bridge.outcome import Violation
-from bridge.transcoding.codec import DECIMAL, is_unsigned_decimal
+from bridge.transcoding.decimals import DECIMAL, is_unsigned_decimal
 
 FIELD_BEHAVIOR: Any = field_behavior  # its stub calls the extension a plain field
 
 FIELD_BYTES_MAX = 4096
 """The longest string or bytes field, in bytes of UTF-8: room for a signed token, far below a message's 64 KiB."""
+
+PLAINLY_SHORT = FIELD_BYTES_MAX // 4
+"""Length up to which a text is within the limit without being encoded: a character has four bytes at most."""
 
 NO_MESSAGE = "the call has no message, or it did not arrive in time"
 UNSET = "is required"
@@ -47,15 +51,20 @@ class Validator:
     def __init__(self) -> None:
         self._required: tuple[tuple[str, bool], ...] = ()
         self._checks: tuple[tuple[str, bool, Check], ...] = ()
+        self._is_plainly_valid: Callable[[Message], bool] = _never
+        """Says quickly that nothing is wrong with a message; False: look at each field."""
 
     def compile(self, message: Descriptor, known: "dict[str, Validator]") -> None:
         """Fill in the checks; `known` holds the validators begun so far, so that a message may contain itself."""
         self._required = tuple((field.name, field.has_presence) for field in message.fields if _is_required(field))
         checks = [(field, _field_check(field, known)) for field in message.fields]
         self._checks = tuple((field.name, field.has_presence, check) for field, check in checks if check is not None)
+        self._is_plainly_valid = _plainly_valid(self._required, self._checks)
 
     def validate(self, request: Message) -> None:
         """Raise InvalidRequest with every violation there is, each under its field's path."""
+        if self._is_plainly_valid(request):
+            return
         if violations := self.violations(request):
             raise InvalidRequest(violations=tuple(Violation(path.removeprefix("."), text) for path, text in violations))
 
@@ -70,6 +79,23 @@ class Validator:
             if not has_presence or message.HasField(name):
                 found += [(f".{name}{path}", text) for path, text in check(getattr(message, name))]
         return found
+
+
+def _never(_message: Message) -> bool:
+    return False
+
+
+def _plainly_valid(
+    required: tuple[tuple[str, bool], ...], checks: tuple[tuple[str, bool, Check], ...]
+) -> Callable[[Message], bool]:
+    """Return a function that is True where all required fields are set and no text is near its limit."""
+    is_flat = all(check in (_check_string, _check_bytes) for _, _, check in checks)
+    has_presence = any(presence for _, presence, *_ in (*required, *checks))
+    # With one name alone, attrgetter returns no tuple.
+    if not is_flat or has_presence or len(required) <= 1 or len(checks) <= 1:
+        return _never
+    needed, texts = attrgetter(*(name for name, _ in required)), attrgetter(*(name for name, _, _ in checks))
+    return lambda message: all(needed(message)) and max(map(len, texts(message))) <= PLAINLY_SHORT
 
 
 def validator_of(message: Descriptor, known: dict[str, Validator] | None = None) -> Validator:

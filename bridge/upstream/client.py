@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import httpx
 
@@ -14,6 +15,7 @@ from bridge.headers import Headers
 from bridge.http2.channel import channel_to
 from bridge.http2.errors import outcome_of
 from bridge.http2.exchange import RawAnswer
+from bridge.http2.hpack import KNOWN_MAX, Fields
 from bridge.http2.limits import BODY_BYTES_MAX
 from bridge.outcome import Outcome, Value
 from bridge.tracer import CallSpan
@@ -144,7 +146,9 @@ def _answer(raw: RawAnswer) -> Answer:
     return Answer(raw.status, b"" if is_cut else raw.body, _looked_at(raw.headers), is_cut, time.time())
 
 
-def _looked_at(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+# Many answers have the very same header fields. The result is never changed.
+@lru_cache(maxsize=KNOWN_MAX)
+def _looked_at(headers: Fields) -> Mapping[str, str]:
     """Return those headers that a verdict looks at; of several with one name, all (RFC 9110, section 5.3)."""
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:

@@ -6,7 +6,7 @@ import hpack
 from hpack.hpack import encode_integer
 from hypothesis import strategies as st
 
-from bridge.http2.hpack import TABLE_BYTES_MAX
+from bridge.http2.dynamic_table import TABLE_BYTES_MAX
 from bridge.http2.static_table import STATIC, Field
 
 SECRETS = (b"authorization", b"x-request-signature")

@@ -79,13 +79,14 @@ def identity(request: pytest.FixtureRequest, certificates: Certificates) -> Iden
 
 
 async def load(caller: Caller) -> Counter[str]:
-    """Make every call of a steady load, each caller one after the other, and count how they ended."""
+    """Make every call of a steady load, each caller one after the other; count how they end: OK or the message."""
 
     async def calls_of(number: int) -> list[str]:
-        return [(await caller.terminate(f"{number}-{call}")).code for call in range(CALLS_EACH)]
+        ends = [await caller.terminate(f"{number}-{call}") for call in range(CALLS_EACH)]
+        return ["OK" if end.code == "OK" else end.message for end in ends]
 
-    codes = await asyncio.gather(*map(calls_of, range(CALLERS)))
-    return Counter(code for each in codes for code in each)
+    said = await asyncio.gather(*map(calls_of, range(CALLERS)))
+    return Counter(one for each in said for one in each)
 
 
 async def reload_under_load(nginx: Nginx, upstream: Upstream) -> None:

@@ -30,6 +30,9 @@ TOKEN: str = TERMINATE_REQUEST["token"]
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
 PATIENCE_S = 20.0
 
+CONNECT_TIMEOUT_S = PATIENCE_S / 4
+"""A busy machine needs longer than the bridge's default. A connection that stays silent leaves time for another."""
+
 DETAILS_BYTES_MAX = 4096  # docs/design/contract.md, "Failures"
 
 Metadata = Sequence[tuple[str, str]]
@@ -57,7 +60,7 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
         "TELEMETRY__METRICS_LISTEN": "",
         "WALLET__URL": wallet_url,
         "WALLET__ALLOW_PLAINTEXT": "true",
-        "WALLET__CONNECT_TIMEOUT_S": str(PATIENCE_S),
+        "WALLET__CONNECT_TIMEOUT_S": str(CONNECT_TIMEOUT_S),
         "WALLET__DEADLINE_DEFAULT_S": str(PATIENCE_S),
         **{f"WALLET__PROVIDERS__{provider}__ACCESS_KEY": ACCESS_KEY for provider in (1, 12345)},
         **{f"WALLET__PROVIDERS__{provider}__PRIVATE_KEY": PRIVATE_KEY for provider in (1, 12345)},

@@ -65,6 +65,10 @@ class InlineStore(SqliteStore):
     async def close(self) -> None:
         """Do nothing: the entries are looked at afterwards."""
 
+    def drop(self) -> None:
+        """Drop the entries."""
+        self._connection.close()
+
 
 class Wallet:
     """Is out for OUTAGE_S, then confirms everything. Stands in for `Attempt`."""
@@ -141,7 +145,9 @@ async def after_an_outage(outage: str, entries: int, providers: int) -> Aftermat
         await asyncio.sleep(OUTAGE_S - loop.time())
         while (await store.counts()).by_state[State.PENDING]:  # noqa: ASYNC110 - virtual time, nothing to wait for
             await asyncio.sleep(1.0)
-    return Aftermath(wallet.sent, dict((await store.counts()).by_state))
+    states = dict((await store.counts()).by_state)
+    store.drop()
+    return Aftermath(wallet.sent, states)
 
 
 def _left_behind(number: int, providers: int) -> NewCall:

@@ -24,7 +24,7 @@ from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from bridge.address import LISTEN, split_listen
+from bridge.address import LISTEN
 from bridge.call_id import CALLER_ID_WANTED, REQUEST_ID_METADATA, TRAILER, is_caller_id
 from bridge.cli.call_channel import TLS_FLAGS, Tls, hint_of, open_channel, tls_of
 from bridge.cli.call_output import (
@@ -36,6 +36,7 @@ from bridge.cli.call_output import (
     fitted,
     unreadable_text,
 )
+from bridge.cli.listen_flag import listen_address
 from bridge.errors import InvalidRequest, ProviderNotConfigured
 from bridge.settings.files import read_file
 from bridge.settings.model import load
@@ -207,14 +208,6 @@ def _content(argument: str) -> bytes:
     return re.sub(rb"\r?\n\Z", b"", content)  # an editor ends the last line
 
 
-def _address(text: str) -> str:
-    try:
-        split_listen(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be host:port, like {LISTEN}") from None
-    return text
-
-
 def _call_id(text: str) -> str:
     if not is_caller_id(text):
         raise argparse.ArgumentTypeError(f"must be {CALLER_ID_WANTED}")
@@ -233,7 +226,7 @@ def _seconds(text: str) -> float:
 
 OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--address": {
-        "type": _address,
+        "type": listen_address,
         "default": LISTEN,
         "metavar": "HOST:PORT",
         "help": "where the bridge listens; default: %(default)s",

@@ -10,7 +10,8 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest as Request
 from grpc_health.v1.health_pb2 import HealthCheckResponse as Response
 
-from bridge.address import LISTEN, split_listen
+from bridge.address import LISTEN
+from bridge.cli.listen_flag import listen_address
 
 PATIENCE_S = 5.0
 """Time for the bridge's answer: its probes give it less."""
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `bridge health`."""
     address = "server.listen or server.health_listen of the bridge, without TLS; default: %(default)s"
     service = 'a service, or "liveness", which stays SERVING in a drain; default: the bridge as a whole'
-    parser.add_argument("--address", type=_address, default=LISTEN, metavar="HOST:PORT", help=address)
+    parser.add_argument("--address", type=listen_address, default=LISTEN, metavar="HOST:PORT", help=address)
     parser.add_argument("--service", default="", metavar="NAME", help=service)
 
 
@@ -51,11 +52,3 @@ def _problem(error: grpc.RpcError, service: str) -> str:
         grpc.StatusCode.UNIMPLEMENTED: "what listens there has no health service (grpc.health.v1)",
     }
     return known.get(code, f"no health, but {code.name}")
-
-
-def _address(text: str) -> str:
-    try:
-        split_listen(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be host:port, like {LISTEN}") from None
-    return text

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from benchmarks.contestants import BRIDGE, ENVOY, FLOOR, NATIVE, OURS, TEXTBOOK
 from benchmarks.figures import InFlightPoint, Results, Round, Scaling, WorkersPoint, cost_ratio
 
-FLOOR_RATIO_MAX, TEXTBOOK_RATIO_MIN = 1.5, 4.0
-NATIVE_ENVOY_RATIO_MAX, NATIVE_TEXTBOOK_RATIO_MIN = 2.0, 10.0
-ADDED_P99_MAX_MS = 5.0
+FLOOR_RATIO_MAX, TEXTBOOK_RATIO_MIN = 1.6, 4.5
+NATIVE_ENVOY_RATIO_MAX, NATIVE_TEXTBOOK_RATIO_MIN = 1.0, 10.0
+ADDED_P99_MAX_MS = 3.0
 COST_GROWTH_MAX = 0.15
 FLAT_FROM = 16
 MEMORY_MAX_MB = 120.0
 MEMORY_GROWTH_MAX = 0.10
-WORKERS_GAIN_MIN = 1.3
-"""Not 2: wallet and load need the same cores."""
+WORKERS_GAIN_MIN = 1.6
+"""Not 2: wallet and load need cores too."""
 
 
 @dataclass(frozen=True)

@@ -125,12 +125,12 @@ def test_ratio_is_of_the_same_round() -> None:
 
 @pytest.mark.parametrize(
     ("bridge_us", "reached"),
-    [(450, [True, True]), (451, [False, True]), (500, [False, True]), (501, [False, False])],
+    [(480, [True, True]), (481, [False, True]), (500, [False, True]), (501, [False, False])],
     ids=str,
 )
 def test_ratio_targets(bridge_us: float, reached: list[bool]) -> None:
-    """The bridge may cost 1.5 floors, and a textbook must cost four bridges."""
-    measured = results(**{FLOOR: costing(300), TEXTBOOK: costing(2000), BRIDGE: costing(bridge_us)})
+    """The bridge may cost 1.6 floors, and a textbook must cost four and a half bridges."""
+    measured = results(**{FLOOR: costing(300), TEXTBOOK: costing(2250), BRIDGE: costing(bridge_us)})
     assert [verdict.is_reached for verdict in targets.verdicts(measured)[:2]] == reached
 
 

@@ -26,7 +26,6 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bridge.address import LISTEN
 from bridge.call_id import CALLER_ID_WANTED, REQUEST_ID_METADATA, TRAILER, is_caller_id
-from bridge.cli.call_channel import TLS_FLAGS, Tls, hint_of, open_channel, tls_of
 from bridge.cli.call_output import (
     answer_text,
     call_id_in,
@@ -36,6 +35,7 @@ from bridge.cli.call_output import (
     fitted,
     unreadable_text,
 )
+from bridge.cli.channel import TLS_FLAGS, Tls, hint_of, open_channel, tls_of
 from bridge.cli.listen_flag import listen_address
 from bridge.errors import InvalidRequest, ProviderNotConfigured
 from bridge.settings.files import read_file

@@ -55,7 +55,7 @@ EXPECTATIONS: Sequence[Expectation] = (
         "Apache httpd",
         "expiring",
         "WALLET_TIMEOUT",
-        1.0,
+        0.5,
         "mod_http2 gives each connection a few workers, and fewer after resets; each slow call holds one until its "
         "application has answered, and healthy calls wait in the queue behind them.",
     ),

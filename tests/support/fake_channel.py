@@ -9,7 +9,7 @@ import grpc
 import grpc_testing  # type: ignore[import-untyped]  # it ships no types
 
 from bridge.cli.call import WALLET_SERVICE, add_arguments, run
-from bridge.cli.call_channel import Tls
+from bridge.cli.channel import Tls
 from bridge.errors import BridgeError
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.transcoding.status import wire_status

@@ -34,7 +34,7 @@ LIBRARIES: dict[str, set[str]] = {
     "cryptography": {"cli.doctor", "identity.certificate", "settings.certificate_dates", "settings.pem", "settlement"},
     "sqlite3": {"settlement"},
     "redis": {"settlement"},
-    "grpc": {"cli.call", "cli.call_channel", "cli.call_output", "cli.demo", "cli.health", "server"},
+    "grpc": {"cli.call", "cli.channel", "cli.call_output", "cli.demo", "cli.health", "server"},
     "grpc.aio": {"cli.demo", "server"},
     "pygrpc_native": {"server.native"},
     "grpc_health": {"cli.health", "server.health"},

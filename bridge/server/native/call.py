@@ -35,10 +35,10 @@ FULL_S = (0.001, 0.1)
 class NativeCall:
     """One call. Its methods without an underscore are those of grpc.aio's context that the bridge's handlers use.
 
-    `arrived` is when `details` were read, on the clock of `time.monotonic`.
+    `arrived` is when `details` were read, on the clock of `time.monotonic`. `sent_bytes` is what its messages took.
     """
 
-    __slots__ = ("_deadline", "_front", "_id", "_is_over", "_metadata", "_peer", "_trailers")
+    __slots__ = ("_deadline", "_front", "_id", "_is_over", "_metadata", "_peer", "_trailers", "sent_bytes")
 
     def __init__(self, front: NativeGrpcFront, call_id: int, details: Details, arrived: float) -> None:
         self._front = front
@@ -47,6 +47,7 @@ class NativeCall:
         self._deadline = None if remaining_s is None else arrived + remaining_s
         self._is_over = False
         self._trailers: Metadata = ()
+        self.sent_bytes = 0
 
     # --- what a handler sees ------------------------------------------------------------------------------------
 
@@ -122,6 +123,7 @@ class NativeCall:
         response = _converted(handler.response_serializer, await answer(request, self))
         if not self._is_over:
             self._front.respond(self._id, response, None, list(self._trailers))
+            self.sent_bytes = len(response)
             self._is_over = True
 
     async def _stream(self, handler: Handler, request: Any) -> None:
@@ -139,6 +141,7 @@ class NativeCall:
         while (sent := self._front.stream_try_send(self._id, message)) == STREAM_FULL:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_s)
+        self.sent_bytes += len(message)
         return sent == STREAM_SENT
 
 

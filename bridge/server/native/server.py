@@ -59,12 +59,14 @@ METADATA_ENTRY_BYTES = 32
 CANCEL_S = 1.0
 """Time for which a stop waits for calls that it has cancelled: one that was sent to the wallet may go on."""
 
-LEAVING_MAX_S = 0.5
+LEAVING_MAX_S = 2.0
 LEAVING_POLL_S = 0.002
-LINGER_S = 0.02
+LINGER_S = 0.05
+LEAVING_BYTES_PER_S = 10e6
 """For how long answers may leave before the front closes, which cuts off what its threads still hold.
 
-It reports when it has taken an answer from its queue, not when the answer has left: so it lingers a little more.
+It reports when it has taken an answer from its queue, not when the answer has left, and has no other way to wait for
+that: so a stop gives the last answer LINGER_S, and all of them the time that this rate takes.
 """
 
 Options = tuple[tuple[str, int], ...]
@@ -116,6 +118,7 @@ class NativeServer(grpc.aio.Server):
         self._taking: threading.Thread | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ended_at = 0.0
+        self._sent_by = 0.0
         self._is_stopping = False
         self._has_stopped = asyncio.Event()
 
@@ -213,7 +216,8 @@ class NativeServer(grpc.aio.Server):
         give_up_at = time.monotonic() + LEAVING_MAX_S
         while self._are_answers_queued() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(LEAVING_POLL_S)
-        await asyncio.sleep(max(0.0, self._ended_at + LINGER_S - time.monotonic()))
+        until = min(max(self._ended_at + LINGER_S, self._sent_by), give_up_at)
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
 
     def _are_answers_queued(self) -> bool:
         metrics = self._bound().metrics() or {"methods": {}}
@@ -284,6 +288,7 @@ class NativeServer(grpc.aio.Server):
         del self._tasks[call_id]
         call.ended(task)
         self._ended_at = time.monotonic()
+        self._sent_by = max(self._sent_by, self._ended_at) + call.sent_bytes / LEAVING_BYTES_PER_S
 
 
 def _too_large(what: str, found_bytes: int, bytes_max: int) -> tuple[grpc.StatusCode, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from bridge import __version__
 from bridge.cli.call import run
-from bridge.cli.call_channel import Tls
+from bridge.cli.channel import Tls
 from bridge.cli.main import main
 from bridge.sandbox import serve
 from bridge.settings.model import SettingsError

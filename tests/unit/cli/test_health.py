@@ -77,7 +77,7 @@ async def test_no_server(capsys: pytest.CaptureFixture[str]) -> None:
         address = f"127.0.0.1:{port}"
         assert await asked(address) == 1
     line = capsys.readouterr().err
-    assert line.startswith(f"bridge: {address}: no connection; is `bridge serve` running there, without TLS?")
+    assert line.startswith(f"bridge: {address}: no connection; is `bridge serve` running there?")
     assert line.count("\n") == 1
 
 

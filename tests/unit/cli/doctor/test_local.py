@@ -216,6 +216,25 @@ def test_authorities(tmp_path: Path, authority: trustme.CA) -> None:
     assert found.startswith("FAIL wallet.ca_file has expired, on ")
 
 
+LATER = {"two that are valid": (20, 300), "beside one that has expired": (20, -1), "both expired": (-1, -3)}
+
+
+@pytest.mark.parametrize("days", LATER.values(), ids=LATER)
+@pytest.mark.parametrize("is_turned", [False, True], ids=["first", "last"])
+def test_which_authority_counts(
+    tmp_path: Path, authority: trustme.CA, days: tuple[int, int], *, is_turned: bool
+) -> None:
+    """The first of the valid authorities to end is reported, else the last that ended, wherever it stands."""
+    contents = []
+    for each in days:
+        issue(tmp_path, authority, days=each)
+        contents.append((tmp_path / "own.pem").read_bytes())
+    config = write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))
+    (tmp_path / "ca.pem").write_bytes(b"".join(reversed(contents) if is_turned else contents))
+    (found,) = reported(config, check="files")
+    assert f"{NOW + timedelta(days=days[0]):%Y-%m-%d}" in found
+
+
 def test_servers_own_files(tmp_path: Path, authority: trustme.CA) -> None:
     """The files of the bridge's own TLS are checked too, and its key's permissions."""
     issue(tmp_path, authority, days=300)

@@ -1,4 +1,4 @@
-"""Channel of `bridge call` to a bridge: plaintext, TLS, or mutual TLS.
+"""Channel of `bridge call` and `bridge health` to a bridge: plaintext, TLS, or mutual TLS.
 
     no flag                                       plaintext
     --tls                                         TLS; the public authorities that grpcio ships are trusted
@@ -6,7 +6,7 @@
     --client-certificate-file, --client-key-file  TLS; the client shows this certificate
     --server-name                                 TLS; the name that the bridge's certificate must have
 
-The token travels only after the bridge's certificate has been verified: no flag switches that off.
+A token travels only after the bridge's certificate has been verified: no flag switches that off.
 """
 
 import argparse

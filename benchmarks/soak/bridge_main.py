@@ -1,6 +1,7 @@
 """`bridge serve` that also reports how many tasks it has: `python -m benchmarks.soak.bridge_main FILE`.
 
-At SIGUSR1 it writes the number into the file, which is there as a whole or not at all.
+At SIGWINCH, one of the few signals that the bridge leaves alone, it writes the number into the file, which is there as a
+whole or not at all.
 """
 
 import asyncio
@@ -12,14 +13,14 @@ from bridge.cli.main import main
 
 
 def report_tasks(file: Path) -> None:
-    """From now on, write at SIGUSR1 how many tasks the running loop has that have not ended."""
+    """From now on, write at SIGWINCH how many tasks the running loop has that have not ended."""
 
     def report(*_signal: object) -> None:
         written = file.with_suffix(".new")
         written.write_text(str(len(asyncio.all_tasks())), encoding="ascii")
         written.rename(file)
 
-    signal.signal(signal.SIGUSR1, report)
+    signal.signal(signal.SIGWINCH, report)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class BridgeProcess:
     async def tasks(self) -> int:
         """Ask how many tasks its loop has."""
         self.tasks_file.unlink(missing_ok=True)
-        self.process.send_signal(signal.SIGUSR1)
+        self.process.send_signal(signal.SIGWINCH)
         async with asyncio.timeout(PATIENCE_S):
             while not self.tasks_file.exists():  # noqa: ASYNC110 - a file is no event
                 await asyncio.sleep(ASK_S)

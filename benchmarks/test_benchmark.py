@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import cells, figures, h2load, procfs, targets
+from benchmarks import cells, figures, h2load, instrumented, procfs, targets
 from benchmarks.contestants import BRIDGE, FLOOR, TEXTBOOK
 from benchmarks.document import rendered
 from benchmarks.figures import InFlightPoint, Results, Round
@@ -175,20 +176,28 @@ def test_profiled_functions_exist(hook: Hook) -> None:
     assert callable(getattr(owner, hook.attribute))
 
 
-async def test_timers_hold_their_own() -> None:
+async def test_timers_hold_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step's time is without the steps inside it, and a coroutine's is there although it waited."""
-    timers = Timers()
-    inner = timers.timed("inner", lambda: sum(range(100_000)))
+    timers, clock = Timers(), SimpleNamespace(now_ns=0)
+    monkeypatch.setattr(instrumented, "time", SimpleNamespace(thread_time_ns=lambda: clock.now_ns))
+
+    def works_for(took_ns: int) -> int:
+        clock.now_ns += took_ns
+        return took_ns
+
+    inner = timers.timed("inner", works_for)
 
     async def outer() -> int:
+        works_for(2)
         await asyncio.sleep(0)
-        found: int = inner()
+        works_for(5)
+        found: int = inner(100)
         return found
 
-    assert await timers.timed_coroutine("outer", outer)() == sum(range(100_000))
+    assert await timers.timed_coroutine("outer", outer)() == 100
     found = timers.steps
     assert (found["inner"].times, found["outer"].times, found["outer"].inner_times) == (1, 2, 1)
-    assert 0 < found["outer"].own_ns < found["inner"].own_ns
+    assert (found["inner"].own_ns, found["outer"].own_ns) == (100, 7)
 
 
 async def test_timed_coroutine_is_cancelled_as_ever() -> None:

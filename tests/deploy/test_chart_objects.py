@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bridge.cli import health
+from bridge.cli.doctor import probe
 from bridge.cli.main import main, parser_for
 from bridge.sandbox import serve
 from bridge.server.handlers import SERVICES
@@ -143,8 +145,13 @@ def test_the_doctor_sees_the_bridges_files(values: str) -> None:
     assert [each for each in pod["volumes"] if each["name"] != "settlement"] == of_bridge
 
 
-async def test_the_doctor_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_doctor_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The doctor's own arguments, with the settings of the chart and a wallet that is there, find nothing wrong."""
+    # Time for a busy machine.
+    monkeypatch.setattr(probe, "PATIENCE_MAX_S", 60.0)
+    monkeypatch.setenv("BRIDGE_WALLET__CONNECT_TIMEOUT_S", "30")
     manifests = chart("mesh")
     arguments = pods(manifests)["doctor"]["args"]
     assert isinstance(arguments, list)
@@ -158,8 +165,9 @@ async def test_the_doctor_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert code == 0, capsys.readouterr().out
 
 
-async def test_health_asks_the_service() -> None:
+async def test_health_asks_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second pod asks the Service's port for calls, and against a running bridge its command ends with 0."""
+    monkeypatch.setattr(health, "PATIENCE_S", 60.0)  # time for a busy machine
     manifests = operators()
     arguments = pods(manifests)["health"]["args"]
     assert isinstance(arguments, list)

@@ -32,7 +32,7 @@ COMMANDS = {
     name: [shlex.split(line) for line in lines.splitlines()]
     for name, lines in re.findall(r"<!-- example: (\w+) -->\n```sh\n(.*?)```", README, re.DOTALL)
 }
-CALL = ("--deadline-s=30", *COMMANDS["plaintext"][2][3:])
+CALL = ("--deadline-s=60", *COMMANDS["plaintext"][2][3:])
 """The flags of the call of the first example."""
 ANY_PORT = "127.0.0.1:0"
 
@@ -59,6 +59,8 @@ async def called(sandbox: Sequence[str], serve: Sequence[str], call: Sequence[st
         wallet_url = (await wallet.line(lambda line: line.startswith("sandbox wallet on"))).split()[3].strip(",")
         host = settings.wallet.url.rpartition(":")[0]
         environ = {
+            "BRIDGE_WALLET__CONNECT_TIMEOUT_S": "30",
+            "BRIDGE_WALLET__DEADLINE_MAX_S": "60",
             "BRIDGE_WALLET__URL": f"{host if 'https' in host else 'http://127.0.0.1'}:{wallet_url.rpartition(':')[2]}",
             "BRIDGE_SERVER__LISTEN": ANY_PORT,
             "BRIDGE_TELEMETRY__METRICS_LISTEN": ANY_PORT,
@@ -67,7 +69,7 @@ async def called(sandbox: Sequence[str], serve: Sequence[str], call: Sequence[st
         async with bridge_command(*serve, environ=environ, folder=copy) as bridge:
             port = json.loads(await bridge.line(lambda line: '"serving"' in line))["address"].rpartition(":")[2]
             address = f"{value_of('--address', call, ADDRESS).rpartition(':')[0]}:{port}"
-            async with bridge_command(*call, "--deadline-s=30", f"--address={address}", folder=copy) as calling:
+            async with bridge_command(*call, "--deadline-s=60", f"--address={address}", folder=copy) as calling:
                 assert await calling.end() == 0, calling.output + bridge.output
     return calling.output
 

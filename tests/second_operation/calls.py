@@ -28,13 +28,18 @@ async def answer(channel: grpc.aio.Channel, method: MethodDescriptor) -> dict[st
         f"/{SERVICE.full_name}/{method.name}", lambda sent: sent.SerializeToString(), response.FromString
     )
     request = ParseDict(REQUESTS[method.name], GetMessageClass(method.input_type)())
-    fields = MessageToDict(await call(request, timeout=20), preserving_proto_field_name=True)
+    fields = MessageToDict(await call(request, timeout=60), preserving_proto_field_name=True)
     return {name: value for name, value in fields.items() if name != "request_id"}
 
 
 async def main() -> None:
     """Print the answers by their method."""
-    settings = {"BRIDGE_SERVER__LISTEN": "127.0.0.1:0"}
+    # With time for a busy machine.
+    settings = {
+        "BRIDGE_SERVER__LISTEN": "127.0.0.1:0",
+        "BRIDGE_WALLET__CONNECT_TIMEOUT_S": "30",
+        "BRIDGE_WALLET__DEADLINE_MAX_S": "60",
+    }
     async with (
         sandbox.serve() as wallet,
         running(demo_settings(wallet.url, settings)) as bridge,

@@ -3,6 +3,7 @@
 Freeze is idempotent, GrantBonus moves money; neither has a token.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -76,7 +77,7 @@ def copied(folder: Path) -> Copy:
     for name in filter(None, names):
         into = folder / name
         into.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).exists():
+        with contextlib.suppress(FileNotFoundError):  # removed, but not from git's index, or gone since it was listed
             into.write_bytes((ROOT / name).read_bytes())
             into.chmod((ROOT / name).stat().st_mode)
     copy = Copy(folder)

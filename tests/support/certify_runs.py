@@ -15,6 +15,13 @@ from tests.support.whole_path import NO_SETTINGS, environment
 FLAGS = ("--player-id", str(PLAYER_ID), "--site-id", str(SITE_ID), "--game-id", "example", "--currency", "EUR")
 PROVIDER = ("--provider-id", "1")
 
+PATIENT = {
+    "WALLET__CONNECT_TIMEOUT_S": "30",
+    "WALLET__DEADLINE_DEFAULT_S": "120",
+    "WALLET__DEADLINE_MAX_S": "120",
+}
+"""Time for a busy machine: an answer that takes half of the default deadline is a finding of its own."""
+
 MAPPED = {
     "WALLET__CODES__7__SUCCESS": "true",
     "WALLET__CODES__44__GRPC": "NOT_FOUND",
@@ -67,5 +74,7 @@ async def certified(
         out, err, io.BytesIO(token.encode()), lambda: says is not None, lambda: says if says is not None else ""
     )
     arguments = arguments if "--provider-id" in arguments else (*PROVIDER, *arguments)
-    exit_code = await asyncio.to_thread(certify.run, parsed(*arguments), terminal, environment(url, settings))
+    exit_code = await asyncio.to_thread(
+        certify.run, parsed(*arguments), terminal, environment(url, {**PATIENT, **settings})
+    )
     return Certified(exit_code, out.getvalue(), err.getvalue())

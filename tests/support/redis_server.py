@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
-START_S = 20.0
+START_S = 60.0
 
 needs_redis = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
 

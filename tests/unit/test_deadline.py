@@ -1,5 +1,6 @@
 """How long a call may take. The clock is read before and after, so that no test depends on how fast it runs."""
 
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -84,7 +85,9 @@ async def test_the_bridge_gives_up_before_a_client_on_c_core(waits_s: float) -> 
 
     async with calls_to(behaviour) as call:
         await call(b"")  # connected, so that the next call is sent at once
-        await call(b"", timeout=waits_s)
+        while len(granted_s) < 2:
+            with contextlib.suppress(grpc.aio.AioRpcError):  # on a busy machine it may expire on its way, unseen
+                await call(b"", timeout=waits_s)
     assert granted_s[1] <= waits_s - DETAILS_MARGIN_S + C_CORE_ROUNDS_S
 
 

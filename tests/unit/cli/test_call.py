@@ -144,9 +144,9 @@ def test_answer_of_any_shape() -> None:
 
 
 def called(*arguments: str) -> tuple[int, str]:
-    """Run `bridge call terminate` over a channel of its own; return exit code and text."""
+    """Run `bridge call terminate` over a channel of its own, patiently; return exit code and text."""
     out = io.StringIO()
-    return run(parsed(*arguments), out=out), out.getvalue()
+    return run(parsed("--deadline-s=60", *arguments), out=out), out.getvalue()
 
 
 async def test_real_answer() -> None:
@@ -186,7 +186,7 @@ async def test_real_failure() -> None:
 
 async def test_deadline_is_the_calls() -> None:
     """--deadline-s ends the call: an answer that comes later is not waited for."""
-    arguments = (*EXAMPLE, "--token", "test-slow-3000", "--deadline-s", "0.3")
+    arguments = (*EXAMPLE, "--token", "test-slow-20000", "--deadline-s", "0.3")
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:
         exit_code, text = await asyncio.to_thread(called, *arguments, "--address", caller.bridge.address)
     assert exit_code == 1

@@ -74,7 +74,7 @@ def command(*arguments: str, settings: dict[str, str]) -> subprocess.CompletedPr
     environ = {**os.environ, **environment(NOWHERE, settings), "PYTHONPATH": SOURCES}
     line = [sys.executable, "-m", "bridge", *arguments]
     return subprocess.run(  # noqa: S603 - the command under test
-        line, input="canary\n", capture_output=True, text=True, env=environ, timeout=60, check=False
+        line, input="canary\n", capture_output=True, text=True, env=environ, timeout=120, check=False
     )
 
 

@@ -15,6 +15,12 @@ from tests.support.broken_servers import refusing_port, silent_server
 SERVICE = "wallet.v1.WalletService"
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command wait for as long as a busy machine may need."""
+    monkeypatch.setattr(health, "PATIENCE_S", 60.0)
+
+
 @asynccontextmanager
 async def server(*, is_leaving: bool = False, has_health: bool = True) -> AsyncIterator[str]:
     """Run the bridge's health service alone, at the beginning of a drain or before; yield its address."""

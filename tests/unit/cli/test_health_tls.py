@@ -7,12 +7,19 @@ from pathlib import Path
 import pytest
 
 from bridge import sandbox
+from bridge.cli import health
 from bridge.cli.main import main
 from tests.support.certificates import Certificates, write_certificates
 from tests.support.secure_callers import listening_bridge, tls_settings
 
 Served = Callable[[Certificates], dict[str, str]]
 Flags = Callable[[Certificates], tuple[str, ...]]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command wait for as long as a busy machine may need."""
+    monkeypatch.setattr(health, "PATIENCE_S", 60.0)
 
 
 @pytest.fixture(name="certificates", scope="module")

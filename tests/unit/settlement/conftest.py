@@ -15,7 +15,20 @@ from bridge.settlement.store import Store
 from tests.support.redis_server import needs_redis, redis_server
 from tests.support.settlement_model import ModelStore
 
+PATIENCE_S = 60.0
+
 STORES = ["model", "sqlite", pytest.param("redis", marks=needs_redis)]
+
+
+@pytest.fixture(autouse=True)
+def _patient() -> Iterator[None]:
+    """Let the stores wait for as long as a busy machine may need: a test of a limit sets that limit itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("redis.store.TIMEOUT_S", "redis.store.CONNECT_TIMEOUT_S"):
+            patch.setattr(f"bridge.settlement.{limit}", PATIENCE_S)
+        for limit in ("sqlite.database.TIMEOUT_S", "sqlite.database.BUSY_S"):
+            patch.setattr(f"bridge.settlement.{limit}", PATIENCE_S)
+        yield
 
 
 @pytest.fixture

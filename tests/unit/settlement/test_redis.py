@@ -152,7 +152,7 @@ async def test_a_server_that_hangs_holds_no_call_for_long(short_path: Path, monk
                 os.kill(pid, signal.SIGCONT)
             assert caught.value.problem is Problem.TIMEOUT
             # Whether the first write was carried out is not known: the second is the same one.
-            monkeypatch.setattr("bridge.settlement.redis.store.TIMEOUT_S", 20.0)
+            monkeypatch.setattr("bridge.settlement.redis.store.TIMEOUT_S", 60.0)
             added = await add(store, call)
             assert [entry.entry_id for entry in (await store.page(10)).entries] == [added.entry_id]
 

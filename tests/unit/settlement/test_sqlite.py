@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,10 +20,11 @@ from typing import Any
 import pytest
 
 from bridge.settlement.entry import SCHEMA, State
-from bridge.settlement.sqlite import SqliteStore, changes, questions, schema
+from bridge.settlement.sqlite import SqliteStore, changes, database, questions, schema
 from bridge.settlement.sqlite.database import BATCH_MAX
 from bridge.settlement.store import Problem, StoreError, Warn
 from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, add, new_call
+from tests.unit.settlement.conftest import PATIENCE_S
 
 
 @pytest.fixture
@@ -259,13 +261,25 @@ async def test_work_that_fails_does_not_fail_what_shares_its_transaction(path: P
 
 
 async def test_what_waits_at_a_moment_shares_a_transaction(path: Path) -> None:
-    """A commit waits for the disk: two hundred writes need only a few."""
+    """A commit waits for the disk: two hundred writes that come meanwhile need one more."""
     statements: list[str] = []
+    has_begun, is_over = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection, _: float) -> None:
+        connection.set_trace_callback(statements.append)
+        has_begun.set()
+        is_over.wait()
+
     async with opened(path) as store:
-        await store._database.run(lambda connection, _: connection.set_trace_callback(statements.append))
-        await asyncio.gather(*(add(store, new_call(str(number))) for number in range(200)))
+        under_way = asyncio.create_task(store._database.run(slow))
+        await asyncio.to_thread(has_begun.wait)
+        writes = [asyncio.create_task(add(store, new_call(str(number)))) for number in range(200)]
+        while store._database._jobs.qsize() < len(writes):  # noqa: ASYNC110 - each has begun within a few turns
+            await asyncio.sleep(0)
+        is_over.set()
+        await asyncio.gather(under_way, *writes)
+        assert statements.count("COMMIT") == 2
         assert len((await store.page(BATCH_MAX)).entries) == 200
-    assert 2 <= statements.count("COMMIT") <= 20
 
 
 async def test_a_check_creates_nothing(path: Path) -> None:
@@ -289,6 +303,8 @@ WORKERS, ENTRIES = 4, 120
 
 def take_all(path: Path, start: object) -> list[str]:
     """Open the file at the same moment as the others, write, and take until nothing is due."""
+    # Four processes write at once, and any of them may be stopped for a while: none may give up.
+    database.BUSY_S = database.TIMEOUT_S = PATIENCE_S
 
     async def main() -> list[str]:
         start.wait()  # type: ignore[attr-defined]  # a barrier of the manager's

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support import engines
 
-# No deadline for an example: a busy machine is no bug, and timed assertions are not among our proofs.
-settings.register_profile("house", deadline=None)
+# No time limit for an example or for making it: a busy machine is no bug, and our proofs have no timed assertions.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
 
 

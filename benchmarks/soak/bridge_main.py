@@ -1,7 +1,7 @@
 """`bridge serve` that also reports how many tasks it has: `python -m benchmarks.soak.bridge_main FILE`.
 
-At SIGWINCH, one of the few signals that the bridge leaves alone, it writes the number into the file, which is there as a
-whole or not at all.
+At SIGWINCH, one of the few signals that the bridge leaves alone, it writes the number into the file, which is there
+as a whole or not at all.
 """
 
 import asyncio

@@ -62,7 +62,7 @@ SERVING: dict[str, tuple[Served, Flags]] = {
 async def test_serving(
     certificates: Certificates, served: Served, flags: Flags, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A bridge with TLS says SERVING to who verifies it, and shows a certificate where it wants one."""
+    """A bridge with TLS says SERVING to who verifies it, and shows a certificate where it requires one."""
     assert await asked(served(certificates), *flags(certificates)) == 0
     assert capsys.readouterr().out == "SERVING\n"
 

@@ -304,7 +304,8 @@ WORKERS, ENTRIES = 4, 120
 def take_all(path: Path, start: object) -> list[str]:
     """Open the file at the same moment as the others, write, and take until nothing is due."""
     # Four processes write at once, and any of them may be stopped for a while: none may give up.
-    database.BUSY_S = database.TIMEOUT_S = PATIENCE_S
+    for limit in ("BUSY_S", "TIMEOUT_S"):
+        setattr(database, limit, PATIENCE_S)
 
     async def main() -> list[str]:
         start.wait()  # type: ignore[attr-defined]  # a barrier of the manager's

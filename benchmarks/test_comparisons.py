@@ -1,6 +1,8 @@
 """Comparisons of the benchmark, as far as they are pure: with other commits, and of scheduling policies."""
 
+import os
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,23 +27,46 @@ ROUND = PolicyRound(
     third_p99_ms=2,
     errors=0,
 )
-needs_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="commits are known in a git checkout only")
 
 
-@needs_git
-def test_a_commit_is_checked_out_and_goes() -> None:
-    """Two commits stand side by side with their bridge and stubs, git knows of them, and nothing is left at the end."""
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder, without the name of its user; return what it prints."""
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    command = ["git", "-C", str(folder), *author, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - wherever it is
+
+
+@pytest.fixture(name="repository")
+def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a repository with two commits, whose lock of packages is one and the same, in the place of ours.
+
+    What the last commits of ours have changed, and who else works in it now, is no matter of these tests.
+    """
+    for name in [name for name in os.environ if name.startswith("GIT_")]:  # as a hook of git sets them
+        monkeypatch.delenv(name)
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / against.LOCK.parent).mkdir()
+    (tmp_path / against.LOCK).touch()
+    for text in ("older", "newer"):
+        (tmp_path / "bridge.py").write_text(text)
+        git(tmp_path, "add", "--all")
+        git(tmp_path, "commit", "--quiet", "--message", text)
+    monkeypatch.setattr(against, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_a_commit_is_checked_out_and_goes(repository: Path) -> None:
+    """Two commits stand side by side as they were, and nothing of them is left at the end, in git neither."""
     with against.checked_out(["HEAD", "HEAD~1"]) as commits:
         folders = [commit.folder for commit in commits]
         assert [commit.ref for commit in commits] == ["HEAD", "HEAD~1"]
-        assert len({*folders}) == 2
-        for folder in folders:
-            assert (folder / "bridge" / "__main__.py").exists()
-            assert (folder / "generated" / "python" / "wallet").is_dir()
+        assert [(folder / "bridge.py").read_text() for folder in folders] == ["newer", "older"]
+        assert len(git(repository, "worktree", "list").splitlines()) == 3
     assert not any(folder.exists() for folder in folders)
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
-@needs_git
+@pytest.mark.usefixtures("repository")
 def test_an_unknown_commit_is_refused() -> None:
     """A name that is no commit ends in git's own line, and commits that were checked out before it are removed."""
     folders = []

@@ -16,7 +16,7 @@ import ensurepip, sys, venv
 assert sys.implementation.name == "cpython" and sys.version_info.releaselevel == "final"
 print(*sys.version_info[:3])
 """
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 Version = tuple[int, ...]
 

@@ -1,5 +1,6 @@
 """The stores that the rules are tested on."""
 
+import random
 import shutil
 import tempfile
 import time
@@ -29,6 +30,12 @@ def _patient() -> Iterator[None]:
         for limit in ("sqlite.database.TIMEOUT_S", "sqlite.database.BUSY_S"):
             patch.setattr(f"bridge.settlement.{limit}", PATIENCE_S)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draw the same delays in every run."""
+    random.seed(7)
 
 
 @pytest.fixture

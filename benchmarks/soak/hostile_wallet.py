@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 from h2.settings import SettingCodes
 
-from benchmarks.soak.mix import BEHAVIOURS, plan_of
+from benchmarks.soak.mix import BEHAVIOURS, UNCOUNTED, plan_of
 from bridge.sandbox.behaviours import recycle_after
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
@@ -127,7 +127,7 @@ class Weather:
     def _set(self, values: dict[int, int]) -> None:
         self._server.settings = values
         for connection in self._server.open_connections:
-            if not connection.closing:
+            if not connection.closing and connection not in UNCOUNTED:
                 connection.send_settings(values)
 
 
@@ -176,7 +176,7 @@ class Process:
             _say(
                 {
                     "processed": server.processed,
-                    "violations": [repr(error) for error in server.client_errors],
+                    "violations": [repr((error, *getattr(error, "__notes__", ()))) for error in server.client_errors],
                     "foreign": self._wallet.foreign,
                     "connections": server.connections,
                     "calms": self._calms,

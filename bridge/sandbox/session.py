@@ -27,6 +27,8 @@ from bridge.sandbox.wire import FRAME_HEADER_BYTES, PREFACE, GoneError, Wire, ta
 
 STREAM_ID_MAX = 2**31 - 1
 RESETS_WINDOW_S = 5.0
+NOTED_BYTES = 1000
+"""Of a frame that broke the rules."""
 _SETTINGS: Mapping[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100}
 _RECORDED_FRAMES = (RstStreamFrame.type, GoAwayFrame.type)
 
@@ -87,6 +89,7 @@ class Session(Wire, ABC):
         self._changed = Pulse()
         self._inbound = bytearray()
         self._preface_missing = PREFACE
+        self._frame = b""
         self._newest_stream_id = 0
         self._last_stream_id = STREAM_ID_MAX
         self._pongs: set[bytes] = set()
@@ -125,6 +128,9 @@ class Session(Wire, ABC):
         try:
             self._receive(data)
         except (ProtocolError, HyperframeError) as error:
+            error.add_note(
+                f"connection {self.number}, {self.requests} requests, frame {self._frame[:NOTED_BYTES].hex()}"
+            )
             self._record.client_errors.append(error)
             self._flush()
             self.close()
@@ -148,6 +154,7 @@ class Session(Wire, ABC):
         for frame in take_frames(self._inbound):
             if self.closing:
                 return
+            self._frame = frame
             for event in self._check(frame):
                 self._reactions.get(type(event), _ignore)(event)
             self._flush()

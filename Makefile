@@ -112,6 +112,10 @@ bench-overload: $(VENV)/dev.done  ## Ten times the capacity for half a minute (S
 bench-floods: $(VENV)/dev.done  ## Every flood of a hostile caller on each engine: latency of other calls, memory (SECONDS=5)
 	@$(BIN)/python -m benchmarks.floods --seconds $(or $(SECONDS),5)
 
+.PHONY: bench-instructions
+bench-instructions:  ## CPU instructions of a call, where times do not hold: rows, then settlement; AGAINST=REF: beside that commit
+	@$(IN_BENCH) benchmarks.instructions $(if $(AGAINST),--against $(AGAINST))
+
 .PHONY: bench-settlement outage
 bench-settlement: $(VENV)/dev.done  ## CPU that settlement adds to a call, stores with 200,000 entries, calls beside a backlog (QUICK=1)
 	@$(BIN)/python -m benchmarks.settlement_cost $(if $(QUICK),--quick)

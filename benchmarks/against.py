@@ -103,11 +103,12 @@ def rows_of(commits: Sequence[Commit], rows: Sequence[Row] = OURS) -> list[Row]:
 
 
 def _as_of(row: Row, commit: Commit) -> Row:
-    return dataclasses.replace(row, name=_name(row, commit), source=commit.folder, packages=commit.packages)
+    return dataclasses.replace(row, name=name_at(row, commit.ref), source=commit.folder, packages=commit.packages)
 
 
-def _name(row: Row, commit: Commit) -> str:
-    return f"{row.name} at {commit.ref}"
+def name_at(row: Row, ref: str) -> str:
+    """Return the name of one of our rows as it was in a commit."""
+    return f"{row.name} at {ref}"
 
 
 def table(measured: Mapping[str, Sequence[Round]], commits: Sequence[Commit], rows: Sequence[Row] = OURS) -> str:
@@ -123,8 +124,8 @@ def _lines(row: Row, measured: Mapping[str, Sequence[Round]], commits: Sequence[
     here = above = measured[row.name]
     yield (*_cells(row.name, here), "1", "-")
     for commit in commits:
-        there = measured[_name(row, commit)]
-        yield (*_cells(_name(row, commit), there), str(cost_ratio(here, there)), str(cost_ratio(there, above)))
+        there = measured[name_at(row, commit.ref)]
+        yield (*_cells(name_at(row, commit.ref), there), str(cost_ratio(here, there)), str(cost_ratio(there, above)))
         above = there
 
 

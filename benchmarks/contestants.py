@@ -33,6 +33,7 @@ class Kind(Enum):
     SCRIPT = "rows.py"
     BRIDGE = "bridge serve"
     INSTRUMENTED = "instrumented.py"
+    FULL_BATCHES = "full_batches.py"
     ENVOY = "envoy"
 
 
@@ -147,11 +148,16 @@ class Placement:
 
     cores: frozenset[int]
     policy: Policy = "batch"
+    under: tuple[str, ...] = ()
+    """A tool that runs the row, like valgrind, with its options."""
+    start_timeout_s: float = START_TIMEOUT_S
+    """Longest time until the first answer."""
 
     @property
     def command(self) -> tuple[str, ...]:
         """The command that runs another one there. Its threads inherit the policy."""
-        return ("chrt", f"--{self.policy}", "0", "taskset", "--cpu-list", ",".join(map(str, sorted(self.cores))))
+        cores = ",".join(map(str, sorted(self.cores)))
+        return ("chrt", f"--{self.policy}", "0", "taskset", "--cpu-list", cores, *self.under)
 
 
 @asynccontextmanager
@@ -174,7 +180,7 @@ async def running(
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await _answers(row, port, process)
+        await _answers(row, port, process, placement.start_timeout_s)
         yield Server(row, process.pid, port)
     finally:
         if process.returncode is None:
@@ -189,14 +195,16 @@ def _command(row: Row, port: int, wallet_url: str, folder: Path) -> Sequence[str
         return envoy.command(envoy.transcoder(port, int(wallet_url.rpartition(":")[2]), folder))
     if row.kind is Kind.INSTRUMENTED:
         return (sys.executable, "-m", "benchmarks.instrumented", str(folder / STEPS_FILE))
+    if row.kind is Kind.FULL_BATCHES:
+        return (sys.executable, "-m", "benchmarks.full_batches")
     return (sys.executable, "-m", "benchmarks.rows", row.name, str(port), wallet_url)
 
 
-async def _answers(row: Row, port: int, process: asyncio.subprocess.Process) -> None:
+async def _answers(row: Row, port: int, process: asyncio.subprocess.Process, timeout_s: float) -> None:
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             request = TerminateRequest(**TERMINATE_REQUEST)
-            await WalletServiceStub(channel).Terminate(request, wait_for_ready=True, timeout=START_TIMEOUT_S)
+            await WalletServiceStub(channel).Terminate(request, wait_for_ready=True, timeout=timeout_s)
     except grpc.aio.AioRpcError as error:
         ended = "" if process.returncode is None else f" (it ended with {process.returncode})"
         raise StartError(

@@ -74,7 +74,7 @@ def rows(folder: Path, redis_url: str, further: Mapping[str, str]) -> list[Row]:
     ]
 
 
-async def load(server: Server, numbers: Iterator[int], calls: int) -> list[float]:
+async def load(server: Server, numbers: Iterator[int], calls: int, timeout_s: float = 10.0) -> list[float]:
     """Make calls that differ, IN_FLIGHT at once; return how long each took that ended OK, in milliseconds."""
     took_ms: list[float] = []
     todo = iter(range(calls))
@@ -84,7 +84,7 @@ async def load(server: Server, numbers: Iterator[int], calls: int) -> list[float
             request = TerminateRequest(**{**TERMINATE_REQUEST, "currency": f"{next(numbers)}"})
             began = time.perf_counter()
             try:
-                await stub.Terminate(request, timeout=10)
+                await stub.Terminate(request, timeout=timeout_s)
             except grpc.aio.AioRpcError:
                 continue
             took_ms.append(1000 * (time.perf_counter() - began))
@@ -129,7 +129,7 @@ async def measure(effort: Effort, further: Mapping[str, str]) -> dict[str, list[
     async with a_scene(Cores.of_this_machine(), effort) as scene:
         # The bridge goes to the server's core by itself; what else this process starts stays on the others.
         os.sched_setaffinity(0, scene.cores.load)
-        with _redis(scene.folder) as redis_url:
+        with redis(scene.folder) as redis_url:
             compared = rows(scene.folder, redis_url, further)
             found: dict[str, list[Measured]] = {row.name: [] for row in compared}
             numbers = itertools.count()
@@ -143,7 +143,8 @@ async def measure(effort: Effort, further: Mapping[str, str]) -> dict[str, list[
 
 
 @contextmanager
-def _redis(folder: Path) -> Iterator[str]:
+def redis(folder: Path) -> Iterator[str]:
+    """Run a Redis and give its URL; "" where there is none to run."""
     if SERVER is None:
         say("no redis-server here: that row is left out")
         yield ""

@@ -5,17 +5,22 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import pytest
 
+from bridge.headers import Headers
+from bridge.http2.exchange import Exchange
+from bridge.http2.pool import Pool
+from bridge.http2.reset_budget import ResetBudget
 from bridge.http2.transport import Http2Transport
 from bridge.sandbox.server import FaultServer
 from tests.support.http2_client import terminate_body
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 OK = "OK"
 UNREACHABLE = "UnreachableError"
@@ -30,6 +35,8 @@ class Calls:
 
     transport: Http2Transport
     url: str
+    _begun: list[tuple[str, Exchange]] = field(default_factory=list)
+    """Every request to `url` that has begun or waits, with its token."""
 
     async def post(self, token: str = "t", *, timeout_s: float = PATIENCE_S, **fields: object) -> httpx.Response:
         """Send one as bridge.wallet does; return the answer."""
@@ -54,6 +61,29 @@ class Calls:
         assert json.loads(answered[1])["token"] == token
         return OK
 
+    def expire(self, token: str = "t") -> None:
+        """End the time of all calls with this token, now.
+
+        For a call that must expire at a certain point, such as after its request was sent: a short time of its own
+        is over before that where the machine is busy.
+        """
+        pool = self.transport.pool(httpx.URL(self.url))
+        for each, exchange in self._begun:
+            has_ended = exchange.answer.done() and not exchange.answer.cancelled()
+            if each == token and not has_ended:
+                pool.expire(exchange)
+
+    def watch(self, pool: Pool) -> None:
+        """Note the requests of a pool, so that `expire` finds them."""
+        submit = pool.submit
+
+        def noting(headers: Headers, body: bytes) -> Exchange:
+            exchange = submit(headers, body)
+            self._begun.append((json.loads(body).get("token", ""), exchange))
+            return exchange
+
+        pool.submit = noting  # type: ignore[method-assign] # the transport makes its pools by itself
+
     def start(self, token: str = "t", *, timeout_s: float = PATIENCE_S, **fields: object) -> asyncio.Task[str]:
         """Send one on a task of its own."""
         return asyncio.create_task(self.end(token, timeout_s=timeout_s, **fields))
@@ -63,11 +93,16 @@ class Calls:
 async def calls_to(
     server: FaultServer, *, tls: ssl.SSLContext | None = None, port: int = 0, **options: Any
 ) -> AsyncIterator[Calls]:
-    """Open a transport with these options for calls to a server; at the end, no stream of theirs may be open there."""
+    """Open a transport with these options for calls to a server; at the end, no stream of theirs may be open there.
+
+    It has PATIENCE_S to connect: on a busy machine a connection to the same process can take longer than the default.
+    """
     context = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    transport = Http2Transport(context, **options)
+    transport = Http2Transport(context, **{"connect_timeout_s": PATIENCE_S, **options})
+    calls = Calls(transport, f"{'https' if server.tls else 'http'}://127.0.0.1:{port or server.port}")
+    calls.watch(transport.pool(httpx.URL(calls.url)))
     try:
-        yield Calls(transport, f"{'https' if server.tls else 'http'}://127.0.0.1:{port or server.port}")
+        yield calls
         async with asyncio.timeout(PATIENCE_S):
             await server.until(lambda: server.open_streams == 0)
     finally:
@@ -79,3 +114,8 @@ async def cancelled(*tasks: asyncio.Task[str]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def freeze_reset_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the budget of resets of every further connection be spent and never refilled, however long a test takes."""
+    monkeypatch.setattr("bridge.http2.connection.ResetBudget", lambda _clock: ResetBudget(lambda: 0.0))

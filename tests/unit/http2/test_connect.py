@@ -1,4 +1,8 @@
-"""A name with addresses that do not work: RFC 8305, over real sockets. Its schedule is in test_race.py."""
+"""A name with addresses that do not work: RFC 8305, over real sockets. Its schedule is in test_race.py.
+
+So is how long the first call to such a name may take, in virtual time: over sockets it depends on the machine. Here a
+connect has PATIENCE_S, and an address that is silent costs 50 ms, so that the tests are fast.
+"""
 
 import asyncio
 import contextlib
@@ -10,17 +14,15 @@ from typing import Any
 
 import pytest
 
+from bridge.http2 import addresses, connect
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.certificates import Certificates, write_certificates
 from tests.support.dead_addresses import given, mute, resolve, unanswered
-from tests.support.http2.calls import OK, UNREACHABLE, Calls, calls_to
+from tests.support.http2.calls import OK, PATIENCE_S, UNREACHABLE, Calls, calls_to
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
-
-FIRST_CALL_S = 1.5
-"""A requirement: how long the first call to such a name may take."""
 
 Hold = Callable[[str, int], contextlib.AbstractContextManager[object]]
 
@@ -39,6 +41,14 @@ PLACES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try the next address sooner, and use an answer of the name server for longer than any test takes."""
+    monkeypatch.setattr(connect, "HANDSHAKE_S", 0.05)
+    monkeypatch.setattr(connect, "ATTEMPT_DELAY_S", 0.05)
+    monkeypatch.setattr(addresses, "ANSWER_KEPT_S", 10 * PATIENCE_S)
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Make certificates, once."""
@@ -47,18 +57,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @asynccontextmanager
 async def calls_by_name(server: FaultServer, tls: ssl.SSLContext | None = None) -> AsyncIterator[Calls]:
-    """Yield calls to a name, with the settings' own defaults."""
+    """Yield calls to a name."""
     async with calls_to(server, tls=tls) as calls:
         yield Calls(calls.transport, calls.url.replace("127.0.0.1", "localhost"))
 
 
-async def end_in_time(calls: Calls, limit_s: float) -> str:
-    """Make one call and see that it takes no longer."""
-    loop = asyncio.get_running_loop()
-    began_at = loop.time()
-    end = await calls.end()
-    assert loop.time() - began_at < limit_s
-    return end
+def set_connect_timeout(calls: Calls, seconds: float) -> None:
+    """Give further connects so long."""
+    calls.transport._connect_timeout_s = seconds  # a bridge never changes it
 
 
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -90,14 +96,14 @@ def held(hold: Hold, hosts: tuple[str, ...], port: int) -> Iterator[None]:
 async def test_dead_address(
     monkeypatch: pytest.MonkeyPatch, certificates: Certificates, hold: Hold, hosts: tuple[str, ...], *, secure: bool
 ) -> None:
-    """Wherever a dead address stands: the first call is OK in time, and the next connect tries the good one first."""
+    """Wherever a dead address stands: the first call is OK, and the next connect tries the good one first."""
     served = certificates.server.server_context() if secure else None
     resolve(monkeypatch, given(*hosts))
     async with FaultServer(terminated, tls=served) as server:
         tls = certificates.client_context() if secure else None
         with held(hold, hosts, server.port):
             async with calls_by_name(server, tls) as calls:
-                assert await end_in_time(calls, FIRST_CALL_S) == OK
+                assert await calls.end() == OK
                 server.open_connections[0].goaway()
                 await server.until(lambda: not server.open_connections)
                 tried = attempts(monkeypatch)
@@ -113,6 +119,7 @@ async def test_address_that_worked_dies(monkeypatch: pytest.MonkeyPatch) -> None
     resolve(monkeypatch, given("127.0.0.1", "127.0.0.2"))
     async with FaultServer(terminated) as server, calls_by_name(server) as calls:
         assert await calls.end() == OK
+        set_connect_timeout(calls, 0.2)
         async with server.offline():
             with mute("127.0.0.2", server.port) as other:
                 assert await calls.end() == f"{UNREACHABLE} timeout"
@@ -149,7 +156,7 @@ async def test_all_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_name_server_without_answers_for_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that never answers for IPv6 costs 50 ms, not the call."""
+    """A name server that never answers for IPv6 does not cost the call."""
 
     async def answers(family: int) -> list[str]:
         if family == socket.AF_INET6:
@@ -158,7 +165,7 @@ async def test_name_server_without_answers_for_ipv6(monkeypatch: pytest.MonkeyPa
 
     asked = resolve(monkeypatch, answers)
     async with FaultServer(terminated) as server, calls_by_name(server) as calls:
-        assert await end_in_time(calls, FIRST_CALL_S) == OK
+        assert await calls.end() == OK
         assert asked == [socket.AF_INET6, socket.AF_INET]
         server.open_connections[0].goaway()
         await server.until(lambda: not server.open_connections)
@@ -179,6 +186,7 @@ async def test_name_server_slower_than_a_connect(monkeypatch: pytest.MonkeyPatch
     async with FaultServer(terminated) as server, calls_to(server, connect_timeout_s=0.1) as calls:
         named = Calls(calls.transport, calls.url.replace("127.0.0.1", "localhost"))
         assert await named.end() == f"{UNREACHABLE} timeout"
+        set_connect_timeout(named, PATIENCE_S)
         gate.set()
         assert await named.end() == OK
         assert asked.count(socket.AF_INET) == 1

@@ -21,6 +21,7 @@ from bridge.sandbox.connection import Headers
 from bridge.sandbox.record import Request
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
+from tests.support.http2.calls import PATIENCE_S
 
 CONCURRENCY, CALLS_EACH = 20, 10
 STRIDE = 7
@@ -34,7 +35,7 @@ REQUEST_HEADERS = {"content-type": "application/json", "x-first": "1", "x-second
 
 
 def _ours() -> httpx.AsyncBaseTransport:
-    return Http2Transport(ssl.create_default_context())
+    return Http2Transport(ssl.create_default_context(), connect_timeout_s=PATIENCE_S)
 
 
 def _stock() -> httpx.AsyncBaseTransport:

@@ -1,7 +1,6 @@
 """An exchange ends once, and its end is reported, also to who was cancelled in the very turn in which it came."""
 
 import asyncio
-import ssl
 from collections.abc import Callable
 
 import httpx
@@ -9,9 +8,10 @@ import pytest
 
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError
 from bridge.http2.exchange import Exchange
-from bridge.http2.transport import Http2Transport, exchange
+from bridge.http2.transport import exchange
 from bridge.sandbox.behaviours import hang
 from bridge.sandbox.server import FaultServer
+from tests.support.http2.calls import PATIENCE_S, calls_to
 from tests.support.http2_client import terminate_body
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -53,17 +53,12 @@ async def test_answer_between_cancel_and_resume() -> None:
 
 async def test_time_over_in_the_turn_of_the_cancel() -> None:
     """A client cancels, and its call's time is over before the call has noticed: it ends, and not never."""
-    loop = asyncio.get_running_loop()
-    async with FaultServer(hang) as server:
-        transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    async with FaultServer(hang) as server, calls_to(server) as calls:
         headers = ((b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/"))
-        pool = transport.pool(httpx.URL(server.url))
-        due_s = loop.time() + 0.3
-        call = asyncio.create_task(exchange(pool, headers, terminate_body("t"), 0.3, lambda: True))
+        pool = calls.transport.pool(httpx.URL(server.url))
+        call = asyncio.create_task(exchange(pool, headers, terminate_body("t"), 2 * PATIENCE_S, lambda: True))
         await server.until(lambda: len(server.requests) == 1)
-        loop.call_at(due_s - 0.05, call.cancel)
-        while loop.time() < due_s + 0.05:  # a busy loop: both timers are found in one turn
-            pass
+        call.cancel()
+        calls.expire()  # in one turn with it, as when a busy loop finds both
         with pytest.raises(AnswerTimeoutError):
-            await asyncio.wait_for(call, timeout=20)
-        await transport.aclose()
+            await asyncio.wait_for(call, PATIENCE_S)

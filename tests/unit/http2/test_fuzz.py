@@ -25,9 +25,10 @@ from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
-from tests.support.descriptors import open_descriptors
+from tests.support.descriptors import left_open, open_descriptors
 from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
+from tests.support.http2.calls import PATIENCE_S
 from tests.support.http2.conversation import (
     GREETING,
     OPEN_STREAMS,
@@ -40,7 +41,6 @@ from tests.support.http2.conversation import (
 )
 from tests.support.http2.strategies import ANY_BYTES
 from tests.support.http2_client import terminate_body
-from tests.support.whole_path import PATIENCE_S
 
 NAMES = vectors.names()
 SOON_S = 0.05
@@ -216,19 +216,17 @@ async def ended(transport: Http2Transport, url: str, timeout_s: float) -> httpx.
 
 @asynccontextmanager
 async def nothing_is_left() -> AsyncIterator[None]:
-    """Compare tasks and descriptors before and after. Two turns of the loop close what was closed in the block."""
+    """Compare tasks and descriptors before and after. Some turns of the loop close what was closed in the block."""
     tasks, descriptors = asyncio.all_tasks(), open_descriptors()
     yield
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    assert await left_open(descriptors) == set()
     assert asyncio.all_tasks() == tasks
-    assert open_descriptors() - descriptors == set()
 
 
 async def survive(data: bytes, *, ends: bool, timeout_s: float = SOON_S) -> list[httpx.TransportError | int]:
     """Meet these bytes with three calls, return how they ended, and see that later calls succeed."""
     async with nothing_is_left(), FaultServer(Saboteur(data, ends=ends)) as server:
-        transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), connect_timeout_s=PATIENCE_S)
         async with contextlib.aclosing(transport), asyncio.timeout(PATIENCE_S):
             ends_of_calls = await asyncio.gather(*(ended(transport, server.url, timeout_s) for _ in OPEN_STREAMS))
             server.behaviour = terminated

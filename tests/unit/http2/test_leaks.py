@@ -19,11 +19,12 @@ import pytest
 from bridge.http2.connection import Connection
 from bridge.http2.errors import AnswerTimeoutError, UnreachableError
 from bridge.http2.exchange import Exchange
+from bridge.http2.liveness import Trust
 from bridge.http2.transport import Http2Transport
-from tests.support.descriptors import open_descriptors
+from tests.support.descriptors import left_open, open_descriptors
+from tests.support.http2.calls import PATIENCE_S
 from tests.support.http2_client import terminate_body
 from tests.support.processes import url_of
-from tests.support.whole_path import PATIENCE_S
 
 LOGGER = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ async def test_given_up_calls_leave_nothing() -> None:
     async with url_of("tests.support.good_wallet") as url:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # Time for connecting on a busy machine, too: it is not what is looked at here.
-        transport = Http2Transport(context, connections_max=1, connect_timeout_s=PATIENCE_S)
+        # So is the time in which the wallet's process answers a PING.
+        trust = Trust(unanswered_s=PATIENCE_S, ping_timeout_s=PATIENCE_S)
+        transport = Http2Transport(context, connections_max=1, connect_timeout_s=PATIENCE_S, trust=trust)
         callers = Callers(transport, url)
         await callers.make(WARM_UP - CALLS_MORE)
         before = await callers.kept()
@@ -148,5 +151,5 @@ async def test_given_up_calls_leave_nothing() -> None:
     assert callers.ends.total() == CALLS
     assert callers.ends["failed"] == 0
     assert after - before <= MORE_MAX
+    assert await left_open(descriptors) == set()
     assert asyncio.all_tasks() == tasks
-    assert open_descriptors() - descriptors == set()

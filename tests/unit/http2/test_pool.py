@@ -45,8 +45,12 @@ async def test_more_connections_up_to_the_maximum() -> None:
 async def test_no_stream_allowed() -> None:
     """With a maximum of 0 nothing is sent; the calls' time passes: NOT_SENT, cause timeout. Then one is allowed."""
     async with FaultServer(terminated, settings=streams_max(0)) as server, calls_to(server, connections_max=2) as calls:
-        ends = await asyncio.gather(*(calls.end(timeout_s=0.15) for _ in range(3)))
-        assert ends == [f"{UNREACHABLE} timeout"] * 3
+        tasks = [calls.start() for _ in range(3)]
+        await server.until(lambda: len(server.open_connections) == 2)
+        for connection in server.open_connections:
+            await connection.ping()  # the client has their SETTINGS
+        calls.expire()
+        assert await asyncio.gather(*tasks) == [f"{UNREACHABLE} timeout"] * 3
         assert (server.requests, server.connections) == ([], 2)
         task = calls.start("later")
         server.open_connections[0].send_settings(streams_max(1))
@@ -122,11 +126,13 @@ async def test_slot_and_cancel_in_one_moment() -> None:
     async with FaultServer(hang, settings=streams_max(1)) as server, calls_to(server, connections_max=1) as calls:
         first = calls.start("first")
         await server.until(lambda: len(server.requests) == 1)
-        second, third = calls.start("second"), calls.start("third", timeout_s=0.1)
+        second, third = calls.start("second"), calls.start("third")
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.sleep(0)  # the first gives its slot to the second, which does not run yet
         second.cancel()
+        await server.until(lambda: server.requests[-1].token == "third")
+        calls.expire("third")
         assert await third == TIMEOUT
         await server.until(lambda: len(server.resets) == len(server.requests))
         assert server.requests[-1].token == "third"
@@ -160,6 +166,7 @@ async def test_one_probe_at_a_time() -> None:
     """50 calls wait for one and the same attempt to connect."""
     async with silent_server() as server, calls_to(server, connect_timeout_s=0.1) as calls:
         assert await asyncio.gather(*(calls.end() for _ in range(50))) == [f"{UNREACHABLE} timeout"] * 50
+        await server.until(lambda: server.connections > 0)
         assert server.connections == 1
 
 

@@ -13,6 +13,7 @@ from bridge.http2.addresses import ANSWER_KEPT_S, Addresses
 from bridge.http2.causes import Http2RequiredError
 from bridge.http2.connect import Race, Sockets
 from bridge.http2.connection import Connection
+from bridge.http2.transport import CONNECT_TIMEOUT_S
 from tests.support.virtual_time import run_virtually
 
 NEVER = float("inf")
@@ -156,6 +157,31 @@ def test_schedule(hosts: dict[str, Host], end: str, begun: list[tuple[str, float
         world = World(hosts)
         assert await world.connect() == end
         assert world.begun() == begun
+
+    run_virtually(scene())
+
+
+DEAD = {"no answer": DROPS, "refuses": REFUSES, "accepts and is silent": MUTE}
+PLACES = {
+    "first": ("dead", "good"),
+    "second": ("good", "dead"),
+    "IPv6": ("dead::", "good"),
+    "both families, half of each": ("dead::", "dead", "good"),
+}
+FIRST_CALL_S = 1.5
+"""A requirement: how long the first call to a name with dead addresses may take, with a default connect timeout."""
+
+
+@pytest.mark.parametrize("names", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("dead", DEAD.values(), ids=DEAD)
+def test_first_connect_in_time(dead: Host, names: tuple[str, ...]) -> None:
+    """Wherever dead addresses stand and however they are dead, the default limit of a connect is enough."""
+
+    async def scene() -> None:
+        world = World({name: dead if name.startswith("dead") else GOOD for name in names})
+        name, took_s = (await world.connect(CONNECT_TIMEOUT_S)).split()
+        assert name == "good"
+        assert float(took_s) <= CONNECT_TIMEOUT_S < FIRST_CALL_S
 
     run_virtually(scene())
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.http2.liveness import Trust
+from bridge.http2 import connect, connection
 from bridge.sandbox.behaviours import after, by_token, hang, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.certificates import write_certificates
 from tests.support.dead_addresses import given, mute, resolve
 from tests.support.fault_proxy import FaultProxy
-from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, UNREACHABLE, Calls, calls_to
+from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, UNREACHABLE, Calls, calls_to
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -99,21 +99,32 @@ async def test_calls_wait_for_room() -> None:
         assert server.connections == 3
 
 
-async def test_closing_connections_make_room(tmp_path: Path) -> None:
+async def test_closing_connections_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is closed, but whose server does not answer that, is dropped where room is needed."""
+    # Otherwise each would be gone by itself a second later.
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT_S", 10 * PATIENCE_S)
     certificates = write_certificates(tmp_path)
     async with (
         FaultServer(terminated, tls=certificates.server.server_context()) as server,
         FaultProxy(server.port) as proxy,
         calls_to(server, tls=certificates.client_context(), port=proxy.port, connections_max=1) as calls,
     ):
-        # Each is gone by itself a second later: that is more than these five could wait together.
         for number in range(5):
-            assert await calls.end(str(number), timeout_s=0.9) == OK
+            assert await calls.end(str(number)) == OK
             (pool,) = calls.transport._pools.values()
             proxy.links[-1].swallow()
             pool.retire()
             assert calls.transport.connections <= 2
+        for link in proxy.links:
+            link.reset()
+
+
+def give_up_newest(calls: Calls) -> None:
+    """Find the newest connection silent, now: after which time that is, test_liveness.py shows in virtual time."""
+    (pool,) = calls.transport._pools.values()
+    liveness = pool._connections[-1]._liveness
+    assert liveness is not None
+    liveness._give_up()
 
 
 async def test_silent_connections_make_room() -> None:
@@ -121,17 +132,16 @@ async def test_silent_connections_make_room() -> None:
     async with (
         FaultServer(by_token({"caught": hang}, terminated)) as server,
         FaultProxy(server.port) as proxy,
-        calls_to(
-            server, port=proxy.port, connections_max=1, trust=Trust(unanswered_s=0.05, ping_timeout_s=0.05)
-        ) as calls,
+        calls_to(server, port=proxy.port, connections_max=1) as calls,
     ):
         caught = []
         for number in range(1, 4):
             caught.append(calls.start("caught"))
             await server.until(lambda: _caught(server) == number)  # noqa: B023 - awaited in this very turn
             proxy.links[-1].swallow()
-            while await calls.end("next", timeout_s=0.5) != OK:
-                assert len(proxy.links) == number
+            give_up_newest(calls)
+            assert await calls.end("next") == OK
+            assert len(proxy.links) == number + 1
             assert calls.transport.connections <= 2
         # One that is closed brings no answer any more; one that is only silent may.
         assert await caught[0] == LOST
@@ -146,8 +156,11 @@ def _caught(server: FaultServer) -> int:
 
 async def test_sockets_of_a_race_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a connection is being made, its sockets count, too."""
+    # The next address is tried when TCP has connected to the one before, and not beside it, however slow that is.
+    monkeypatch.setattr(connect, "ATTEMPT_DELAY_S", PATIENCE_S)
+    monkeypatch.setattr(connect, "HANDSHAKE_S", 0.05)
     resolve(monkeypatch, given("127.0.0.2", "127.0.0.3", "127.0.0.1"))
-    async with FaultServer(terminated) as server, calls_to(server, connect_timeout_s=30.0) as calls:
+    async with FaultServer(terminated) as server, calls_to(server) as calls:
         with mute("127.0.0.2", server.port), mute("127.0.0.3", server.port), contextlib.ExitStack() as stack:
             named = Calls(calls.transport, calls.url.replace("127.0.0.1", "localhost"))
             task = named.start()

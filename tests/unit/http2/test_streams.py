@@ -21,7 +21,7 @@ from bridge.sandbox.behaviours import (
 from bridge.sandbox.record import Reset
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, TIMEOUT, calls_to, cancelled
+from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, TIMEOUT, calls_to, cancelled, freeze_reset_budgets
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -115,7 +115,10 @@ async def test_timeout_resets_its_stream_only(behaviour: Behaviour) -> None:
     table = {"slow": behaviour, "neighbour": after(gate)}
     async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
         neighbour = calls.start("neighbour")
-        assert await calls.end("slow", timeout_s=0.1) == TIMEOUT
+        slow_call = calls.start("slow")
+        await server.until(lambda: any(request.token == "slow" for request in server.requests))
+        calls.expire("slow")
+        assert await slow_call == TIMEOUT
         gate.set()
         assert [await neighbour, await calls.end("next")] == [OK, OK]
         slow = next(each.stream_id for each in server.requests if each.token == "slow")
@@ -134,11 +137,12 @@ async def test_one_of_a_hundred_ends_early(*, cancels: bool) -> None:
         calls_to(server) as calls,
     ):
         others = [calls.start(str(number)) for number in range(99)]
-        odd = calls.start("odd", timeout_s=20 if cancels else 0.1)
+        odd = calls.start("odd")
         await server.until(lambda: len(server.requests) == 100)
         if cancels:
             await cancelled(odd)
         else:
+            calls.expire("odd")
             assert await odd == TIMEOUT
         await server.until(lambda: len(server.resets) == 1)
         gate.set()
@@ -146,8 +150,9 @@ async def test_one_of_a_hundred_ends_early(*, cancels: bool) -> None:
         assert server.connections == 1
 
 
-async def test_two_hundred_cancelled_calls() -> None:
+async def test_two_hundred_cancelled_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their slots are free again, by few resets: the next call is answered at once, on a new connection."""
+    freeze_reset_budgets(monkeypatch)
     async with FaultServer(hang) as server, calls_to(server, connections_max=1) as calls:
         for _ in range(2):
             server.requests.clear()
@@ -258,7 +263,10 @@ async def test_call_that_waits_for_a_window_can_end() -> None:
         FaultServer(hang, early=True, settings={SettingCodes.INITIAL_WINDOW_SIZE: 0}) as server,
         calls_to(server) as calls,
     ):
-        assert await calls.end(timeout_s=0.1) == TIMEOUT
+        held = calls.start()
+        await server.until(lambda: len(server.requests) == 1)
+        calls.expire()
+        assert await held == TIMEOUT
         await server.until(lambda: bool(server.resets))
         server.behaviour = early_terminated
         next_call = calls.start("next")

@@ -13,7 +13,7 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from bridge.sandbox.wire import PREFACE, take_frames
 from tests.support.http2 import frames as raw
-from tests.support.http2.calls import LOST, OK, TIMEOUT, UNREACHABLE, Calls, calls_to, cancelled
+from tests.support.http2.calls import LOST, OK, PATIENCE_S, TIMEOUT, UNREACHABLE, Calls, calls_to, cancelled
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -138,7 +138,9 @@ async def test_goaway_is_our_last_word() -> None:
     listener = Listener()
     async with await asyncio.start_server(listener, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), connections_max=1)
+        transport = Http2Transport(
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), connections_max=1, connect_timeout_s=PATIENCE_S
+        )
         calls = Calls(transport, url)
         first = calls.start("first")
         await listener.has_headers.wait()

@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 
 from bridge.errors import BridgeError, WalletUnreachable
+from bridge.http2.causes import CLOSED
 from bridge.outcome import Outcome
 
 ATTEMPTS_MAX = 3
@@ -67,8 +68,7 @@ class RetryPolicy:
         """
         if attempts >= ATTEMPTS_MAX or not self._is_retryable(error, idempotent=idempotent):
             return None
-        # A connection that the wallet recycles is no sign of trouble: the first retry is immediate and free.
-        is_free = error.outcome is Outcome.NOT_PROCESSED and attempts == 1
+        is_free = attempts == 1 and _is_recycling(error)
         delay_s = 0.0 if is_free else random.uniform(DELAY_MIN_S, DELAY_MAX_S)  # noqa: S311 - no secret
         if delay_s >= left_s:
             return None
@@ -91,3 +91,11 @@ class RetryPolicy:
         if isinstance(error, WalletUnreachable):
             return error.cause not in LASTING_CAUSES
         return error.outcome is Outcome.NOT_PROCESSED
+
+
+def _is_recycling(error: BridgeError) -> bool:
+    """Say whether the wallet has only closed a connection: the request was not processed, or not sent on a new one.
+
+    That is no sign of trouble. A server that is reloaded closes new connections too, with all the calls in their queue.
+    """
+    return error.outcome is Outcome.NOT_PROCESSED or (error.outcome is Outcome.NOT_SENT and error.cause == CLOSED)

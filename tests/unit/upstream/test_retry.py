@@ -3,11 +3,12 @@
 import pytest
 
 from bridge.errors import BridgeError, WalletNotProcessed, WalletTimeout, WalletUnreachable, leaves
+from bridge.http2.causes import CLOSED
 from bridge.outcome import Outcome
 from bridge.upstream.retry import ATTEMPTS_MAX, RetryBudget, RetryPolicy
 
 LASTING = ("tls", "http2_required")
-PASSING = ("refused", "timeout", "dns", "network", "")
+PASSING = ("refused", "timeout", "dns", "network", "closed", "")
 
 
 def delay_s(error: BridgeError, attempts: int = 1, *, retry_unknown: bool = False, idempotent: bool = True) -> object:
@@ -50,17 +51,25 @@ def test_there_are_three_attempts_at_most(error: BridgeError) -> None:
     assert followed == [True, True, False, False]
 
 
-def test_the_first_retry_of_a_refused_stream_is_immediate_and_free() -> None:
+RECYCLING = {
+    "a stream that was refused": WalletNotProcessed(),
+    "a new connection that was closed": WalletUnreachable(cause=CLOSED),
+}
+
+
+@pytest.mark.parametrize("error", RECYCLING.values(), ids=RECYCLING)
+def test_the_first_retry_after_recycling_is_immediate_and_free(error: BridgeError) -> None:
     """A connection that the wallet recycles costs nothing, even when the budget is empty."""
     budget = RetryBudget(capacity=0)
-    assert RetryPolicy(budget).delay_s(WalletNotProcessed(), 1, idempotent=True) == 0.0
+    assert RetryPolicy(budget).delay_s(error, 1, idempotent=True) == 0.0
     assert budget.tokens == 0
 
 
-def test_the_second_retry_of_a_refused_stream_costs_and_waits() -> None:
-    """Refused twice is a sign of trouble."""
+@pytest.mark.parametrize("error", RECYCLING.values(), ids=RECYCLING)
+def test_the_second_retry_after_recycling_costs_and_waits(error: BridgeError) -> None:
+    """Twice in a row is a sign of trouble."""
     budget = RetryBudget()
-    delay = RetryPolicy(budget).delay_s(WalletNotProcessed(), 2, idempotent=True)
+    delay = RetryPolicy(budget).delay_s(error, 2, idempotent=True)
     assert delay is not None
     assert delay >= 0.02
     assert budget.tokens == 95

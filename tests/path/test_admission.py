@@ -11,13 +11,15 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.engines import on_both_engines
 from tests.support.full_bridge import FullBridge, Tap, full_bridge, until
-from tests.support.whole_path import Failure, end_of
+from tests.support.whole_path import PATIENCE_S, Failure, end_of
 
 pytestmark = on_both_engines
 
 ONE = {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}
 TWO = {"SERVER__MAX_IN_FLIGHT": "2", "SERVER__MAX_QUEUED": "1"}
 NO_LINE = {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "0"}
+SOON = {**ONE, "WALLET__DEADLINE_DEFAULT_S": "0.3"}
+"""A deadline of the bridge's alone, for calls without one: their caller waits, however busy the machine is."""
 FULL = ("RESOURCE_EXHAUSTED", "BRIDGE_OVERLOADED", "NOT_SENT")
 NOW = Failure(*FULL, retry_after_s=1.0, attempts=0)
 IN_LINE = Failure(*FULL, retry_after_s=1.0, attempts=0, cause="queue")
@@ -102,9 +104,9 @@ async def test_cancel_in_line() -> None:
 async def test_deadline_in_line() -> None:
     """A call whose time ends in line is refused with its details while its caller still waits, and is not sent."""
     tap = Tap()
-    async with full_bridge(FaultServer(tap), ONE) as bridge:
-        (held,) = await bridge.hold(1)
-        (late,) = await bridge.queue("late", timeout_s=0.3)
+    async with full_bridge(FaultServer(tap), SOON) as bridge:
+        (held,) = await bridge.hold(1, PATIENCE_S)
+        (late,) = await bridge.queue("late")
         IN_LINE.check(await end_of(late))
         tap.open()
         assert (await end_of(held)).code == "OK"
@@ -114,9 +116,9 @@ async def test_deadline_in_line() -> None:
 
 async def test_time_in_line_of_one_who_was_refused() -> None:
     """The report of a call whose time ended in line says how long it was there."""
-    async with full_bridge(FaultServer(Tap()), ONE) as bridge:
-        (held,) = await bridge.hold(1)
-        await end_of(bridge.start("late", timeout_s=0.2))
+    async with full_bridge(FaultServer(Tap()), SOON) as bridge:
+        (held,) = await bridge.hold(1, PATIENCE_S)
+        await end_of(bridge.start("late"))
         (ended,) = await bridge.ends.number(1)
         held.cancel()
     assert (ended.reason, ended.cause) == ("BRIDGE_OVERLOADED", "queue")

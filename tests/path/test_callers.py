@@ -15,7 +15,7 @@ from bridge.sandbox.behaviours import hang, terminated
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.sandbox.server import FaultServer
 from tests.support.engines import on_both_engines
-from tests.support.whole_path import Caller, End, Failure, bridge_to, end_of
+from tests.support.whole_path import PATIENCE_S, Caller, End, Failure, bridge_to, end_of
 
 pytestmark = on_both_engines
 
@@ -105,14 +105,18 @@ async def test_deadline_too_short() -> None:
 
 async def test_default_deadline() -> None:
     """A call without a deadline gets the bridge's default."""
-    async with FaultServer(hang) as wallet, bridge_to(wallet.url, {"WALLET__DEADLINE_DEFAULT_S": "0.3"}) as caller:
+    limits = {"WALLET__DEADLINE_DEFAULT_S": "0.3"}
+    async with FaultServer(terminated) as wallet, bridge_to(wallet.url, limits) as caller:
+        # The connection to the wallet is there first, so that the short deadline meets the wallet's silence.
+        assert (await caller.terminate(timeout_s=PATIENCE_S)).code == "OK"
+        wallet.behaviour = hang
         end = await caller.terminate()
     Failure("DEADLINE_EXCEEDED", "WALLET_TIMEOUT", "UNKNOWN").check(end)
 
 
 async def test_deadline_is_capped() -> None:
     """A deadline of an hour is cut to the bridge's maximum."""
-    limits = {"WALLET__DEADLINE_DEFAULT_S": "0.3", "WALLET__DEADLINE_MAX_S": "0.3"}
+    limits = {"WALLET__DEADLINE_DEFAULT_S": "1", "WALLET__DEADLINE_MAX_S": "1"}
     async with FaultServer(hang) as wallet, bridge_to(wallet.url, limits) as caller:
         end = await caller.terminate(timeout_s=3600)
     Failure("DEADLINE_EXCEEDED", "WALLET_TIMEOUT", "UNKNOWN").check(end)
@@ -139,7 +143,7 @@ def grpcurl(address: str) -> tuple[list[str], str, list[str]]:
         method = pool.FindServiceByName("wallet.v1.WalletService").methods_by_name["Terminate"]
         request_type, response_type = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
         call: Any = channel.unary_unary(METHOD, request_type.SerializeToString, response_type.FromString)
-        response = call(request_type(**TERMINATE_REQUEST), timeout=20)
+        response = call(request_type(**TERMINATE_REQUEST), timeout=PATIENCE_S)
         # grpcurl decodes the details of an error through reflection too.
         details = [pool.FindMessageTypeByName(name).name for name in ("wallet.v1.WalletError", "google.rpc.ErrorInfo")]
         return list(database.get_services()), response.balance.value, details

@@ -26,7 +26,7 @@ from tests.support.floods.attacks import (
 from tests.support.http2.frames import END_HEADERS, HEADERS, PING, data, frame, headers
 from tests.support.raw_caller import RawCaller, raw_caller
 from tests.support.secure_callers import listening_bridge
-from tests.support.whole_path import environment
+from tests.support.whole_path import PATIENCE_S, environment
 
 pytestmark = on_both_engines
 
@@ -142,7 +142,7 @@ async def test_connections(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
             async with raw_caller(address) as fourth:
                 while not fourth.is_closed:
                     await fourth.read()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:  # until the bridge has seen the third's end
                 async with raw_caller(address) as another:
                     another.call(CHECK, EMPTY)

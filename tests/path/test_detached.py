@@ -26,7 +26,7 @@ from bridge.upstream.signing import Credentials, Keyring
 from tests.support.engines import on_both_engines
 from tests.support.full_bridge import Ends, FullBridge, Tap, full_bridge, until
 from tests.support.random_wallet import abort, wallet_says
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, end_of, terminate_request
+from tests.support.whole_path import ACCESS_KEY, PATIENCE_S, PRIVATE_KEY, end_of, terminate_request
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), on_both_engines]
@@ -105,8 +105,9 @@ async def test_true_end_is_reported_once(end: End) -> None:
 
 async def test_deadline_of_a_call_without_its_caller() -> None:
     """It goes on no longer than it would have with its caller, and then its stream is given up."""
-    async with full_bridge(FaultServer(hang)) as bridge:
-        call = bridge.start("late", timeout_s=0.3)
+    # Time enough for the call to reach the wallet and for its caller to leave.
+    async with full_bridge(FaultServer(hang), {"WALLET__DEADLINE_DEFAULT_S": "2"}) as bridge:
+        call = bridge.start("late")
         await bridge.wallet.until(lambda: bridge.tokens == ["late"])
         await leave(bridge, call)
         (ended,) = await bridge.ends.number(1)
@@ -234,9 +235,10 @@ REPETITIONS: Mapping[str, Callable[[], Behaviour]] = {
 @pytest.mark.parametrize("name", REPETITIONS)
 async def test_failure_of_a_repetition(name: str) -> None:
     """No later no makes anything certain about a first attempt that was lost: it may have been processed."""
-    settings = {"WALLET__RETRY_UNKNOWN": "true", "WALLET__DEADLINE_DEFAULT_S": "0.7"}
+    # The longest delay before a repetition is 0.5 s. Only a repetition that is never sent lasts until the deadline.
+    deadline_s = 2.0 if name == "it is not sent" else PATIENCE_S
+    settings = {"WALLET__RETRY_UNKNOWN": "true", "WALLET__DEADLINE_DEFAULT_S": str(deadline_s)}
     async with full_bridge(FaultServer(REPETITIONS[name]()), settings) as bridge:
-        # Longer than the longest delay before a repetition.
         end = await bridge.caller.terminate("lost")
         assert bridge.wallet.processed == ["lost"]
     assert end.error_info.metadata["outcome"] == "UNKNOWN"
@@ -255,7 +257,7 @@ async def service_over(
     """Put a service together over this transport, without a server, with a call that the wallet has."""
     client = WalletClient(transport, wallet.url)
     keyring = Keyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
-    service = BridgeService(keyring, client, DeadlineLimits(), Watchers(ends.received))
+    service = BridgeService(keyring, client, DeadlineLimits(default_s=PATIENCE_S), Watchers(ends.received))
     call = asyncio.create_task(service.handle(ROUTE, terminate_request("held").SerializeToString(), None))
     await wallet.until(lambda: len(wallet.requests) == 1)
     yield service, call

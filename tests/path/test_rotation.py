@@ -18,7 +18,7 @@ from tests.support.engines import on_both_engines
 from tests.support.log_file import Log, loggers_put_back
 from tests.support.rotating_bridge import Listener, Load, rotating_bridge
 from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files
-from tests.support.whole_path import Caller, Failure
+from tests.support.whole_path import PATIENCE_S, Caller, Failure
 
 pytestmark = on_both_engines
 
@@ -183,17 +183,19 @@ ENDS: dict[str, tuple[Callable[[], Behaviour], str, int]] = {
 }
 
 
-@pytest.mark.parametrize("settings", [{"WALLET__DEADLINE_DEFAULT_S": "0.5"}], ids=[""])
+@pytest.mark.parametrize("settings", [{"WALLET__DEADLINE_DEFAULT_S": "1"}], ids=[""])
 @pytest.mark.parametrize(("behaviour", "reason", "attempts"), ENDS.values(), ids=ENDS)
 async def test_only_a_proven_refusal_is_signed_again(
     change: Change, behaviour: Callable[[], Behaviour], reason: str, attempts: int
 ) -> None:
     """What may have been carried out is not sent with other keys; how a second try ends is how the call ends."""
+    # The connection is there first, and only the wallet that does not answer is waited for no longer than a second.
+    assert (await change.caller.terminate(timeout_s=PATIENCE_S)).code == "OK"
     await change.write(NEW)
     change.wallet.behaviour = behaviour()
-    end = await change.caller.terminate()
+    end = await change.caller.terminate(timeout_s=None if reason == "WALLET_TIMEOUT" else PATIENCE_S)
     assert (end.wallet_error.reason, end.wallet_error.attempts) == (reason, attempts)
-    assert len(change.wallet.requests) == attempts
+    assert len(change.wallet.requests) == 1 + attempts
 
 
 # --- bad files --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from bridge import __version__
 from bridge.errors import REASONS
 from bridge.sandbox import ROWS, TokenRow, serve
 from tests.support.engines import on_both_engines
-from tests.support.whole_path import NO_SETTINGS, TOKEN, bridge_to
+from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, TOKEN, bridge_to
 
 pytestmark = on_both_engines
 
@@ -78,9 +78,10 @@ async def test_credentials_follow_the_provider() -> None:
 async def test_test_token(row: TokenRow) -> None:
     """Each of the sandbox's test tokens gives the caller exactly what its row promises."""
     token = row.token.replace("<ms>", "1")
-    # Tokens that wait are waited for so long, by a caller who waits longer; the others are far below it on any machine.
+    # Tokens that wait are waited for so long, by a caller who waits longer, once the bridge has its connection.
     settings = {"WALLET__DEADLINE_DEFAULT_S": "0.6"} if row.seen.reason == "WALLET_TIMEOUT" else NO_SETTINGS
     async with serve() as sandbox, bridge_to(sandbox.url, settings) as caller:
+        assert (await caller.terminate(timeout_s=PATIENCE_S)).code == "OK"
         end = await caller.terminate(token)
     assert end.code == row.seen.grpc_code
     if row.seen.grpc_code != "OK":

@@ -24,7 +24,7 @@ from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.broken_servers import closing_server, refusing_port, silent_server
 from tests.support.certificates import Certificates, Identity, write_certificates
 from tests.support.engines import on_both_engines
-from tests.support.whole_path import Caller, Failure, bridge_to
+from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to
 
 pytestmark = on_both_engines
 
@@ -220,9 +220,12 @@ async def test_connection_lost(name: str, behaviour: Behaviour) -> None:
 @pytest.mark.parametrize("behaviour", [hang, drip(b"{" * 1000, 0.02)], ids=["no answer", "one byte at a time"])
 async def test_timeout(behaviour: Behaviour) -> None:
     """An answer that is not complete at the deadline is WALLET_TIMEOUT, and its details still reach the caller."""
-    async with FaultServer(processed(behaviour)) as wallet, bridge_to(wallet.url, SOON) as caller:
+    async with FaultServer(terminated) as wallet, bridge_to(wallet.url, SOON) as caller:
+        # The connection is there first: a deadline that passes before it is another failure.
+        assert (await caller.terminate(timeout_s=PATIENCE_S)).code == "OK"
+        wallet.behaviour = processed(behaviour)
         TIMEOUT.check(await caller.terminate())
-        assert len(wallet.processed) == 1
+        assert len(wallet.processed) == 2
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -10,6 +10,7 @@ from tests.support.floods.attacks import CANCEL, EMPTY, WATCH
 from tests.support.http2.frames import RST_STREAM, frame
 from tests.support.raw_caller import RawCaller, raw_caller
 from tests.support.secure_callers import listening_bridge
+from tests.support.whole_path import PATIENCE_S
 
 RESOURCE_EXHAUSTED = "8"
 WALLET = "http://127.0.0.1:1"
@@ -50,7 +51,7 @@ async def test_watches_of_a_connection_among_calls() -> None:
         assert [caller.answers[each].headers["grpc-status"] for each in over] == [RESOURCE_EXHAUSTED]
         caller.send(frame(RST_STREAM, 0, 3 if over == [1] else 1, CANCEL))
         stream_id = last
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:  # until the bridge has seen the reset
                 stream_id += 2
                 caller.call(WATCH, EMPTY, stream_id=stream_id)

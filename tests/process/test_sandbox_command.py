@@ -9,6 +9,7 @@ import pytest
 
 from bridge.sandbox import SAMPLE_PROVIDERS
 from tests.support.processes import bridge_command
+from tests.support.whole_path import PATIENCE_S
 
 CONFIG = """
 [wallet]
@@ -29,7 +30,7 @@ async def begun(*arguments: str) -> tuple[str, list[str]]:
         lines = command.output.splitlines()
         url = next((line.split()[-1] for line in lines if line.startswith("page with the last requests on ")), "")
         if url:
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
                 assert "<title>Sandbox wallet</title>" in (await client.get(url)).text
         command.process.send_signal(signal.SIGINT)
         assert await command.end() == 0

@@ -18,7 +18,15 @@ from bridge.sandbox import ROWS, Provider, serve
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer, bound_socket
 from tests.support.processes import Command, bridge_command, children_of
-from tests.support.whole_path import ACCESS_KEY, NO_SETTINGS, PRIVATE_KEY, end_of, environment, terminate_request
+from tests.support.whole_path import (
+    ACCESS_KEY,
+    NO_SETTINGS,
+    PATIENCE_S,
+    PRIVATE_KEY,
+    end_of,
+    environment,
+    terminate_request,
+)
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 
@@ -48,24 +56,38 @@ async def test_drain_finishes_what_is_in_flight(number: signal.Signals) -> None:
         assert '"stopped"' in command.output
 
 
-async def test_drain_in_two_steps() -> None:
-    """While it drains, health says NOT_SERVING and calls are still served; then they get BRIDGE_DRAINING."""
-    may_answer = asyncio.Event()
-    wallet = FaultServer(terminated)
-    async with wallet, serving(wallet.url, {"SERVER__DRAIN_S": "1"}) as (command, channel):
-        stub = WalletServiceStub(channel)
-        health_stub: Any = health_pb2_grpc.HealthStub(channel)
-        health = health_stub.Watch(health_pb2.HealthCheckRequest())
+def watch_health(channel: grpc.aio.Channel) -> Any:
+    """Watch the health of the whole; the stub's generated type is that of another kind of channel."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    return stub.Watch(health_pb2.HealthCheckRequest())
+
+
+async def test_calls_are_served_in_the_first_step_of_a_drain() -> None:
+    """While it drains, health says NOT_SERVING and calls are still served, for as long as `drain_s` says."""
+    settings = {"SERVER__DRAIN_S": "300"}  # a second signal ends it
+    async with FaultServer(terminated) as wallet, serving(wallet.url, settings) as (command, channel):
+        health = watch_health(channel)
         assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
         command.process.terminate()
         assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert (await end_of(stub.Terminate(terminate_request()))).code == "OK"
+        assert (await end_of(WalletServiceStub(channel).Terminate(terminate_request()))).code == "OK"
+        command.process.terminate()
+        assert await command.end() == -signal.SIGTERM
+
+
+async def test_calls_are_refused_in_the_second_step_of_a_drain() -> None:
+    """After `drain_s` calls get BRIDGE_DRAINING, and the process ends when those in flight have their answers."""
+    may_answer = asyncio.Event()
+    wallet = FaultServer(after(may_answer, terminated))
+    async with wallet, serving(wallet.url, {"SERVER__DRAIN_S": "0.2"}) as (command, channel):
+        stub, health = WalletServiceStub(channel), watch_health(channel)
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
         # A call that stays in flight holds the second step open until it has its answer.
-        wallet.behaviour = after(may_answer, terminated)
         held = asyncio.create_task(end_of(stub.Terminate(terminate_request())))
-        wallet_has_it = len(wallet.requests) + 1
-        await wallet.until(lambda: len(wallet.requests) == wallet_has_it)
+        await wallet.until(lambda: len(wallet.requests) == 1)
         wallet.behaviour = terminated
+        command.process.terminate()
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         while (end := await end_of(stub.Terminate(terminate_request()))).code == "OK":
             pass
         assert (end.code, end.error_info.reason) == ("UNAVAILABLE", "BRIDGE_DRAINING")
@@ -127,7 +149,9 @@ async def test_no_secret_comes_out() -> None:
         stub = WalletServiceStub(channel)
         for row in ROWS:
             token = row.token.replace("<ms>", "1")
-            end = await end_of(stub.Terminate(terminate_request(token), timeout=0.5))
+            # Time enough for a request to leave, and to wait no longer than that for the wallets that do not answer.
+            timeout_s = 2.0 if row.seen.reason == "WALLET_TIMEOUT" else PATIENCE_S
+            end = await end_of(stub.Terminate(terminate_request(token), timeout=timeout_s))
             # An OK echoes the token to its caller; what must not leak is in failures and logs.
             reported += [] if end.code == "OK" else [end.message, str(end.details), str(dict(end.trailers))]
         command.process.terminate()

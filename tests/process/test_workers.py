@@ -170,7 +170,7 @@ def files_in(folder: Path) -> list[Path]:
 
 async def metrics_at(address: str) -> dict[str, float]:
     """Return what Prometheus would scrape."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         text = (await client.get(f"http://{address}/metrics")).text
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}

@@ -70,20 +70,20 @@ class FullBridge:
         stub = WalletServiceStub(self.caller.channel)
         return stub.Terminate(terminate_request(token), timeout=timeout_s)
 
-    async def hold(self, count: int) -> list[Any]:
+    async def hold(self, count: int, timeout_s: float | None = None) -> list[Any]:
         """Begin so many calls, called held-0 and so on, one after the other; return when the wallet has them all."""
         calls = []
         for number in range(count):
-            calls.append(self.start(f"held-{number}"))
+            calls.append(self.start(f"held-{number}", timeout_s))
             await self.wallet.until(lambda: len(self.wallet.requests) == len(calls))
         return calls
 
-    async def queue(self, *tokens: str, timeout_s: float | None = None) -> list[Any]:
+    async def queue(self, *tokens: str) -> list[Any]:
         """Begin these calls, one after the other; return when all are in line behind those that were there."""
         calls = []
         for token in tokens:
             queued = self.service.admission.queued
-            calls.append(self.start(token, timeout_s))
+            calls.append(self.start(token))
             await until(lambda before=queued: self.service.admission.queued > before)  # type: ignore[misc]
         return calls
 

@@ -12,7 +12,7 @@ from bridge.events import Emit, Event, Reloaded, ReloadFailed
 from bridge.sandbox.record import Pulse
 from bridge.server.app import running
 from bridge.settings.model import load
-from tests.support.whole_path import PATIENCE_S, Caller
+from tests.support.whole_path import CHANNEL_OPTIONS, PATIENCE_S, Caller
 
 
 class Listener:
@@ -43,10 +43,9 @@ class Listener:
 @asynccontextmanager
 async def rotating_bridge(environ: Mapping[str, str], emit: Emit) -> AsyncIterator[Caller]:
     """Run a bridge with this environment, and open a channel to it that retries nothing by itself."""
-    options = (("grpc.enable_retries", 0),)
     async with (
         running(load(None, environ), emit=emit, watch_interval_s=0.005) as bridge,
-        grpc.aio.insecure_channel(bridge.address, options=options) as channel,
+        grpc.aio.insecure_channel(bridge.address, options=CHANNEL_OPTIONS) as channel,
     ):
         yield Caller(bridge, channel)
 

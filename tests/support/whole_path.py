@@ -28,7 +28,7 @@ PRIVATE_KEY = "e56eb966-a55f-4087-bc7d-e66df1f377a1"
 TOKEN: str = TERMINATE_REQUEST["token"]
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 CONNECT_TIMEOUT_S = PATIENCE_S / 4
 """A busy machine needs longer than the bridge's default. A connection that stays silent leaves time for another."""
@@ -43,6 +43,13 @@ DETAILS: dict[str, type[Message]] = {
 
 
 NO_SETTINGS: Mapping[str, str] = {}
+
+CHANNEL_OPTIONS = (
+    # A client of ours must not hide what the bridge did: no retries, whatever the trailers say.
+    ("grpc.enable_retries", 0),
+    # Nor have anything from an earlier bridge that the kernel had given the same port.
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, str]:
@@ -79,11 +86,9 @@ async def bridge_to(
 ) -> AsyncIterator["Caller"]:
     """Run a bridge before this wallet and open a channel to it."""
     configured = load(None, environment(wallet_url, settings))
-    # A client of ours must not hide what the bridge did: no retries, whatever the trailers say.
-    options = (("grpc.enable_retries", 0),)
     async with (
         running(configured, services, emit, tracer=tracer) as bridge,
-        grpc.aio.insecure_channel(bridge.address, options=options) as channel,
+        grpc.aio.insecure_channel(bridge.address, options=CHANNEL_OPTIONS) as channel,
     ):
         yield Caller(bridge, channel)
 

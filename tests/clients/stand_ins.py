@@ -32,8 +32,9 @@ WALLETS = {
 """What stands behind a bridge, by the bridge's name; behind any other the sandbox."""
 
 SETTINGS: Mapping[str, Mapping[str, str]] = {
-    # It gives up long before its caller does, so that its words arrive on a busy machine too.
-    "impatient": {"WALLET__DEADLINE_DEFAULT_S": "0.5", "WALLET__DEADLINE_MAX_S": "0.5"},
+    # It gives up long before its caller does, so that its words arrive on a busy machine too, and not before its
+    # request has reached the wallet.
+    "impatient": {"WALLET__DEADLINE_DEFAULT_S": "2", "WALLET__DEADLINE_MAX_S": "2"},
     # Its connections get a GOAWAY about once a second.
     "aging": {"SERVER__CONNECTION_AGE_S": "1"},
 }

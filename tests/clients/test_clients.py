@@ -24,7 +24,8 @@ async def test_python_sample() -> None:
     assert run.objections(*await run.observe(run.CLIENTS["python"], run.cases())) == ""
 
 
-@pytest.mark.parametrize("group", ["timed", "short"])
+# By milliseconds: two calls in ten may be late, which beside other tests may be more.
+@pytest.mark.parametrize("group", [pytest.param("timed", marks=pytest.mark.alone), "short"])
 async def test_python_sample_at_its_edges(group: str) -> None:
     """Details arrive before Python's own deadline, no setting cuts one short, no call dies with an old connection."""
     todo = run.edges(group)

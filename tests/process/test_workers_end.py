@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from bridge.process.signals import STOP_SIGNALS
 from bridge.sandbox.behaviours import after, hang
 from bridge.sandbox.server import FaultServer, bound_socket
-from tests.support.processes import SERVE, program
+from tests.support.processes import SERVE, SOURCES, program
 from tests.support.supervised import NOWHERE, TWO, supervised
 from tests.support.whole_path import environment
 
@@ -69,11 +70,22 @@ async def test_workers_leave_without_their_supervisor() -> None:
             free.listen()
 
 
-async def test_ctrl_c_during_the_start() -> None:
+HELD_WORKERS = """
+import select, sys
+if "--worker" in sys.orig_argv:
+    select.select([int(sys.orig_argv[-1])], [], [])
+"""
+"""A module that Python imports at its start: there a worker waits until its supervisor tells it something."""
+
+
+async def test_ctrl_c_during_the_start(tmp_path: Path) -> None:
     """Ctrl-C, which a terminal sends to all its processes, reaches no worker that cannot handle it yet."""
-    async with program(*SERVE, env=os.environ | environment(NOWHERE, TWO), start_new_session=True) as command:
+    (tmp_path / "sitecustomize.py").write_text(HELD_WORKERS)
+    path = f"{tmp_path}{os.pathsep}{SOURCES}"
+    env = os.environ | environment(NOWHERE, TWO) | {"PYTHONPATH": path}
+    async with program(*SERVE, env=env, start_new_session=True) as command:
         await command.line(lambda line: '"worker started"' in line)
         os.killpg(command.process.pid, signal.SIGINT)
         assert await command.end() == 0
-        assert "Traceback" not in command.output
-        assert '"serving"' not in command.output
+    assert "Traceback" not in command.output
+    assert '"serving"' not in command.output

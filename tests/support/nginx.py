@@ -122,7 +122,7 @@ async def running_nginx(front: Front, folder: Path) -> AsyncIterator[Nginx]:
     with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
         # nginx makes the sockets that it opens itself non-blocking, and takes an inherited one as it is. In accept(2)
         # on a blocking one, a worker whose connection another worker was given hangs, with all its other connections.
-        listener.setblocking(False)
+        listener.settimeout(0)
         port = int(listener.getsockname()[1])
         file = folder / "nginx.conf"
         file.write_text(front.configuration(folder, port), encoding="utf-8")

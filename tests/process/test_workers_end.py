@@ -75,7 +75,7 @@ import select, sys
 if "--worker" in sys.orig_argv:
     select.select([int(sys.orig_argv[-1])], [], [])
 """
-"""A module that Python imports at its start: there a worker waits until its supervisor tells it something."""
+"""A module that Python imports at its start: there a worker waits for the first word of its supervisor."""
 
 
 async def test_ctrl_c_during_the_start(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import base64
 import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -144,25 +144,50 @@ def spelt(request: Request) -> str:
 
 @asynccontextmanager
 async def speaking_http1(port: int) -> AsyncIterator[int]:
-    """Stand before an HTTP/2 wallet at this port, and answer HTTP/1.1 like a wallet; yield the port to connect to."""
+    """Stand before an HTTP/2 wallet at this port, and answer HTTP/1.1 like a wallet; yield the port to connect to.
+
+    No connection is left at the end.
+    """
+    accepted: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.read(65536)
-        if not first.startswith(b"PRI * HTTP/2.0"):
+        task = asyncio.current_task()
+        assert task is not None
+        accepted.add(task)
+        async with _closing(writer):
+            first = await reader.read(65536)
+            if first.startswith(b"PRI * HTTP/2.0"):
+                await _pass_on(first, reader, writer, port)
+                return
             body = failure(404, 44, "").body
             writer.write(
                 b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body
             )
-            writer.close()
-            return
-        server_reader, server = await asyncio.open_connection("127.0.0.1", port)
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as front:
+        yield int(front.sockets[0].getsockname()[1])
+        for task in accepted:
+            task.cancel()
+        await asyncio.gather(*accepted, return_exceptions=True)
+
+
+async def _pass_on(first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    server_reader, server = await asyncio.open_connection("127.0.0.1", port)
+    async with _closing(server):
         server.write(first)
         async with asyncio.TaskGroup() as pumps:
             pumps.create_task(_pump(reader, server))
             pumps.create_task(_pump(server_reader, writer))
 
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as front:
-        yield int(front.sockets[0].getsockname()[1])
+
+@asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -32,7 +32,7 @@ from bridge.events import (
 )
 from bridge.telemetry.metrics import Metrics, SupervisorMetrics
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 METHOD = "wallet.v1.WalletService/Terminate"
 SERVICE, RPC = METHOD.split("/")
 

@@ -68,10 +68,13 @@ class Calls:
         is over before that where the machine is busy.
         """
         pool = self.transport.pool(httpx.URL(self.url))
-        for each, exchange in self._begun:
-            has_ended = exchange.answer.done() and not exchange.answer.cancelled()
-            if each == token and not has_ended:
-                pool.expire(exchange)
+        for exchange in self.under_way(token):
+            pool.expire(exchange)
+
+    def under_way(self, token: str = "t") -> list[Exchange]:
+        """Return the requests with this token that have not ended; one that was cancelled in this turn has not."""
+        begun = (exchange for each, exchange in self._begun if each == token)
+        return [each for each in begun if not each.answer.done() or each.answer.cancelled()]
 
     def watch(self, pool: Pool) -> None:
         """Note the requests of a pool, so that `expire` finds them."""

@@ -15,6 +15,7 @@ from browser import chromium, page
 from tests.unit.sandbox.test_sandbox import (
     ACCESS_KEY,
     EXAMPLE_BODY,
+    PATIENCE_S,
     PRIVATE_KEY,
     TOKEN,
     basic,
@@ -42,7 +43,7 @@ async def url(sandbox: Sandbox) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def visitor(url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Visit the page as a browser does."""
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S) as client:
         yield client
 
 

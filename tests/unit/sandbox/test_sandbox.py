@@ -23,6 +23,9 @@ from bridge.sandbox.checks import BODY_BYTES_MAX, signature_of
 from bridge.sandbox.record import Request
 from bridge.sandbox.wallet import Received, Wallet
 
+PATIENCE_S = 60.0
+"""Long enough for a busy machine, where httpx's default of 5 s is not."""
+
 # For plain HTTP/2: to load the certificates that httpx trusts by default would take longer than the test.
 NO_TRUST = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -73,7 +76,14 @@ async def post(client: httpx.AsyncClient, body: bytes, **changes: str | None) ->
 
 def http2_client(sandbox: Sandbox, trust: ssl.SSLContext = NO_TRUST) -> httpx.AsyncClient:
     """Return a client that speaks HTTP/2 only: with prior knowledge, or by ALPN where the sandbox has TLS."""
-    return httpx.AsyncClient(base_url=sandbox.url, http1=False, http2=True, verify=trust, trust_env=False)
+    return client_of(sandbox, trust, http1=False, http2=True)
+
+
+def client_of(sandbox: Sandbox, trust: ssl.SSLContext = NO_TRUST, *, http1: bool, http2: bool) -> httpx.AsyncClient:
+    """Return a client that speaks these versions of HTTP."""
+    return httpx.AsyncClient(
+        base_url=sandbox.url, http1=http1, http2=http2, verify=trust, trust_env=False, timeout=PATIENCE_S
+    )
 
 
 def basic(credentials: str) -> str:
@@ -262,7 +272,7 @@ async def test_wrong_place_gets_a_page(client: httpx.AsyncClient, method: str, p
 async def test_http_1_is_refused(sandbox: Sandbox) -> None:
     """HTTP/1.1 gets 505 and a line that says what is needed, whatever else is right; HTTP/2 is served beside it."""
     async with (
-        httpx.AsyncClient(base_url=sandbox.url, http1=True, http2=False, verify=NO_TRUST) as old,
+        client_of(sandbox, http1=True, http2=False) as old,
         http2_client(sandbox) as client,
     ):
         answer = await post(old, EXAMPLE_BODY)

@@ -23,6 +23,7 @@ from tests.unit.sandbox.test_sandbox import (
     NO_TRUST,
     TOKEN,
     body_of,
+    client_of,
     headers_for,
     http2_client,
     post,
@@ -84,9 +85,9 @@ async def test_tls_with_alpn(certificates: Certificates, caplog: pytest.LogCaptu
         async with http2_client(sandbox, NO_TRUST) as client:
             with pytest.raises(httpx.ConnectError):
                 await post(client, EXAMPLE_BODY)
-        async with httpx.AsyncClient(base_url=sandbox.url, http1=True, http2=False, verify=trust) as client:
+        async with client_of(sandbox, trust, http1=True, http2=False) as client:
             assert (await post(client, EXAMPLE_BODY)).status_code == 505
-        async with httpx.AsyncClient(base_url=sandbox.url, http1=True, http2=True, verify=trust) as client:
+        async with client_of(sandbox, trust, http1=True, http2=True) as client:
             answer = await post(client, EXAMPLE_BODY)
             assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
             with pytest.raises(httpx.TransportError):

@@ -15,8 +15,9 @@ import pytest
 
 import bridge
 from bridge.telemetry.log_writer import GATHER_S, LogWriter
-from tests.support.whole_path import PATIENCE_S
 
+PATIENCE_S = 60.0
+"""Long enough for a busy machine, also to start Python; no test waits for it to pass."""
 PIPE_BYTES = 4096
 """The smallest that Linux makes."""
 LINE = "x" * 99 + "\n"

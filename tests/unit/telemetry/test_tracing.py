@@ -33,6 +33,8 @@ from wallet.v1.wallet_service_pb2 import DESCRIPTOR
 
 TERMINATE = operations(DESCRIPTOR.services_by_name["WalletService"])[0]
 WALLET_URL = "https://wallet.example/v2"
+PATIENCE_S = 60.0
+"""Time in which a collector takes a batch, on a busy machine, too; no test waits for it to pass."""
 HANDBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -428,6 +430,8 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
         # Longer than the test: what arrives was flushed.
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", f"{PATIENCE_S:.0f}")
+        monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", f"{PATIENCE_S * 1000:.0f}")
         yield found
         server.shutdown()
         serving.join()
@@ -440,7 +444,7 @@ async def trace_one_call() -> None:
     span.attempt(1)
     span.attempt_ended(ANSWERED)
     span.ended(ended())
-    await tracer.aclose()
+    await tracer.aclose(flush_s=PATIENCE_S)
 
 
 async def test_spans_are_flushed_to_the_collector(collector: Collector) -> None:

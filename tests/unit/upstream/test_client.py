@@ -43,6 +43,11 @@ def accept(_answer: Answer) -> Verdict:
     return Verdict(TerminateResponse(), WalletFacts(), (), 0)
 
 
+def patient_transport() -> Http2Transport:
+    """Return a transport that connects also where the machine is busy for longer than the default timeout."""
+    return Http2Transport(ssl.create_default_context(), connect_timeout_s=PATIENCE_S)
+
+
 async def failure_of(client: WalletClient) -> BridgeError:
     """Make one call and return the error that it must end with."""
     with pytest.raises(BridgeError) as raised:
@@ -79,7 +84,7 @@ async def test_name_that_does_not_resolve() -> None:
     """A host name that does not resolve is WALLET_UNREACHABLE, cause dns, after three attempts."""
     # Longer than DNS allows, so that the resolver says no by itself and no query leaves this machine.
     host = ".".join(["label-of-a-name-that-is-too-long-for-dns"] * 8)
-    found = await failure_of(WalletClient(Http2Transport(ssl.create_default_context()), f"https://{host}"))
+    found = await failure_of(WalletClient(patient_transport(), f"https://{host}"))
     assert isinstance(found, WalletUnreachable)
     assert (found.cause, found.attempts) == ("dns", 3)
 
@@ -88,7 +93,7 @@ async def test_retry_budget_is_shared_by_calls() -> None:
     """Once the budget is spent, a call that fails gets no retry: retries must not multiply the load."""
     retries = RetryPolicy(RetryBudget(capacity=10))
     with refusing_port() as port:
-        client = WalletClient(Http2Transport(ssl.create_default_context()), f"http://127.0.0.1:{port}", retries=retries)
+        client = WalletClient(patient_transport(), f"http://127.0.0.1:{port}", retries=retries)
         with pytest.raises(WalletUnreachable) as first:
             await client.call(POST, accept, Deadline.after(PATIENCE_S))
         assert (first.value.attempts, retries.budget.tokens) == (3, 0)
@@ -100,7 +105,7 @@ async def test_success_pays_into_the_budget() -> None:
     retries = RetryPolicy(RetryBudget(capacity=10))
     retries.budget.spend()
     async with FaultServer(answer(200)) as wallet:
-        client = WalletClient(Http2Transport(ssl.create_default_context()), wallet.url, retries=retries)
+        client = WalletClient(patient_transport(), wallet.url, retries=retries)
         _, attempts = await client.call(POST, accept, Deadline.after(PATIENCE_S))
         await client.aclose()
     assert (attempts, retries.budget.tokens) == (1, 6)
@@ -125,7 +130,7 @@ class Unhurried(RetryPolicy):
 async def test_no_retry_past_the_deadline() -> None:
     """A retry whose delay does not fit into the deadline is not made: the error that is known comes at once."""
     async with FaultServer(reset_with(ErrorCodes.REFUSED_STREAM)) as wallet:
-        client = WalletClient(Http2Transport(ssl.create_default_context()), wallet.url, retries=Unhurried())
+        client = WalletClient(patient_transport(), wallet.url, retries=Unhurried())
         found = await failure_of(client)
         assert len(wallet.requests) == 1
     assert (type(found), found.attempts) == (WalletNotProcessed, 1)
@@ -135,7 +140,7 @@ async def test_no_retry_past_the_deadline() -> None:
 async def test_url_prefix(prefix: str) -> None:
     """A path in wallet.url stands before the operation's path."""
     async with FaultServer(answer(200)) as wallet:
-        client = WalletClient(Http2Transport(ssl.create_default_context()), wallet.url + prefix)
+        client = WalletClient(patient_transport(), wallet.url + prefix)
         await client.call(POST, accept, Deadline.after(PATIENCE_S))
         await client.aclose()
         (received,) = wallet.requests

@@ -14,7 +14,7 @@ from pygrpc_native import EVENT_CALL, EVENT_CANCEL, NativeGrpcFront
 
 from bridge.address import ListenError
 from bridge.server.native.server import NativeServer
-from tests.support.native_server import CHANNEL, OPTIONS, SERVICE, call, native, status_of, unary
+from tests.support.native_server import CHANNEL, DEADLINE_S, OPTIONS, SERVICE, call, native, status_of, unary
 
 MANY = 1100
 """More calls on one connection than the engine takes by default."""
@@ -178,7 +178,7 @@ def test_a_loop_that_ends_without_a_stop() -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL) as channel:
         send: Any = channel.unary_unary(f"/{SERVICE}/Echo")
         with pytest.raises(grpc.RpcError) as refused:
-            send(b"", timeout=10)
+            send(b"", timeout=DEADLINE_S)
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 

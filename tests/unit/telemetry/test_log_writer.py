@@ -8,13 +8,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 import bridge
-from bridge.telemetry.log_writer import GATHER_S, LogWriter
+from bridge.telemetry.log_writer import BUFFER_CHARACTERS_MAX, GATHER_S, LogWriter
 
 PATIENCE_S = 60.0
 """Long enough for a busy machine, also to start Python; no test waits for it to pass."""
@@ -34,10 +34,12 @@ class Pipe:
 
     reading: int
     writing: int
+    writers: list[LogWriter] = field(default_factory=list)
 
     def writer(self, characters_max: int = 1000) -> LogWriter:
         """Return a writer to it, with small buffers."""
-        return LogWriter(self.writing, notice, characters_max)
+        self.writers.append(LogWriter(self.writing, notice, characters_max))
+        return self.writers[-1]
 
     def read_until(self, end: str) -> list[str]:
         """Read until a line with this text has come; return all lines."""
@@ -68,6 +70,9 @@ def pipe() -> Iterator[Pipe]:
     pipe = Pipe(reading, writing)
     yield pipe
     os.close(pipe.reading)
+    # Before its number means another file: what a thread still writes would go there.
+    for writer in pipe.writers:
+        writer.close(PATIENCE_S)
     os.close(pipe.writing)
 
 
@@ -117,8 +122,8 @@ def test_a_flood_does_not_push_out_what_is_urgent(pipe: Pipe) -> None:
 
 def test_lines_of_two_writers_are_not_mixed(pipe: Pipe) -> None:
     """Workers share a pipe. However full it is, each line in it is whole."""
-    other = LogWriter(pipe.writing, notice)
-    writer = LogWriter(pipe.writing, notice)
+    other = pipe.writer(BUFFER_CHARACTERS_MAX)
+    writer = pipe.writer(BUFFER_CHARACTERS_MAX)
     texts = {"a" * 301, "b" * 777, "ä" * 501}
     for _ in range(300):
         for text in texts:
@@ -159,7 +164,7 @@ def test_a_full_disk_is_nobodys_trouble() -> None:
 def test_a_descriptor_that_does_not_block(pipe: Pipe) -> None:
     """Another process that shares standard error may have made it non-blocking: no line is lost by that."""
     os.set_blocking(pipe.writing, False)
-    writer = LogWriter(pipe.writing, notice)
+    writer = pipe.writer(BUFFER_CHARACTERS_MAX)
     for number in range(200):
         writer.put(f"{number} {LINE}")
     assert len(pipe.read_until(f"199 {LINE.strip()}")) == 200

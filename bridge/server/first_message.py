@@ -21,7 +21,8 @@ MESSAGE_S = 5.0
 """Longest time for a message to arrive, from the call's headers to its last byte."""
 
 LOOK_S = 0.5
-"""Interval of checks of the waiting calls: a limit of time is exceeded by no more than this."""
+"""Interval of checks of the waiting calls: a limit of time is exceeded by no more than twice this, and by the time for
+which the event loop stood still."""
 
 END_S = 0.1
 """Time for which the end of a stream without a message is held back. A caller that resets its stream ends it too, and
@@ -88,18 +89,24 @@ class Waiting:
         if len(self._since) > self._count_max:
             self._give_up(next(iter(self._since)), self._superseded)
         if self._timer is None:
-            self._timer = loop.call_later(LOOK_S, self._look, loop)
+            self._look_later(loop)
 
     def _give_up(self, task: asyncio.Task[Any], why: set[asyncio.Task[Any]]) -> None:
         del self._since[task]
         why.add(task)
         task.cancel()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        began_by = loop.time() - self._message_s
-        for task in [task for task, since in self._since.items() if since <= began_by]:
-            self._give_up(task, self._late)
-        self._timer = loop.call_later(LOOK_S, self._look, loop) if self._since else None
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(LOOK_S, self._look, loop, loop.time() + LOOK_S)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, due_at: float) -> None:
+        now, self._timer = loop.time(), None
+        # A loop that stood still has yet to read what has come meanwhile.
+        if now <= due_at + LOOK_S:
+            for task in [task for task, since in self._since.items() if since <= now - self._message_s]:
+                self._give_up(task, self._late)
+        if self._since:
+            self._look_later(loop)
 
 
 class GrpcioServer(grpc.aio.Server):

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -133,6 +135,23 @@ async def test_a_message_that_is_late(body: bytes, monkeypatch: pytest.MonkeyPat
         caller.call(ECHO, message(b"x"), stream_id=3)
         assert (await caller.answer(3)).body == message(b"x")
         await until(waiting, 0)
+
+
+async def test_a_message_that_came_while_the_loop_stood_still() -> None:
+    """A message that has come in time is read, though the event loop was kept from reading it for longer."""
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+    class OneCall:
+        async def read(self) -> bytes:
+            await arrived.wait()
+            return b"x"
+
+    waiting = Waiting(message_s=0.1)
+    task = asyncio.create_task(waiting.message(cast("Any", OneCall())))
+    await asyncio.sleep(0)
+    threading.Timer(0.05, loop.call_soon_threadsafe, [arrived.set]).start()
+    time.sleep(3 * first_message.LOOK_S)  # noqa: ASYNC251 - the fault itself
+    assert await task == b"x"
 
 
 async def test_the_oldest_gives_way() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.support.busy_machine import Others
 from tests.support.engines import served_by
 from tests.support.floods.attacks import FLOODS
-from tests.support.floods.measure import MISSING, Target, measure, target
+from tests.support.floods.measure import MISSING, Figures, Target, measure, target
 from tests.support.whole_path import NO_SETTINGS
 
 pytestmark = [pytest.mark.alone, pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason=MISSING)]
@@ -21,6 +22,8 @@ MEDIAN_S, LONGEST_S = 0.25, 2.0
 GROWTH_MB, KEPT_MB = 64.0, 30.0
 FLOOD_S = 1.5
 """Of which the attacker needs half a second to start."""
+OTHERS_MAX = 0.25
+"""Share of all cores that others may have while latencies are measured: bridge, wallet and attacker need two cores."""
 
 ON_GRPCIO = (
     *("rapid reset", "rapid reset, health", "open streams", "no message", "watches"),
@@ -53,11 +56,22 @@ async def test_flood(bridge: tuple[str, Target], name: str) -> None:
     engine, running = bridge
     if name not in {"grpcio": ON_GRPCIO, "native": ON_NATIVE}[engine]:
         pytest.skip("measured on the other engine only")
+    others = Others()
     figures = await measure(running, name, FLOOD_S, kept_mb_max=KEPT_MB)
+    others_share = others.share()
     sys.stdout.write(f"{engine}: {figures.row(name)}\n")
-    assert figures.median_s < MEDIAN_S
-    assert figures.longest_s < LONGEST_S or name in FOR_MEMORY
-    assert not figures.failures or name in FOR_MEMORY | OVERLOAD
     assert figures.growth_mb < GROWTH_MB
     assert figures.kept_mb < KEPT_MB
     assert FLOODS[name].connections <= figures.attack["connected"]
+    in_time = _is_in_time(figures, name)
+    if not in_time and others_share > OTHERS_MAX:
+        pytest.skip(f"memory holds; for latencies this machine is too busy: others had {others_share:.0%} of its cores")
+    assert in_time, figures.row(name)
+
+
+def _is_in_time(figures: Figures, name: str) -> bool:
+    return (
+        figures.median_s < MEDIAN_S
+        and (figures.longest_s < LONGEST_S or name in FOR_MEMORY)
+        and (not figures.failures or name in FOR_MEMORY | OVERLOAD)
+    )

@@ -106,11 +106,13 @@ async def test_dead_address(
                 assert await calls.end() == OK
                 server.open_connections[0].goaway()
                 await server.until(lambda: not server.open_connections)
-                tried = attempts(monkeypatch)
+                tried, before = attempts(monkeypatch), server.connections
+                # A busy machine may take longer for TLS than the bridge waits before it tries the other address.
+                monkeypatch.setattr(connect, "ATTEMPT_DELAY_S", PATIENCE_S)
                 assert await calls.end() == OK
                 # Not how long it takes, which depends on the machine: what a dead address costs is in virtual time.
                 assert tried[0] == "127.0.0.1"
-                assert server.connections == 2
+                assert server.connections == before + 1
                 assert calls.transport.connections == 1
 
 

@@ -19,7 +19,7 @@ from tests.support.settlement_calls import KEYS
 from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import run_virtually
 
-(TERMINATE,) = operations(SERVICES[0])
+TERMINATE = next(each for each in operations(SERVICES[0]) if each.method == "Terminate")
 
 
 class SlowStore(ModelStore):

@@ -70,6 +70,11 @@ class Copy:
         (self.folder / path).write_text(text.replace(old, new), encoding="utf-8")
 
 
+def are_added() -> bool:
+    """Return whether the operations are in the proto here: then this is such a copy."""
+    return text_of("rpcs") in (ROOT / PROTO).read_text(encoding="utf-8")
+
+
 def copied(folder: Path) -> Copy:
     """Copy everything that git knows, or would take, as it stands now, and add the operations; nothing is generated."""
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

@@ -35,7 +35,7 @@ GIVEN_UP = 0.3
 GIVEN_UP_WITHIN_S = 0.004
 """A random moment below this: before sending, while waiting, or just after the answer."""
 CALLS_MORE = 20
-"""Calls one by one at each of the two moments that are compared."""
+"""Calls one by one at each of the three moments that are compared."""
 MORE_MAX = 40
 """Objects and entries more than before: one for a hundred calls, thirty of which are given up."""
 SEED = 20_221_122
@@ -145,16 +145,18 @@ async def test_given_up_calls_leave_nothing() -> None:
         trust = Trust(unanswered_s=PATIENCE_S, ping_timeout_s=PATIENCE_S)
         transport = Http2Transport(context, connections_max=1, connect_timeout_s=PATIENCE_S, trust=trust)
         callers = Callers(transport, url)
-        await callers.make(WARM_UP - CALLS_MORE)
-        before = await callers.kept()
+        fresh = await callers.kept()
+        await callers.make(WARM_UP - 2 * CALLS_MORE)
+        # The wallet may end a connection, and what had been kept for it is gone: hence two looks.
+        early = await callers.kept()
         await callers.make(CALLS - WARM_UP - CALLS_MORE)
-        after = await callers.kept()
-        LOGGER.info("%s; kept %d, then %d", dict(callers.ends), before, after)
+        late = await callers.kept()
+        LOGGER.info("%s; kept %d, then %d and %d", dict(callers.ends), fresh, early, late)
         assert alive(Exchange) == 0
         assert alive(Connection) == 1
         await transport.aclose()
     assert callers.ends.total() == CALLS
     assert callers.ends["failed"] == 0
-    assert after - before <= MORE_MAX
+    assert max(early, late) - fresh <= MORE_MAX
     assert await left_open(descriptors) == set()
     assert asyncio.all_tasks() == tasks

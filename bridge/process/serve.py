@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from bridge.events import Draining, Emit, Serving, Stopped, fan_out, ignore
 from bridge.process.child import WorkerProcess
-from bridge.process.memory import give_back_memory, spare_the_collector
+from bridge.process.memory import give_back_memory, limit_the_allocator, spare_the_collector
 from bridge.process.reserved_port import reserved
 from bridge.process.scheduling import set_scheduling
 from bridge.process.signals import on_reload, stop_signal
@@ -80,6 +80,7 @@ async def run_supervisor(settings: Settings, config: Path | None, log: StandardE
 async def serve(settings: Settings, emit: Emit = ignore, tracer: Tracer | None = None) -> None:
     """Serve until a signal to stop, then drain. At SIGHUP all files are looked at."""
     stop = stop_signal()
+    limit_the_allocator()
     spare_the_collector()
     raise_limit()
     async with running(settings, emit=emit, tracer=tracer) as bridge, in_background(give_back_memory()):

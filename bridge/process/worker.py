@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from bridge.events import Draining, Emit
 from bridge.process.child import BEAT_S, NO_COUNTS, RELOAD, SERVING
-from bridge.process.memory import give_back_memory, spare_the_collector
+from bridge.process.memory import give_back_memory, limit_the_allocator, spare_the_collector
 from bridge.process.signals import on_reload, on_stop
 from bridge.server.app import running
 from bridge.server.background import in_background
@@ -46,6 +46,7 @@ async def work(
     Two orders still make one drain: a service manager that signals all processes of the bridge also makes the
     supervisor close the line. A second signal to the supervisor kills.
     """
+    limit_the_allocator()
     spare_the_collector()
     raise_limit()
     with socket.socket(fileno=line_descriptor) as connection:

@@ -16,19 +16,19 @@ METADATA_BYTES_MAX = 16 * 1024
 AGE_GRACE_S = 1.0
 """Time beyond any call's deadline for which a connection that is too old stays open: time for the status to arrive."""
 
-PENDING_CALLS_MAX = 2_000
-"""Number of calls that gRPC's C core keeps until this process has looked at them. By default it keeps 1000 and resets
-those beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond what is too
-much, and says so. One that waits here costs about 20 KiB, and delays the next by a fifth of a millisecond: with more of
-them a flood over many connections would delay the calls of others by seconds."""
-
-SPARE_STREAMS = 100
+SPARE_STREAMS = 50
 """Streams of a connection beyond those that admission takes: for refusals, health checks and reflection."""
 
-ENDED_STREAMS_MAX = 500
-"""Streams of a connection beyond its limit that have ended and that this process has not looked at. With those that are
-open they are fewer than PENDING_CALLS_MAX, by default: one connection does not fill the queue for all others. A client
-with 1500 calls at once on one connection stays below."""
+ENDED_STREAMS_MAX = 200
+"""Streams of a connection beyond its limit that have ended and that this process has not looked at."""
+
+PENDING_CALLS_MIN = 1_000
+"""Number of calls that gRPC's C core keeps, at least, until this process has looked at them; gRPC's own default.
+
+It resets those beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond
+what is too much, and says so. So the queue takes all that one connection may have, and no connection fills it for all
+others. One that waits here costs about 24 KiB and delays the next by half a millisecond where a flood takes the other
+core: with more of them a flood over many connections would delay the calls of others by seconds."""
 
 HEALTH_STREAMS_MAX = 100
 """Streams of a connection to the listener for health alone; a prober uses one, a client that watches one more."""
@@ -74,12 +74,13 @@ def health_options(settings: Settings, *, reuse_port: bool) -> Options:
 
 
 def _options(settings: Settings, streams_max: int, ended_max: int, *, reuse_port: bool) -> Options:
+    pending_max = max(PENDING_CALLS_MIN, streams_max + ended_max)
     options: Options = (
         ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
-        ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
-        ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
+        ("grpc.server.max_pending_requests", pending_max),
+        ("grpc.server.max_pending_requests_hard_limit", pending_max),
         # Two unrelated servers could share the port without a word; only several workers of one bridge may.
         ("grpc.so_reuseport", int(reuse_port)),
         # RFC 9113, section 5.1.2. Without a limit a caller may open any number of streams, and reset them at once.

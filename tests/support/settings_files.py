@@ -25,6 +25,7 @@ PRIVATE_KEY_EITHER = "set exactly one of private_key and private_key_file"
 WHOLE_RULE = "must have either success = true alone, or both grpc and reason"
 URL_RULE = "must be the wallet's address, like https://wallet.example"
 BOOL_RULE = "must be true or false"
+LISTEN_RULE = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
 GRPC_RULE = 'must be the name of a gRPC code, like "NOT_FOUND", but not OK'
 REASON_RULE = 'must be A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
 CODE_RULE = f"must have a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
@@ -47,3 +48,8 @@ def refusal(path: Path | None, environ: Mapping[str, str] = MappingProxyType({})
     with pytest.raises(SettingsError) as refused:
         load(path, environ)
     return str(refused.value).split("\n")
+
+
+def refused(folder: Path, **sections: str) -> list[str]:
+    """Return the lines with which a file is refused that is right but for these lines of its sections."""
+    return refusal(write(folder, toml(**sections)))

@@ -18,6 +18,7 @@ from tests.support.whole_path import PATIENCE_S
 SECRET = "the-secret"
 RULE = "must be something good"
 MISSING = "cannot be read: No such file or directory"
+BAD = {"bad": ("bad", RULE), "missing": (None, MISSING)}
 KEY = "wallet.ca_file"
 PAIR = CERTIFICATE, PRIVATE_KEY = "client_certificate_file", "client_key_file"
 
@@ -142,39 +143,24 @@ def test_a_link_above_the_file_may_be_swapped(tmp_path: Path) -> None:
 
 
 def test_bad_content_is_reported_once(watched: Watched, file: Path) -> None:
-    """Bad content is one event, however often it is seen, and what was in use stays."""
+    """Bad content is one event, however often it is seen, and what was in use stays; other bad content is another."""
     file.write_text("bad")
     assert watched.look(5) == [ReloadFailed(KEY, RULE)]
     assert watched.in_use == [f"{SECRET} 1"]
-
-
-def test_other_bad_content_is_reported_again(watched: Watched, file: Path) -> None:
-    """A fixed file that is still wrong is reported again."""
-    file.write_text("bad")
-    watched.look()
     file.write_text("bad in another way")
     assert watched.look() == [ReloadFailed(KEY, RULE)]
 
 
-@pytest.mark.parametrize("text", ["new", f"{SECRET} 1"], ids=["new content", "the old content"])
-def test_fixed_content_is_taken_up(watched: Watched, file: Path, text: str) -> None:
-    """After bad content, good content is reported, also when it is the one that stayed in use."""
-    file.write_text("bad")
-    watched.look()
-    file.write_text(text)
-    assert watched.look() == [Reloaded(KEY)]
-    assert watched.in_use == [text]
-
-
-@pytest.mark.parametrize("text", ["new", f"{SECRET} 1"], ids=["new content", "the old content"])
-def test_a_file_that_vanishes_and_comes_back(watched: Watched, file: Path, text: str) -> None:
-    """A file that is gone is reported once, with what was in use kept, and taken up when it is back."""
-    file.unlink()
-    assert watched.look(3) == [ReloadFailed(KEY, MISSING)]
+@pytest.mark.parametrize("new", ["new", f"{SECRET} 1"], ids=["new content", "the old content"])
+@pytest.mark.parametrize(("text", "problem"), BAD.values(), ids=BAD)
+def test_fixed_content_is_taken_up(watched: Watched, file: Path, text: str | None, problem: str, new: str) -> None:
+    """What is bad or gone is reported once; good content after it is reported, also when it stayed in use meanwhile."""
+    put(file, text)
+    assert watched.look(3) == [ReloadFailed(KEY, problem)]
     assert watched.applied == [KEY]
-    file.write_text(text)
+    file.write_text(new)
     assert watched.look() == [Reloaded(KEY)]
-    assert watched.in_use == [text]
+    assert watched.in_use == [new]
 
 
 def test_a_file_that_is_no_file(watched: Watched, file: Path) -> None:
@@ -203,7 +189,7 @@ def test_a_change_that_is_taken_back_is_none(watched: Watched, file: Path) -> No
     assert watched.applied == [KEY]
 
 
-@pytest.mark.parametrize(("text", "problem"), [("bad", RULE), (None, MISSING)], ids=["bad", "missing"])
+@pytest.mark.parametrize(("text", "problem"), BAD.values(), ids=BAD)
 def test_a_file_that_is_bad_from_the_start(file: Path, text: str | None, problem: str) -> None:
     """What the first look cannot use is reported when the second finds it unchanged."""
     put(file, text)
@@ -297,21 +283,6 @@ def test_any_exception_of_apply_is_a_failure(file: Path) -> None:
     assert events == [ReloadFailed(KEY, "cannot be used, by a fault of the bridge: ValueError"), Reloaded(KEY)]
 
 
-async def test_run_takes_up_changes_until_cancelled(watched: Watched, file: Path) -> None:
-    """`run` looks again and again, and ends when it is cancelled."""
-    running = asyncio.create_task(watched.watch.run())
-    for text in ("bad", "new"):
-        watched.received.clear()
-        put(file, text)
-        async with asyncio.timeout(PATIENCE_S):
-            await watched.received.wait()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert watched.events == [ReloadFailed(KEY, RULE), Reloaded(KEY)]
-    assert watched.in_use == ["new"]
-
-
 async def test_run_survives_a_listener_that_fails(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An event that cannot be reported ends no watch; the log names the exception without its text."""
     applied = asyncio.Queue[str]()
@@ -327,11 +298,8 @@ async def test_run_survives_a_listener_that_fails(file: Path, caplog: pytest.Log
             assert await applied.get() == text
     running.cancel()
     await asyncio.wait([running])
-    assert (
-        "bridge.settings.file_watch",
-        logging.ERROR,
-        "a reload could not be reported: OSError",
-    ) in caplog.record_tuples
+    record = ("bridge.settings.file_watch", logging.ERROR, "a reload could not be reported: OSError")
+    assert record in caplog.record_tuples
     assert SECRET not in caplog.text
 
 

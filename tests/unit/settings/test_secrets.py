@@ -15,7 +15,7 @@ from tests.support.settings_files import (
     PRIVATE_KEY,
     PRIVATE_KEY_EITHER,
     PROVIDER,
-    refusal,
+    refused,
     toml,
     write,
 )
@@ -32,40 +32,44 @@ def test_keys_are_kept_as_given(tmp_path: Path) -> None:
     assert provider[12345].private_key.get_secret_value() == upper
 
 
+READ = f"{PROVIDER}.access_key: access_key_file cannot be read:"
+OTHER = f'private_key = "{PRIVATE_KEY}"'
+IS_PATH = "; it looks like a path: is it for private_key_file?"
 WRONG_KEYS = {
     "none": (
         "",
-        [
-            f"{PROVIDER}.access_key: is missing; {ACCESS_KEY_EITHER}",
-            f"{PROVIDER}.private_key: is missing; {PRIVATE_KEY_EITHER}",
-        ],
+        f"{PROVIDER}.access_key: is missing; {ACCESS_KEY_EITHER}",
+        f"{PROVIDER}.private_key: is missing; {PRIVATE_KEY_EITHER}",
     ),
     "both": (
         f'{KEYS}\naccess_key_file = "a"\nprivate_key_file = "b"',
-        [
-            f"{PROVIDER}.access_key: {ACCESS_KEY_EITHER}, not both",
-            f"{PROVIDER}.private_key: {PRIVATE_KEY_EITHER}, not both",
-        ],
+        f"{PROVIDER}.access_key: {ACCESS_KEY_EITHER}, not both",
+        f"{PROVIDER}.private_key: {PRIVATE_KEY_EITHER}, not both",
     ),
     "files-missing": (
         'access_key_file = "a"\nprivate_key_file = "b"',
-        [
-            f"{PROVIDER}.access_key: access_key_file cannot be read: No such file or directory in {{folder}}",
-            f"{PROVIDER}.private_key: private_key_file cannot be read: No such file or directory in {{folder}}",
-        ],
+        f"{READ} No such file or directory in {{folder}}",
+        f"{PROVIDER}.private_key: private_key_file cannot be read: No such file or directory in {{folder}}",
     ),
-    "file-is-a-folder": (
-        f'access_key_file = ""\nprivate_key = "{PRIVATE_KEY}"',
-        [f"{PROVIDER}.access_key: access_key_file cannot be read: Is a directory"],
-    ),
-    "file-with-nul": (
-        f'access_key_file = "a\\u0000"\nprivate_key = "{PRIVATE_KEY}"',
-        [f"{PROVIDER}.access_key: access_key_file cannot be read: a path cannot hold a NUL"],
-    ),
+    "file-with-nul": (f'access_key_file = "a\\u0000"\n{OTHER}', f"{READ} a path cannot hold a NUL"),
+    # The folder in which a file was looked for is named where it is there; the file's name, maybe a secret, is not.
+    "file-missing": (f'access_key_file = "nowhere"\n{OTHER}', f"{READ} No such file or directory in {{folder}}"),
+    "folder-missing": (f'access_key_file = "no/where"\n{OTHER}', f"{READ} No such file or directory"),
+    "file-is-a-folder": (f'access_key_file = "."\n{OTHER}', f"{READ} Is a directory"),
+    "file-is-this-folder": (f'access_key_file = ""\n{OTHER}', f"{READ} Is a directory"),
     # The key itself may be right: that is not known before this is fixed.
     "file-number": (
-        f'access_key_file = 1\nprivate_key = "{PRIVATE_KEY}"',
-        [f"{PROVIDER}.access_key_file: must be the path of a file that holds the access key"],
+        f"access_key_file = 1\n{OTHER}",
+        f"{PROVIDER}.access_key_file: must be the path of a file that holds the access key",
+    ),
+    "a-key-for-a-file": (
+        f'access_key = "{ACCESS_KEY}"\nprivate_key_file = "{PRIVATE_KEY}"',
+        f"{PROVIDER}.private_key: private_key_file is given a key, not the path of a file: is it for private_key?",
+    ),
+    # It is not followed.
+    "a-path-in-a-file": (
+        f'access_key = "{ACCESS_KEY}"\nprivate_key_file = "path"',
+        f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE} in private_key_file; it holds a path",
     ),
 }
 
@@ -99,8 +103,8 @@ WRONG_PRIVATE_KEYS = {
     "no-hex": (f'"{PRIVATE_KEY[:-1]}g"', ""),
     "line-end": (f'"{PRIVATE_KEY}\\n"', AT_AN_END),
     "other-digits": (f'"{PRIVATE_KEY[:-1]}\u0665"', NOT_ASCII),
-    "path": ('"/run/secrets/private_key"', "; it looks like a path: is it for private_key_file?"),
-    "path-from-here": ('"./secrets/private_key"', "; it looks like a path: is it for private_key_file?"),
+    "path": ('"/run/secrets/private_key"', IS_PATH),
+    "path-from-here": ('"./secrets/private_key"', IS_PATH),
     "variable": ('"${PRIVATE_KEY}"', PLACEHOLDER),
     "template": ('"{{ private_key }}"', PLACEHOLDER),
     "angles": ('"<your private key>"', PLACEHOLDER),
@@ -109,24 +113,26 @@ WRONG_PRIVATE_KEYS = {
 }
 
 
-@pytest.mark.parametrize(("keys", "lines"), WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
-def test_wrong_keys(tmp_path: Path, keys: str, lines: list[str]) -> None:
+@pytest.mark.parametrize("case", WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
+def test_wrong_keys(tmp_path: Path, case: tuple[str, ...]) -> None:
     """Each key is given exactly once, directly or in a file that can be read."""
-    assert refusal(write(tmp_path, toml(keys=keys))) == [line.replace("{folder}", str(tmp_path)) for line in lines]
+    keys, *lines = case
+    (tmp_path / "path").write_text("/run/secrets/private_key\n")
+    assert refused(tmp_path, keys=keys) == [line.replace("{folder}", str(tmp_path)) for line in lines]
 
 
 @pytest.mark.parametrize(("key", "cause"), WRONG_ACCESS_KEYS.values(), ids=WRONG_ACCESS_KEYS.keys())
 def test_wrong_access_key(tmp_path: Path, key: str, cause: str) -> None:
     """An access key that could not go into Basic is refused."""
-    keys = f'access_key = {key}\nprivate_key = "{PRIVATE_KEY}"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE}{cause}"]
+    keys = f"access_key = {key}\n{OTHER}"
+    assert refused(tmp_path, keys=keys) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE}{cause}"]
 
 
 @pytest.mark.parametrize(("key", "cause"), WRONG_PRIVATE_KEYS.values(), ids=WRONG_PRIVATE_KEYS.keys())
 def test_wrong_private_key(tmp_path: Path, key: str, cause: str) -> None:
     """A private key that has not a UUID's shape is refused."""
     keys = f'access_key = "{ACCESS_KEY}"\nprivate_key = {key}'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE}{cause}"]
+    assert refused(tmp_path, keys=keys) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE}{cause}"]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", "\t"], ids=["none", "lf", "crlf", "space", "tab"])
@@ -158,39 +164,8 @@ WRONG_FILES = {
 def test_wrong_secret_file(tmp_path: Path, content: bytes, cause: str) -> None:
     """What a secret file holds is checked like the secret itself, and the error names the file's key."""
     (tmp_path / "access").write_bytes(content)
-    keys = f'access_key_file = "access"\nprivate_key = "{PRIVATE_KEY}"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [
-        f"{PROVIDER}.access_key: {ACCESS_KEY_RULE} in access_key_file{cause}"
-    ]
-
-
-def test_a_file_that_holds_a_path(tmp_path: Path) -> None:
-    """A file with the name of another file in it is not followed, and that is said."""
-    (tmp_path / "private").write_text("/run/secrets/private_key\n")
-    keys = f'access_key = "{ACCESS_KEY}"\nprivate_key_file = "private"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [
-        f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE} in private_key_file; it holds a path"
-    ]
-
-
-def test_a_key_for_a_file(tmp_path: Path) -> None:
-    """A key that was given where its file should be is noticed, and not shown."""
-    keys = f'access_key = "{ACCESS_KEY}"\nprivate_key_file = "{PRIVATE_KEY}"'
-    assert refusal(write(tmp_path, toml(keys=keys))) == [
-        f"{PROVIDER}.private_key: private_key_file is given a key, not the path of a file: is it for private_key?"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "where"), [("nowhere", " in {folder}"), ("no/where", ""), (".", "")], ids=["file", "folder", "is-a-folder"]
-)
-def test_a_missing_secret_file(tmp_path: Path, name: str, where: str) -> None:
-    """The folder in which a file was looked for is named where it is there; the file's name, maybe a secret, is not."""
-    keys = f'access_key_file = "{name}"\nprivate_key = "{PRIVATE_KEY}"'
-    problem = "Is a directory" if name == "." else f"No such file or directory{where.format(folder=tmp_path)}"
-    assert refusal(write(tmp_path, toml(keys=keys))) == [
-        f"{PROVIDER}.access_key: access_key_file cannot be read: {problem}"
-    ]
+    line = f"{PROVIDER}.access_key: {ACCESS_KEY_RULE} in access_key_file{cause}"
+    assert refused(tmp_path, keys=f'access_key_file = "access"\n{OTHER}') == [line]
 
 
 FINGERPRINT_KEY = "sixteen chars ok"
@@ -219,7 +194,7 @@ WRONG_FINGERPRINT_KEYS = {
 def test_wrong_fingerprint_key(tmp_path: Path, telemetry: str, line: str) -> None:
     """A fingerprint key that could be guessed, or that is given twice, is refused."""
     (tmp_path / "short").write_text("too short\n")
-    assert refusal(write(tmp_path, toml(rest=f"[telemetry]\n{telemetry}"))) == [line.format(folder=tmp_path)]
+    assert refused(tmp_path, rest=f"[telemetry]\n{telemetry}") == [line.format(folder=tmp_path)]
 
 
 @pytest.mark.parametrize("setting", [f'fingerprint_key = "{FINGERPRINT_KEY}"', 'fingerprint_key_file = "key"'])
@@ -233,15 +208,16 @@ def test_fingerprint_key(tmp_path: Path, setting: str) -> None:
 
 
 SECRETS = ("canary-access-key", "CAFE0000-beef-4087-bc7d-00000000cafe")
+SECRET_KEYS = f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"'
 LEAKS = {
-    "whole": (f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"', {}),
+    "whole": (SECRET_KEYS, {}),
     "misspelt": (f'acces_key = "{SECRETS[0]}"\nprivatekey = "{SECRETS[1]}"', {}),
     "wrong-shape": (f'access_key = "{SECRETS[0]} "\nprivate_key = "{SECRETS[1]}0"', {}),
     "wrong-type": (f'access_key = ["{SECRETS[0]}"]\nprivate_key = {{ a = "{SECRETS[1]}" }}', {}),
     "given-as-files": (f'access_key_file = "{SECRETS[0]}"\nprivate_key_file = "{SECRETS[1]}"', {}),
     "unquoted": (f"access_key = {SECRETS[0]}", {}),
     "unterminated": (f'access_key = "{SECRETS[0]}', {}),
-    "broken-behind": (f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"\n=', {}),
+    "broken-behind": (f"{SECRET_KEYS}\n=", {}),
     "twice": (f'access_key = "{SECRETS[0]}"\naccess_key = "{SECRETS[1]}"', {}),
     "variable": ("", {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY": f"{SECRETS[0]}\n"}),
     "misspelt-variable": (KEYS, {"BRIDGE_WALLET__PROVIDERS__12345__ACCES_KEY": SECRETS[0], "BRIDGE_X": SECRETS[1]}),
@@ -254,12 +230,11 @@ LEAKS = {
 def test_no_error_shows_a_secret(tmp_path: Path, keys: str, environ: dict[str, str]) -> None:
     """No error that settings give, and no exception that hangs on it, has a piece of a secret in any text of it."""
     # Something else is wrong too, so that secrets which are right come into an error as well.
-    text = toml(server="drain_s = -1", keys=keys)
-    with pytest.raises(SettingsError) as refused:
-        load(write(tmp_path, text), environ)
-    assert refused.value.__cause__ is None
-    assert refused.value.__context__ is None
-    texts = f"{refused.value!s}{refused.value!r}{vars(refused.value)}{traceback.format_exception(refused.value)}"
+    with pytest.raises(SettingsError) as error:
+        load(write(tmp_path, toml(server="drain_s = -1", keys=keys)), environ)
+    assert error.value.__cause__ is None
+    assert error.value.__context__ is None
+    texts = f"{error.value!s}{error.value!r}{vars(error.value)}{traceback.format_exception(error.value)}"
     assert not any(secret.lower() in texts.lower() for secret in SECRETS)
 
 
@@ -268,16 +243,15 @@ def test_secret_file_that_is_wrong_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "access").write_bytes(SECRETS[0].encode() + b"\xff")
     (tmp_path / "private").write_bytes(SECRETS[1].encode() + b"0")
     keys = 'access_key_file = "access"\nprivate_key_file = "private"'
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as error:
         load(write(tmp_path, toml(keys=keys)), {})
-    assert refused.value.__context__ is None
-    assert not any(secret in str(refused.value) for secret in SECRETS)
+    assert error.value.__context__ is None
+    assert not any(secret in str(error.value) for secret in SECRETS)
 
 
 def test_sources_show_no_secret(tmp_path: Path) -> None:
     """Secrets are wrapped where they enter: what is passed on before any check shows none."""
-    keys = f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"'
-    file = toml_source(write(tmp_path, toml(keys=keys)), KNOWN)
+    file = toml_source(write(tmp_path, toml(keys=SECRET_KEYS)), KNOWN)
     environment = environment_source({"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY": SECRETS[0]}, KNOWN)
     assert repr(file).count("SecretStr('**********')") == 2
     assert repr(environment).count("SecretStr('**********')") == 1
@@ -287,8 +261,7 @@ def test_sources_show_no_secret(tmp_path: Path) -> None:
 def test_settings_show_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Settings show their secrets in no text, no dump, no description and no log."""
     caplog.set_level("DEBUG")
-    keys = f'access_key = "{SECRETS[0]}"\nprivate_key = "{SECRETS[1]}"'
-    settings = load(write(tmp_path, toml(keys=keys)), {})
+    settings = load(write(tmp_path, toml(keys=SECRET_KEYS)), {})
     dumps = (settings.model_dump(), settings.model_dump_json(), describe(settings), caplog.text)
     texts = f"{settings!s}{settings!r}{settings.wallet.providers!r}{dumps}"
     assert not any(secret in texts for secret in SECRETS)

@@ -22,6 +22,7 @@ from tests.support.settings_files import (
     write,
 )
 
+LOG_LEVEL = 'telemetry.log_level: must be "debug", "info", "warning" or "error"'
 ENVIRON = {
     "BRIDGE_WALLET__URL": "https://environment.example",
     "BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY": ACCESS_KEY,
@@ -60,20 +61,15 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
     assert (settings.server.listen, settings.server.drain_s) == ("127.0.0.1:2", 7.0)
 
 
-def test_sources_share_a_provider(tmp_path: Path) -> None:
-    """The file may give a provider's access key and the environment its private key."""
-    path = write(tmp_path, toml(keys=f'access_key = "{ACCESS_KEY}"'))
-    environ = {"BRIDGE_WALLET__PROVIDERS__12345__PRIVATE_KEY": PRIVATE_KEY}
-    provider = load(path, environ).wallet.providers[12345]
-    assert provider.access_key.get_secret_value() == ACCESS_KEY
-    assert provider.private_key.get_secret_value() == PRIVATE_KEY
-
-
-def test_sources_share_a_code(tmp_path: Path) -> None:
-    """The file may give a code's gRPC code and the environment its reason."""
-    path = write(tmp_path, toml(rest='[wallet.codes.7]\ngrpc = "ABORTED"'))
-    rule = load(path, {"BRIDGE_WALLET__CODES__7__REASON": "BUSY"}).wallet.codes[7]
-    assert (rule.grpc, rule.reason) == (GrpcCode.ABORTED, "BUSY")
+def test_sources_share_a_table(tmp_path: Path) -> None:
+    """The file may give one key of a provider or of a code, and the environment the other."""
+    rest = '[wallet.codes.7]\ngrpc = "ABORTED"'
+    path = write(tmp_path, toml(keys=f'access_key = "{ACCESS_KEY}"', rest=rest))
+    private = {"BRIDGE_WALLET__PROVIDERS__12345__PRIVATE_KEY": PRIVATE_KEY}
+    wallet = load(path, {**private, "BRIDGE_WALLET__CODES__7__REASON": "BUSY"}).wallet
+    assert wallet.providers[12345].access_key.get_secret_value() == ACCESS_KEY
+    assert wallet.providers[12345].private_key.get_secret_value() == PRIVATE_KEY
+    assert (wallet.codes[7].grpc, wallet.codes[7].reason) == (GrpcCode.ABORTED, "BUSY")
 
 
 def test_environment_adds_a_provider(tmp_path: Path) -> None:
@@ -83,10 +79,13 @@ def test_environment_adds_a_provider(tmp_path: Path) -> None:
 
 
 def test_key_and_file_in_two_sources(tmp_path: Path) -> None:
-    """A key in the file and its file in the environment contradict each other: neither is taken silently."""
-    variable = "BRIDGE_WALLET__PROVIDERS__12345__PRIVATE_KEY_FILE"
-    assert refusal(write(tmp_path, toml()), {variable: "private"}) == [
-        f"{PROVIDER}.private_key: {PRIVATE_KEY_EITHER}, not both ({variable} is set)"
+    """A key in one source and its file in another contradict each other: neither is taken silently."""
+    access, private = (f"BRIDGE_WALLET__PROVIDERS__12345__{key}_KEY" for key in ("ACCESS", "PRIVATE"))
+    assert refusal(write(tmp_path, toml()), {f"{private}_FILE": "private"}) == [
+        f"{PROVIDER}.private_key: {PRIVATE_KEY_EITHER}, not both ({private}_FILE is set)"
+    ]
+    assert refusal(None, {**ENVIRON, f"{access}_FILE": "x"}) == [
+        f"{PROVIDER}.access_key: {ACCESS_KEY_EITHER}, not both ({access} is set)"
     ]
 
 
@@ -114,34 +113,29 @@ def test_absolute_path(tmp_path: Path) -> None:
     assert provider.access_key_file == tmp_path / "key"
 
 
+UNKNOWN = "is not a setting; did you mean"
 UNKNOWN_KEYS = {
-    "misspelt": ("[server]\nlisen = 1", "server.lisen: is not a setting; did you mean server.listen?"),
-    "misspelt-section": ("[sever]\nlisten = 1", "sever: is not a setting; did you mean server?"),
-    "section-forgotten": ("listen = 1", "listen: is not a setting; did you mean server.listen?"),
-    "misspelt-table": (
-        "[wallet.provider.12345]",
-        "wallet.provider: is not a setting; did you mean wallet.providers?",
-    ),
+    "misspelt": ("[server]\nlisen = 1", f"server.lisen: {UNKNOWN} server.listen?"),
+    "misspelt-section": ("[sever]\nlisten = 1", f"sever: {UNKNOWN} server?"),
+    "section-forgotten": ("listen = 1", f"listen: {UNKNOWN} server.listen?"),
+    "misspelt-table": ("[wallet.provider.12345]", f"wallet.provider: {UNKNOWN} wallet.providers?"),
     "misspelt-in-a-provider": (
         f"[wallet.providers.6]\nacess_key = 1\n{KEYS}",
-        "wallet.providers.6.acess_key: is not a setting; did you mean wallet.providers.6.access_key?",
+        f"wallet.providers.6.acess_key: {UNKNOWN} wallet.providers.6.access_key?",
     ),
     "misspelt-in-a-code": (
         "[wallet.codes.7]\nsuccess = true\nreson = 1",
-        "wallet.codes.7.reson: is not a setting; did you mean wallet.codes.7.reason?",
+        f"wallet.codes.7.reson: {UNKNOWN} wallet.codes.7.reason?",
     ),
     "nothing-like-it": ("[server]\nzz = 1", "server.zz: is not a setting"),
-    "in-the-wrong-section": ("[server]\nurl = 1", "server.url: is not a setting; did you mean wallet.url?"),
+    "in-the-wrong-section": ("[server]\nurl = 1", f"server.url: {UNKNOWN} wallet.url?"),
     "far-off": ("zzz = 1", "zzz: is not a setting"),
     "upper-case": ("[SERVER]", "SERVER: is not a setting"),
     "empty": ('"" = 1', '"": is not a setting'),
     "two-lines": ('"a\\nb" = 1', r'"a\nb": is not a setting'),
     "escape-code": ('"\\u001b[31m" = 1', r'"\u001b[31m": is not a setting'),
     "wildcard": ('"*" = 1', '"*": is not a setting'),
-    "below-a-value": (
-        "[telemetry.log_level]\na = 1",
-        'telemetry.log_level: must be "debug", "info", "warning" or "error"',
-    ),
+    "below-a-value": ("[telemetry.log_level]\na = 1", LOG_LEVEL),
     "array-for-a-table": ("[[telemetry]]", "telemetry: must be a table, [telemetry]"),
     "value-for-a-table": ("telemetry = 1", "telemetry: must be a table, [telemetry]"),
     "value-for-a-provider": (
@@ -152,22 +146,16 @@ UNKNOWN_KEYS = {
         "[wallet.providers]\naccess_key = 1",
         "wallet.providers.access_key: must stand in a table with an id, [wallet.providers.<id>]",
     ),
-    "providers-as-an-array": (
-        "[[wallet.providers]]\nid = 6",
-        "wallet.providers: must hold tables, [wallet.providers.<id>]",
-    ),
+    "an-array": ("[[wallet.providers]]\nid = 6", "wallet.providers: must hold tables, [wallet.providers.<id>]"),
     "value-for-a-code": (
         '[wallet.codes]\n7 = "NOT_FOUND"',
         "wallet.codes.7: must be a table, [wallet.codes.7], with grpc, reason, success",
     ),
     "key-of-a-provider-in-wallet": (
         "[wallet]\naccess_key = 1",
-        "wallet.access_key: is not a setting; did you mean wallet.providers.<id>.access_key?",
+        f"wallet.access_key: {UNKNOWN} wallet.providers.<id>.access_key?",
     ),
-    "key-of-a-code-in-server": (
-        "[server]\ngrpc = 1",
-        "server.grpc: is not a setting; did you mean wallet.codes.<id>.grpc?",
-    ),
+    "key-of-a-code-in-server": ("[server]\ngrpc = 1", f"server.grpc: {UNKNOWN} wallet.codes.<id>.grpc?"),
 }
 
 
@@ -178,34 +166,26 @@ def test_unknown_key(tmp_path: Path, text: str, line: str) -> None:
 
 
 UNKNOWN_VARIABLES = {
-    "section": ("BRIDGE_WALET__URL", "; did you mean BRIDGE_WALLET__URL?"),
-    "key": ("BRIDGE_WALLET__ULR", "; did you mean BRIDGE_WALLET__URL?"),
-    "one-underscore": ("BRIDGE_WALLET_URL", "; did you mean BRIDGE_WALLET__URL?"),
-    "lower-case": ("BRIDGE_wallet__url", "; did you mean BRIDGE_WALLET__URL?"),
-    "in-a-provider": (
-        "BRIDGE_WALLET__PROVIDERS__6__ACESS_KEY",
-        "; did you mean BRIDGE_WALLET__PROVIDERS__6__ACCESS_KEY?",
-    ),
-    "too-deep": ("BRIDGE_SERVER__LISTEN__HOST", "; did you mean BRIDGE_SERVER__LISTEN?"),
+    "section": ("BRIDGE_WALET__URL", "BRIDGE_WALLET__URL"),
+    "key": ("BRIDGE_WALLET__ULR", "BRIDGE_WALLET__URL"),
+    "one-underscore": ("BRIDGE_WALLET_URL", "BRIDGE_WALLET__URL"),
+    "lower-case": ("BRIDGE_wallet__url", "BRIDGE_WALLET__URL"),
+    "in-a-provider": ("BRIDGE_WALLET__PROVIDERS__6__ACESS_KEY", "BRIDGE_WALLET__PROVIDERS__6__ACCESS_KEY"),
+    "too-deep": ("BRIDGE_SERVER__LISTEN__HOST", "BRIDGE_SERVER__LISTEN"),
     "far-off": ("BRIDGE_FOO", ""),
     "no-name": ("BRIDGE_", ""),
-    "section-forgotten": (
-        "BRIDGE_PROVIDERS__6__ACCESS_KEY",
-        "; did you mean BRIDGE_WALLET__PROVIDERS__<ID>__ACCESS_KEY?",
-    ),
-    "id-forgotten": ("BRIDGE_WALLET__CODES__GRPC", "; did you mean BRIDGE_WALLET__CODES__<ID>__GRPC?"),
-    "provider-alone": (
-        "BRIDGE_WALLET__PROVIDERS__6",
-        "; did you mean BRIDGE_WALLET__PROVIDERS__6__ACCESS_KEY?",
-    ),
-    "misspelt-table": ("BRIDGE_WALLET__CODE__7__GRPC", "; did you mean BRIDGE_WALLET__CODES__7__GRPC?"),
+    "section-forgotten": ("BRIDGE_PROVIDERS__6__ACCESS_KEY", "BRIDGE_WALLET__PROVIDERS__<ID>__ACCESS_KEY"),
+    "id-forgotten": ("BRIDGE_WALLET__CODES__GRPC", "BRIDGE_WALLET__CODES__<ID>__GRPC"),
+    "provider-alone": ("BRIDGE_WALLET__PROVIDERS__6", "BRIDGE_WALLET__PROVIDERS__6__ACCESS_KEY"),
+    "misspelt-table": ("BRIDGE_WALLET__CODE__7__GRPC", "BRIDGE_WALLET__CODES__7__GRPC"),
     "table": ("BRIDGE_TELEMETRY", ""),
 }
 
 
-@pytest.mark.parametrize(("name", "hint"), UNKNOWN_VARIABLES.values(), ids=UNKNOWN_VARIABLES.keys())
-def test_unknown_variable(name: str, hint: str) -> None:
+@pytest.mark.parametrize(("name", "meant"), UNKNOWN_VARIABLES.values(), ids=UNKNOWN_VARIABLES.keys())
+def test_unknown_variable(name: str, meant: str) -> None:
     """A variable that starts with BRIDGE_ and gives no setting is refused by its name."""
+    hint = f"; did you mean {meant}?" if meant else ""
     assert refusal(None, {**ENVIRON, name: "x"}) == [f"{name}: is not a setting{hint}"]
 
 
@@ -220,38 +200,24 @@ def test_other_variables(name: str) -> None:
     assert load(None, {**ENVIRON, name: "x"}) == load(None, ENVIRON)
 
 
+WHITE_SPACE = "it has white space or other invisible characters in it"
 WRONG_VARIABLES = {
-    "value": (
-        {"BRIDGE_SERVER__DRAIN_S": "soon"},
-        "server.drain_s: must be seconds, 0 to 600 (BRIDGE_SERVER__DRAIN_S is set)",
-    ),
-    "empty": (
-        {"BRIDGE_SERVER__REFLECTION": ""},
-        "server.reflection: must be true or false (BRIDGE_SERVER__REFLECTION is set)",
-    ),
-    "code": (
-        {"BRIDGE_WALLET__CODES__7__GRPC": "ABORTED"},
-        f"wallet.codes.7: {WHOLE_RULE} (BRIDGE_WALLET__CODES__7__GRPC is set)",
-    ),
-    "id": (
-        {"BRIDGE_WALLET__CODES__1__SUCCESS": "true"},
-        "wallet.codes.1: cannot be mapped: code 1 is the wallet's success (BRIDGE_WALLET__CODES__1__SUCCESS is set)",
-    ),
+    "value": ("SERVER__DRAIN_S", "soon", "server.drain_s: must be seconds, 0 to 600"),
+    "empty": ("SERVER__REFLECTION", "", "server.reflection: must be true or false"),
+    "code": ("WALLET__CODES__7__GRPC", "ABORTED", f"wallet.codes.7: {WHOLE_RULE}"),
+    "id": ("WALLET__CODES__1__SUCCESS", "true", "wallet.codes.1: cannot be mapped: code 1 is the wallet's success"),
     "not-utf-8": (
-        {"BRIDGE_WALLET__URL": "https://\udcff"},
-        f"wallet.url: {URL_RULE}; it has white space or other invisible characters in it (BRIDGE_WALLET__URL is set)",
-    ),
-    "secret-file": (
-        {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "x"},
-        f"{PROVIDER}.access_key: {ACCESS_KEY_EITHER}, not both (BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY is set)",
+        "WALLET__URL",
+        "https://\udcff",
+        f"wallet.url: {URL_RULE}; it has white space or other invisible characters in it",
     ),
 }
 
 
-@pytest.mark.parametrize(("variables", "line"), WRONG_VARIABLES.values(), ids=WRONG_VARIABLES.keys())
-def test_wrong_value_of_a_variable(variables: dict[str, str], line: str) -> None:
+@pytest.mark.parametrize(("name", "value", "problem"), WRONG_VARIABLES.values(), ids=WRONG_VARIABLES.keys())
+def test_wrong_value_of_a_variable(name: str, value: str, problem: str) -> None:
     """An error about a value names the key and the variable that had a part in it."""
-    assert refusal(None, {**ENVIRON, **variables}) == [line]
+    assert refusal(None, {**ENVIRON, f"BRIDGE_{name}": value}) == [f"{problem} (BRIDGE_{name} is set)"]
 
 
 IN_QUOTES = " (a text stands in quotes)"
@@ -302,19 +268,11 @@ def test_not_toml(tmp_path: Path, content: bytes, text: str) -> None:
     assert line.startswith(f"{path}: {text}")
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    """A file that is not there is named."""
+def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is named; it cannot add a line to the errors, nor can one that is no path end otherwise."""
     path = tmp_path / "bridge.toml"
     assert refusal(path) == [f"{path}: cannot be read: No such file or directory"]
-
-
-def test_folder_for_a_file(tmp_path: Path) -> None:
-    """A folder is no configuration file."""
     assert refusal(tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
-
-
-def test_path_of_two_lines(tmp_path: Path) -> None:
-    """A path cannot add a line to the errors, nor can one that is no path end otherwise."""
     assert refusal(Path("a\nb")) == [r'"a\nb": cannot be read: No such file or directory']
     assert refusal(Path("a\0b")) == [r'"a\u0000b": cannot be read: a path cannot hold a NUL']
     assert not list(tmp_path.iterdir())
@@ -347,7 +305,7 @@ def test_all_errors_at_once(tmp_path: Path) -> None:
         "BRIDGE_FOO: is not a setting",
         "server.drain_s: must be seconds, 0 to 600",
         "wallet.connect_timeout_s: must be seconds, more than 0, at most 30",
-        'telemetry.log_level: must be "debug", "info", "warning" or "error" (BRIDGE_TELEMETRY__LOG_LEVEL is set)',
+        f"{LOG_LEVEL} (BRIDGE_TELEMETRY__LOG_LEVEL is set)",
     ]
 
 

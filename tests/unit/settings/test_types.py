@@ -1,21 +1,16 @@
 """What a single setting may hold, at the edges of it, and what is said of what it may not."""
 
-import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 import trustme
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.errors import REASONS
 from bridge.outcome import GrpcCode
 from bridge.settings.model import load
-from tests.support.settings_files import BOOL_RULE, KEYS, UINT64_MAX, URL, URL_RULE, refusal, toml, write
+from tests.support.settings_files import KEYS, LISTEN_RULE, UINT64_MAX, URL, URL_RULE, refused, toml, write
 
-LISTEN_RULE = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
 ID_RULE = f"must have a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
 
 
@@ -69,10 +64,9 @@ def test_every_grpc_code_but_ok(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_own_reasons_are_refused(tmp_path: Path, reason: str) -> None:
     """A reason of the bridge's own says something else already."""
-    rule = f'grpc = "NOT_FOUND"\nreason = "{reason}"'
-    assert refusal(write(tmp_path, toml(rest=f"[wallet.codes.7]\n{rule}"))) == [
-        "wallet.codes.7.reason: must be another reason: this one is the bridge's own"
-    ]
+    rest = f'[wallet.codes.7]\ngrpc = "NOT_FOUND"\nreason = "{reason}"'
+    line = "wallet.codes.7.reason: must be another reason: this one is the bridge's own"
+    assert refused(tmp_path, rest=rest) == [line]
 
 
 NO_PORT = "its port is not a number from 0 to 65535"
@@ -80,6 +74,7 @@ NO_HOST = "its host is neither a name nor an address"
 NO_IPV6 = "its host is not an IPv6 address in brackets, like [::1]"
 EVERY_ADDRESS = "it has no host: 0.0.0.0 or [::] stands for every address of this machine"
 WHITE_SPACE = "it has white space or other invisible characters in it"
+NOT_ASCII = "its host has characters that are not ASCII: write it with xn-- (RFC 5891)"
 WRONG_LISTENS = {
     "no-port": ("127.0.0.1", "it has no port"),
     "ipv6-without-port": ("[::1]", "it has no port"),
@@ -98,7 +93,7 @@ WRONG_LISTENS = {
     "ipv4-malformed": ("127.0.0.256:50051", NO_HOST),
     "name-with-empty-label": ("a..example:50051", NO_HOST),
     "name-too-long": (f"{'a.' * 127}a:50051", NO_HOST),
-    "not-ascii": ("brücke.example:50051", "its host has characters that are not ASCII: write it with xn-- (RFC 5891)"),
+    "not-ascii": ("brücke.example:50051", NOT_ASCII),
     "placeholder": ("${POD_IP}:50051", "its host is a placeholder that nothing has filled in"),
     "line-end": ("127.0.0.1:50051\\n", WHITE_SPACE),
     "space": ("127.0.0.1: 50051", WHITE_SPACE),
@@ -109,28 +104,11 @@ WRONG_LISTENS = {
 @pytest.mark.parametrize(("listen", "cause"), WRONG_LISTENS.values(), ids=WRONG_LISTENS)
 def test_wrong_listen(tmp_path: Path, listen: str, cause: str) -> None:
     """What is not host:port is refused with the part that is wrong."""
-    assert refusal(write(tmp_path, toml(server=f'listen = "{listen}"'))) == [f"server.listen: {LISTEN_RULE}; {cause}"]
-
-
-WRONG_SERVER = {
-    "number": ("listen = 50051", f"server.listen: {LISTEN_RULE}"),
-    "empty-table": ("listen = {}", f"server.listen: {LISTEN_RULE}"),
-    "reflection": ('reflection = "maybe"', f"server.reflection: {BOOL_RULE}"),
-    "drain-negative": ("drain_s = -0.1", "server.drain_s: must be seconds, 0 to 600"),
-    "drain-too-long": ("drain_s = 600.1", "server.drain_s: must be seconds, 0 to 600"),
-    "drain-nan": ("drain_s = nan", "server.drain_s: must be seconds, 0 to 600"),
-    "drain-true": ("drain_s = true", "server.drain_s: must be seconds, 0 to 600"),
-    "drain-unit": ('drain_s = "5s"', "server.drain_s: must be seconds, 0 to 600"),
-}
-
-
-@pytest.mark.parametrize(("server", "line"), WRONG_SERVER.values(), ids=WRONG_SERVER.keys())
-def test_wrong_server(tmp_path: Path, server: str, line: str) -> None:
-    """A wrong setting of the server is refused with one line."""
-    assert refusal(write(tmp_path, toml(server=server))) == [line]
+    assert refused(tmp_path, server=f'listen = "{listen}"') == [f"server.listen: {LISTEN_RULE}; {cause}"]
 
 
 NOT_A_PORT = "its port is not a number from 1 to 65535"
+CREDENTIALS = "it has a user name or password (before the @): credentials stand in [wallet.providers.<id>]"
 NO_SCHEME = "it has no scheme: put https:// before it"
 WRONG_URLS = {
     "empty": ("", "it is empty"),
@@ -142,10 +120,7 @@ WRONG_URLS = {
     "one-slash": ("https:/wallet.example", "its scheme is not https://"),
     "no-host": ("https://", "it has no host"),
     "no-host-but-port": ("https://:443", "it has no host"),
-    "userinfo": (
-        "https://user:password@wallet.example",
-        "it has a user name or password (before the @): credentials stand in [wallet.providers.<id>]",
-    ),
+    "userinfo": ("https://user:password@wallet.example", CREDENTIALS),
     "query": ("https://wallet.example/?a=1", "it has a query (from the ? on): leave it out"),
     "empty-query": ("https://wallet.example?", "it has a query (from the ? on): leave it out"),
     "fragment": ("https://wallet.example/#a", "it has a fragment (from the # on): leave it out"),
@@ -162,10 +137,7 @@ WRONG_URLS = {
     "space-around": (" https://wallet.example", WHITE_SPACE),
     "line-end": ("https://wallet.example\\n", WHITE_SPACE),
     "backslash": ("https://wallet.example\\\\a", NO_HOST),
-    "not-ascii": (
-        "https://wället.example",
-        "its host has characters that are not ASCII: write it with xn-- (RFC 5891)",
-    ),
+    "not-ascii": ("https://wället.example", NOT_ASCII),
     "escape-malformed": ("https://wallet.example/%2", "its path has a character that must be percent-encoded"),
     "two-slashes": ("https://wallet.example/a//b", "its path has an empty segment (//)"),
     "dot-segment": ("https://wallet.example/a/../b", "its path has a segment . or .."),
@@ -175,16 +147,15 @@ WRONG_URLS = {
 @pytest.mark.parametrize(("url", "cause"), WRONG_URLS.values(), ids=WRONG_URLS)
 def test_wrong_url(tmp_path: Path, url: str, cause: str) -> None:
     """What is not scheme, host, port and prefix is no address of a wallet: the wrong part is named."""
-    assert refusal(write(tmp_path, toml(wallet=f'url = "{url}"'))) == [f"wallet.url: {URL_RULE}; {cause}"]
+    assert refused(tmp_path, wallet=f'url = "{url}"') == [f"wallet.url: {URL_RULE}; {cause}"]
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "007", "1.5", "x", " 1", "1_000", "\u0665", str(UINT64_MAX + 1)])
 def test_wrong_provider_id(tmp_path: Path, id_: str) -> None:
     """A provider's id is a number from 1 to 2^64-1, spelt in the one usual way."""
     name = id_ if id_.isascii() and "." not in id_ and " " not in id_ else json.dumps(id_)
-    assert refusal(write(tmp_path, toml(rest=f'[wallet.providers."{id_}"]\n{KEYS}'))) == [
-        f"wallet.providers.{name}: {ID_RULE}"
-    ]
+    rest = f'[wallet.providers."{id_}"]\n{KEYS}'
+    assert refused(tmp_path, rest=rest) == [f"wallet.providers.{name}: {ID_RULE}"]
 
 
 def test_longest_reason(tmp_path: Path) -> None:
@@ -198,24 +169,6 @@ def test_ca_file(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     wallet = load(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"')), {}).wallet
     assert wallet.ca_file == tmp_path / "ca.pem"
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "is empty"),
-        (
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            "is damaged: certificate 1 in it cannot be read",
-        ),
-        (b"\xff\x00", "is not PEM: it has no line -----BEGIN CERTIFICATE-----"),
-    ],
-    ids=["empty", "malformed", "binary"],
-)
-def test_wrong_ca_file(tmp_path: Path, content: bytes, reason: str) -> None:
-    """A file without a certificate would only show at the first call: it is refused at the start."""
-    (tmp_path / "ca.pem").write_bytes(content)
-    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))) == [f"wallet.ca_file: {reason}"]
 
 
 def client_pair(folder: Path, name: str) -> str:
@@ -254,31 +207,4 @@ def test_wrong_client_certificate(tmp_path: Path, settings: str, problem: str) -
     client_pair(tmp_path, "client")
     client_pair(tmp_path, "other")
     line = f"wallet.client_key_file: {problem.format(folder=tmp_path)}"
-    assert refusal(write(tmp_path, toml(wallet=f"{URL}\n{settings}"))) == [line]
-
-
-@pytest.mark.parametrize("value", ["0", "1001", "1.5", "true", '"many"'])
-def test_wrong_connections_max(tmp_path: Path, value: str) -> None:
-    """The number of connections is a whole number from 1 to 1000."""
-    assert refusal(write(tmp_path, toml(wallet=f"{URL}\nconnections_max = {value}"))) == [
-        "wallet.connections_max: must be a whole number from 1 to 1000"
-    ]
-
-
-def test_ca_file_of_revocations_alone(tmp_path: Path) -> None:
-    """A file with nothing but a revocation list is PEM that OpenSSL loads, yet it makes no one trusted."""
-    now = dt.datetime.now(dt.UTC)
-    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
-    revocations = x509.CertificateRevocationListBuilder(issuer, now, now + dt.timedelta(days=1))
-    signed = revocations.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
-    (tmp_path / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"'))) == [
-        "wallet.ca_file: holds a revocation list (CRL) and no certificate"
-    ]
-
-
-def test_ca_file_is_a_folder(tmp_path: Path) -> None:
-    """A folder is no file of certificates."""
-    assert refusal(write(tmp_path, toml(wallet=f'{URL}\nca_file = "."'))) == [
-        f"wallet.ca_file: cannot be read: Is a directory: {tmp_path}"
-    ]
+    assert refused(tmp_path, wallet=f"{URL}\n{settings}") == [line]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 
 from h2.errors import ErrorCodes
@@ -90,22 +90,26 @@ terminated = terminated_with()
 """The good wallet: processes the request, unchecked, and answers with success."""
 
 
-def answer(status: int = 200, body: bytes = b"", headers: Headers = JSON) -> Behaviour:
-    """Give this answer; the request counts as not processed."""
+def in_turn(*steps: Callable[[Stream], Awaitable[None] | None]) -> Behaviour:
+    """Take one step after the other: behaviours, or what else can be done with a stream."""
 
     async def behaviour(stream: Stream) -> None:
-        await stream.respond(status, body, headers)
+        for step in steps:
+            under_way = step(stream)
+            if under_way is not None:
+                await under_way
 
     return behaviour
+
+
+def answer(status: int = 200, body: bytes = b"", headers: Headers = JSON) -> Behaviour:
+    """Give this answer; the request counts as not processed."""
+    return in_turn(lambda stream: stream.respond(status, body, headers))
 
 
 def reset_with(error_code: int) -> Behaviour:
     """Reset the stream instead of answering."""
-
-    async def behaviour(stream: Stream) -> None:
-        stream.reset(error_code)
-
-    return behaviour
+    return in_turn(lambda stream: stream.reset(error_code))
 
 
 def refuse(times: int, then: Behaviour = terminated) -> Behaviour:
@@ -120,22 +124,12 @@ async def hang(stream: Stream) -> None:
 
 def drip(body: bytes, interval_s: float) -> Behaviour:
     """Answer 200 at once, then the body one byte at a time."""
-
-    async def behaviour(stream: Stream) -> None:
-        stream.send_headers(200, JSON)
-        await _drip(body, interval_s, stream)
-
-    return behaviour
+    return in_turn(lambda stream: stream.send_headers(200, JSON), lambda stream: _drip(body, interval_s, stream))
 
 
 def endless(piece: bytes) -> Behaviour:
     """Answer 200 and a body that never ends, as fast as the client's windows allow."""
-
-    async def behaviour(stream: Stream) -> None:
-        stream.send_headers(200, JSON)
-        await _endless(piece, stream)
-
-    return behaviour
+    return in_turn(lambda stream: stream.send_headers(200, JSON), lambda stream: _endless(piece, stream))
 
 
 def flood(make: Callable[[Stream], bytes]) -> Behaviour:
@@ -151,22 +145,16 @@ def flood(make: Callable[[Stream], bytes]) -> Behaviour:
 
 def processed(then: Behaviour) -> Behaviour:
     """Process the request, and then do as `then`: what happens to it is the client's to find out."""
-
-    async def behaviour(stream: Stream) -> None:
-        stream.mark_processed()
-        await then(stream)
-
-    return behaviour
+    return in_turn(Stream.mark_processed, then)
 
 
 def after(event: asyncio.Event, then: Behaviour = terminated) -> Behaviour:
     """Wait for the test's event before doing as `then`."""
+    return in_turn(lambda _: _happened(event), then)
 
-    async def behaviour(stream: Stream) -> None:
-        await event.wait()
-        await then(stream)
 
-    return behaviour
+async def _happened(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def by_token(table: Mapping[str, Behaviour], default: Behaviour = terminated) -> Behaviour:

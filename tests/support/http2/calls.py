@@ -10,13 +10,17 @@ from typing import Any
 
 import httpx
 import pytest
+from h2.settings import SettingCodes
 
 from bridge.headers import Headers
 from bridge.http2.exchange import Exchange
 from bridge.http2.pool import Pool
 from bridge.http2.reset_budget import ResetBudget
 from bridge.http2.transport import Http2Transport
+from bridge.sandbox.behaviours import after, by_token
 from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour
+from tests.support.fault_proxy import FaultProxy
 from tests.support.http2_client import terminate_body
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
@@ -110,6 +114,49 @@ async def calls_to(
             await server.until(lambda: server.open_streams == 0)
     finally:
         await transport.aclose()
+
+
+OF_THE_SERVER = ("settings", "early", "checked", "opening", "resets_max")
+
+
+@asynccontextmanager
+async def wallet(behaviour: Behaviour, **options: Any) -> AsyncIterator[tuple[FaultServer, Calls]]:
+    """Start a server with this behaviour and open calls to it, with the options of FaultServer and of `calls_to`."""
+    of_server = {name: options.pop(name) for name in OF_THE_SERVER if name in options}
+    async with FaultServer(behaviour, **of_server) as server, calls_to(server, **options) as calls:
+        yield server, calls
+
+
+@asynccontextmanager
+async def wallet_behind_proxy(
+    behaviour: Behaviour, piece_bytes: int = 65_536, **options: Any
+) -> AsyncIterator[tuple[FaultServer, FaultProxy, Calls]]:
+    """Start a server with this behaviour, a proxy before it that can fail, and open calls through it."""
+    async with FaultServer(behaviour) as server, FaultProxy(server.port, piece_bytes) as proxy:
+        async with calls_to(server, port=proxy.port, **options) as calls:
+            yield server, proxy, calls
+
+
+async def alone_fails(bad: Behaviour, end: str = LOST, *, checked: bool = True) -> FaultServer:
+    """See that a call at which the server does so ends so, and its neighbour and connection do not notice.
+
+    Returns the server, for what else it saw. `checked`: whether the server itself must keep to HTTP/2.
+    """
+    gate = asyncio.Event()
+    table: dict[str, Behaviour] = {"bad": bad, "neighbour": after(gate)}
+    async with FaultServer(by_token(table), checked=checked) as server, calls_to(server) as calls:
+        neighbour = calls.start("neighbour")
+        await server.until(lambda: len(server.requests) == 1)
+        assert await calls.end("bad") == end
+        gate.set()
+        assert [await neighbour, await calls.end("next")] == [OK, OK]
+        assert (server.connections, server.goaways, server.client_errors) == (1, [], [])
+        return server
+
+
+def streams_max(number: int) -> dict[int, int]:
+    """Return the SETTINGS of a server that allows so many streams at once."""
+    return {SettingCodes.MAX_CONCURRENT_STREAMS: number}
 
 
 async def cancelled(*tasks: asyncio.Task[str]) -> None:

@@ -9,10 +9,9 @@ from hyperframe.frame import DataFrame, HeadersFrame
 
 from bridge.http2.exchange import Exchange
 from bridge.outcome import Outcome
-from bridge.sandbox.behaviours import after, by_token
-from bridge.sandbox.server import FaultServer
-from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, calls_to
+from bridge.sandbox.behaviours import after, by_token, in_turn, terminated
+from bridge.sandbox.stream import Stream
+from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, wallet
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -48,22 +47,12 @@ DENIALS: dict[str, Callable[[Stream], None]] = {
 }
 
 
-def begins_and_denies(sign: Callable[[Stream], None], deny: Callable[[Stream], None]) -> Behaviour:
-    """Show a sign of work, let the client see it, and then deny that there was any."""
-
-    async def behaviour(stream: Stream) -> None:
-        sign(stream)
-        await stream.connection.ping()
-        deny(stream)
-
-    return behaviour
-
-
 @pytest.mark.parametrize("deny", DENIALS.values(), ids=DENIALS)
 @pytest.mark.parametrize("sign", SIGNS.values(), ids=SIGNS)
 async def test_begun_is_unknown(sign: Callable[[Stream], None], deny: Callable[[Stream], None]) -> None:
     """After a header or a piece of an answer, also an informational one, no denial makes a call NOT_PROCESSED."""
-    async with FaultServer(begins_and_denies(sign, deny), checked=False) as server, calls_to(server) as calls:
+    begins_and_denies = in_turn(sign, lambda stream: stream.connection.ping(), deny)  # the client has seen the sign
+    async with wallet(begins_and_denies, checked=False) as (server, calls):
         assert await calls.end() == LOST
         assert len(server.requests) == 1
 
@@ -72,16 +61,8 @@ async def test_begun_is_unknown(sign: Callable[[Stream], None], deny: Callable[[
 async def test_not_begun_is_not_processed(deny: Callable[[Stream], None]) -> None:
     """Without such a sign a denial is believed, also where a neighbour's answer has begun."""
     gate = asyncio.Event()
-
-    async def neighbour(stream: Stream) -> None:
-        stream.informational(103)
-        await after(gate)(stream)
-
-    async def denied(stream: Stream) -> None:
-        deny(stream)
-
-    table: dict[str, Behaviour] = {"neighbour": neighbour, "denied": denied}
-    async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
+    neighbour = in_turn(lambda stream: stream.informational(103), after(gate))
+    async with wallet(by_token({"neighbour": neighbour, "denied": in_turn(deny)})) as (server, calls):
         first = calls.start("neighbour")
         await server.until(lambda: len(server.requests) == 1)
         assert await calls.end("denied") == NOT_PROCESSED
@@ -91,14 +72,7 @@ async def test_not_begun_is_not_processed(deny: Callable[[Stream], None]) -> Non
 
 async def test_interim_answer_then_the_answer() -> None:
     """An interim answer changes nothing about the answer that follows it."""
-    gate = asyncio.Event()
-    gate.set()
-
-    async def informed(stream: Stream) -> None:
-        stream.informational(103)
-        await after(gate)(stream)
-
-    async with FaultServer(informed) as server, calls_to(server) as calls:
+    async with wallet(in_turn(lambda stream: stream.informational(103), terminated)) as (_, calls):
         assert await calls.end() == OK
 
 

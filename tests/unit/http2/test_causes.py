@@ -28,11 +28,7 @@ CASES: dict[str, tuple[BaseException, str, str]] = {
     "unknown errno": (OSError(99_999, "text of a peer"), "network", "other"),
     "TLS of no known kind": (ssl.SSLError(1, "text of a peer"), "tls", "other"),
     "TLS that ends": (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "tls", "closed"),
-    "TLS that ends with close_notify": (
-        ssl.SSLZeroReturnError(6, "TLS/SSL connection has been closed"),
-        "tls",
-        "closed",
-    ),
+    "TLS that ends with close_notify": (ssl.SSLZeroReturnError(6, "TLS connection has been closed"), "tls", "closed"),
     "ALPN": (ssl.SSLError(1, "[SSL] tlsv1 alert no application protocol (_ssl.c:1006)"), "http2_required", ""),
 }
 

@@ -2,20 +2,29 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
-from h2.settings import SettingCodes
 from hyperframe.frame import SettingsFrame
 
 from bridge.http2.liveness import Trust
-from bridge.sandbox.behaviours import after, by_token, hang, recycle_after, sequence, terminated
+from bridge.sandbox.behaviours import after, by_token, hang, in_turn, recycle_after, sequence, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.certificates import write_certificates
-from tests.support.fault_proxy import FaultProxy
-from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, UNREACHABLE, calls_to
+from tests.support.http2.calls import (
+    LOST,
+    NOT_PROCESSED,
+    OK,
+    PATIENCE_S,
+    UNREACHABLE,
+    calls_to,
+    streams_max,
+    wallet,
+    wallet_behind_proxy,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
 IDLE_S = 0.05
@@ -25,13 +34,11 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.
 
 def goaway(*last_stream_ids: int | None, then: Behaviour = terminated) -> Behaviour:
     """Send GOAWAY with each of these (None: the newest stream), and do as `then`."""
+    return in_turn(*(partial(_goaway, last_stream_id) for last_stream_id in last_stream_ids), then)
 
-    async def behaviour(stream: Stream) -> None:
-        for last_stream_id in last_stream_ids:
-            stream.connection.goaway(last_stream_id)
-        await then(stream)
 
-    return behaviour
+def _goaway(last_stream_id: int | None, stream: Stream) -> None:
+    stream.connection.goaway(last_stream_id)
 
 
 # --- GOAWAY -----------------------------------------------------------------------------------------------------------
@@ -40,7 +47,7 @@ def goaway(*last_stream_ids: int | None, then: Behaviour = terminated) -> Behavi
 @pytest.mark.parametrize("last_stream_ids", [(None,), (2**31 - 1,), (2**31 - 1, None)])
 async def test_goaway_lets_streams_up_to_its_last_finish(last_stream_ids: tuple[int | None, ...]) -> None:
     """A stream that GOAWAY does not disown ends with its answer; its connection is used no more, and then closed."""
-    async with FaultServer(sequence(goaway(*last_stream_ids), terminated)) as server, calls_to(server) as calls:
+    async with wallet(sequence(goaway(*last_stream_ids), terminated)) as (server, calls):
         assert [await calls.end("a"), await calls.end("b")] == [OK, OK]
         assert [(request.token, request.connection) for request in server.requests] == [("a", 1), ("b", 2)]
         await server.until(lambda: [each.number for each in server.open_connections] == [2])
@@ -49,7 +56,7 @@ async def test_goaway_lets_streams_up_to_its_last_finish(last_stream_ids: tuple[
 async def test_goaway_disowns_streams_above_its_last() -> None:
     """Streams above the last one are NOT_PROCESSED; their older neighbour finishes."""
     gate = asyncio.Event()
-    async with FaultServer(after(gate)) as server, calls_to(server) as calls:
+    async with wallet(after(gate)) as (server, calls):
         tasks = [calls.start(token) for token in "abc"]
         await server.until(lambda: len(server.requests) == 3)
         server.open_connections[0].goaway(server.requests[0].stream_id)
@@ -60,15 +67,10 @@ async def test_goaway_disowns_streams_above_its_last() -> None:
         assert server.processed == ["a", "d"]
 
 
-async def answer_begun_then_disowned(stream: Stream) -> None:
-    """Begin an answer, and then deny having processed the request."""
-    stream.send_headers(200)
-    stream.connection.goaway(0)
-
-
 async def test_a_promise_that_cannot_be_true_is_not_believed() -> None:
     """A stream that was answered in part and is disowned then is UNKNOWN: the server has processed something."""
-    async with FaultServer(answer_begun_then_disowned) as server, calls_to(server) as calls:
+    begun_then_disowned = in_turn(lambda stream: stream.send_headers(200), lambda stream: stream.connection.goaway(0))
+    async with wallet(begun_then_disowned) as (_, calls):
         assert await calls.end() == LOST
 
 
@@ -80,7 +82,7 @@ async def farewell(connection: Connection) -> None:
 @pytest.mark.parametrize("settings", [None, {}], ids=["instead of SETTINGS", "behind SETTINGS"])
 async def test_goaway_while_connecting(settings: dict[int, int] | None) -> None:
     """A server that leaves while it greets gets nothing; its connections are closed, and the next one is used."""
-    async with FaultServer(terminated, settings=settings, opening=farewell) as server, calls_to(server) as calls:
+    async with wallet(terminated, settings=settings, opening=farewell) as (server, calls):
         assert await calls.end() in {f"{UNREACHABLE} closed", f"{UNREACHABLE} http2_required", NOT_PROCESSED}
         assert server.connections == 1
         assert server.processed == []
@@ -95,10 +97,7 @@ async def greeting_and_farewell(connection: Connection) -> None:
 
 async def test_goaway_in_one_piece_with_settings() -> None:
     """A server that leaves with its greeting is not asked again and again without a pause: NOT_SENT."""
-    async with (
-        FaultServer(terminated, settings=None, opening=greeting_and_farewell) as server,
-        calls_to(server) as calls,
-    ):
+    async with wallet(terminated, settings=None, opening=greeting_and_farewell) as (server, calls):
         assert await calls.end() == f"{UNREACHABLE} closed"
         assert server.connections == 1
         server.settings, server.opening = {}, None
@@ -107,7 +106,7 @@ async def test_goaway_in_one_piece_with_settings() -> None:
 
 async def test_no_call_fails_while_the_server_recycles() -> None:
     """40 callers, 30 calls each, GOAWAY each 200 requests: each token is processed once, and no call fails."""
-    async with FaultServer(recycle_after(200)) as server, calls_to(server) as calls:
+    async with wallet(recycle_after(200)) as (server, calls):
 
         async def caller(name: int) -> list[str]:
             return [await calls.end(f"{name}-{number}") for number in range(30)]
@@ -124,7 +123,7 @@ async def test_no_call_fails_while_the_server_recycles() -> None:
 async def test_stream_ids_are_used_up() -> None:
     """A connection takes as many calls as it has ids for; the others have a new one, without any failure."""
     gate = asyncio.Event()
-    async with FaultServer(by_token({}, after(gate))) as server, calls_to(server) as calls:
+    async with wallet(by_token({}, after(gate))) as (server, calls):
         gate.set()
         assert await calls.end("first") == OK
         gate.clear()
@@ -143,27 +142,16 @@ async def test_stream_ids_are_used_up() -> None:
 # --- FIN and RST ------------------------------------------------------------------------------------------------------
 
 
-async def closes(stream: Stream) -> None:
-    """End the connection with FIN."""
-    stream.connection.close()
-
-
-async def resets(stream: Stream) -> None:
-    """End the connection with RST."""
-    stream.connection.abort()
-
-
 def half_an_answer(then: Behaviour) -> Behaviour:
     """Send headers that promise more body than follows, and do as `then`."""
-
-    async def behaviour(stream: Stream) -> None:
-        await stream.respond(200, b'{"status":', [("content-length", "99")], end=False)
-        await stream.connection.ping()
-        await then(stream)
-
-    return behaviour
+    return in_turn(
+        lambda stream: stream.respond(200, b'{"status":', [("content-length", "99")], end=False),
+        lambda stream: stream.connection.ping(),
+        then,
+    )
 
 
+closes, resets = (in_turn(lambda stream: stream.connection.close()), in_turn(lambda stream: stream.connection.abort()))
 BREAKS = {
     "FIN before headers": closes,
     "RST before headers": resets,
@@ -192,21 +180,13 @@ async def test_a_lost_connection_is_unknown(tmp_path: Path, behaviour: Behaviour
 @pytest.mark.parametrize("piece_bytes", [1, 7], ids=["single bytes", "sevens"])
 async def test_answers_in_small_pieces(piece_bytes: int) -> None:
     """However TCP cuts the frames, the answers are the same."""
-    async with (
-        FaultServer(terminated) as server,
-        FaultProxy(server.port, piece_bytes) as proxy,
-        calls_to(server, port=proxy.port) as calls,
-    ):
+    async with wallet_behind_proxy(terminated, piece_bytes) as (_, _, calls):
         assert await asyncio.gather(*map(calls.end, "abc")) == [OK] * 3
 
 
 async def test_half_closed_by_the_server() -> None:
     """FIN means that no answer can come any more: what is under way is UNKNOWN at once, what is new is sent again."""
-    async with (
-        FaultServer(hang) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, port=proxy.port) as calls,
-    ):
+    async with wallet_behind_proxy(hang) as (server, proxy, calls):
         task = calls.start()
         await server.until(lambda: len(server.requests) == 1)
         proxy.links[0].finish_to_client()
@@ -220,10 +200,7 @@ async def test_half_closed_by_the_server() -> None:
 
 async def test_restart_without_a_stampede() -> None:
     """When all connections drop, 50 calls are UNKNOWN; 50 new ones need no more connections than they have use for."""
-    async with (
-        FaultServer(hang, settings={SettingCodes.MAX_CONCURRENT_STREAMS: 25}) as server,
-        calls_to(server) as calls,
-    ):
+    async with wallet(hang, settings=streams_max(25)) as (server, calls):
         tasks = [calls.start(str(number)) for number in range(50)]
         await server.until(lambda: len(server.requests) == 50)
         assert server.connections == 2
@@ -238,7 +215,7 @@ async def test_restart_without_a_stampede() -> None:
 
 async def test_old_connections_retire() -> None:
     """After its maximum age a connection is used no more, and the name is resolved again for the next one."""
-    async with FaultServer(terminated) as server, calls_to(server, trust=Trust(age_max_s=0.01)) as calls:
+    async with wallet(terminated, trust=Trust(age_max_s=0.01)) as (server, calls):
         assert await calls.end() == OK
         await server.until(lambda: not server.open_connections)
         assert await calls.end() == OK
@@ -248,8 +225,7 @@ async def test_old_connections_retire() -> None:
 async def test_retiring_waits_for_answers() -> None:
     """A connection that is too old still brings the answers under way."""
     gate = asyncio.Event()
-    trust = Trust(age_max_s=0.01)
-    async with FaultServer(by_token({"a": after(gate)})) as server, calls_to(server, trust=trust) as calls:
+    async with wallet(by_token({"a": after(gate)}), trust=Trust(age_max_s=0.01)) as (server, calls):
         task = calls.start("a")
         while server.connections < 2:
             assert await calls.end("b") == OK
@@ -259,11 +235,8 @@ async def test_retiring_waits_for_answers() -> None:
 
 async def test_half_open_connection_is_found_before_use() -> None:
     """A connection that was silent is pinged before it is used; one without a pong is dropped, and nothing was sent."""
-    async with (
-        FaultServer(terminated) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, port=proxy.port, trust=Trust(idle_ping_s=IDLE_S, ping_timeout_s=0.05)) as calls,
-    ):
+    trust = Trust(idle_ping_s=IDLE_S, ping_timeout_s=0.05)
+    async with wallet_behind_proxy(terminated, trust=trust) as (server, proxy, calls):
         assert await calls.end("a") == OK
         proxy.links[0].swallow()
         # The silence itself, not a guess at how long something takes. Twice: what was on its way may end it once.
@@ -275,7 +248,7 @@ async def test_half_open_connection_is_found_before_use() -> None:
 async def test_idle_connection_that_answers_is_kept() -> None:
     """A connection with a pong is used again."""
     trust = Trust(idle_ping_s=IDLE_S, ping_timeout_s=PATIENCE_S)
-    async with FaultServer(terminated) as server, calls_to(server, trust=trust) as calls:
+    async with wallet(terminated, trust=trust) as (server, calls):
         assert await calls.end("a") == OK
         await asyncio.sleep(2 * IDLE_S)  # likewise
         assert await asyncio.gather(*map(calls.end, "bc")) == [OK, OK]

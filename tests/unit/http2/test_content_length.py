@@ -1,16 +1,13 @@
 """Content-Length of an answer: what is a length, and that one that is none costs its own call only, at once."""
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.http2.content_length import content_length
-from bridge.sandbox.behaviours import after, by_token
-from bridge.sandbox.server import FaultServer
-from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.http2.calls import LOST, OK, TIMEOUT, calls_to
+from bridge.sandbox.behaviours import by_token, hang, in_turn
+from bridge.sandbox.stream import Behaviour
+from tests.support.http2.calls import TIMEOUT, alone_fails, wallet
 
 pytest_plugins = ["tests.support.two_loops"]
 both_loops = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
@@ -68,68 +65,36 @@ def test_any_value(values: list[bytes]) -> None:
     assert (length is None) == (not values)
 
 
-def declares(*values: str) -> Behaviour:
-    """Begin an answer with these content-lengths, and leave it unfinished."""
-
-    async def behaviour(stream: Stream) -> None:
-        stream.send_headers(200, [("content-length", value) for value in values])
-        await stream.closed.wait()
-
-    return behaviour
+def begins(*lengths: str, body: bytes = b"") -> Behaviour:
+    """Begin an answer with these content-lengths and this body, and leave it unfinished."""
+    fields = [("content-length", length) for length in lengths]
+    return in_turn(lambda stream: stream.respond(200, body, fields, end=False), hang)
 
 
-BAD: dict[str, tuple[str, ...]] = {
-    "5000 digits": ("9" * 5000,),
-    "sign": ("+2",),
-    "two": ("2", "3"),
-    "empty": ("",),
-    "other digits": ("²",),
+BAD: dict[str, Behaviour] = {
+    "5000 digits": begins("9" * 5000),
+    "sign": begins("+2"),
+    "two": begins("2", "3"),
+    "empty": begins(""),
+    "other digits": begins("²"),
+    # It exceeds what was declared: malformed before its end (RFC 9113, section 8.1.1).
+    "more than declared": begins("2", body=b"{}}"),
 }
 
 
 @both_loops
 @pytest.mark.usefixtures("nothing_left")
-@pytest.mark.parametrize("values", BAD.values(), ids=BAD)
-async def test_only_that_call_fails_at_once(values: tuple[str, ...]) -> None:
-    """Without a length the answer is malformed: UNKNOWN when its headers come; neighbours and connection go on."""
-    gate = asyncio.Event()
-    table: dict[str, Behaviour] = {"bad": declares(*values), "neighbour": after(gate)}
-    async with FaultServer(by_token(table), checked=False) as server, calls_to(server) as calls:
-        neighbour = calls.start("neighbour")
-        assert await calls.end("bad") == LOST  # and not TIMEOUT, which it would be after its 20 s
-        gate.set()
-        assert [await neighbour, await calls.end("next")] == [OK, OK]
-        assert (server.connections, server.goaways) == (1, [])
-
-
-async def too_much(stream: Stream) -> None:
-    """Send more than was declared, and no end."""
-    stream.send_headers(200, [("content-length", "2")])
-    await stream.send_data(b"{}}")
-    await stream.closed.wait()
-
-
-@both_loops
-@pytest.mark.usefixtures("nothing_left")
-async def test_more_than_declared_fails_at_once() -> None:
-    """A body that exceeds its content-length is malformed before its end (RFC 9113, section 8.1.1)."""
-    async with FaultServer(by_token({"bad": too_much}), checked=False) as server, calls_to(server) as calls:
-        assert await calls.end("bad") == LOST
-        assert await calls.end("next") == OK
-        assert server.connections == 1
+@pytest.mark.parametrize("behaviour", BAD.values(), ids=BAD)
+async def test_only_that_call_fails_at_once(behaviour: Behaviour) -> None:
+    """The answer is malformed: UNKNOWN when that is known, not at its deadline; neighbours and connection go on."""
+    await alone_fails(behaviour, checked=False)
 
 
 @both_loops
 @pytest.mark.usefixtures("nothing_left")
 async def test_less_than_declared_waits_for_the_rest() -> None:
     """A body that is still shorter than declared is not malformed: the call ends at its deadline."""
-
-    async def too_little(stream: Stream) -> None:
-        stream.send_headers(200, [("content-length", "3")])
-        await stream.send_data(b"{}")
-        await stream.closed.wait()
-
-    async with FaultServer(by_token({"bad": too_little})) as server, calls_to(server) as calls:
+    async with wallet(by_token({"bad": begins("3", body=b"{}")})) as (server, calls):
         bad = calls.start("bad")
         await server.until(lambda: len(server.requests) == 1)
         await server.open_connections[0].ping()  # the client has read what came of the body, too
@@ -142,9 +107,6 @@ async def test_less_than_declared_waits_for_the_rest() -> None:
 @pytest.mark.usefixtures("nothing_left")
 async def test_304_declares_the_length_of_another_answer() -> None:
     """RFC 9110, section 15.4.5: a 304 has no content, whatever its content-length."""
-
-    async def not_modified(stream: Stream) -> None:
-        stream.send_headers(304, [("content-length", "9")], end=True)
-
-    async with FaultServer(not_modified, checked=False) as server, calls_to(server) as calls:
+    not_modified = in_turn(lambda stream: stream.send_headers(304, [("content-length", "9")], end=True))
+    async with wallet(not_modified, checked=False) as (_, calls):
         assert (await calls.post()).status_code == 304

@@ -90,7 +90,7 @@ terminated = terminated_with()
 """The good wallet: processes the request, unchecked, and answers with success."""
 
 
-def in_turn(*steps: Callable[[Stream], Awaitable[None] | None]) -> Behaviour:
+def in_turn(*steps: Callable[[Stream], Awaitable[object] | None]) -> Behaviour:
     """Take one step after the other: behaviours, or what else can be done with a stream."""
 
     async def behaviour(stream: Stream) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from bridge.sandbox.behaviours import success_body
 from bridge.sandbox.record import Pulse, Request
-from tests.support.certificates import Certificates, Identity, write_certificates
+from tests.support.certificates import Certificates, Identity
 from tests.support.nginx import MISSING, NGINX, Front, Nginx, running_nginx
 from tests.support.whole_path import Caller, bridge_to
 
@@ -64,12 +64,6 @@ async def wallet() -> AsyncIterator[Upstream]:
     upstream = Upstream(await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024))
     async with upstream.server:
         yield upstream
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Make certificates, once."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(params=[None, "server"], ids=["plaintext", "tls"])

@@ -22,7 +22,7 @@ from bridge.sandbox.behaviours import (
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.broken_servers import closing_server, refusing_port, silent_server
-from tests.support.certificates import Certificates, Identity, write_certificates
+from tests.support.certificates import Certificates, Identity
 from tests.support.engines import on_both_engines
 from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to
 
@@ -34,12 +34,6 @@ SOON = {"WALLET__DEADLINE_DEFAULT_S": "0.5"}
 """A deadline of the bridge's alone: its caller waits for what it says, however busy the machine is."""
 TIMEOUT = Failure("DEADLINE_EXCEEDED", "WALLET_TIMEOUT", "UNKNOWN")
 NOT_PROCESSED = Failure("UNAVAILABLE", "WALLET_NOT_PROCESSED", "NOT_PROCESSED", attempts=3)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Make certificates of every kind, once."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import trustme
 
 _LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
@@ -80,3 +81,9 @@ def _write(folder: Path, name: str, leaf: trustme.LeafCert) -> Identity:
     leaf.cert_chain_pems[0].write_to_path(str(identity.certificate_file))
     leaf.private_key_pem.write_to_path(str(identity.key_file))
     return identity
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Make certificates of every kind, once; no test changes them."""
+    return write_certificates(tmp_path_factory.mktemp("certificates"))

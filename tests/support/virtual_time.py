@@ -1,10 +1,12 @@
 """An event loop in virtual time: where nothing is left to do, its clock jumps to the next timer."""
 
 import asyncio
+import functools
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -52,11 +54,11 @@ def run_virtually(work: Coroutine[Any, Any, _T]) -> _T:
         loop.close()
 
 
-def virtually(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+def virtually(work: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_P, None]:
     """Make a test of a coroutine function: it runs in virtual time."""
 
-    def test() -> None:
-        run_virtually(work())
+    @functools.wraps(work)
+    def test(*arguments: _P.args, **named: _P.kwargs) -> None:
+        run_virtually(work(*arguments, **named))
 
-    test.__name__, test.__doc__ = work.__name__, work.__doc__
     return test

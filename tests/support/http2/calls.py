@@ -116,14 +116,10 @@ async def calls_to(
         await transport.aclose()
 
 
-OF_THE_SERVER = ("settings", "early", "checked", "opening", "resets_max")
-
-
 @asynccontextmanager
 async def wallet(behaviour: Behaviour, **options: Any) -> AsyncIterator[tuple[FaultServer, Calls]]:
     """Start a server with this behaviour and open calls to it, with the options of FaultServer and of `calls_to`."""
-    of_server = {name: options.pop(name) for name in OF_THE_SERVER if name in options}
-    async with FaultServer(behaviour, **of_server) as server, calls_to(server, **options) as calls:
+    async with FaultServer(behaviour, **_of_the_server(options)) as server, calls_to(server, **options) as calls:
         yield server, calls
 
 
@@ -131,10 +127,19 @@ async def wallet(behaviour: Behaviour, **options: Any) -> AsyncIterator[tuple[Fa
 async def wallet_behind_proxy(
     behaviour: Behaviour, piece_bytes: int = 65_536, **options: Any
 ) -> AsyncIterator[tuple[FaultServer, FaultProxy, Calls]]:
-    """Start a server with this behaviour, a proxy before it that can fail, and open calls through it."""
-    async with FaultServer(behaviour) as server, FaultProxy(server.port, piece_bytes) as proxy:
-        async with calls_to(server, port=proxy.port, **options) as calls:
-            yield server, proxy, calls
+    """Do as `wallet`, with a proxy between the two that can fail."""
+    async with (
+        FaultServer(behaviour, **_of_the_server(options)) as server,
+        FaultProxy(server.port, piece_bytes) as proxy,
+        calls_to(server, port=proxy.port, **options) as calls,
+    ):
+        yield server, proxy, calls
+
+
+def _of_the_server(options: dict[str, Any]) -> dict[str, Any]:
+    """Take those options out that are a FaultServer's."""
+    names = ("settings", "early", "checked", "opening", "resets_max")
+    return {name: options.pop(name) for name in names if name in options}
 
 
 async def alone_fails(bad: Behaviour, end: str = LOST, *, checked: bool = True) -> FaultServer:

@@ -81,3 +81,8 @@ def in_words(frame: Frame) -> str:
         case SettingsFrame():
             return " ".join(["SETTINGS", *frame.flags])
     return type(frame).__name__
+
+
+def replies(received: Received) -> list[str]:
+    """Return the client's frames that came of some bytes, in words."""
+    return [in_words(each) for each in frames_of(received.said)]

@@ -1,4 +1,4 @@
-"""`bridge call` over TLS and mutual TLS: real bridges, real certificates, and a line for each mistake."""
+"""`bridge call` and `bridge health` over TLS and mutual TLS: real bridges and certificates, a line for each mistake."""
 
 import asyncio
 import io
@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from bridge import sandbox
+from bridge.cli import health
 from bridge.cli.call import run
+from bridge.cli.main import main
 from bridge.settings.model import SettingsError
-from tests.support.certificates import Certificates, Identity, write_certificates
+from tests.support.certificates import Certificates, Identity
 from tests.support.fake_channel import EXAMPLE, parsed
 from tests.support.processes import bridge_command
 from tests.support.secure_callers import listening_bridge, tls_settings
@@ -19,10 +21,10 @@ from tests.support.secure_callers import listening_bridge, tls_settings
 ANSWERED = "code: 1\n"
 
 
-@pytest.fixture(name="certificates", scope="module")
-def _certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Return the certificates of these tests; no test changes them."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `bridge health` wait for as long as a busy machine may need."""
+    monkeypatch.setattr(health, "PATIENCE_S", 60.0)
 
 
 @asynccontextmanager
@@ -39,132 +41,108 @@ async def called(*arguments: str) -> tuple[int, str]:
     return code, out.getvalue()
 
 
+async def asked(*arguments: str) -> int:
+    """Run `bridge health` with these flags; return the exit code."""
+    return await asyncio.to_thread(main, ["health", *arguments])
+
+
 def shown(identity: Identity) -> tuple[str, str]:
     """Return the flags that show a client certificate."""
     return f"--client-certificate-file={identity.certificate_file}", f"--client-key-file={identity.key_file}"
 
 
-def trusting(certificates: Certificates) -> str:
-    """Return the flag that trusts the tests' authority."""
-    return f"--ca-file={certificates.ca_file}"
+def served(made: Certificates, words: str) -> dict[str, str]:
+    """Return the settings of a bridge: its certificate, "mutual" where it demands one, and who may call."""
+    if not words:
+        return {}
+    name, *rest = words.split()
+    return tls_settings(getattr(made, name), made.ca_file if rest else None, *rest[1:])
 
 
-Flags = Callable[[Certificates], tuple[str, ...]]
-Served = Callable[[Certificates], dict[str, str]]
+def flags_of(made: Certificates, words: str) -> tuple[str, ...]:
+    """Return flags: "ca" trusts the tests' authority, another word shows that certificate, or is a flag itself."""
+    return tuple(
+        flag
+        for word in words.split()
+        for flag in (
+            [f"--ca-file={made.ca_file}"] if word == "ca" else [word] if word[0] == "-" else shown(getattr(made, word))
+        )
+    )
 
-ANSWERS: dict[str, tuple[Served, Flags]] = {
-    "an authority": (lambda made: tls_settings(made.server), lambda made: (trusting(made),)),
-    "a client certificate": (
-        lambda made: tls_settings(made.server, made.ca_file),
-        lambda made: (trusting(made), *shown(made.client)),
-    ),
-    "an identity that is allowed": (
-        lambda made: tls_settings(made.server, made.ca_file, "client.example"),
-        lambda made: (trusting(made), *shown(made.client)),
-    ),
-    "another name": (
-        lambda made: tls_settings(made.wrong_name),
-        lambda made: (trusting(made), "--server-name=another.example"),
-    ),
+
+ANSWERS = {
+    "an authority": ("server", "ca"),
+    "a client certificate": ("server mutual", "ca client"),
+    "an identity that is allowed": ("server mutual client.example", "ca client"),
+    "another name": ("wrong_name", "ca --server-name=another.example"),
 }
 
 
-@pytest.mark.parametrize(("served", "flags"), ANSWERS.values(), ids=ANSWERS)
-async def test_a_call_over_tls(certificates: Certificates, served: Served, flags: Flags) -> None:
-    """With the right flags the typed answer comes over TLS, verified, and over mutual TLS."""
-    async with bridge_with(served(certificates)) as address:
-        code, text = await called(f"--address={address}", *flags(certificates))
-    assert (code, text[: len(ANSWERED)]) == (0, ANSWERED)
-
-
-HINTS: dict[str, tuple[Served, Flags, str]] = {
-    "plaintext to TLS": (
-        lambda made: tls_settings(made.server),
-        lambda _: (),
-        "does it want TLS? then --ca-file FILE, or --tls",
-    ),
-    "TLS to plaintext": (
-        lambda _: {},
-        lambda made: (trusting(made),),
-        "it does not speak TLS: leave the TLS flags out",
-    ),
-    "the public authorities": (
-        lambda made: tls_settings(made.server),
-        lambda _: ("--tls",),
-        "its certificate is of no authority that is trusted here: see --ca-file",
-    ),
-    "a name alone": (
-        lambda made: tls_settings(made.server),
-        lambda _: ("--server-name=127.0.0.1",),
-        "its certificate is of no authority that is trusted here: see --ca-file",
-    ),
-    "another authority's certificate": (
-        lambda made: tls_settings(made.untrusted),
-        lambda made: (trusting(made),),
-        "its certificate is of no authority that is trusted here: see --ca-file",
-    ),
-    "another name": (
-        lambda made: tls_settings(made.wrong_name),
-        lambda made: (trusting(made),),
-        "its certificate is for another name: see --server-name",
-    ),
-    "not the name that is wanted": (
-        lambda made: tls_settings(made.server),
-        lambda made: (trusting(made), "--server-name=another.example"),
-        "its certificate is for another name: see --server-name",
-    ),
-    "an expired certificate": (
-        lambda made: tls_settings(made.expired),
-        lambda made: (trusting(made),),
-        "its certificate has expired",
-    ),
-    "no client certificate": (
-        lambda made: tls_settings(made.server, made.ca_file),
-        lambda made: (trusting(made),),
-        "does it want a client certificate, or another? see --client-certificate-file",
-    ),
-    "a client certificate of another authority": (
-        lambda made: tls_settings(made.server, made.ca_file),
-        lambda made: (trusting(made), *shown(made.untrusted)),
-        "does it want a client certificate, or another? see --client-certificate-file",
-    ),
-}
-
-
-@pytest.mark.parametrize(("served", "flags", "hint"), HINTS.values(), ids=HINTS)
-async def test_no_connection_says_what_to_do(
-    certificates: Certificates, served: Served, flags: Flags, hint: str
+@pytest.mark.parametrize(("certificate", "words"), ANSWERS.values(), ids=ANSWERS)
+async def test_over_tls(
+    certificates: Certificates, certificate: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A connection that TLS refuses ends the call with one line: the address, gRPC's cause, and what to do."""
-    async with bridge_with(served(certificates)) as address:
-        code, text = await called(f"--address={address}", *flags(certificates))
+    """With the right flags the typed answer and SERVING come over TLS, verified, and over mutual TLS."""
+    flags = flags_of(certificates, words)
+    async with bridge_with(served(certificates, certificate)) as address:
+        code, text = await called(f"--address={address}", *flags)
+        assert await asked(f"--address={address}", *flags) == 0
+    assert (code, text[: len(ANSWERED)]) == (0, ANSWERED)
+    assert capsys.readouterr().out == "SERVING\n"
+
+
+WANTS_TLS, NO_TLS = "does it want TLS? then --ca-file FILE, or --tls", "it does not speak TLS: leave the TLS flags out"
+NO_AUTHORITY = "its certificate is of no authority that is trusted here: see --ca-file"
+OTHER_NAME = "its certificate is for another name: see --server-name"
+WANTS_CERTIFICATE = "does it want a client certificate, or another? see --client-certificate-file"
+HINTS = {
+    "plaintext to TLS": ("server", "", WANTS_TLS),
+    "TLS to plaintext": ("", "ca", NO_TLS),
+    "the public authorities": ("server", "--tls", NO_AUTHORITY),
+    "a name alone": ("server", "--server-name=127.0.0.1", NO_AUTHORITY),
+    "another authority's certificate": ("untrusted", "ca", NO_AUTHORITY),
+    "another name": ("wrong_name", "ca", OTHER_NAME),
+    "not the name that is wanted": ("server", "ca --server-name=another.example", OTHER_NAME),
+    "an expired certificate": ("expired", "ca", "its certificate has expired"),
+    "no client certificate": ("server mutual", "ca", WANTS_CERTIFICATE),
+    "a client certificate of another authority": ("server mutual", "ca untrusted", WANTS_CERTIFICATE),
+}
+
+
+@pytest.mark.parametrize(("certificate", "words", "hint"), HINTS.values(), ids=HINTS)
+async def test_no_connection_says_what_to_do(
+    certificates: Certificates, certificate: str, words: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A connection that TLS refuses is no answer and no health, with one line: the address, the cause, what to do."""
+    flags = flags_of(certificates, words)
+    async with bridge_with(served(certificates, certificate)) as address:
+        code, text = await called(f"--address={address}", *flags)
+        assert await asked(f"--address={address}", *flags) == 1
     assert code == 1
     assert text.startswith(f"{address}: no answer from a bridge (")
     assert text.endswith(f"; {hint}\n")
+    assert capsys.readouterr() == ("", f"bridge: {address}: no connection; {hint}\n")
 
 
 OTHER_KEY = "is not the key of the certificate in --client-certificate-file: it belongs to another certificate"
+MISSING = "cannot be read: No such file or directory: no-such"
+BOTH = "--client-certificate-file and --client-key-file: set both or neither"
+Flags = Callable[[Certificates], tuple[str, ...]]
 REFUSED: dict[str, tuple[Flags, str]] = {
-    "no CA file": (lambda _: ("--ca-file=no-such",), "--ca-file: cannot be read: No such file or directory: no-such"),
+    "no CA file": (lambda _: ("--ca-file=no-such",), f"--ca-file: {MISSING}"),
     "a key as CA file": (
         lambda made: (f"--ca-file={made.server.key_file}",),
         "--ca-file: holds a private key and no certificate: are the two files swapped?",
     ),
-    "a certificate without its key": (
-        lambda made: (f"--client-certificate-file={made.client.certificate_file}",),
-        "--client-certificate-file and --client-key-file: set both or neither",
-    ),
-    "a key without its certificate": (
-        lambda made: (f"--client-key-file={made.client.key_file}",),
-        "--client-certificate-file and --client-key-file: set both or neither",
-    ),
+    "a certificate without its key": (lambda made: shown(made.client)[:1], BOTH),
+    "a key without its certificate": (lambda made: shown(made.client)[1:], BOTH),
     "no certificate file": (
         lambda made: shown(Identity(Path("no-such"), made.client.key_file)),
-        "--client-certificate-file: cannot be read: No such file or directory: no-such",
+        f"--client-certificate-file: {MISSING}",
     ),
     "no key file": (
         lambda made: shown(Identity(made.client.certificate_file, Path("no-such"))),
-        "--client-key-file: cannot be read: No such file or directory: no-such",
+        f"--client-key-file: {MISSING}",
     ),
     "another's key": (
         lambda made: shown(Identity(made.client.certificate_file, made.server.key_file)),
@@ -181,10 +159,21 @@ def test_a_wrong_file_is_one_line(certificates: Certificates, flags: Flags, line
     assert str(refused.value) == line
 
 
+def test_a_wrong_file_is_named_by_health_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is missing is named, and no bridge is asked."""
+    assert main(["health", "--ca-file=no-such"]) == 2
+    assert capsys.readouterr().err == f"bridge: --ca-file: {MISSING}\n"
+
+
 async def test_the_command_prints_one_line(certificates: Certificates) -> None:
     """Of a refused handshake the command prints that one line alone: gRPC's own log stays out."""
     async with bridge_with(tls_settings(certificates.wrong_name)) as address:
-        flags = (f"--address={address}", "--deadline-s=30", trusting(certificates), "--server-name=third.example")
+        flags = (
+            f"--address={address}",
+            "--deadline-s=30",
+            f"--ca-file={certificates.ca_file}",
+            "--server-name=third.example",
+        )
         async with bridge_command("call", "terminate", *EXAMPLE, *flags) as command:
             assert await command.end() == 1
     assert len(command.output.splitlines()) == 1, command.output
@@ -193,7 +182,12 @@ async def test_the_command_prints_one_line(certificates: Certificates) -> None:
 async def test_the_command_over_tls(certificates: Certificates) -> None:
     """The command itself prints the answer and nothing else: no line of gRPC's own log."""
     async with bridge_with(tls_settings(certificates.server, certificates.ca_file)) as address:
-        flags = (f"--address={address}", "--deadline-s=30", trusting(certificates), *shown(certificates.client))
+        flags = (
+            f"--address={address}",
+            "--deadline-s=30",
+            f"--ca-file={certificates.ca_file}",
+            *shown(certificates.client),
+        )
         async with bridge_command("call", "terminate", *EXAMPLE, *flags) as command:
             assert await command.end() == 0
     assert [line.partition(": ")[0] for line in command.output.splitlines()] == [

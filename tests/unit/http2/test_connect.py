@@ -17,7 +17,7 @@ import pytest
 from bridge.http2 import addresses, connect
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
-from tests.support.certificates import Certificates, write_certificates
+from tests.support.certificates import Certificates
 from tests.support.dead_addresses import given, mute, resolve, unanswered
 from tests.support.http2.calls import OK, PATIENCE_S, UNREACHABLE, Calls, calls_to
 
@@ -47,12 +47,6 @@ def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connect, "HANDSHAKE_S", 0.05)
     monkeypatch.setattr(connect, "ATTEMPT_DELAY_S", 0.05)
     monkeypatch.setattr(addresses, "ANSWER_KEPT_S", 10 * PATIENCE_S)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Make certificates, once."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @asynccontextmanager

@@ -16,20 +16,14 @@ from bridge.http2.limits import (
 )
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.reset_budget import BURST
-from bridge.sandbox.behaviours import after, answer, by_token
-from bridge.sandbox.server import FaultServer
-from bridge.sandbox.stream import Behaviour, Stream
+from bridge.sandbox.behaviours import after, answer, by_token, in_turn
+from bridge.sandbox.stream import Behaviour
 from tests.support.http2 import frames as raw
-from tests.support.http2.calls import LOST, OK, calls_to
-from tests.support.http2.conversation import REQUEST, Received, conversation, frames_of, in_words, listen
+from tests.support.http2.calls import LOST, OK, wallet
+from tests.support.http2.conversation import REQUEST, conversation, frames_of, in_words, listen, replies
 
 ANSWER_FIELD = (b"content-type", b"application/json")
 CALMED = ["GOAWAY 0 ENHANCE_YOUR_CALM"]
-
-
-def replies(received: Received) -> list[str]:
-    """Return the client's frames that came of some bytes, in words."""
-    return [in_words(each) for each in frames_of(received.said)]
 
 
 def block_of(size_bytes: int) -> bytes:
@@ -226,23 +220,11 @@ def test_reset_of_all_that_were_given_up() -> None:
 LONG = (("x-long", "v" * 9000), ("x-longer", "w" * 9000))
 
 
-async def long_trailers(stream: Stream) -> None:
-    """Answer well, and then send trailers that are too long."""
-    await stream.respond(200, b"{}", end=False)
-    stream.trailers(LONG)
-
-
-async def long_hints(stream: Stream) -> None:
-    """Send a hint that is too long, and the answer."""
-    stream.informational(103, LONG)
-    await stream.respond(200, b"{}")
-
-
 LONG_ANSWERS: dict[str, Behaviour] = {
     "headers": answer(200, b"{}", LONG),
     "headers of an answer without a body": answer(200, b"", LONG),
-    "trailers": long_trailers,
-    "hints": long_hints,
+    "trailers": in_turn(lambda stream: stream.respond(200, b"{}", end=False), lambda stream: stream.trailers(LONG)),
+    "hints": in_turn(lambda stream: stream.informational(103, LONG), answer(200, b"{}")),
 }
 
 
@@ -251,7 +233,7 @@ async def test_only_the_call_with_too_many_headers_fails(behaviour: Behaviour) -
     """18 kB of headers, again and again: each such call is UNKNOWN, a neighbour on the same connection is answered."""
     gate = asyncio.Event()
     table: dict[str, Behaviour] = {"long": behaviour, "neighbour": after(gate)}
-    async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
+    async with wallet(by_token(table)) as (server, calls):
         neighbour = calls.start("neighbour")
         await server.until(lambda: len(server.requests) == 1)
         assert [await calls.end("long") for _ in range(BURST + 5)] == [LOST] * (BURST + 5)

@@ -65,33 +65,23 @@ def only(data: bytes) -> Any:
 # --- constants --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_types(kind: int) -> None:
-    """A frame's type has the number that it has for hyperframe."""
-    assert KINDS[kind].type == kind
+CONSTANTS: dict[str, tuple[object, object]] = {
+    "types": ({kind: kind for kind in KINDS}, {kind: KINDS[kind].type for kind in KINDS}),
+    "flags": (FLAGS, {flag.name: flag.bit for flag in HeadersFrame.defined_flags}),
+    "ACK": ({frames.ACK}, {flag.bit for kind in (PingFrame, SettingsFrame) for flag in kind.defined_flags}),
+    "error codes": ({each.name: each.value for each in ErrorCode}, {each.name: each.value for each in ErrorCodes}),
+    # Without the one of RFC 8441.
+    "settings": (
+        {each.name: each.value for each in Setting},
+        {each.name: each.value for each in SettingCodes if each is not SettingCodes.ENABLE_CONNECT_PROTOCOL},
+    ),
+}
 
 
-@pytest.mark.parametrize("flag", FLAGS)
-def test_flags(flag: str) -> None:
-    """A flag has the bit that it has for hyperframe."""
-    bits = {defined.bit for defined in HeadersFrame.defined_flags if defined.name == flag}
-    assert bits == {FLAGS[flag]}
-
-
-def test_ack_flag() -> None:
-    """ACK has the bit that it has for hyperframe."""
-    assert {flag.bit for kind in (PingFrame, SettingsFrame) for flag in kind.defined_flags} == {frames.ACK}
-
-
-def test_error_codes() -> None:
-    """Error codes are those of h2."""
-    assert {each.name: each.value for each in ErrorCode} == {each.name: each.value for each in ErrorCodes}
-
-
-def test_settings_codes() -> None:
-    """Settings are those of h2, without the one of RFC 8441."""
-    theirs = {each.name: each.value for each in SettingCodes if each is not SettingCodes.ENABLE_CONNECT_PROTOCOL}
-    assert {each.name: each.value for each in Setting} == theirs
+@pytest.mark.parametrize(("ours", "theirs"), CONSTANTS.values(), ids=CONSTANTS)
+def test_constants(ours: object, theirs: object) -> None:
+    """Types, flags, codes and settings have the numbers that they have for hyperframe and h2."""
+    assert ours == theirs
 
 
 # --- what we write ----------------------------------------------------------------------------------------------

@@ -35,9 +35,8 @@ from tests.support.http2.conversation import (
     REQUEST,
     Received,
     conversation,
-    frames_of,
-    in_words,
     listen,
+    replies,
 )
 from tests.support.http2.strategies import ANY_BYTES
 from tests.support.http2_client import terminate_body
@@ -109,11 +108,6 @@ ANSWER_FIELD = (b"content-type", b"application/json")
 CALMED = ["GOAWAY 0 ENHANCE_YOUR_CALM"]
 LATE = raw.data(1, bytes(10_000))
 LATE_BYTES = len(LATE)
-
-
-def replies(received: Received) -> list[str]:
-    """Return the client's frames that came of some bytes, in words."""
-    return [in_words(each) for each in frames_of(received.said)]
 
 
 @pytest.mark.parametrize("name", FLOODS)

@@ -2,30 +2,43 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from h2.settings import SettingCodes
 
 from bridge.http2.reset_budget import BURST, REFILL_PER_S, ResetBudget
-from bridge.sandbox.behaviours import after, by_token, hang, terminated
-from bridge.sandbox.server import FaultServer
+from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.session import RESETS_WINDOW_S
-from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.http2.calls import OK, TIMEOUT, Calls, calls_to, cancelled, freeze_reset_budgets
+from bridge.sandbox.stream import Behaviour
+from tests.support.http2.calls import (
+    OK,
+    TIMEOUT,
+    Calls,
+    cancelled,
+    freeze_reset_budgets,
+    streams_max,
+    wallet,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
-both_loops = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
-leaves_nothing = pytest.mark.usefixtures("nothing_left")
-without_refill = pytest.mark.usefixtures("budgets_are_not_refilled")
 
 RESETS_MAX = BURST + round(RESETS_WINDOW_S * REFILL_PER_S)
 """What such a server bears here: what the budget allows, and not one more."""
 
 
 @pytest.fixture
-def budgets_are_not_refilled(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_refill(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no time pass for budgets: how many resets there are does not depend on how fast the machine is."""
     freeze_reset_budgets(monkeypatch)
+
+
+def of_both_loops(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a test with both loops and without a refill of budgets; it must leave nothing behind."""
+    marks = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
+    marked: Callable[..., Any] = marks(pytest.mark.usefixtures("nothing_left", "without_refill")(test))
+    return marked
 
 
 # --- the budget ---------------------------------------------------------------------------------------------------
@@ -94,24 +107,17 @@ async def healthy(calls: Calls, until: asyncio.Event) -> Counter[str]:
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
-@leaves_nothing
+@pytest.mark.usefixtures("nothing_left")
 async def test_a_hundred_expiring_calls_a_second() -> None:
     """With a wallet that answers within 5 s no healthy call fails, for 8 s of 100 expiring calls a second.
 
     The server closes a connection at more resets than the budget allows, and it allows 100 streams on each. Healthy
     are fast calls and such as wait for the 5 s, too.
     """
-
-    async def slow(stream: Stream) -> None:
-        await asyncio.sleep(5.0)
-        await terminated(stream)
-
-    async def patient(stream: Stream) -> None:
-        await asyncio.sleep(0.5)
-        await terminated(stream)
-
+    slow = in_turn(lambda _: asyncio.sleep(5.0), terminated)
+    patient = in_turn(lambda _: asyncio.sleep(0.5), terminated)
     table: dict[str, Behaviour] = {"slow": slow, "waits": slow}
-    async with FaultServer(by_token(table, patient), resets_max=RESETS_MAX) as server, calls_to(server) as calls:
+    async with wallet(by_token(table, patient), resets_max=RESETS_MAX) as (server, calls):
         is_over = asyncio.Event()
         healthy_calls = [asyncio.create_task(healthy(calls, is_over)) for _ in range(10)]
         waiting = [calls.start("waits") for _ in range(10)]
@@ -126,14 +132,12 @@ async def test_a_hundred_expiring_calls_a_second() -> None:
         assert server.connections <= 10 + 10  # the cap, and once more for those that were closed
 
 
-@both_loops
-@leaves_nothing
-@without_refill
+@of_both_loops
 async def test_a_burst_of_expiring_calls_beside_healthy_ones() -> None:
     """90 calls that expire in one moment: those that wait beside them on the connection are answered."""
     gate = asyncio.Event()
     table: dict[str, Behaviour] = {"slow": after(gate), "healthy": after(gate)}
-    async with FaultServer(by_token(table), resets_max=RESETS_MAX) as server, calls_to(server) as calls:
+    async with wallet(by_token(table), resets_max=RESETS_MAX) as (server, calls):
         neighbours = [calls.start("healthy") for _ in range(10)]
         await server.until(lambda: len(server.requests) == 10)
         slow = [calls.start("slow") for _ in range(90)]
@@ -145,15 +149,12 @@ async def test_a_burst_of_expiring_calls_beside_healthy_ones() -> None:
         assert (server.calmed, len(server.resets)) == (0, BURST)
 
 
-@both_loops
-@leaves_nothing
-@without_refill
+@of_both_loops
 async def test_half_of_the_slots_given_up() -> None:
     """A connection at whose streams half of the slots hang takes no new call until some have ended."""
     gate = asyncio.Event()
     table: dict[str, Behaviour] = {"slow": after(gate), "healthy": after(gate)}
-    slots: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 40}
-    async with FaultServer(by_token(table), settings=slots) as server, calls_to(server) as calls:
+    async with wallet(by_token(table), settings=streams_max(40)) as (server, calls):
         neighbour = calls.start("healthy")
         await server.until(lambda: len(server.requests) == 1)
         slow = [calls.start("slow") for _ in range(BURST + 20)]
@@ -166,19 +167,13 @@ async def test_half_of_the_slots_given_up() -> None:
         assert await calls.end("second") == OK
 
 
-@both_loops
-@leaves_nothing
-@without_refill
+@of_both_loops
 async def test_slots_come_back_when_given_up_streams_end() -> None:
     """What holds a slot is the stream, not the call: when its answer has come and was dropped, the slot is free."""
     gate = asyncio.Event()
     answered = asyncio.Event()
     table: dict[str, Behaviour] = {"slow": after(answered), "healthy": after(gate)}
-    slots: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 40}
-    async with (
-        FaultServer(by_token(table), settings=slots) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(by_token(table), settings=streams_max(40), connections_max=1) as (server, calls):
         neighbour = calls.start("healthy")
         slow = [calls.start("slow") for _ in range(BURST + 19)]
         await server.until(lambda: len(server.requests) == 1 + BURST + 19)
@@ -192,18 +187,12 @@ async def test_slots_come_back_when_given_up_streams_end() -> None:
         assert await neighbour == OK
 
 
-@both_loops
-@leaves_nothing
-@without_refill
+@of_both_loops
 async def test_no_room_for_another_connection() -> None:
     """Where no connection has a slot and none may be made, the one with the fewest calls resets its streams."""
     gate = asyncio.Event()
-    slots: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 40}
     table: dict[str, Behaviour] = {"slow": hang, "healthy": after(gate)}
-    async with (
-        FaultServer(by_token(table), settings=slots) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(by_token(table), settings=streams_max(40), connections_max=1) as (server, calls):
         neighbour = calls.start("healthy")
         slow = [calls.start("slow") for _ in range(BURST + 20)]
         await server.until(lambda: len(server.requests) == 1 + BURST + 20)
@@ -215,13 +204,10 @@ async def test_no_room_for_another_connection() -> None:
         assert await neighbour == OK
 
 
-@both_loops
-@leaves_nothing
-@without_refill
+@of_both_loops
 async def test_half_sent_request_is_reset() -> None:
     """A request whose body is held back is reset beyond the budget: the server would wait for its rest for ever."""
-    no_window: dict[int, int] = {SettingCodes.INITIAL_WINDOW_SIZE: 0}
-    async with FaultServer(hang, early=True, settings=no_window) as server, calls_to(server) as calls:
+    async with wallet(hang, early=True, settings={SettingCodes.INITIAL_WINDOW_SIZE: 0}) as (server, calls):
         tasks = [calls.start() for _ in range(BURST + 10)]
         await server.until(lambda: len(server.requests) == BURST + 10)
         await cancelled(*tasks)

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import pytest
-from h2.settings import SettingCodes
 
 from bridge.http2.answers import Answers
 from bridge.http2.connection import Connection
@@ -16,10 +15,10 @@ from bridge.http2.faults import LOGGER
 from bridge.http2.hpack import HeaderDecoder
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.transport import exchange
-from bridge.sandbox.behaviours import after, by_token, hang, terminated
+from bridge.sandbox.behaviours import by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
-from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.http2.calls import LOST, OK, UNREACHABLE, calls_to
+from bridge.sandbox.stream import Behaviour
+from tests.support.http2.calls import LOST, OK, UNREACHABLE, alone_fails, calls_to, streams_max, wallet
 from tests.support.http2.conversation import BODY, OPEN_STREAMS
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -68,24 +67,14 @@ async def test_only_that_call_fails(
     """The call is UNKNOWN at once; its neighbour, the connection and the next call do not notice."""
     real = getattr(kind, name)
     monkeypatch.setattr(kind, name, failing(real, BAD))
-    gate = asyncio.Event()
-    async with FaultServer(by_token({"neighbour": after(gate)})) as server, calls_to(server) as calls:
-        neighbour = calls.start("neighbour")
-        await server.until(lambda: len(server.requests) == 1)
-        assert await calls.end("bad") == LOST
-        gate.set()
-        assert [await neighbour, await calls.end("next")] == [OK, OK]
-        assert (server.connections, server.client_errors) == (1, [])
+    assert (await alone_fails(terminated)).processed.count("bad") == 1
     assert reports() == ["a fault in an exchange: LookupError"]
 
 
 # --- faults of a connection ---------------------------------------------------------------------------------------
 
 
-async def sets(stream: Stream) -> None:
-    """Change a setting, and never answer."""
-    await stream.connection.settings({SettingCodes.MAX_CONCURRENT_STREAMS: 50})
-    await stream.closed.wait()
+sets = in_turn(lambda stream: stream.connection.settings(streams_max(50)), hang)
 
 
 CONNECTION_STEPS: dict[str, tuple[type, str, Behaviour]] = {
@@ -98,14 +87,10 @@ CONNECTION_STEPS: dict[str, tuple[type, str, Behaviour]] = {
 
 @pytest.mark.parametrize(("kind", "name", "behaviour"), CONNECTION_STEPS.values(), ids=CONNECTION_STEPS)
 async def test_each_call_ends_at_once_and_the_next_has_a_new_connection(
-    kind: type,
-    name: str,
-    behaviour: Behaviour,
-    monkeypatch: pytest.MonkeyPatch,
-    reports: Callable[[], list[str]],
+    kind: type, name: str, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, reports: Callable[[], list[str]]
 ) -> None:
     """Calls whose requests may have left are UNKNOWN; nothing waits for its deadline."""
-    async with FaultServer(by_token({"bad": behaviour}, hang)) as server, calls_to(server) as calls:
+    async with wallet(by_token({"bad": behaviour}, hang)) as (server, calls):
         neighbour = calls.start("neighbour")
         await server.until(lambda: len(server.requests) == 1)
         monkeypatch.setattr(kind, name, failing(getattr(kind, name)))
@@ -181,10 +166,8 @@ async def test_callback_of_the_transport(
     """Whatever fails when a connection comes and goes, the call ends, and by an outcome that is true."""
     inner = {"connection_made": "_flush", "eof_received": "_end", "connection_lost": "_fail_ready"}[callback]
 
-    async def closes(stream: Stream) -> None:
-        (stream.connection.abort if callback == "connection_lost" else stream.connection.close)()
-
-    async with FaultServer(closes) as server, calls_to(server) as calls:
+    fin, rst = in_turn(lambda stream: stream.connection.close()), in_turn(lambda stream: stream.connection.abort())
+    async with wallet(rst if callback == "connection_lost" else fin) as (server, calls):
         if callback != "connection_made":
             calls.transport.pool(httpx.URL(server.url))
         monkeypatch.setattr(Connection, inner, failing(getattr(Connection, inner)))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.http2.liveness import LATE_S, PING_INTERVAL_MAX_S, Caution, Liveness, Trust
-from tests.support.virtual_time import VirtualLoop, run_virtually
+from tests.support.virtual_time import VirtualLoop, run_virtually, virtually
 
 
 class Scene:
@@ -221,24 +221,21 @@ def test_a_server_that_complains_is_asked_less() -> None:
 
 
 @pytest.mark.parametrize("in_doubt", [True, False])
-def test_one_silent_connection_casts_doubt_on_the_others(*, in_doubt: bool) -> None:
+@virtually
+async def test_one_silent_connection_casts_doubt_on_the_others(*, in_doubt: bool) -> None:
     """Another connection to the origin is asked before use, unless it has received since the silence began."""
-
-    async def play() -> None:
-        silent = Scene()
-        other = Scene(silent.caution)
-        await silent.at(3)
-        silent.send()
-        await silent.at(3.5)
-        if not in_doubt:
-            other.liveness.received()
-        await silent.at(4.5)
-        assert silent.events == [("ping", 4.0)]
-        assert other.liveness.is_trusted() is not in_doubt
-        silent.liveness.stop()
-        other.liveness.stop()
-
-    run_virtually(play())
+    silent = Scene()
+    other = Scene(silent.caution)
+    await silent.at(3)
+    silent.send()
+    await silent.at(3.5)
+    if not in_doubt:
+        other.liveness.received()
+    await silent.at(4.5)
+    assert silent.events == [("ping", 4.0)]
+    assert other.liveness.is_trusted() is not in_doubt
+    silent.liveness.stop()
+    other.liveness.stop()
 
 
 def test_idle_connection_that_must_not_be_asked() -> None:

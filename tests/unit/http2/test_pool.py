@@ -3,25 +3,28 @@
 import asyncio
 
 import pytest
-from h2.settings import SettingCodes
 
 from bridge.sandbox.behaviours import after, hang, sequence, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import refusing_port, silent_server
-from tests.support.http2.calls import NOT_PROCESSED, OK, TIMEOUT, UNREACHABLE, calls_to, cancelled
+from tests.support.http2.calls import (
+    NOT_PROCESSED,
+    OK,
+    TIMEOUT,
+    UNREACHABLE,
+    calls_to,
+    cancelled,
+    streams_max,
+    wallet,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
 
 
-def streams_max(number: int) -> dict[int, int]:
-    """Return the SETTINGS of a server that allows so many streams at once."""
-    return {SettingCodes.MAX_CONCURRENT_STREAMS: number}
-
-
 async def test_calls_queue_in_order() -> None:
     """Where one stream is allowed on one connection, calls take their turns in the order in which they came."""
-    async with FaultServer(terminated, settings=streams_max(1)) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(terminated, settings=streams_max(1), connections_max=1) as (server, calls):
         tokens = [str(number) for number in range(20)]
         assert await asyncio.gather(*map(calls.end, tokens)) == [OK] * 20
         assert server.processed == tokens
@@ -31,10 +34,7 @@ async def test_calls_queue_in_order() -> None:
 async def test_more_connections_up_to_the_maximum() -> None:
     """When all slots are in use another connection opens, one after the other, and no more than `connections_max`."""
     gate = asyncio.Event()
-    async with (
-        FaultServer(after(gate), settings=streams_max(2)) as server,
-        calls_to(server, connections_max=3) as calls,
-    ):
+    async with wallet(after(gate), settings=streams_max(2), connections_max=3) as (server, calls):
         tasks = [calls.start(str(number)) for number in range(10)]
         await server.until(lambda: len(server.requests) == 6)
         gate.set()
@@ -44,7 +44,7 @@ async def test_more_connections_up_to_the_maximum() -> None:
 
 async def test_no_stream_allowed() -> None:
     """With a maximum of 0 nothing is sent; the calls' time passes: NOT_SENT, cause timeout. Then one is allowed."""
-    async with FaultServer(terminated, settings=streams_max(0)) as server, calls_to(server, connections_max=2) as calls:
+    async with wallet(terminated, settings=streams_max(0), connections_max=2) as (server, calls):
         tasks = [calls.start() for _ in range(3)]
         await server.until(lambda: len(server.open_connections) == 2)
         for connection in server.open_connections:
@@ -61,10 +61,7 @@ async def test_no_stream_allowed() -> None:
 async def test_maximum_lowered_while_streams_are_open() -> None:
     """A lower maximum ends no stream; new ones wait until fewer are open, and its violation is never provoked."""
     gate = asyncio.Event()
-    async with (
-        FaultServer(after(gate), settings=streams_max(3)) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(after(gate), settings=streams_max(3), connections_max=1) as (server, calls):
         tasks = [calls.start(token) for token in "abc"]
         await server.until(lambda: len(server.requests) == 3)
         await server.open_connections[0].settings(streams_max(1))
@@ -80,10 +77,7 @@ async def test_maximum_lowered_while_streams_are_open() -> None:
 async def test_time_passes_in_line() -> None:
     """A call whose time passes in line is NOT_SENT, and those behind it are served in its place."""
     gate = asyncio.Event()
-    async with (
-        FaultServer(sequence(after(gate), terminated), settings=streams_max(1)) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(sequence(after(gate), terminated), settings=streams_max(1), connections_max=1) as (server, calls):
         first = calls.start("first")
         await server.until(lambda: len(server.requests) == 1)
         late, last = calls.start("late", timeout_s=0.05), calls.start("last")
@@ -96,10 +90,7 @@ async def test_time_passes_in_line() -> None:
 async def test_cancelled_in_line() -> None:
     """A call that is cancelled in line is never sent."""
     gate = asyncio.Event()
-    async with (
-        FaultServer(after(gate), settings=streams_max(1)) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(after(gate), settings=streams_max(1), connections_max=1) as (server, calls):
         first = calls.start("first")
         await server.until(lambda: len(server.requests) == 1)
         gone, last = calls.start("gone"), calls.start("last")
@@ -112,7 +103,7 @@ async def test_cancelled_in_line() -> None:
 
 async def test_those_who_left_the_line_are_forgotten() -> None:
     """Nothing is kept of calls that were cancelled in line, though the line does not move."""
-    async with FaultServer(terminated, settings=streams_max(0)) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(terminated, settings=streams_max(0), connections_max=1) as (_, calls):
         assert await calls.end(timeout_s=0.1) == f"{UNREACHABLE} timeout"
         tasks = [calls.start() for _ in range(50)]
         await asyncio.sleep(0)
@@ -123,7 +114,7 @@ async def test_those_who_left_the_line_are_forgotten() -> None:
 
 async def test_slot_and_cancel_in_one_moment() -> None:
     """A call that is cancelled just when its turn has come gives the slot to the next one."""
-    async with FaultServer(hang, settings=streams_max(1)) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(hang, settings=streams_max(1), connections_max=1) as (server, calls):
         first = calls.start("first")
         await server.until(lambda: len(server.requests) == 1)
         second, third = calls.start("second"), calls.start("third")
@@ -141,10 +132,7 @@ async def test_slot_and_cancel_in_one_moment() -> None:
 async def test_goaway_with_calls_in_line() -> None:
     """Those in the queue behind a connection that closes are sent on the next one."""
     gate = asyncio.Event()
-    async with (
-        FaultServer(after(gate), settings=streams_max(1)) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(after(gate), settings=streams_max(1), connections_max=1) as (server, calls):
         tasks = [calls.start(token) for token in "abc"]
         await server.until(lambda: len(server.requests) == 1)
         server.open_connections[0].goaway(0)
@@ -172,7 +160,7 @@ async def test_one_probe_at_a_time() -> None:
 
 async def test_connection_outlives_the_call_that_asked_for_it() -> None:
     """A call that is cancelled while its connection is being made leaves it to the next one."""
-    async with FaultServer(terminated) as server, calls_to(server) as calls:
+    async with wallet(terminated) as (server, calls):
         task = calls.start("gone")
         await server.until(lambda: server.connections == 1)
         await cancelled(task)

@@ -14,7 +14,7 @@ from bridge.http2.causes import Http2RequiredError
 from bridge.http2.connect import Race, Sockets
 from bridge.http2.connection import Connection
 from bridge.http2.transport import CONNECT_TIMEOUT_S
-from tests.support.virtual_time import run_virtually
+from tests.support.virtual_time import virtually
 
 NEVER = float("inf")
 
@@ -150,15 +150,12 @@ CASES: dict[str, tuple[dict[str, Host], str, list[tuple[str, float]]]] = {
 
 
 @pytest.mark.parametrize(("hosts", "end", "begun"), CASES.values(), ids=CASES)
-def test_schedule(hosts: dict[str, Host], end: str, begun: list[tuple[str, float]]) -> None:
+@virtually
+async def test_schedule(hosts: dict[str, Host], end: str, begun: list[tuple[str, float]]) -> None:
     """Within the default of 1 s, each address is tried exactly when RFC 8305 and the module's own rules say."""
-
-    async def scene() -> None:
-        world = World(hosts)
-        assert await world.connect() == end
-        assert world.begun() == begun
-
-    run_virtually(scene())
+    world = World(hosts)
+    assert await world.connect() == end
+    assert world.begun() == begun
 
 
 DEAD = {"no answer": DROPS, "refuses": REFUSES, "accepts and is silent": MUTE}
@@ -174,97 +171,76 @@ FIRST_CALL_S = 1.5
 
 @pytest.mark.parametrize("names", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("dead", DEAD.values(), ids=DEAD)
-def test_first_connect_in_time(dead: Host, names: tuple[str, ...]) -> None:
+@virtually
+async def test_first_connect_in_time(dead: Host, names: tuple[str, ...]) -> None:
     """Wherever dead addresses stand and however they are dead, the default limit of a connect is enough."""
-
-    async def scene() -> None:
-        world = World({name: dead if name.startswith("dead") else GOOD for name in names})
-        name, took_s = (await world.connect(CONNECT_TIMEOUT_S)).split()
-        assert name == "good"
-        assert float(took_s) <= CONNECT_TIMEOUT_S < FIRST_CALL_S
-
-    run_virtually(scene())
+    world = World({name: dead if name.startswith("dead") else GOOD for name in names})
+    name, took_s = (await world.connect(CONNECT_TIMEOUT_S)).split()
+    assert name == "good"
+    assert float(took_s) <= CONNECT_TIMEOUT_S < FIRST_CALL_S
 
 
-def test_winner_has_a_second_where_there_is_time() -> None:
+@virtually
+async def test_winner_has_a_second_where_there_is_time() -> None:
     """With a long limit the next address is tried 1 s after TCP has connected, and 1 s after that again."""
-
-    async def scene() -> None:
-        world = World({"a": MUTE, "b": MUTE, "c": GOOD})
-        assert await world.connect(timeout_s=30) == "c 2.000"
-        assert world.begun() == [("a", 0), ("b", 1), ("c", 2)]
-
-    run_virtually(scene())
+    world = World({"a": MUTE, "b": MUTE, "c": GOOD})
+    assert await world.connect(timeout_s=30) == "c 2.000"
+    assert world.begun() == [("a", 0), ("b", 1), ("c", 2)]
 
 
-def test_what_worked_comes_first_and_what_failed_last() -> None:
+@virtually
+async def test_what_worked_comes_first_and_what_failed_last() -> None:
     """The second connect tries the address that worked first; when that one fails, it loses its place."""
-
-    async def scene() -> None:
-        world = World({"a": DROPS, "b": GOOD, "c": GOOD})
-        assert await world.connect() == "b 0.250"
-        world.begun()
-        assert await world.connect() == "b 0.000"
-        world.hosts["b"] = REFUSES
-        assert await world.connect() == "c 0.250"
-        assert [host for host, _ in world.begun()] == ["b", "b", "a", "c"]
-
-    run_virtually(scene())
+    world = World({"a": DROPS, "b": GOOD, "c": GOOD})
+    assert await world.connect() == "b 0.250"
+    world.begun()
+    assert await world.connect() == "b 0.000"
+    world.hosts["b"] = REFUSES
+    assert await world.connect() == "c 0.250"
+    assert [host for host, _ in world.begun()] == ["b", "b", "a", "c"]
 
 
-def test_every_address_is_reached_in_the_end() -> None:
+@virtually
+async def test_every_address_is_reached_in_the_end() -> None:
     """A name with more dead addresses than fit into one limit is no outage: the next connect tries the others first."""
-
-    async def scene() -> None:
-        world = World({**{f"dead-{number}": DROPS for number in range(20)}, "good": GOOD})
-        ends = [await world.connect() for _ in range(3)]
-        assert any(end.startswith("good") for end in ends)
-
-    run_virtually(scene())
+    world = World({**{f"dead-{number}": DROPS for number in range(20)}, "good": GOOD})
+    ends = [await world.connect() for _ in range(3)]
+    assert any(end.startswith("good") for end in ends)
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_never_more_sockets_than_allowed(limit: int) -> None:
+@virtually
+async def test_never_more_sockets_than_allowed(limit: int) -> None:
     """Where no further socket is allowed, the oldest one is closed before the next address is tried."""
-
-    async def scene() -> None:
-        world = World({"a": MUTE, "b": MUTE, "c": MUTE, "d": GOOD})
-        assert (await world.connect(timeout_s=30, limit=limit)).startswith("d ")
-        assert world.most_sockets == limit
-
-    run_virtually(scene())
+    world = World({"a": MUTE, "b": MUTE, "c": MUTE, "d": GOOD})
+    assert (await world.connect(timeout_s=30, limit=limit)).startswith("d ")
+    assert world.most_sockets == limit
 
 
-def test_addresses_that_the_name_has_lost_are_forgotten() -> None:
+@virtually
+async def test_addresses_that_the_name_has_lost_are_forgotten() -> None:
     """What failed is remembered only of addresses that the name still has."""
-
-    async def scene() -> None:
-        world = World({"old": REFUSES})
-        for number in range(50):
-            await world.connect()
-            world.hosts = {f"new-{number}": REFUSES}
-            await asyncio.sleep(ANSWER_KEPT_S + 1)
+    world = World({"old": REFUSES})
+    for number in range(50):
         await world.connect()
-        assert len(world.addresses._failed) == 1  # a leak of months cannot be seen from outside
-
-    run_virtually(scene())
+        world.hosts = {f"new-{number}": REFUSES}
+        await asyncio.sleep(ANSWER_KEPT_S + 1)
+    await world.connect()
+    assert len(world.addresses._failed) == 1  # a leak of months cannot be seen from outside
 
 
 @pytest.mark.parametrize(("ipv6_s", "begun"), [(0.04, ("::1", 0.04)), (0.06, ("1", 0.05)), (NEVER, ("1", 0.05))])
-def test_resolution_delay(ipv6_s: float, begun: tuple[str, float]) -> None:
+@virtually
+async def test_resolution_delay(ipv6_s: float, begun: tuple[str, float]) -> None:
     """IPv4 addresses wait 50 ms for IPv6 ones (RFC 8305, section 3), and not for ever."""
+    world = World({"1": GOOD, "::1": GOOD})
+    resolve = world.loop.getaddrinfo
 
-    async def scene() -> None:
-        world = World({"1": GOOD, "::1": GOOD})
-        resolve = world.loop.getaddrinfo
+    async def slowly(host: str, port: int, *, family: int, **options: Any) -> list[tuple[Any, ...]]:
+        await _pass(ipv6_s if family == socket.AF_INET6 else 0.0, None)
+        return list(await resolve(host, port, family=family, **options))
 
-        async def slowly(host: str, port: int, *, family: int, **options: Any) -> list[tuple[Any, ...]]:
-            await _pass(ipv6_s if family == socket.AF_INET6 else 0.0, None)
-            return list(await resolve(host, port, family=family, **options))
-
-        world.loop.getaddrinfo = slowly
-        await world.connect()
-        assert world.begun() == [begun]
-        await world.addresses.aclose()
-
-    run_virtually(scene())
+    world.loop.getaddrinfo = slowly
+    await world.connect()
+    assert world.begun() == [begun]
+    await world.addresses.aclose()

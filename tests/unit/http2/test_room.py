@@ -9,13 +9,23 @@ from pathlib import Path
 import pytest
 
 from bridge.http2 import connect, connection
-from bridge.sandbox.behaviours import after, by_token, hang, terminated
+from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
-from bridge.sandbox.stream import Behaviour, Stream
+from bridge.sandbox.stream import Behaviour
 from tests.support.certificates import write_certificates
 from tests.support.dead_addresses import given, mute, resolve
 from tests.support.fault_proxy import FaultProxy
-from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, UNREACHABLE, Calls, calls_to
+from tests.support.http2.calls import (
+    LOST,
+    NOT_PROCESSED,
+    OK,
+    PATIENCE_S,
+    UNREACHABLE,
+    Calls,
+    calls_to,
+    wallet,
+    wallet_behind_proxy,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -25,12 +35,7 @@ CONNECTIONS_MAX = 2
 
 def retiring(then: Behaviour) -> Behaviour:
     """Send GOAWAY with each request, and do as `then`."""
-
-    async def behaviour(stream: Stream) -> None:
-        stream.connection.goaway(stream.request.stream_id)
-        await then(stream)
-
-    return behaviour
+    return in_turn(lambda stream: stream.connection.goaway(stream.request.stream_id), then)
 
 
 @asynccontextmanager
@@ -52,11 +57,7 @@ async def most_connections(server: FaultServer) -> AsyncIterator[list[int]]:
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 async def test_goaway_after_each_request(tmp_path: Path, *, secure: bool) -> None:
     """60 calls at a server that is slow and ends each connection after one: no more than 4, and all are OK."""
-
-    async def slow(stream: Stream) -> None:
-        await asyncio.sleep(0.02)  # the fault itself: answers overlap
-        await terminated(stream)
-
+    slow = in_turn(lambda _: asyncio.sleep(0.02), terminated)  # the fault itself: answers overlap
     certificates = write_certificates(tmp_path)
     served = certificates.server.server_context() if secure else None
     async with (
@@ -80,10 +81,7 @@ async def test_goaway_after_each_request(tmp_path: Path, *, secure: bool) -> Non
 async def test_calls_wait_for_room() -> None:
     """Where all that there may be retire with calls under way, others wait: none of those under way is cut off."""
     gate = asyncio.Event()
-    async with (
-        FaultServer(retiring(after(gate))) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(retiring(after(gate)), connections_max=1) as (server, calls):
         first = calls.start("a")
         await server.until(lambda: len(server.requests) == 1)
         second = calls.start("b")
@@ -129,11 +127,8 @@ def give_up_newest(calls: Calls) -> None:
 
 async def test_silent_connections_make_room() -> None:
     """A connection that was given up is dropped where room is needed, and its calls are UNKNOWN."""
-    async with (
-        FaultServer(by_token({"caught": hang}, terminated)) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, port=proxy.port, connections_max=1) as calls,
-    ):
+    behaviour = by_token({"caught": hang}, terminated)
+    async with wallet_behind_proxy(behaviour, connections_max=1) as (server, proxy, calls):
         caught = []
         for number in range(1, 4):
             caught.append(calls.start("caught"))

@@ -8,13 +8,22 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from bridge.http2.transport import Http2Transport
-from bridge.sandbox.behaviours import by_token, hang, terminated
+from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
-from bridge.sandbox.stream import Stream
 from bridge.sandbox.wire import PREFACE, take_frames
 from tests.support.fault_proxy import FaultProxy
 from tests.support.http2 import frames as raw
-from tests.support.http2.calls import OK, PATIENCE_S, TIMEOUT, Calls, calls_to, cancelled
+from tests.support.http2.calls import (
+    OK,
+    PATIENCE_S,
+    TIMEOUT,
+    Calls,
+    calls_to,
+    cancelled,
+    streams_max,
+    wallet,
+    wallet_behind_proxy,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -51,8 +60,8 @@ async def test_silent_death_under_load(others: int) -> None:
         waiting = [other_calls.start("other") for _ in range(others)]
         assert await calls.end("first") == OK
         proxy.links[0].swallow()
-        before, after = await until_replaced(calls, proxy)
-        assert await asyncio.gather(*after) == [OK] * CALLS_AFTER
+        before, later = await until_replaced(calls, proxy)
+        assert await asyncio.gather(*later) == [OK] * CALLS_AFTER
         calls.expire()
         # Those that began while the answer to the PING was awaited were not sent on the connection.
         assert set(await asyncio.gather(*before)) <= {TIMEOUT, OK}
@@ -64,16 +73,7 @@ async def test_silent_death_under_load(others: int) -> None:
 async def test_all_connections_die_at_once() -> None:
     """Where several connections die in one moment, they are found out together, and not one after the other."""
     gate = asyncio.Event()
-
-    async def held(stream: Stream) -> None:
-        await gate.wait()
-        await terminated(stream)
-
-    async with (
-        FaultServer(held, settings={SettingCodes.MAX_CONCURRENT_STREAMS: 100}) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, port=proxy.port) as calls,
-    ):
+    async with wallet_behind_proxy(after(gate), settings=streams_max(100)) as (server, proxy, calls):
         first = [calls.start(str(number)) for number in range(301)]
         await server.until(lambda: len(server.requests) == 301)
         gate.set()
@@ -81,8 +81,8 @@ async def test_all_connections_die_at_once() -> None:
         assert len(proxy.links) == 4
         for link in list(proxy.links):
             link.swallow()
-        before, after = await until_replaced(calls, proxy)
-        assert await asyncio.gather(*after) == [OK] * CALLS_AFTER
+        before, later = await until_replaced(calls, proxy)
+        assert await asyncio.gather(*later) == [OK] * CALLS_AFTER
         # The first that is found silent costs calls. The others are asked before they are used, and cost none.
         assert len({exchange.connection for exchange in calls.under_way()}) == 1
         calls.expire()
@@ -143,16 +143,7 @@ async def test_slow_server() -> None:
 async def test_answers_on_a_connection_that_was_given_up() -> None:
     """A connection that was silent for too long takes no further call, but what it still brings counts."""
     gate = asyncio.Event()
-
-    async def late(stream: Stream) -> None:
-        await gate.wait()
-        await terminated(stream)
-
-    async with (
-        FaultServer(by_token({"late": late}, terminated)) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, port=proxy.port) as calls,
-    ):
+    async with wallet_behind_proxy(by_token({"late": after(gate)})) as (server, proxy, calls):
         task = calls.start("late")
         await server.until(lambda: len(server.requests) == 1)
         proxy.links[0].pause()
@@ -170,12 +161,8 @@ async def test_answers_on_a_connection_that_was_given_up() -> None:
 
 async def test_enhance_your_calm() -> None:
     """GOAWAY(ENHANCE_YOUR_CALM) doubles the interval between PINGs for the whole origin."""
-
-    async def complaint(stream: Stream) -> None:
-        await terminated(stream)
-        stream.connection.goaway(error_code=ErrorCodes.ENHANCE_YOUR_CALM)
-
-    async with FaultServer(complaint) as server, calls_to(server) as calls:
+    complaint = in_turn(terminated, lambda stream: stream.connection.goaway(error_code=ErrorCodes.ENHANCE_YOUR_CALM))
+    async with wallet(complaint) as (server, calls):
         for number in range(1, 4):
             assert await calls.end() == OK
             await server.until(lambda: not server.open_connections)

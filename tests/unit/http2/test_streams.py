@@ -8,40 +8,34 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from bridge.http2.reset_budget import BURST
-from bridge.sandbox.behaviours import (
-    after,
-    answer,
-    by_token,
-    drip,
-    endless,
-    hang,
-    reset_with,
-    terminated,
-)
+from bridge.sandbox.behaviours import after, answer, by_token, drip, endless, hang, in_turn, reset_with, terminated
 from bridge.sandbox.record import Reset
-from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, TIMEOUT, calls_to, cancelled, freeze_reset_budgets
+from tests.support.http2.calls import (
+    LOST,
+    NOT_PROCESSED,
+    OK,
+    TIMEOUT,
+    alone_fails,
+    cancelled,
+    freeze_reset_budgets,
+    streams_max,
+    wallet,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
 
+NO_WINDOW: dict[int, int] = {SettingCodes.INITIAL_WINDOW_SIZE: 0}
 LONG = "x" * 200_000
 """Longer than the window that a connection begins with, so that a request with it cannot leave at once."""
-
 
 # --- answers that come in an unusual way ------------------------------------------------------------------------------
 
 
-async def terminated_and_reset(stream: Stream) -> None:
-    """Answer completely, and then reset with NO_ERROR (RFC 9113, section 8.1)."""
-    await terminated(stream)
-    stream.reset(ErrorCodes.NO_ERROR)
-
-
 async def test_reset_behind_a_complete_answer() -> None:
-    """A reset after the end of the answer changes nothing, and the connection is used again."""
-    async with FaultServer(terminated_and_reset) as server, calls_to(server) as calls:
+    """A reset with NO_ERROR after the answer (RFC 9113, section 8.1) changes nothing: the connection is used again."""
+    async with wallet(in_turn(terminated, reset_with(ErrorCodes.NO_ERROR))) as (server, calls):
         assert [await calls.end("a"), await calls.end("b")] == [OK, OK]
         assert server.connections == 1
 
@@ -49,16 +43,8 @@ async def test_reset_behind_a_complete_answer() -> None:
 @pytest.mark.parametrize("with_reset", [False, True], ids=["answer only", "answer and RST NO_ERROR"])
 async def test_answer_before_the_request_was_read(*, with_reset: bool) -> None:
     """An answer that is complete before the request is counts; the rest is not sent, and the stream is reset."""
-
-    async def behaviour(stream: Stream) -> None:
-        await stream.respond(413, b"{}")
-        if with_reset:
-            stream.reset(ErrorCodes.NO_ERROR)
-
-    async with (
-        FaultServer(behaviour, early=True, settings={SettingCodes.INITIAL_WINDOW_SIZE: 0}) as server,
-        calls_to(server) as calls,
-    ):
+    steps = [answer(413, b"{}"), *[reset_with(ErrorCodes.NO_ERROR)] * with_reset]
+    async with wallet(in_turn(*steps), early=True, settings=NO_WINDOW) as (server, calls):
         response = await calls.post(game_id=LONG)
         assert (response.status_code, await response.aread()) == (413, b"{}")
         if not with_reset:
@@ -68,41 +54,20 @@ async def test_answer_before_the_request_was_read(*, with_reset: bool) -> None:
         assert server.connections == 1
 
 
-async def begun_then_refused(stream: Stream) -> None:
-    """Begin an answer, and then claim not to have processed the request."""
-    stream.send_headers(200)
-    stream.reset(ErrorCodes.REFUSED_STREAM)
+BEGUN_THEN_REFUSED = in_turn(lambda stream: stream.send_headers(200), reset_with(ErrorCodes.REFUSED_STREAM))
+FAILURES: dict[str, tuple[Behaviour, str]] = {
+    "refused": (reset_with(ErrorCodes.REFUSED_STREAM), NOT_PROCESSED),
+    "begun and refused": (BEGUN_THEN_REFUSED, LOST),
+    "reset": (reset_with(ErrorCodes.CANCEL), LOST),
+    "too short": (answer(200, b"{}", [("content-length", "9")]), LOST),
+    "too long": (answer(200, b"{}", [("content-length", "1")]), LOST),
+}
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "end"),
-    [
-        (reset_with(ErrorCodes.REFUSED_STREAM), NOT_PROCESSED),
-        (begun_then_refused, LOST),
-        (reset_with(ErrorCodes.CANCEL), LOST),
-        (answer(200, b"{}", [("content-length", "9")]), LOST),
-        (answer(200, b"{}", [("content-length", "1")]), LOST),
-        (answer(200, b"{}", [("content-length", "two")]), LOST),
-        (answer(200, b"{}", [("content-length", "2"), ("content-length", "3")]), LOST),
-    ],
-    ids=["refused", "begun and refused", "reset", "too short", "too long", "no number", "two lengths"],
-)
+@pytest.mark.parametrize(("behaviour", "end"), FAILURES.values(), ids=FAILURES)
 async def test_only_that_stream_fails(behaviour: Behaviour, end: str) -> None:
     """A stream that fails for itself leaves its neighbours and its connection alone."""
-    gate = asyncio.Event()
-    table = {"bad": behaviour, "neighbour": after(gate)}
-    async with FaultServer(by_token(table), checked=False) as server, calls_to(server) as calls:
-        neighbour = calls.start("neighbour")
-        assert await calls.end("bad") == end
-        gate.set()
-        assert [await neighbour, await calls.end("next")] == [OK, OK]
-        assert server.connections == 1
-
-
-async def early_terminated(stream: Stream) -> None:
-    """Process a request that came without its body: the body's credit is given by the server itself."""
-    await stream.body()
-    await stream.respond(200, b'{"token": "next"}')
+    await alone_fails(behaviour, end, checked=False)
 
 
 # --- time-outs and cancelled calls ------------------------------------------------------------------------------------
@@ -113,7 +78,7 @@ async def test_timeout_resets_its_stream_only(behaviour: Behaviour) -> None:
     """At its time-out a call is UNKNOWN and the server gets CANCEL, once; a neighbour is answered."""
     gate = asyncio.Event()
     table = {"slow": behaviour, "neighbour": after(gate)}
-    async with FaultServer(by_token(table)) as server, calls_to(server) as calls:
+    async with wallet(by_token(table)) as (server, calls):
         neighbour = calls.start("neighbour")
         slow_call = calls.start("slow")
         await server.until(lambda: any(request.token == "slow" for request in server.requests))
@@ -130,12 +95,8 @@ async def test_timeout_resets_its_stream_only(behaviour: Behaviour) -> None:
 async def test_one_of_a_hundred_ends_early(*, cancels: bool) -> None:
     """When one of 100 calls ends early, the other 99 are answered, on the same connection."""
     gate = asyncio.Event()
-    async with (
-        FaultServer(
-            by_token({"odd": hang}, after(gate)), settings={SettingCodes.MAX_CONCURRENT_STREAMS: 100}
-        ) as server,
-        calls_to(server) as calls,
-    ):
+    behaviour = by_token({"odd": hang}, after(gate))
+    async with wallet(behaviour, settings=streams_max(100)) as (server, calls):
         others = [calls.start(str(number)) for number in range(99)]
         odd = calls.start("odd")
         await server.until(lambda: len(server.requests) == 100)
@@ -153,7 +114,7 @@ async def test_one_of_a_hundred_ends_early(*, cancels: bool) -> None:
 async def test_two_hundred_cancelled_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their slots are free again, by few resets: the next call is answered at once, on a new connection."""
     freeze_reset_budgets(monkeypatch)
-    async with FaultServer(hang) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(hang, connections_max=1) as (server, calls):
         for _ in range(2):
             server.requests.clear()
             tasks = [calls.start() for _ in range(100)]
@@ -169,7 +130,7 @@ async def test_two_hundred_cancelled_calls(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("turns", range(6))
 async def test_cancelled_at_any_moment(turns: int) -> None:
     """Wherever a call is cancelled, nothing of it stays behind, and the next one is answered."""
-    async with FaultServer(terminated) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(terminated, connections_max=1) as (_, calls):
         for warm in (False, True):
             task = calls.start("cancelled")
             for _ in range(turns + 10 * warm):
@@ -191,7 +152,7 @@ async def test_abandoned_answers_are_credited() -> None:
         await hang(stream)
 
     table: dict[str, Behaviour] = {"neighbour": after(gate), "long": long_answer}
-    async with FaultServer(by_token(table)) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(by_token(table), connections_max=1) as (server, calls):
         neighbour = calls.start("neighbour")
         for _ in range(100):
             server.requests.clear()
@@ -207,7 +168,7 @@ async def test_abandoned_answers_are_credited() -> None:
 async def test_answers_are_credited() -> None:
     """More than the connection's window of 8 MiB can be read on one connection."""
     behaviour = answer(200, b'{"token": "t"}' + b" " * 60_000)
-    async with FaultServer(behaviour) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(behaviour, connections_max=1) as (server, calls):
         for _ in range(3):
             assert await asyncio.gather(*(calls.end() for _ in range(50))) == [OK] * 50
         assert server.connections == 1
@@ -215,10 +176,7 @@ async def test_answers_are_credited() -> None:
 
 async def test_endless_answer_is_cut() -> None:
     """An answer without end is handed over just above the limit, and its stream is reset."""
-    async with (
-        FaultServer(by_token({"endless": endless(b"x" * 999)})) as server,
-        calls_to(server, body_bytes_max=5000) as calls,
-    ):
+    async with wallet(by_token({"endless": endless(b"x" * 999)}), body_bytes_max=5000) as (server, calls):
         response = await calls.post("endless")
         assert 5000 < len(await response.aread()) < 25_000
         await server.until(lambda: bool(server.resets))
@@ -231,10 +189,7 @@ async def test_endless_answer_is_cut() -> None:
 
 async def test_initial_window_of_one() -> None:
     """With a window of one byte, a request leaves byte by byte, and is answered."""
-    async with (
-        FaultServer(terminated, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1}) as server,
-        calls_to(server) as calls,
-    ):
+    async with wallet(terminated, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1}) as (server, calls):
         assert await asyncio.gather(*map(calls.end, "abc")) == [OK] * 3
         assert [request.fields["game_id"] for request in server.requests] == ["example"] * 3
 
@@ -249,20 +204,17 @@ async def test_windows_that_shrink_and_grow() -> None:
         assert body.endswith(b'"currency": "EUR"}')
         await stream.respond(200, f'{{"token": "{len(body)}"}}'.encode())
 
-    async with (
-        FaultServer(behaviour, early=True, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1000}) as server,
-        calls_to(server) as calls,
-    ):
+    window: dict[int, int] = {SettingCodes.INITIAL_WINDOW_SIZE: 1000}
+    async with wallet(behaviour, early=True, settings=window) as (_, calls):
         response = await calls.post(game_id=LONG)
         assert (await response.aread()).startswith(b'{"token": "200')
 
 
 async def test_call_that_waits_for_a_window_can_end() -> None:
     """A request that is held back by a window of zero times out as UNKNOWN, and leaves the others alone."""
-    async with (
-        FaultServer(hang, early=True, settings={SettingCodes.INITIAL_WINDOW_SIZE: 0}) as server,
-        calls_to(server) as calls,
-    ):
+    # It processes a request that came without its body: the body's credit is given by the server itself.
+    early_terminated = in_turn(Stream.body, answer(200, b'{"token": "next"}'))
+    async with wallet(hang, early=True, settings=NO_WINDOW) as (server, calls):
         held = calls.start()
         await server.until(lambda: len(server.requests) == 1)
         calls.expire()

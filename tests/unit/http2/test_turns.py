@@ -4,16 +4,24 @@ import asyncio
 import ssl
 
 import pytest
-from h2.settings import SettingCodes
 
 from bridge.http2.connection import GATHER_FROM
 from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import after, by_token, terminated
-from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from bridge.sandbox.wire import PREFACE, take_frames
 from tests.support.http2 import frames as raw
-from tests.support.http2.calls import LOST, OK, PATIENCE_S, TIMEOUT, UNREACHABLE, Calls, calls_to, cancelled
+from tests.support.http2.calls import (
+    LOST,
+    OK,
+    PATIENCE_S,
+    TIMEOUT,
+    UNREACHABLE,
+    Calls,
+    cancelled,
+    streams_max,
+    wallet,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
@@ -33,12 +41,8 @@ async def test_time_is_over_in_the_turn_in_which_a_call_begins() -> None:
         while loop.time() < due_s:  # a busy loop: the answer and the time-out are found in one turn
             pass
 
-    one_stream: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 1}
     table = {"first": answered_when_it_is_due}
-    async with (
-        FaultServer(by_token(table), settings=one_stream) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    async with wallet(by_token(table), settings=streams_max(1), connections_max=1) as (server, calls):
         first = calls.start("first")
         await server.until(lambda: len(server.requests) == 1)
         queued = calls.start("queued", timeout_s=0.05)
@@ -55,7 +59,7 @@ async def test_time_is_over_in_the_turn_in_which_a_call_begins() -> None:
 @pytest.mark.parametrize("hex_", ["00000403000000000300000008", "000001020000000003ff"], ids=["RST_STREAM", "PRIORITY"])
 async def test_server_speaks_of_a_stream_that_has_not_left(hex_: str) -> None:
     """Whatever a server says of a stream that it cannot know: what is reported as NOT_SENT is never sent."""
-    async with FaultServer(terminated) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(terminated, connections_max=1) as (server, calls):
         assert await calls.end("first") == OK
         (connection,) = server.open_connections
         # Found in the turn in which the second call begins, before its frames are written.
@@ -68,7 +72,7 @@ async def test_server_speaks_of_a_stream_that_has_not_left(hex_: str) -> None:
 
 async def test_nothing_new_is_sent_on_a_connection_that_closes() -> None:
     """A call that begins in the turn in which its connection is closed is not sent any more: NOT_SENT."""
-    async with FaultServer(terminated) as server, calls_to(server, connections_max=1) as calls:
+    async with wallet(terminated, connections_max=1) as (server, calls):
         assert await calls.end("first") == OK
         (connection,) = server.open_connections
         # Found in the turn in which the second call begins, before its frames are written: DATA on an idle stream.
@@ -85,12 +89,9 @@ async def test_slot_of_a_call_that_never_left_is_free_at_once() -> None:
     """A call that is cancelled before its request is written gives its slot to the next in line."""
     gate = asyncio.Event()
     held = GATHER_FROM + 1
-    slots: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: held + 1}
     table = {"cancelled": terminated, "queued": terminated}
-    async with (
-        FaultServer(by_token(table, after(gate)), settings=slots) as server,
-        calls_to(server, connections_max=1) as calls,
-    ):
+    one_more = streams_max(held + 1)
+    async with wallet(by_token(table, after(gate)), settings=one_more, connections_max=1) as (server, calls):
         tasks = [calls.start() for _ in range(held)]
         await server.until(lambda: len(server.requests) == held)
         cancelled_call, queued = calls.start("cancelled"), calls.start("queued")

@@ -15,7 +15,7 @@ import uvloop
 from h2.settings import SettingCodes
 
 from bridge.sandbox import Received, Sandbox, serve
-from tests.support.certificates import Certificates, write_certificates
+from tests.support.certificates import Certificates
 from tests.support.http2_client import RawClient
 from tests.unit.sandbox.test_sandbox import (
     EXAMPLE_BODY,
@@ -29,12 +29,6 @@ from tests.unit.sandbox.test_sandbox import (
     post,
     request_of,
 )
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Certificates for all tests of this file."""
-    return write_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

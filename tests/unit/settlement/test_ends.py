@@ -18,7 +18,7 @@ from bridge.settlement.settler import LEASE_S, STORE_DELAY_MAX_S, Settler
 from bridge.settlement.store import Problem, StoreError
 from tests.support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, new_call
 from tests.support.settlement_model import ModelStore
-from tests.support.virtual_time import run_virtually
+from tests.support.virtual_time import run_virtually, virtually
 from tests.unit.settlement.test_settler import DAY_S, ONE, OPERATION, Scene, SlowStore, confirms, drained, fails, late
 
 FACTS = WalletFacts(http_status=400, code=7)
@@ -116,123 +116,108 @@ def test_an_end_that_the_store_did_not_take_is_written_later(end: str, *, is_car
     run_virtually(work())
 
 
-def test_a_refusal_is_not_written_over_another_owner() -> None:
+@virtually
+async def test_a_refusal_is_not_written_over_another_owner() -> None:
     """The lease ended while the store failed, and another bridge has taken the entry: its attempt decides."""
+    scene = _scene(fails(WalletEchoMismatch))
+    (entry_id,) = await scene.add()
+    settler = scene.settler()
+    task = asyncio.create_task(settler.run())
 
-    async def work() -> None:
-        scene = _scene(fails(WalletEchoMismatch))
-        (entry_id,) = await scene.add()
-        settler = scene.settler()
-        task = asyncio.create_task(settler.run())
+    async def down(_entry: Entry) -> None:
+        scene.store.is_down = True
+        raise WalletEchoMismatch
 
-        async def down(_entry: Entry) -> None:
-            scene.store.is_down = True
-            raise WalletEchoMismatch
-
-        scene.behaviour = down
-        await asyncio.sleep(LEASE_S + 1)
-        (taken,) = await ModelStore.take(scene.store, 1, FAR_S, {OPERATION})
-        scene.store.is_down = False
-        await asyncio.sleep(2 * STORE_DELAY_MAX_S)
-        entry = await scene.entry()
-        assert (entry.state, entry.fence, taken.fence) == (State.PENDING, 2, 2)
-        assert settler.ends.unwritten == {}
-        assert not [e for e in scene.events if isinstance(e, SettlementChanged)]
-        assert await scene.store.reject(entry_id, 2, TIMEOUT)
-        await drained([settler], [task])
-
-    run_virtually(work())
+    scene.behaviour = down
+    await asyncio.sleep(LEASE_S + 1)
+    (taken,) = await ModelStore.take(scene.store, 1, FAR_S, {OPERATION})
+    scene.store.is_down = False
+    await asyncio.sleep(2 * STORE_DELAY_MAX_S)
+    entry = await scene.entry()
+    assert (entry.state, entry.fence, taken.fence) == (State.PENDING, 2, 2)
+    assert settler.ends.unwritten == {}
+    assert not [e for e in scene.events if isinstance(e, SettlementChanged)]
+    assert await scene.store.reject(entry_id, 2, TIMEOUT)
+    await drained([settler], [task])
 
 
 @pytest.mark.parametrize("take_s", [0.5, LEASE_S - 1], ids=["at once", "after renewing"])
-def test_what_ends_while_it_is_taken_is_not_sent(take_s: float) -> None:
+@virtually
+async def test_what_ends_while_it_is_taken_is_not_sent(take_s: float) -> None:
     """The store has leased the entry and its answer is on its way when a caller's own success is written down."""
-
-    async def work() -> None:
-        scene = _scene(late(0.1))
-        scene.store.take_s = take_s
-        (entry_id,) = await scene.add()
-        settler = scene.settler()
-        task = asyncio.create_task(settler.run())
-        await asyncio.sleep(take_s / 2)
-        settler.confirm(entry_id)
-        await settler.ends.write()  # as any attempt that ends meanwhile does
-        assert await scene.state(entry_id) is State.SETTLED
-        await asyncio.sleep(3 * LEASE_S)
-        assert scene.sent == []
-        await drained([settler], [task])
-
-    run_virtually(work())
+    scene = _scene(late(0.1))
+    scene.store.take_s = take_s
+    (entry_id,) = await scene.add()
+    settler = scene.settler()
+    task = asyncio.create_task(settler.run())
+    await asyncio.sleep(take_s / 2)
+    settler.confirm(entry_id)
+    await settler.ends.write()  # as any attempt that ends meanwhile does
+    assert await scene.state(entry_id) is State.SETTLED
+    await asyncio.sleep(3 * LEASE_S)
+    assert scene.sent == []
+    await drained([settler], [task])
 
 
-def test_what_a_call_learns_while_it_is_taken_is_heeded() -> None:
+@virtually
+async def test_what_a_call_learns_while_it_is_taken_is_heeded() -> None:
     """A call of the same request was answered with another's token: its write is on its way, nothing is sent."""
-
-    async def work() -> None:
-        scene = _scene(confirms)
-        scene.store.take_s = 2.0
-        (entry_id,) = await scene.add()
-        settler = scene.settler()
-        task = asyncio.create_task(settler.run())
-        await asyncio.sleep(1.0)
-        settler.ends.block(entry_id)
-        await asyncio.sleep(10.0)
-        assert scene.sent == []
-        (entry,) = await scene.store.take(1, FAR_S, {OPERATION}) or [await scene.entry()]
-        assert await scene.store.reject(entry_id, entry.fence, Last("WALLET_ECHO_MISMATCH"), never_repeat=True)
-        settler.ends.unblock(entry_id)
-        await asyncio.sleep(100.0)
-        assert scene.sent == []
-        assert entry_id not in settler.ends
-        await drained([settler], [task])
-
-    run_virtually(work())
+    scene = _scene(confirms)
+    scene.store.take_s = 2.0
+    (entry_id,) = await scene.add()
+    settler = scene.settler()
+    task = asyncio.create_task(settler.run())
+    await asyncio.sleep(1.0)
+    settler.ends.block(entry_id)
+    await asyncio.sleep(10.0)
+    assert scene.sent == []
+    (entry,) = await scene.store.take(1, FAR_S, {OPERATION}) or [await scene.entry()]
+    assert await scene.store.reject(entry_id, entry.fence, Last("WALLET_ECHO_MISMATCH"), never_repeat=True)
+    settler.ends.unblock(entry_id)
+    await asyncio.sleep(100.0)
+    assert scene.sent == []
+    assert entry_id not in settler.ends
+    await drained([settler], [task])
 
 
-def test_an_entry_that_a_person_has_retried_is_sent_although_its_end_is_known() -> None:
+@virtually
+async def test_an_entry_that_a_person_has_retried_is_sent_although_its_end_is_known() -> None:
     """The end was written and a person asks for another attempt: what this process remembers must not stop it."""
-
-    async def work() -> None:
-        scene = _scene(fails(lambda: WalletRejected(wallet=FACTS)))
-        (entry_id,) = await scene.add()
-        settler = scene.settler()
-        task = asyncio.create_task(settler.run())
+    scene = _scene(fails(lambda: WalletRejected(wallet=FACTS)))
+    (entry_id,) = await scene.add()
+    settler = scene.settler()
+    task = asyncio.create_task(settler.run())
+    await asyncio.sleep(1.5)
+    for count in (1, 2, 3):
+        assert len(scene.sent) == count
+        assert await scene.state(entry_id) is State.REJECTED
+        assert await scene.store.retry(entry_id) is Change.DONE
         await asyncio.sleep(1.5)
-        for count in (1, 2, 3):
-            assert len(scene.sent) == count
-            assert await scene.state(entry_id) is State.REJECTED
-            assert await scene.store.retry(entry_id) is Change.DONE
-            await asyncio.sleep(1.5)
-        await drained([settler], [task])
-
-    run_virtually(work())
+    await drained([settler], [task])
 
 
-def test_nothing_is_taken_while_writes_of_calls_wait_behind_a_failure() -> None:
+@virtually
+async def test_nothing_is_taken_while_writes_of_calls_wait_behind_a_failure() -> None:
     """The store does not know yet which calls have ended: a take could return an entry whose end is in the queue."""
-
-    async def work() -> None:
-        scene = _scene(confirms)
-        (entry_id,) = await scene.add()
-        is_behind = True
-        settler = Settler(
-            *(scene.store, scene.send, frozenset({OPERATION}), scene.admission, Pace((ONE,), 10)),
-            emit=scene.events.append,
-            in_flight_max=10,
-            give_up_after_s=DAY_S,
-            ended=scene.ended.append,
-            store_failed=lambda _: None,
-            may_take=lambda: not is_behind,
-        )
-        task = asyncio.create_task(settler.run())
-        await asyncio.sleep(10.0)
-        assert (scene.sent, (await scene.entry()).attempts) == ([], 0)
-        is_behind = False
-        await asyncio.sleep(2.0)
-        assert await scene.state(entry_id) is State.SETTLED
-        await drained([settler], [task])
-
-    run_virtually(work())
+    scene = _scene(confirms)
+    (entry_id,) = await scene.add()
+    is_behind = True
+    settler = Settler(
+        *(scene.store, scene.send, frozenset({OPERATION}), scene.admission, Pace((ONE,), 10)),
+        emit=scene.events.append,
+        in_flight_max=10,
+        give_up_after_s=DAY_S,
+        ended=scene.ended.append,
+        store_failed=lambda _: None,
+        may_take=lambda: not is_behind,
+    )
+    task = asyncio.create_task(settler.run())
+    await asyncio.sleep(10.0)
+    assert (scene.sent, (await scene.entry()).attempts) == ([], 0)
+    is_behind = False
+    await asyncio.sleep(2.0)
+    assert await scene.state(entry_id) is State.SETTLED
+    await drained([settler], [task])
 
 
 def test_an_end_that_stays_unwritten_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from bridge.settlement.store import Problem, StoreError
 from bridge.settlement.writer import Writer
 from tests.support.settlement_calls import KEYS, OPERATIONS, add, new_call
 from tests.support.settlement_model import ModelStore
-from tests.support.virtual_time import run_virtually, virtually
+from tests.support.virtual_time import virtually
 
 OTHER_KEYS = Keys([bytes(range(100, 132))])
 PROVIDER = 7
@@ -145,23 +145,20 @@ async def test_what_is_settled_goes_after_its_time() -> None:
     ],
     ids=["old behind a provider that fails", "young", "old, and its turn comes"],
 )
-def test_entries_that_never_have_a_turn_are_given_up(state: State, age_s: float, *, fails: bool) -> None:
+@virtually
+async def test_entries_that_never_have_a_turn_are_given_up(state: State, age_s: float, *, fails: bool) -> None:
     """By their age, while a provider fails, but not right after the start: each provider is asked before."""
-
-    async def work() -> None:
-        store = Store(asyncio.get_running_loop().time)
-        await add(store, new_call())
-        await asyncio.sleep(age_s - EXPIRE_AFTER_S)
-        scene = Scene(store=store)
-        await scene.keeper.begin()
-        if fails:
-            scene.pace.failed(PROVIDER, 0.0, None)
-        await scene.run_for(EXPIRE_AFTER_S - LOOK_S)
-        assert (await store.counts()).by_state[State.PENDING] == 1
-        await scene.run_for(2 * LOOK_S)
-        assert (await store.counts()).by_state[state] == 1
-
-    run_virtually(work())
+    store = Store(asyncio.get_running_loop().time)
+    await add(store, new_call())
+    await asyncio.sleep(age_s - EXPIRE_AFTER_S)
+    scene = Scene(store=store)
+    await scene.keeper.begin()
+    if fails:
+        scene.pace.failed(PROVIDER, 0.0, None)
+    await scene.run_for(EXPIRE_AFTER_S - LOOK_S)
+    assert (await store.counts()).by_state[State.PENDING] == 1
+    await scene.run_for(2 * LOOK_S)
+    assert (await store.counts()).by_state[state] == 1
 
 
 @virtually

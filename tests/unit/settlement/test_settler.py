@@ -38,7 +38,7 @@ from bridge.settlement.sealing import Damaged, KeyMissing, Keys
 from bridge.settlement.settler import CANNOT_OPEN, DAMAGED, LEASE_S, LEFT_MIN_S, Settler
 from bridge.settlement.store import Problem, StoreError
 from tests.support.settlement_model import ModelStore
-from tests.support.virtual_time import run_virtually, virtually
+from tests.support.virtual_time import virtually
 
 OPERATION = "wallet.test.Asking/Ask"
 ONE, OTHER = 1, 12345
@@ -239,18 +239,15 @@ UNCERTAIN: dict[str, Callable[[], BridgeError]] = {
 
 
 @pytest.mark.parametrize("make", UNCERTAIN.values(), ids=UNCERTAIN)
-def test_only_a_certain_no_ends_an_entry(make: Callable[[], BridgeError]) -> None:
+@virtually
+async def test_only_a_certain_no_ends_an_entry(make: Callable[[], BridgeError]) -> None:
     """Whatever else comes back, it stays PENDING, is given back with the reason, and is sent again later."""
-
-    async def work() -> None:
-        scene = Scene(fails(make))
-        await scene.add()
-        await run_for(2 * PAUSE_S + 20, scene.settler())
-        entry = await scene.entry()
-        assert (entry.state, entry.last.reason, entry.is_leased) == (State.PENDING, make().reason, False)
-        assert len(scene.sent) == entry.attempts >= 2
-
-    run_virtually(work())
+    scene = Scene(fails(make))
+    await scene.add()
+    await run_for(2 * PAUSE_S + 20, scene.settler())
+    entry = await scene.entry()
+    assert (entry.state, entry.last.reason, entry.is_leased) == (State.PENDING, make().reason, False)
+    assert len(scene.sent) == entry.attempts >= 2
 
 
 @pytest.mark.parametrize(
@@ -258,20 +255,17 @@ def test_only_a_certain_no_ends_an_entry(make: Callable[[], BridgeError]) -> Non
     [(lambda: WalletRejected(wallet=FACTS), False), (lambda: WalletEchoMismatch(wallet=FACTS, cause="token"), True)],
     ids=["rejected", "echo mismatch"],
 )
-def test_a_certain_no_rejects_the_entry(make: Callable[[], BridgeError], *, never_repeat: bool) -> None:
+@virtually
+async def test_a_certain_no_rejects_the_entry(make: Callable[[], BridgeError], *, never_repeat: bool) -> None:
     """It is not sent again, keeps the wallet's code, and is reported; a mismatch can never be retried."""
-
-    async def work() -> None:
-        scene = Scene(fails(make))
-        await scene.add()
-        await run_for(HOUR_S, scene.settler())
-        entry = await scene.entry()
-        assert (entry.state, entry.last, entry.never_repeat) == (State.REJECTED, Last(make().reason, 7), never_repeat)
-        assert len(scene.sent) == 1
-        (reported,) = [e for e in scene.events if isinstance(e, SettlementChanged)]
-        assert (reported.state, reported.reason, reported.wallet_code) == ("REJECTED", make().reason, 7)
-
-    run_virtually(work())
+    scene = Scene(fails(make))
+    await scene.add()
+    await run_for(HOUR_S, scene.settler())
+    entry = await scene.entry()
+    assert (entry.state, entry.last, entry.never_repeat) == (State.REJECTED, Last(make().reason, 7), never_repeat)
+    assert len(scene.sent) == 1
+    (reported,) = [e for e in scene.events if isinstance(e, SettlementChanged)]
+    assert (reported.state, reported.reason, reported.wallet_code) == ("REJECTED", make().reason, 7)
 
 
 @virtually
@@ -300,62 +294,57 @@ async def test_an_entry_that_is_too_old_at_the_start_is_asked_about_once() -> No
     [(Damaged, State.UNRESOLVED, DAMAGED), (KeyMissing, State.PENDING, CANNOT_OPEN)],
     ids=["damaged", "its key is missing"],
 )
-def test_what_cannot_be_decrypted(make: Callable[[], Exception], state: State, reason: str) -> None:
+@virtually
+async def test_what_cannot_be_decrypted(make: Callable[[], Exception], state: State, reason: str) -> None:
     """A damaged entry needs a person; one whose key is missing waits for it, without a word about the provider."""
 
-    async def work() -> None:
-        async def behaviour(_entry: Entry) -> None:
-            raise make()
+    async def behaviour(_entry: Entry) -> None:
+        raise make()
 
-        scene = Scene(behaviour)
-        await scene.add()
-        await run_for(60.0, scene.settler())
-        entry = await scene.entry()
-        assert (entry.state, entry.last.reason, len(scene.sent)) == (state, reason, 1)
-
-    run_virtually(work())
+    scene = Scene(behaviour)
+    await scene.add()
+    await run_for(60.0, scene.settler())
+    entry = await scene.entry()
+    assert (entry.state, entry.last.reason, len(scene.sent)) == (state, reason, 1)
 
 
 # --- pace -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [WalletAuthRejected, WalletEndpoint, WalletUnreachable, ProviderNotConfigured])
-def test_what_an_operator_must_cure_pauses_the_provider(kind: type[BridgeError]) -> None:
+@virtually
+async def test_what_an_operator_must_cure_pauses_the_provider(kind: type[BridgeError]) -> None:
     """One probe every five minutes, reported once; other providers are not concerned; then the ramp."""
+    broken = True
 
-    async def work() -> None:
-        broken = True
+    async def behaviour(entry: Entry) -> None:
+        if broken and entry.provider_id == ONE:
+            raise kind
+        await asyncio.sleep(0.5)
 
-        async def behaviour(entry: Entry) -> None:
-            if broken and entry.provider_id == ONE:
-                raise kind
-            await asyncio.sleep(0.5)
-
-        scene = Scene(behaviour)
-        settler = scene.settler()
-        task = asyncio.create_task(settler.run())
-        await scene.add(60, ONE)
-        others = await scene.add(10, OTHER)
-        await asyncio.sleep(HOUR_S / 2)
-        probes = [at for at, entry in scene.sent if entry.provider_id == ONE]
-        assert len(probes) == 6
-        assert all(later - earlier >= PAUSE_S for earlier, later in itertools.pairwise(probes))
-        assert {await scene.state(entry) for entry in others} == {State.SETTLED}
-        assert [e.provider_id for e in scene.events if isinstance(e, SettlementPaused)] == [ONE]
-        broken, scene.most_at_once = False, 0
-        await asyncio.sleep(PAUSE_S + 30)
-        ones = [at for at, entry in scene.sent[len(probes) + len(others) :] if entry.provider_id == ONE]
-        assert scene.most_at_once == 10
-        # Half a second each: 2, 4, 8 in the first three seconds after the first answer.
-        first_end = ones[0] + 0.5
-        in_second = [sum(first_end + n <= at < first_end + n + 1 for at in ones) for n in range(5)]
-        assert in_second[0] <= 2
-        assert in_second[1] <= 4 + 1
-        assert in_second[2] <= 8 + 2
-        assert in_second[4] <= 20 + 2
-        await drained([settler], [task])
-
-    run_virtually(work())
+    scene = Scene(behaviour)
+    settler = scene.settler()
+    task = asyncio.create_task(settler.run())
+    await scene.add(60, ONE)
+    others = await scene.add(10, OTHER)
+    await asyncio.sleep(HOUR_S / 2)
+    probes = [at for at, entry in scene.sent if entry.provider_id == ONE]
+    assert len(probes) == 6
+    assert all(later - earlier >= PAUSE_S for earlier, later in itertools.pairwise(probes))
+    assert {await scene.state(entry) for entry in others} == {State.SETTLED}
+    assert [e.provider_id for e in scene.events if isinstance(e, SettlementPaused)] == [ONE]
+    broken, scene.most_at_once = False, 0
+    await asyncio.sleep(PAUSE_S + 30)
+    ones = [at for at, entry in scene.sent[len(probes) + len(others) :] if entry.provider_id == ONE]
+    assert scene.most_at_once == 10
+    # Half a second each: 2, 4, 8 in the first three seconds after the first answer.
+    first_end = ones[0] + 0.5
+    in_second = [sum(first_end + n <= at < first_end + n + 1 for at in ones) for n in range(5)]
+    assert in_second[0] <= 2
+    assert in_second[1] <= 4 + 1
+    assert in_second[2] <= 8 + 2
+    assert in_second[4] <= 20 + 2
+    await drained([settler], [task])
 
 
 @virtually
@@ -393,21 +382,18 @@ async def test_many_settlers_share_a_store() -> None:
 
 
 @pytest.mark.parametrize("take_s", [0.0, LEASE_S - LEFT_MIN_S - 1, LEASE_S - LEFT_MIN_S + 1, LEASE_S - 1])
-def test_an_attempt_begins_with_enough_of_the_lease_left(take_s: float) -> None:
+@virtually
+async def test_an_attempt_begins_with_enough_of_the_lease_left(take_s: float) -> None:
     """A store that answers late costs lease: what is left is read then, and renewed where it is too little."""
-
-    async def work() -> None:
-        scene = Scene(late(9.9))
-        scene.store.take_s = take_s
-        await scene.add()
-        await run_for(60.0, scene.settler())
-        (sent,) = scene.sent
-        assert sent[0] == pytest.approx(take_s, abs=0.01)
-        assert (await scene.entry()).state is State.SETTLED
-        assert sent[1].attempts == 1
-        assert scene.store.renewals == (take_s > LEASE_S - LEFT_MIN_S)
-
-    run_virtually(work())
+    scene = Scene(late(9.9))
+    scene.store.take_s = take_s
+    await scene.add()
+    await run_for(60.0, scene.settler())
+    (sent,) = scene.sent
+    assert sent[0] == pytest.approx(take_s, abs=0.01)
+    assert (await scene.entry()).state is State.SETTLED
+    assert sent[1].attempts == 1
+    assert scene.store.renewals == (take_s > LEASE_S - LEFT_MIN_S)
 
 
 @virtually

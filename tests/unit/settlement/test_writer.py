@@ -10,7 +10,7 @@ from bridge.settlement.store import Problem, StoreError
 from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, GAP_S, Write, Writer
 from tests.support.settlement_calls import new_call
 from tests.support.settlement_model import ModelStore
-from tests.support.virtual_time import run_virtually, virtually
+from tests.support.virtual_time import virtually
 
 
 class Store(ModelStore):
@@ -317,20 +317,17 @@ LIMITS = {"in number": ({"entries_max": 5}, 5), "in bytes": ({"bytes_max": 150},
 
 
 @pytest.mark.parametrize(("limits", "fitting"), LIMITS.values(), ids=LIMITS)
-def test_the_queue_is_bounded(limits: dict[str, int], fitting: int) -> None:
+@virtually
+async def test_the_queue_is_bounded(limits: dict[str, int], fitting: int) -> None:
     """What does not fit is refused at once; room comes back with the store."""
-
-    async def work() -> None:
-        scene = Scene(**limits)
-        scene.store.error = DOWN
-        taken = [scene.writer.put(new_call(f"{number:04}")) is not None for number in range(10)]
-        assert taken == [True] * fitting + [False] * (10 - fitting)
-        scene.store.error = None
-        await asyncio.sleep(10.0)
-        assert scene.writer.put(new_call("again")) is not None
-        assert await scene.stop() == []
-
-    run_virtually(work())
+    scene = Scene(**limits)
+    scene.store.error = DOWN
+    taken = [scene.writer.put(new_call(f"{number:04}")) is not None for number in range(10)]
+    assert taken == [True] * fitting + [False] * (10 - fitting)
+    scene.store.error = None
+    await asyncio.sleep(10.0)
+    assert scene.writer.put(new_call("again")) is not None
+    assert await scene.stop() == []
 
 
 @virtually

@@ -18,7 +18,7 @@ from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
 from bridge.settings.model import NO_FILE, SettingsError
 from tests.support.broken_servers import refusing_port, silent_server
-from tests.support.certificates import Certificates, write_certificates
+from tests.support.certificates import Certificates
 from tests.support.doctor_runs import ca_setting, examine, examined, parsed, unharmed
 from tests.support.processes import Command, program
 from tests.support.settings_files import PROVIDERS_MISSING, toml, write
@@ -33,12 +33,6 @@ SECRETS = {
     "WALLET__PROVIDERS__12345__PRIVATE_KEY": "cafe0000-beef-4087-bc7d-00000000cafe",
     "TELEMETRY__FINGERPRINT_KEY": "canary-fingerprint-key",
 }
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Make certificates of every kind, once."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 # --- what is printed --------------------------------------------------------------------------------------------

@@ -16,15 +16,8 @@ from bridge.cli.doctor.handshake import CLIENT_CERTIFICATE_REFUSED, CLIENT_CERTI
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import closing_server, silent_server
-from tests.support.certificates import Certificates, write_certificates
+from tests.support.certificates import Certificates
 from tests.support.doctor_runs import assert_tls_failed, ca_setting, examined, unharmed
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Make certificates of every kind, once."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
-
 
 # --- no handshake -----------------------------------------------------------------------------------------------
 

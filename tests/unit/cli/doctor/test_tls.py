@@ -16,18 +16,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bridge.sandbox.behaviours import answer, hang
 from bridge.sandbox.server import FaultServer, Welcome
-from tests.support.certificates import Certificates, Identity, write_certificates
+from tests.support.certificates import Certificates, Identity
 from tests.support.doctor_runs import assert_tls_failed, ca_setting, examined, looked_up, unharmed
 from tests.support.identity_certificates import DNS, IP, names
 from tests.support.tls_chains import AUTHORITY, SAN, WORKLOAD, Extension, chain, constraints, usage
 
 TRUSTME = importlib.metadata.version("trustme")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Make certificates of every kind, once."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 async def test_all_is_well(certificates: Certificates) -> None:

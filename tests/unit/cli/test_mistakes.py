@@ -9,12 +9,185 @@ import pytest
 
 from bridge.cli.main import main
 from bridge.process.signals import IGNORED_SIGNALS
-from tests.support.late_mistakes import LATE_MISTAKES, NO_WARNINGS, WARNINGS
-from tests.support.mistakes import MISTAKES, Mistake
+from tests.support.mistakes import LATE_MISTAKES, NO_WARNINGS, PAIR, WARNINGS, Mistake
 from tests.support.pem_files import write_pem_files
 from tests.support.processes import bridge_command
+from tests.support.settings_files import (
+    ACCESS_KEY,
+    KEYS,
+    LISTEN_RULE,
+    PRIVATE_KEY,
+    PROVIDER,
+    PROVIDERS_MISSING,
+    URL,
+    URL_RULE,
+    toml,
+)
+from tests.unit.server import test_engine
+from tests.unit.settings import (
+    test_model,
+    test_pem,
+    test_secrets,
+    test_server,
+    test_settlement,
+    test_sources,
+    test_types,
+)
 
 SERVE, CHECK, DOCTOR = ("serve",), ("serve", "--check"), ("doctor",)
+
+GOOD, WALLET, CONFIG = toml(), f"[wallet]\n{URL}\n", "{folder}/bridge.toml"
+OTHER_PORT = "telemetry.metrics_listen: must be another port than that of server."
+SETTLEMENT = '[settlement]\nkey_file = "settlement.key"\nstore = "'
+
+
+def listed() -> dict[str, Mistake]:
+    """Return the mistakes of the tests of settings that are found in one setting, or in its name."""
+    engine, server = test_engine.WRONG.items(), test_server.WRONG_SETTINGS.items()
+    listen, url = test_types.WRONG_LISTENS.items(), test_types.WRONG_URLS.items()
+    wallet, codes = test_model.WRONG_WALLET.items(), test_model.WRONG_CODES.items()
+    access, private = test_secrets.WRONG_ACCESS_KEYS.items(), test_secrets.WRONG_PRIVATE_KEYS.items()
+    pem, keys, environ = test_pem.CERTIFICATES.items(), test_pem.KEYS.items(), test_sources.ENVIRON
+    store, rule = test_settlement.WRONG.items(), test_settlement.STORE_RULE
+    return {
+        **{f"engine: {name}": Mistake(line, toml(server=text)) for name, (text, line) in engine},
+        **{f"server: {name}": Mistake(line, toml(server=text)) for name, (text, line) in server},
+        **{
+            f"listen: {name}": Mistake(f"server.listen: {LISTEN_RULE}; {cause}", toml(server=f'listen = "{text}"'))
+            for name, (text, cause) in listen
+        },
+        **{
+            f"url: {name}": Mistake(f"wallet.url: {URL_RULE}; {cause}", toml(wallet=f'url = "{text}"'))
+            for name, (text, cause) in url
+        },
+        **{f"wallet: {name}": Mistake(line, toml(wallet=text)) for name, (text, line) in wallet if "\n" not in line},
+        **{
+            f"code: {name}": Mistake(f"wallet.codes.{code}{line}", toml(rest=f"[wallet.codes.{code}]\n{text}"))
+            for name, (code, text, line) in codes
+        },
+        **{
+            f"access key: {name}": Mistake(
+                f"{PROVIDER}.access_key: {test_secrets.ACCESS_KEY_RULE}{cause}",
+                toml(keys=f'access_key = {text}\nprivate_key = "{PRIVATE_KEY}"'),
+            )
+            for name, (text, cause) in access
+        },
+        **{
+            f"private key: {name}": Mistake(
+                f"{PROVIDER}.private_key: {test_secrets.PRIVATE_KEY_RULE}{cause}",
+                toml(keys=f'access_key = "{ACCESS_KEY}"\nprivate_key = {text}'),
+            )
+            for name, (text, cause) in private
+        },
+        **{
+            f"keys: {name}": Mistake(lines[0], toml(keys=text))
+            for name, (text, *lines) in test_secrets.WRONG_KEYS.items()
+            if len(lines) == 1
+        },
+        **{
+            f"certificate: {name}": Mistake(
+                f"{test_pem.CERTIFICATE}: {cause}", test_pem.settings_with(test_pem.CERTIFICATE, name)
+            )
+            for name, cause in pem
+        },
+        **{f"key: {name}": Mistake(f"{test_pem.KEY}: {cause}", test_pem.tls("own.pem", name)) for name, cause in keys},
+        **{f"name: {name}": Mistake(line, text, environ) for name, (text, line) in test_sources.UNKNOWN_KEYS.items()},
+        **{
+            f"store: {name}": Mistake(f"settlement.store: {rule}; {cause}", toml(rest=f'{SETTLEMENT}{text}"'))
+            for name, (text, cause) in store
+        },
+    }
+
+
+def file(content: str | bytes, line: str) -> Mistake:
+    """Return a mistake in the configuration file itself."""
+    return Mistake(f"{CONFIG}: {line}", content)
+
+
+MISTAKES = listed() | {
+    "BOM": file(
+        b"\xef\xbb\xbf" + GOOD.encode(), "begins with a byte order mark of UTF-8: save it as UTF-8 without one"
+    ),
+    "UTF-16": file(GOOD.encode("utf-16"), "begins with a byte order mark of UTF-16: save it as UTF-8 without one"),
+    "UTF-16 without BOM": file(GOOD.encode("utf-16-le"), "is no text in UTF-8 (it has NUL bytes): save it as UTF-8"),
+    "Latin-1": file(f"# gr\u00f6\u00dfe\n{GOOD}".encode("latin-1"), "line 1 is not TOML: it is not UTF-8"),
+    "JSON": file(
+        '{"wallet": {}}', 'line 1 is not TOML: Invalid statement, at column 1 (each line is [table] or key = "value")'
+    ),
+    "no quotes": file(
+        "[wallet]\nurl = wallet", "line 2 is not TOML: Invalid value, at column 7 (a text stands in quotes)"
+    ),
+    "key twice": file(
+        "[server]\nworkers = 1\nworkers = 2\n",
+        "line 3 is not TOML: Cannot overwrite a value, at column 12 (the key stands there twice)",
+    ),
+    "flat provider": Mistake(
+        f"{PROVIDER}: must be a table, [{PROVIDER}], with access_key, private_key",
+        f'{WALLET}[wallet.providers]\n12345 = "{ACCESS_KEY}"',
+    ),
+    "name for an id": Mistake(
+        f"wallet.providers.casino: must have a number from 1 to {2**64 - 1} as its last part, without leading zeros",
+        toml(rest=f"[wallet.providers.casino]\n{KEYS}"),
+    ),
+    "no provider": Mistake(PROVIDERS_MISSING, WALLET),
+    "no wallet": Mistake(f"wallet.url: is missing; {URL_RULE}", f"[{PROVIDER}]\n{KEYS}"),
+    "misspelt variable": Mistake(
+        "BRIDGE_SERVER__LISEN: is not a setting; did you mean BRIDGE_SERVER__LISTEN?",
+        GOOD,
+        {"BRIDGE_SERVER__LISEN": "x"},
+    ),
+    "variable without an id": Mistake(
+        "BRIDGE_WALLET__CODES__GRPC: is not a setting; did you mean BRIDGE_WALLET__CODES__<ID>__GRPC?",
+        GOOD,
+        {"BRIDGE_WALLET__CODES__GRPC": "x"},
+    ),
+    "empty variable": Mistake(
+        f"{test_server.WORKERS} (BRIDGE_SERVER__WORKERS is set)", GOOD, {"BRIDGE_SERVER__WORKERS": ""}
+    ),
+    "key in file and variable": Mistake(
+        f"{PROVIDER}.access_key: set exactly one of access_key and access_key_file, not both "
+        "(BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE is set)",
+        GOOD,
+        {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "x"},
+    ),
+    "metrics on the port of calls": Mistake(
+        f"{OTHER_PORT}listen", toml(rest='[telemetry]\nmetrics_listen = "127.0.0.1:50051"')
+    ),
+    "metrics on the port of calls, everywhere": Mistake(
+        f"{OTHER_PORT}listen", toml(rest='[telemetry]\nmetrics_listen = "0.0.0.0:50051"')
+    ),
+    "health on the port of metrics": Mistake(
+        f"{OTHER_PORT}health_listen", toml(server='health_listen = "0.0.0.0:9464"')
+    ),
+    "empty key file": Mistake(
+        f"{PROVIDER}.access_key: {test_secrets.ACCESS_KEY_RULE} in access_key_file; it is empty",
+        toml(keys=f'access_key_file = "empty.pem"\nprivate_key = "{PRIVATE_KEY}"'),
+    ),
+    "short fingerprint key": Mistake(
+        test_secrets.FINGERPRINT_RULE, toml(rest='[telemetry]\nfingerprint_key = "short"')
+    ),
+    "chain in the wrong order": Mistake(
+        f"{test_pem.KEY}: is the key of certificate 2 in tls_certificate_file, where it must be that of the first: put "
+        "the bridge's own certificate first, then those above it",
+        test_pem.tls("chain-reversed.pem", "own.key"),
+    ),
+    "short RSA key": Mistake(
+        f"{test_pem.KEY}: cannot be used with tls_certificate_file: the certificate's key is too short to be safe: RSA "
+        "must have 2048 bits or more",
+        test_pem.tls("short.pem", "short.key"),
+    ),
+    "TLS with the native engine": Mistake(test_engine.NO_TLS, toml(server=f"{test_engine.NATIVE}\n{PAIR}")),
+    "reason of the bridge": Mistake(
+        "wallet.codes.7.reason: must be another reason: this one is the bridge's own",
+        toml(rest='[wallet.codes.7]\ngrpc = "NOT_FOUND"\nreason = "WALLET_REJECTED"'),
+    ),
+    "no settlement key": Mistake(
+        "settlement.key_file: must be a file with one base64 key of 32 bytes a line; it cannot be read: "
+        "No such file or directory",
+        toml(rest='[settlement]\nstore = "sqlite:///tmp/never.db"\nkey_file = "nowhere"'),
+    ),
+}
+"""Name -> mistake that is found when the settings are read. Each gives this one line."""
 
 
 @pytest.fixture(name="folder", scope="module")

@@ -27,7 +27,7 @@ WITHOUT_TLS = (
     "server.tls_client_ca_file: needs tls_certificate_file and tls_key_file too: only TLS asks clients for certificates"
 )
 
-PAIR = 'tls_certificate_file = "server.pem"\ntls_key_file = "server_key.pem"'
+PAIR = 'tls_certificate_file = "own.pem"\ntls_key_file = "own.key"'
 MUTUAL = f'{PAIR}\ntls_client_ca_file = "ca.pem"'
 
 
@@ -38,8 +38,8 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority = trustme.CA()
     issued = authority.issue_cert("bridge.example")
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "server.pem")
-    issued.private_key_pem.write_to_path(folder / "server_key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "own.pem")
+    issued.private_key_pem.write_to_path(folder / "own.key")
     return folder
 
 
@@ -87,7 +87,7 @@ WRONG_SETTINGS = {
     "neither": ('allowed_identities = ["games/a"]', f"{IDENTITIES_RULE}; item 1 is neither a DNS name nor a URI"),
     "identities-without-ca": ('allowed_identities = ["a.example"]', WITHOUT_CA),
     "certificate-number": (
-        'tls_certificate_file = 1\ntls_key_file = "server_key.pem"',
+        'tls_certificate_file = 1\ntls_key_file = "own.key"',
         "server.tls_certificate_file: must be the path of a PEM certificate with its chain",
     ),
     "client-ca-alone": ('tls_client_ca_file = "ca.pem"', WITHOUT_TLS),
@@ -117,7 +117,7 @@ def test_health_listen(tmp_path: Path, listen: str) -> None:
 def test_tls(folder: Path) -> None:
     """A certificate with its key is taken alone, with the client's authorities, and with an allow-list."""
     alone = load(write(folder, toml(server=PAIR)), {}).server
-    assert (alone.tls_certificate_file, alone.tls_key_file) == (folder / "server.pem", folder / "server_key.pem")
+    assert (alone.tls_certificate_file, alone.tls_key_file) == (folder / "own.pem", folder / "own.key")
     allowed = 'allowed_identities = ["a.example", "spiffe://td/sa/*"]'
     mutual = load(write(folder, toml(server=f"{MUTUAL}\n{allowed}")), {}).server
     assert mutual.tls_client_ca_file == folder / "ca.pem"

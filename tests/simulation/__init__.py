@@ -8,6 +8,6 @@ scenario.py     which faults a seed has, and what must hold although it has them
 run.py          one seed: bridge, callers, faults; what happened and what was violated
 invariants.py   what is checked after every run
 planted.py      bugs that a test plants, each of which must be caught
-settled_*.py    the same with settlement: several bridges, one store, what must hold; planted_settlement.py its bugs
+settled_*.py    the same with settlement: several bridges, one store, what must hold
 __main__.py     `make simulate SEEDS=...`
 """

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.simulation.planted import BUGS, Bug
-from tests.simulation.planted_settlement import SETTLEMENT_BUGS
 from tests.simulation.scenario import SCENARIOS, Scenario
 from tests.simulation.search import check, first_failure, tried
 
@@ -26,10 +25,7 @@ def test_seeds(kind: int) -> None:
     assert failure is None, str(failure)
 
 
-ALL_BUGS = (*BUGS, *SETTLEMENT_BUGS)
-
-
-@pytest.mark.parametrize("bug", ALL_BUGS, ids=[bug.name for bug in ALL_BUGS])
+@pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
 def test_planted_bug(bug: Bug) -> None:
     """The bug is found within 91 seeds of its kind: the invariants can fail, each for its reason."""
     with bug.planted():

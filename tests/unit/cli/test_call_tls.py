@@ -91,12 +91,12 @@ async def test_over_tls(
     assert capsys.readouterr().out == "SERVING\n"
 
 
-WANTS_TLS, NO_TLS = "does it want TLS? then --ca-file FILE, or --tls", "it does not speak TLS: leave the TLS flags out"
+OFFER_TLS, NO_TLS = "does it want TLS? then --ca-file FILE, or --tls", "it does not speak TLS: leave the TLS flags out"
 NO_AUTHORITY = "its certificate is of no authority that is trusted here: see --ca-file"
 OTHER_NAME = "its certificate is for another name: see --server-name"
-WANTS_CERTIFICATE = "does it want a client certificate, or another? see --client-certificate-file"
+OFFER_CERTIFICATE = "does it want a client certificate, or another? see --client-certificate-file"
 HINTS = {
-    "plaintext to TLS": ("server", "", WANTS_TLS),
+    "plaintext to TLS": ("server", "", OFFER_TLS),
     "TLS to plaintext": ("", "ca", NO_TLS),
     "the public authorities": ("server", "--tls", NO_AUTHORITY),
     "a name alone": ("server", "--server-name=127.0.0.1", NO_AUTHORITY),
@@ -104,8 +104,8 @@ HINTS = {
     "another name": ("wrong_name", "ca", OTHER_NAME),
     "not the name that is wanted": ("server", "ca --server-name=another.example", OTHER_NAME),
     "an expired certificate": ("expired", "ca", "its certificate has expired"),
-    "no client certificate": ("server mutual", "ca", WANTS_CERTIFICATE),
-    "a client certificate of another authority": ("server mutual", "ca untrusted", WANTS_CERTIFICATE),
+    "no client certificate": ("server mutual", "ca", OFFER_CERTIFICATE),
+    "a client certificate of another authority": ("server mutual", "ca untrusted", OFFER_CERTIFICATE),
 }
 
 

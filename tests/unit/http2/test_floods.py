@@ -171,21 +171,21 @@ def begun(*flags: str) -> Callable[[Stream], bytes]:
     return lambda stream: headers(stream, *flags).serialize()
 
 
-def repeated(frame: Frame, times: int = 100) -> Callable[[Stream], bytes]:
+def many(frame: Frame, times: int = 100) -> Callable[[Stream], bytes]:
     """Make this frame so many times."""
     return lambda _stream: frame.serialize() * times
 
 
 PING = PingFrame(0, b"12345678")
 FLOODS: dict[str, tuple[Callable[[Stream], bytes], Callable[[Stream], bytes]]] = {
-    "PING": (nothing, repeated(PING)),
-    "PING ACK": (nothing, repeated(PingFrame(0, b"12345678", flags=["ACK"]))),
-    "SETTINGS": (nothing, repeated(SettingsFrame(0))),
-    "large SETTINGS": (nothing, repeated(SettingsFrame(0, settings=dict.fromkeys(range(100, 900), 1)), 1)),
-    "WINDOW_UPDATE": (nothing, repeated(WindowUpdateFrame(0, window_increment=1))),
+    "PING": (nothing, many(PING)),
+    "PING ACK": (nothing, many(PingFrame(0, b"12345678", flags=["ACK"]))),
+    "SETTINGS": (nothing, many(SettingsFrame(0))),
+    "large SETTINGS": (nothing, many(SettingsFrame(0, settings=dict.fromkeys(range(100, 900), 1)), 1)),
+    "WINDOW_UPDATE": (nothing, many(WindowUpdateFrame(0, window_increment=1))),
     "resets": (nothing, lambda stream: RstStreamFrame(stream.id).serialize() * 100),
     "unknown frames": (nothing, lambda _: bytes.fromhex("0000007f0000000000") * 100),
-    "GOAWAY": (nothing, repeated(GoAwayFrame(last_stream_id=2**31 - 1))),
+    "GOAWAY": (nothing, many(GoAwayFrame(last_stream_id=2**31 - 1))),
     "1xx": (nothing, lambda stream: answers((":status", "103"), ends=False)(stream) * 100),
     "empty DATA": (begun("END_HEADERS"), lambda stream: DataFrame(stream.id).serialize() * 100),
     "PING between single bytes": (

@@ -36,20 +36,21 @@ from tests.support.log_file import Log, loggers_put_back
 
 SECRET = "a text that must not be read"
 
-OK = CallEnded(
-    service="wallet.v1.WalletService",
-    method="Terminate",
-    provider_id=12345,
-    grpc_code="OK",
-    duration_s=0.123457,
-    attempts=1,
-    http_status=200,
-    wallet_code=1,
-    request_id="r-1",
-    call_id="call-7",
-    trace_id="0af7651916cd43dd8448eb211c80319c",
-    span_id="b7ad6b7169203331",
-)
+OK_FACTS: dict[str, Any] = {
+    "service": "wallet.v1.WalletService",
+    "method": "Terminate",
+    "provider_id": 12345,
+    "grpc_code": "OK",
+    "duration_s": 0.123457,
+    "attempts": 1,
+    "http_status": 200,
+    "wallet_code": 1,
+    "request_id": "r-1",
+    "call_id": "call-7",
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    "span_id": "b7ad6b7169203331",
+}
+OK = CallEnded(**OK_FACTS)
 
 
 def failed(reason: str, **facts: Any) -> CallEnded:
@@ -73,170 +74,84 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 # --- events -----------------------------------------------------------------------------------------------------
 
+CALL: dict[str, Any] = {"service": "s", "method": "m", "provider_id": 1}
+FAULT: dict[str, Any] = {
+    "outcome": "REJECTED",
+    "cause": "c",
+    "attempts": 2,
+    "http_status": 200,
+    "wallet_code": 0,
+    "fault": "f",
+}
+UNREACHABLE: dict[str, Any] = {"reason": "WALLET_UNREACHABLE", "cause": "refused"}
+WHERE: dict[str, Any] = {"address": "127.0.0.1:50051", "wallet_url": "https://wallet.example"}
+UTC_2030, UTC_2020 = "2030-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
+EXPIRED: dict[str, Any] = {"not_after": UTC_2020, "not_after_s": 1_577_836_800.0, "problem": "has expired"}
+
+
+def line(event: str, level: str = "info", **fields: Any) -> dict[str, Any]:
+    """Return a line of the log without its time."""
+    return {"event": event, "level": level, **fields}
+
+
+def call(level: str, grpc_code: str, duration_s: float = 0.5, **fields: Any) -> dict[str, Any]:
+    """Return the line of a call that has ended."""
+    return line("call ended", level, **CALL | {"grpc_code": grpc_code, "duration_s": duration_s} | fields)
+
+
 EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
-    "OK": (
-        OK,
-        {
-            "event": "call ended",
-            "level": "info",
-            "service": "wallet.v1.WalletService",
-            "method": "Terminate",
-            "provider_id": 12345,
-            "grpc_code": "OK",
-            "duration_s": 0.123457,
-            "attempts": 1,
-            "http_status": 200,
-            "wallet_code": 1,
-            "request_id": "r-1",
-            "call_id": "call-7",
-            "trace_id": "0af7651916cd43dd8448eb211c80319c",
-            "span_id": "b7ad6b7169203331",
-        },
-    ),
+    "OK": (OK, line("call ended", **OK_FACTS)),
     "drift": (
         CallEnded("s", "m", 1, "OK", 0.0, missing_fields=("balance",), unknown_count=2),
-        {
-            "event": "call ended",
-            "level": "info",
-            "service": "s",
-            "method": "m",
-            "provider_id": 1,
-            "grpc_code": "OK",
-            "duration_s": 0.0,
-            "missing_fields": ["balance"],
-            "unknown_count": 2,
-        },
+        call("info", "OK", 0.0, missing_fields=["balance"], unknown_count=2),
     ),
     "failure": (
-        failed("WALLET_REJECTED", outcome="REJECTED", cause="c", attempts=2, http_status=200, wallet_code=0, fault="f"),
-        {
-            "event": "call ended",
-            "level": "warning",
-            "service": "s",
-            "method": "m",
-            "provider_id": 1,
-            "grpc_code": "UNKNOWN",
-            "duration_s": 0.5,
-            "reason": "WALLET_REJECTED",
-            "outcome": "REJECTED",
-            "cause": "c",
-            "attempts": 2,
-            "http_status": 200,
-            "wallet_code": 0,
-            "fault": "f",
-        },
+        failed("WALLET_REJECTED", **FAULT),
+        call("warning", "UNKNOWN", reason="WALLET_REJECTED", **FAULT),
     ),
     "request that could not be read": (
         CallEnded("s", "m", 0, "INVALID_ARGUMENT", 0.5, reason="INVALID_REQUEST", outcome="NOT_SENT"),
-        {
-            "event": "call ended",
-            "level": "warning",
-            "service": "s",
-            "method": "m",
-            "grpc_code": "INVALID_ARGUMENT",
-            "duration_s": 0.5,
-            "reason": "INVALID_REQUEST",
-            "outcome": "NOT_SENT",
-            "provider_id": 0,
-        },
+        call("warning", "INVALID_ARGUMENT", reason="INVALID_REQUEST", outcome="NOT_SENT", provider_id=0),
     ),
     "queued, detached": (
         CallEnded("s", "m", 1, "OK", 0.5, queue_s=0.012346, is_detached=True, token_fingerprint="5a0c"),
-        {
-            "event": "call ended",
-            "level": "info",
-            "service": "s",
-            "method": "m",
-            "provider_id": 1,
-            "grpc_code": "OK",
-            "duration_s": 0.5,
-            "queue_s": 0.012346,
-            "is_detached": True,
-            "token_fingerprint": "5a0c",
-        },
+        call("info", "OK", queue_s=0.012346, is_detached=True, token_fingerprint="5a0c"),
     ),
     "attempt answered": (
         AttemptEnded("Terminate", 1, 0.123457, http_status=200),
-        {
-            "event": "attempt ended",
-            "level": "debug",
-            "method": "Terminate",
-            "number": 1,
-            "duration_s": 0.123457,
-            "http_status": 200,
-        },
+        line("attempt ended", "debug", method="Terminate", number=1, duration_s=0.123457, http_status=200),
     ),
     "attempt failed": (
-        AttemptEnded("Terminate", 2, 0.0, reason="WALLET_UNREACHABLE", cause="refused"),
-        {
-            "event": "attempt ended",
-            "level": "debug",
-            "method": "Terminate",
-            "number": 2,
-            "duration_s": 0.0,
-            "reason": "WALLET_UNREACHABLE",
-            "cause": "refused",
-        },
+        AttemptEnded("Terminate", 2, 0.0, **UNREACHABLE),
+        line("attempt ended", "debug", method="Terminate", number=2, duration_s=0.0, **UNREACHABLE),
     ),
-    "serving": (
-        Serving(address="127.0.0.1:50051", wallet_url="https://wallet.example"),
-        {
-            "event": "serving",
-            "level": "info",
-            "address": "127.0.0.1:50051",
-            "wallet_url": "https://wallet.example",
-        },
-    ),
-    "draining": (Draining(drain_s=5.0), {"event": "draining", "level": "info", "drain_s": 5.0}),
-    "drain at once": (Draining(drain_s=0.0), {"event": "draining", "level": "info", "drain_s": 0.0}),
-    "stopped": (Stopped(), {"event": "stopped", "level": "info"}),
-    "reloaded": (Reloaded("wallet.ca_file"), {"event": "reloaded", "level": "info", "key": "wallet.ca_file"}),
+    "serving": (Serving(**WHERE), line("serving", **WHERE)),
+    "draining": (Draining(drain_s=5.0), line("draining", drain_s=5.0)),
+    "drain at once": (Draining(drain_s=0.0), line("draining", drain_s=0.0)),
+    "stopped": (Stopped(), line("stopped")),
+    "reloaded": (Reloaded("wallet.ca_file"), line("reloaded", key="wallet.ca_file")),
     "reload failed": (
         ReloadFailed("wallet.ca_file", "must be a PEM certificate"),
-        {
-            "event": "reload failed",
-            "level": "error",
-            "key": "wallet.ca_file",
-            "problem": "must be a PEM certificate",
-        },
+        line("reload failed", "error", key="wallet.ca_file", problem="must be a PEM certificate"),
     ),
     "certificate in use": (
-        CertificateInUse("wallet.ca_file", "2030-01-01T00:00:00Z", 1_893_456_000.0),
-        {
-            "event": "certificate in use",
-            "level": "info",
-            "key": "wallet.ca_file",
-            "not_after": "2030-01-01T00:00:00Z",
-            "not_after_s": 1_893_456_000.0,
-        },
+        CertificateInUse("wallet.ca_file", UTC_2030, 1_893_456_000.0),
+        line("certificate in use", key="wallet.ca_file", not_after=UTC_2030, not_after_s=1_893_456_000.0),
     ),
     "certificate that has expired": (
-        CertificateInUse("wallet.ca_file", "2020-01-01T00:00:00Z", 1_577_836_800.0, "has expired"),
-        {
-            "event": "certificate in use",
-            "level": "warning",
-            "key": "wallet.ca_file",
-            "not_after": "2020-01-01T00:00:00Z",
-            "not_after_s": 1_577_836_800.0,
-            "problem": "has expired",
-        },
+        CertificateInUse("wallet.ca_file", **EXPIRED),
+        line("certificate in use", "warning", key="wallet.ca_file", **EXPIRED),
     ),
-    "scheduling": (
-        SchedulingSet("batch", threads=3),
-        {"event": "scheduling", "level": "info", "policy": "batch", "threads": 3},
-    ),
+    "scheduling": (SchedulingSet("batch", threads=3), line("scheduling", policy="batch", threads=3)),
     "scheduling that is refused": (
         SchedulingSet("batch", problem="refused"),
-        {"event": "scheduling", "level": "warning", "policy": "batch", "problem": "refused"},
+        line("scheduling", "warning", policy="batch", problem="refused"),
     ),
-    "cannot start": (
-        CannotStart("server.listen: cannot listen"),
-        {"event": "cannot start", "level": "critical", "problem": "server.listen: cannot listen"},
-    ),
-    "worker started": (WorkerStarted(1, 4711), {"event": "worker started", "level": "info", "worker": 1, "pid": 4711}),
+    "cannot start": (CannotStart("it cannot listen"), line("cannot start", "critical", problem="it cannot listen")),
+    "worker started": (WorkerStarted(1, 4711), line("worker started", worker=1, pid=4711)),
     "worker ended": (
         WorkerEnded(1, 4711, exit_code=0, restart_s=0.1),
-        {"event": "worker ended", "level": "error", "worker": 1, "pid": 4711, "exit_code": 0, "restart_s": 0.1},
+        line("worker ended", "error", worker=1, pid=4711, exit_code=0, restart_s=0.1),
     ),
 }
 
@@ -246,9 +161,9 @@ def test_an_event_is_one_line_of_json(log: Log, event: Event, fields: dict[str, 
     """Fields that say nothing are left out; a code of 0, an exit with 0 or a drain of 0 s says something."""
     emit = log.configure("DEBUG", "json")
     emit(event)
-    (line,) = log.lines()
-    assert line.pop("timestamp").endswith("Z")
-    assert line == fields
+    (found,) = log.lines()
+    assert found.pop("timestamp").endswith("Z")
+    assert found == fields
 
 
 ERRORS = {"BRIDGE_FAULT", "WALLET_AUTH_REJECTED", "WALLET_ECHO_MISMATCH", "WALLET_ENDPOINT"}

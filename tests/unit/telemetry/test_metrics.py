@@ -1,5 +1,7 @@
 """Metrics: what each event adds."""
 
+from typing import Any
+
 import pytest
 
 from bridge import __version__
@@ -18,140 +20,77 @@ from bridge.events import (
 )
 from tests.support.metrics_page import METHOD, RPC, SERVICE, call, counted, failed, supervised
 
-SINGLE = {"http_request_method": "POST", "rpc_method": RPC}
+CALLS, DURATION = "wallet_bridge_calls_total", "grpc_server_call_duration_seconds"
+REQUEST, UNREACHABLE = "http_client_request_duration_seconds", "wallet_bridge_unreachable_attempts_total"
+DETACHED, RETRIES = "wallet_bridge_detached_ends_total", "wallet_bridge_retries_total"
 
-ADDED: dict[str, tuple[Event, str, dict[str, str], float]] = {
-    "start of a call": (CallStarted(SERVICE, RPC), "grpc_server_call_started_total", {"grpc_method": METHOD}, 1),
-    "end of a call, which is no start": (call(), "grpc_server_call_started_total", {"grpc_method": METHOD}, 0),
-    "duration of a call": (
-        call(),
-        "grpc_server_call_duration_seconds_sum",
-        {"grpc_method": METHOD, "grpc_status": "OK"},
-        0.08,
+Added = tuple[Event, str, float, dict[str, str]]
+
+
+def adds(event: Event, name: str, value: float = 1, **labels: str) -> Added:
+    """Say by how much an event moves a series of its method."""
+    return event, name, value, {"grpc_method": METHOD, **labels}
+
+
+def attempt(name: str, value: float, http_status: int, error_type: str = "", **facts: Any) -> Added:
+    """Say by how much an attempt of 0.25 s moves a series of requests."""
+    event = AttemptEnded(RPC, 1, 0.25, http_status=http_status, **facts)
+    labels = {"http_request_method": "POST", "rpc_method": RPC, "error_type": error_type}
+    return event, f"{REQUEST}_{name}", value, {**labels, "http_response_status_code": str(http_status or "")}
+
+
+ADDED: dict[str, Added] = {
+    "start of a call": adds(CallStarted(SERVICE, RPC), "grpc_server_call_started_total"),
+    "end of a call, which is no start": adds(call(), "grpc_server_call_started_total", 0),
+    "duration of a call": adds(call(), f"{DURATION}_sum", 0.08, grpc_status="OK"),
+    "bucket of a call": adds(
+        failed("WALLET_TIMEOUT", grpc_code="ABORTED"), f"{DURATION}_bucket", grpc_status="ABORTED", le="0.08"
     ),
-    "bucket of a call": (
-        failed("WALLET_TIMEOUT", grpc_code="DEADLINE_EXCEEDED"),
-        "grpc_server_call_duration_seconds_bucket",
-        {"grpc_method": METHOD, "grpc_status": "DEADLINE_EXCEEDED", "le": "0.08"},
-        1,
+    "OK": adds(call(), CALLS, outcome="OK", reason="OK"),
+    "failure": adds(failed("WALLET_TIMEOUT"), CALLS, outcome="UNKNOWN", reason="WALLET_TIMEOUT"),
+    "an operator's reason": adds(
+        failed("TOKEN_NOT_FOUND", "REJECTED", "NOT_FOUND"), CALLS, outcome="REJECTED", reason="TOKEN_NOT_FOUND"
     ),
-    "OK": (call(), "wallet_bridge_calls_total", {"grpc_method": METHOD, "outcome": "OK", "reason": "OK"}, 1),
-    "failure": (
-        failed("WALLET_TIMEOUT"),
-        "wallet_bridge_calls_total",
-        {"grpc_method": METHOD, "outcome": "UNKNOWN", "reason": "WALLET_TIMEOUT"},
-        1,
+    "cancelled": adds(call(grpc_code="CANCELLED", outcome="NOT_SENT"), CALLS, outcome="NOT_SENT", reason="CANCELLED"),
+    "code": (call(wallet_code=1), "wallet_bridge_wallet_codes_total", 1, {"code": "1"}),
+    "code 0": (failed("WALLET_REJECTED", wallet_code=0), "wallet_bridge_wallet_codes_total", 1, {"code": "0"}),
+    "missing field": adds(
+        call(missing_fields=("balance", "message")), "wallet_bridge_missing_fields_total", field="message"
     ),
-    "an operator's reason": (
-        failed("TOKEN_NOT_FOUND", "REJECTED", "NOT_FOUND"),
-        "wallet_bridge_calls_total",
-        {"grpc_method": METHOD, "outcome": "REJECTED", "reason": "TOKEN_NOT_FOUND"},
-        1,
-    ),
-    "cancelled": (
-        call(grpc_code="CANCELLED", outcome="NOT_SENT"),
-        "wallet_bridge_calls_total",
-        {"grpc_method": METHOD, "outcome": "NOT_SENT", "reason": "CANCELLED"},
-        1,
-    ),
-    "code": (call(wallet_code=1), "wallet_bridge_wallet_codes_total", {"code": "1"}, 1),
-    "code 0": (failed("WALLET_REJECTED", wallet_code=0), "wallet_bridge_wallet_codes_total", {"code": "0"}, 1),
-    "missing field": (
-        call(missing_fields=("balance", "message")),
-        "wallet_bridge_missing_fields_total",
-        {"grpc_method": METHOD, "field": "message"},
-        1,
-    ),
-    "unknown members": (
-        call(unknown_count=3),
-        "wallet_bridge_unknown_members_total",
-        {"grpc_method": METHOD},
-        3,
-    ),
-    "queued": (call(queue_s=0.25), "wallet_bridge_admission_queue_seconds_sum", {}, 0.25),
-    "not queued": (call(), "wallet_bridge_admission_queue_seconds_count", {}, 0),
-    "detached, OK": (call(is_detached=True), "wallet_bridge_detached_ends_total", {"outcome": "OK"}, 1),
-    "detached, failed": (
-        failed("WALLET_TIMEOUT", is_detached=True),
-        "wallet_bridge_detached_ends_total",
-        {"outcome": "UNKNOWN"},
-        1,
-    ),
-    "status of a detached call": (
-        call(is_detached=True),
-        "grpc_server_call_duration_seconds_count",
-        {"grpc_method": METHOD, "grpc_status": "CANCELLED"},
-        1,
-    ),
-    "end of a detached call": (
-        call(is_detached=True),
-        "wallet_bridge_calls_total",
-        {"grpc_method": METHOD, "outcome": "OK", "reason": "OK"},
-        1,
-    ),
-    "not detached": (failed("WALLET_TIMEOUT"), "wallet_bridge_detached_ends_total", {"outcome": "UNKNOWN"}, 0),
-    "answered attempt": (
-        AttemptEnded(RPC, 1, 0.25, http_status=200),
-        "http_client_request_duration_seconds_sum",
-        {**SINGLE, "http_response_status_code": "200", "error_type": ""},
-        0.25,
-    ),
-    "redirected attempt": (
-        AttemptEnded(RPC, 1, 0.25, http_status=302),
-        "http_client_request_duration_seconds_count",
-        {**SINGLE, "http_response_status_code": "302", "error_type": ""},
-        1,
-    ),
-    "refused attempt": (
-        AttemptEnded(RPC, 1, 0.25, http_status=409),
-        "http_client_request_duration_seconds_count",
-        {**SINGLE, "http_response_status_code": "409", "error_type": "409"},
-        1,
-    ),
-    "attempt without an answer": (
-        AttemptEnded(RPC, 1, 0.25, reason="WALLET_TIMEOUT"),
-        "http_client_request_duration_seconds_count",
-        {**SINGLE, "http_response_status_code": "", "error_type": "WALLET_TIMEOUT"},
-        1,
-    ),
+    "unknown members": adds(call(unknown_count=3), "wallet_bridge_unknown_members_total", 3),
+    "queued": (call(queue_s=0.25), "wallet_bridge_admission_queue_seconds_sum", 0.25, {}),
+    "not queued": (call(), "wallet_bridge_admission_queue_seconds_count", 0, {}),
+    "detached, OK": (call(is_detached=True), DETACHED, 1, {"outcome": "OK"}),
+    "detached, failed": (failed("WALLET_TIMEOUT", is_detached=True), DETACHED, 1, {"outcome": "UNKNOWN"}),
+    "status of a detached call": adds(call(is_detached=True), f"{DURATION}_count", grpc_status="CANCELLED"),
+    "end of a detached call": adds(call(is_detached=True), CALLS, outcome="OK", reason="OK"),
+    "not detached": (failed("WALLET_TIMEOUT"), DETACHED, 0, {"outcome": "UNKNOWN"}),
+    "answered attempt": attempt("sum", 0.25, 200),
+    "redirected attempt": attempt("count", 1, 302),
+    "refused attempt": attempt("count", 1, 409, "409"),
+    "attempt without an answer": attempt("count", 1, 0, "WALLET_TIMEOUT", reason="WALLET_TIMEOUT"),
     "attempt without a connection": (
         AttemptEnded(RPC, 1, 0.25, reason="WALLET_UNREACHABLE", cause="dns"),
-        "wallet_bridge_unreachable_attempts_total",
-        {"cause": "dns"},
-        1,
+        *(UNREACHABLE, 1, {"cause": "dns"}),
     ),
     "attempt that was lost": (
         AttemptEnded(RPC, 1, 0.25, reason="WALLET_TIMEOUT", cause="timeout"),
-        "wallet_bridge_unreachable_attempts_total",
-        {"cause": "timeout"},
-        0,
+        *(UNREACHABLE, 0, {"cause": "timeout"}),
     ),
-    "answered retry": (
-        AttemptEnded(RPC, 2, 0.25, http_status=200),
-        "wallet_bridge_retries_total",
-        {"reason": "ANSWERED"},
-        1,
-    ),
+    "answered retry": (AttemptEnded(RPC, 2, 0.25, http_status=200), RETRIES, 1, {"reason": "ANSWERED"}),
     "failed retry": (
         AttemptEnded(RPC, 3, 0.25, reason="WALLET_NOT_PROCESSED"),
-        "wallet_bridge_retries_total",
-        {"reason": "WALLET_NOT_PROCESSED"},
-        1,
+        *(RETRIES, 1, {"reason": "WALLET_NOT_PROCESSED"}),
     ),
-    "reload": (Reloaded("wallet.ca_file"), "wallet_bridge_reloads_total", {"key": "wallet.ca_file"}, 1),
-    "failed reload": (
-        ReloadFailed("wallet.ca_file", "must be a PEM certificate"),
-        "wallet_bridge_reload_failures_total",
-        {"key": "wallet.ca_file"},
-        1,
-    ),
-    "draining": (Draining(5.0), "wallet_bridge_draining", {}, 1),
-    "serving": (Serving("a", "b"), "wallet_bridge_draining", {}, 0),
+    "reload": (Reloaded("wallet.ca_file"), "wallet_bridge_reloads_total", 1, {"key": "wallet.ca_file"}),
+    "failed reload": (ReloadFailed("a", "is empty"), "wallet_bridge_reload_failures_total", 1, {"key": "a"}),
+    "draining": (Draining(5.0), "wallet_bridge_draining", 1, {}),
+    "serving": (Serving("a", "b"), "wallet_bridge_draining", 0, {}),
 }
 
 
-@pytest.mark.parametrize(("event", "name", "labels", "value"), ADDED.values(), ids=ADDED)
-def test_an_event_is_counted(event: Event, name: str, labels: dict[str, str], value: float) -> None:
+@pytest.mark.parametrize(("event", "name", "value", "labels"), ADDED.values(), ids=ADDED)
+def test_an_event_is_counted(event: Event, name: str, value: float, labels: dict[str, str]) -> None:
     """Each kind of event moves the series of it, by as much as it says."""
     assert counted(event).value(name, **labels) == value
 

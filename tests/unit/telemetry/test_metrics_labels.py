@@ -33,39 +33,18 @@ def many(change: Callable[[int], Event], count: int = LABEL_VALUES_MAX + 50) -> 
     return [change(number) for number in range(count)]
 
 
+CALLS, REQUEST = "wallet_bridge_calls_total", "http_client_request_duration_seconds_count"
 BOUNDED = {
     "code": (many(lambda n: call(wallet_code=2**63 + n)), "wallet_bridge_wallet_codes_total", "code", 0),
-    "reason": (
-        many(lambda n: failed(f"REASON_{n}")),
-        "wallet_bridge_calls_total",
-        "reason",
-        len(REASONS) + len({"OK", "CANCELLED"}),
-    ),
-    "method": (many(lambda n: call(method=f"Operation{n}")), "wallet_bridge_calls_total", "grpc_method", 1),
-    "field": (
-        many(lambda n: call(missing_fields=(f"field_{n}",))),
-        "wallet_bridge_missing_fields_total",
-        "field",
-        0,
-    ),
+    "reason": (many(lambda n: failed(f"REASON_{n}")), CALLS, "reason", len(REASONS) + len({"OK", "CANCELLED"})),
+    "method": (many(lambda n: call(method=f"Operation{n}")), CALLS, "grpc_method", 1),
+    "field": (many(lambda n: call(missing_fields=(f"f_{n}",))), "wallet_bridge_missing_fields_total", "field", 0),
     "HTTP status": (
         many(lambda n: AttemptEnded(RPC, 1, 0.1, http_status=100 + n)),
-        "http_client_request_duration_seconds_count",
-        "http_response_status_code",
-        0,
+        *(REQUEST, "http_response_status_code", 0),
     ),
-    "rpc": (
-        many(lambda n: AttemptEnded(f"Operation{n}", 1, 0.1, http_status=200)),
-        "http_client_request_duration_seconds_count",
-        "rpc_method",
-        0,
-    ),
-    "setting": (
-        many(lambda n: Reloaded(f"wallet.providers.{n}.access_key_file")),
-        "wallet_bridge_reloads_total",
-        "key",
-        0,
-    ),
+    "rpc": (many(lambda n: AttemptEnded(f"Do{n}", 1, 0.1, http_status=200)), REQUEST, "rpc_method", 0),
+    "setting": (many(lambda n: Reloaded(f"wallet.providers.{n}.key")), "wallet_bridge_reloads_total", "key", 0),
 }
 
 
@@ -81,7 +60,7 @@ def test_labels_are_bounded(events: Iterable[Event], name: str, label: str, know
 
 
 CLOSED = {
-    "outcome": (failed("WALLET_TIMEOUT", outcome="NEW"), "wallet_bridge_calls_total", "outcome"),
+    "outcome": (failed("WALLET_TIMEOUT", outcome="NEW"), CALLS, "outcome"),
     "status": (call(grpc_code="NEW"), "grpc_server_call_duration_seconds_count", "grpc_status"),
     "cause": (
         AttemptEnded(RPC, 1, 0.1, reason="WALLET_UNREACHABLE", cause="player.name: is missing"),

@@ -253,21 +253,15 @@ def test_success(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
     """Names, kinds and attributes are those of the semantic conventions; a success sets no status."""
     call, attempt = memory.call(ended(attempts=1, wallet_code=1, request_id="r-1", http_status=200), ANSWERED)
     assert caplog.text == "", "the SDK complains of a span that is ended twice"
-    assert (call.name, call.kind, call.status.status_code.name) == (
-        "wallet.v1.WalletService/Terminate",
-        SpanKind.SERVER,
-        "UNSET",
-    )
+    named = call.name, call.kind, call.status.status_code.name
+    assert named == ("wallet.v1.WalletService/Terminate", SpanKind.SERVER, "UNSET")
     assert call.attributes == CALL | {
         "rpc.response.status_code": "OK",
         "wallet_bridge.attempts": 1,
         "wallet_bridge.wallet_code": "1",
     }
-    assert (attempt.name, attempt.kind, attempt.status.status_code.name) == (
-        "POST /v2/api/wallet/terminate",
-        SpanKind.CLIENT,
-        "UNSET",
-    )
+    named = attempt.name, attempt.kind, attempt.status.status_code.name
+    assert named == ("POST /v2/api/wallet/terminate", SpanKind.CLIENT, "UNSET")
     assert attempt.attributes == POST | {"http.response.status_code": 200}
 
 
@@ -319,23 +313,19 @@ def test_status_of_a_call(memory: Memory, code: str) -> None:
     assert attributes["rpc.response.status_code"] == code
 
 
+def answered_with(status: int) -> dict[str, Any]:
+    """Return what the span of such a refusal says."""
+    return {"http.response.status_code": status, "error.type": str(status)}
+
+
 ATTEMPTS: dict[str, tuple[AttemptEnded, str, dict[str, Any]]] = {
     "200": (ANSWERED, "UNSET", {"http.response.status_code": 200}),
     "302": (AttemptEnded("m", 1, 0.1, http_status=302), "UNSET", {"http.response.status_code": 302}),
-    "400": (
-        AttemptEnded("m", 1, 0.1, http_status=400),
-        "ERROR",
-        {"http.response.status_code": 400, "error.type": "400"},
-    ),
-    "503": (
-        AttemptEnded("m", 1, 0.1, http_status=503),
-        "ERROR",
-        {"http.response.status_code": 503, "error.type": "503"},
-    ),
+    "400": (AttemptEnded("m", 1, 0.1, http_status=400), "ERROR", answered_with(400)),
+    "503": (AttemptEnded("m", 1, 0.1, http_status=503), "ERROR", answered_with(503)),
     "no answer": (
         AttemptEnded("m", 1, 0.1, reason="WALLET_UNREACHABLE", cause="refused"),
-        "ERROR",
-        {"error.type": "WALLET_UNREACHABLE", "wallet_bridge.cause": "refused"},
+        *("ERROR", {"error.type": "WALLET_UNREACHABLE", "wallet_bridge.cause": "refused"}),
     ),
 }
 

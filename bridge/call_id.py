@@ -37,8 +37,12 @@ def call_id_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
 
 
 def new_call_id() -> str:
-    """Return a random UUID (RFC 9562, section 5.4) as text, at a third of the cost of `str(uuid.uuid4())`."""
-    random = os.urandom(16)
+    """Return a random UUID as text."""
+    return uuid_of(os.urandom(16))
+
+
+def uuid_of(random: bytes) -> str:
+    """Return the UUID of 16 random bytes (RFC 9562, section 5.4) as text, at a third of the cost of `uuid.uuid4`'s."""
     digits = random.hex()
     # Two fields are fixed: the version, 4, and the variant, whose two bits 10 leave 8, 9, a or b as the digit.
     variant = "89ab"[random[8] & 3]

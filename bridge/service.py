@@ -71,8 +71,8 @@ class Call:
     """Facts about one call while it lasts, for the report at its end."""
 
     __slots__ = (
-        *("call_id", "fault", "is_detached", "operation", "provider_id", "queue_s", "secret", "span", "started"),
-        *("ticket", "watch"),
+        *("body", "call_id", "fault", "fingerprint", "is_detached", "operation", "provider_id", "queue_s", "secret"),
+        *("span", "started", "ticket", "watch"),
     )
 
     def __init__(self, operation: Operation, call_id: str) -> None:
@@ -80,11 +80,15 @@ class Call:
         self.call_id = call_id
         self.provider_id = 0
         self.secret = ""
+        self.fingerprint: str | None = None
+        """The token as the log shows it, once that was asked for."""
         self.queue_s = 0.0
         self.is_detached = False
         """The client has cancelled after the call was sent."""
         self.span: CallSpan | None = None
-        self.ticket: Ticket = NO_TICKET
+        self.body: bytes | None = None
+        """What is about to be sent, if settlement is on for the call; None before that, and without settlement."""
+        self.ticket: Ticket | None = None
         self.watch = NOTHING_SENT
         self.fault: type[BridgeError] = BridgeFaultBeforeSend
         """The failure that an unexpected exception means now."""
@@ -159,16 +163,17 @@ class BridgeService:
             failure = error
         except asyncio.CancelledError:
             outcome = Outcome.UNKNOWN if call.is_detached else call.watch.so_far
-            call.ticket.cut_off(outcome)
+            self._ticket(call, serialized, peer).cut_off(outcome)
             self._report(call, GrpcCode.CANCELLED, {"outcome": outcome.name})
             raise
         except Exception as unexpected:  # noqa: BLE001 - a security control: no exception's text may reach a caller
             failure, places = call.fault(), places_of(unexpected)
         else:
-            call.ticket.succeeded()
+            if call.body is not None and self._settling.needs_successes:
+                self._ticket(call, serialized, peer).succeeded()
             self._report(call, GrpcCode.OK, _success_facts(verdict, attempts))
             return verdict.response
-        failure.is_pending = await self._is_taken_over(call, failure)
+        failure.is_pending = await self._is_taken_over(call, self._ticket(call, serialized, peer), failure)
         self._report(call, failure.grpc_code, _failure_facts(failure, places))
         raise failure from None
 
@@ -184,9 +189,10 @@ class BridgeService:
         await self._admitted(call, deadline)
         try:
             post = self._prepared(call, route, request, deadline)
-            call.ticket = self._ticket(call, serialized, post, peer)
-            if call.ticket is not NO_TICKET:
-                await call.ticket.before_send(deadline.remaining_s())
+            if is_settled and self._settling.is_on:
+                call.body = post.body
+                if self._settling.writes_before:
+                    await self._ticket(call, serialized, peer).before_send(deadline.remaining_s())
             call.fault = BridgeFault
             call.watch = Watch(partial(self._goes_on, call), call.span)
             return await self._wallet.call(post, partial(route.classify, request), deadline, call.watch)
@@ -219,22 +225,40 @@ class BridgeService:
             raise DeadlineTooShort
         return Post(route.operation, route.encode(request), self._keyring.key_versions(call.provider_id))
 
-    def _ticket(self, call: Call, serialized: bytes | None, post: Post, peer: Peer | None) -> Ticket:
-        if not (call.operation.settles and self._settling.is_on):
-            return NO_TICKET
-        # Nothing in it leads back to the call: what a call leaves is freed without the collector.
-        fingerprint = partial(self._fingerprint, call.secret)
-        request = serialized or b""
-        return self._settling.ticket(
-            Sending(call.operation, call.provider_id, call.call_id, request, post.body, fingerprint, peer)
-        )
+    def _ticket(self, call: Call, serialized: bytes | None, peer: Peer | None) -> Ticket:
+        """Return the call's ticket, made where it is needed first: a call that just succeeds mostly needs none."""
+        if call.ticket is None:
+            call.ticket = (
+                NO_TICKET
+                if call.body is None
+                else self._settling.ticket(
+                    # Nothing in it leads back to the call: what a call leaves is freed without the collector.
+                    Sending(
+                        call.operation,
+                        call.provider_id,
+                        call.call_id,
+                        serialized or b"",
+                        call.body,
+                        self._fingerprint(call),
+                        peer,
+                    )
+                )
+            )
+        return call.ticket
 
-    def _fingerprint(self, secret: str) -> str:
-        return self._watchers.fingerprint(secret) if self._watchers.fingerprint is not None and secret else ""
+    def _fingerprint(self, call: Call) -> str:
+        """Return the token as the log shows it; "" where it is shown as nothing, or that fails."""
+        if call.fingerprint is None:
+            fingerprint, call.fingerprint = self._watchers.fingerprint, ""
+            try:
+                call.fingerprint = fingerprint(call.secret) if fingerprint is not None and call.secret else ""
+            except Exception as unexpected:  # noqa: BLE001 - what only the log shows does not stop a call
+                _not_reported(unexpected)
+        return call.fingerprint
 
-    async def _is_taken_over(self, call: Call, failure: BridgeError) -> bool:
+    async def _is_taken_over(self, call: Call, ticket: Ticket, failure: BridgeError) -> bool:
         try:
-            return await call.ticket.failed(failure)
+            return await ticket.failed(failure)
         except asyncio.CancelledError:
             # The client has cancelled meanwhile: it gets no answer, but the end is reported all the same.
             self._goes_on(call)
@@ -257,7 +281,7 @@ class BridgeService:
     def _report(self, call: Call, grpc_code: GrpcCode, facts: dict[str, Any]) -> None:
         self.detached -= call.is_detached
         try:
-            facts["token_fingerprint"] = self._fingerprint(call.secret)
+            facts["token_fingerprint"] = self._fingerprint(call)
             event = call.ended(grpc_code, facts)
             if call.span is not None:
                 call.span.ended(event)

@@ -4,9 +4,9 @@ With settlement on, `bridge/settlement/intake.py` stands behind them (docs/desig
 module alone, so that nothing of settlement is imported where it is off.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from bridge.errors import BridgeError
 from bridge.identity import AuthContext
@@ -25,8 +25,7 @@ class Peer(Protocol):
         """Return what came beside the request."""
 
 
-@dataclass(slots=True)
-class Sending:
+class Sending(msgspec.Struct):
     """One call that is about to be sent. Its repr holds neither the request nor the token."""
 
     operation: Operation
@@ -36,8 +35,8 @@ class Sending:
     """The serialized request message."""
     body: bytes
     """The JSON that is sent."""
-    fingerprint: Callable[[], str]
-    """Returns the token as the log shows it; "" for none."""
+    fingerprint: str
+    """The token as the log shows it; "" for none."""
     peer: Peer | None
 
     def __repr__(self) -> str:
@@ -48,7 +47,7 @@ class Ticket(Protocol):
     """Settlement's view of one call. No method raises anything but CancelledError, and none waits longer than 50 ms."""
 
     async def before_send(self, remaining_s: float) -> None:
-        """Write the call down before its first byte is sent, where `settlement.durability` asks for it."""
+        """Write the call down before its first byte is sent (`Settling.writes_before`)."""
 
     async def failed(self, error: BridgeError) -> bool:
         """Take over a call that failed, if it is one to settle; return whether it may be reported as PENDING.
@@ -68,11 +67,17 @@ class Settling(Protocol):
 
     is_on: bool
     """False: no call has a ticket."""
+    writes_before: bool
+    """`settlement.durability` is "before": calls are written down before they are sent."""
     reserve_s: float
     """Time by which the calls of a settled operation give up earlier, so that the write fits in their deadline."""
 
+    @property
+    def needs_successes(self) -> bool:
+        """Whether the success of a call concerns anything that was written; else it needs no ticket."""
+
     def ticket(self, sending: Sending) -> Ticket:
-        """Return the ticket of a call that is about to be sent."""
+        """Return the ticket of a call that is about to be sent, or was: not later than its end."""
 
 
 class _NoTicket:
@@ -98,7 +103,7 @@ NO_TICKET = _NoTicket()
 class NoSettling:
     """A bridge without settlement."""
 
-    is_on = False
+    is_on = writes_before = needs_successes = False
     reserve_s = 0.0
 
     def ticket(self, sending: Sending) -> Ticket:

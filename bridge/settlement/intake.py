@@ -8,12 +8,10 @@ PENDING needs a write that the store has confirmed. Without it the call ends as 
 the write goes on behind it. Source: docs/design/settlement.md, "What is settled".
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from bridge.errors import (
     BridgeError,
@@ -24,13 +22,14 @@ from bridge.errors import (
     WalletUnreachable,
 )
 from bridge.events import Emit, SettlementChanged, SettlementNotWritten
-from bridge.identity.certificate import identities_of
+from bridge.identity.certificate import ANONYMOUS, identities_of
 from bridge.outcome import Outcome
 from bridge.settlement.entry import NO_FAILURE, Added, Call, CallEnd, Last, NewCall, State, new_ticket
 from bridge.settlement.known import Known
 from bridge.settlement.pace import DELAY_FIRST_S, jittered_s
 from bridge.settlement.sealing import Keys
-from bridge.settlement.writer import Writer, Written
+from bridge.settlement.writer import Writer
+from bridge.settlement.written import Waits, Written
 from bridge.settling import Sending, Ticket
 
 LOGGER = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ WAIT_S = 0.05
 HELD_BEYOND_S = 5.0
 """Time after its deadline for which a call that was written before it was sent counts as under way."""
 
-METADATA, NEVER = "wallet-settle", "never"
+REFUSED = ("wallet-settle", "never")
 """Metadata with which a caller switches settlement off for a call."""
 
 NO_ROOM = "the memory queue is full"
@@ -71,6 +70,12 @@ class Intake:
     """durability = "before"."""
     is_on: bool = True
     reserve_s: float = WAIT_S
+    waits: Waits = field(default_factory=Waits)
+
+    @property
+    def needs_successes(self) -> bool:
+        """Whether the success of a call concerns anything that was written."""
+        return self.writes_before or bool(self.known)
 
     def ticket(self, sending: Sending) -> Ticket:
         """Return the ticket of a call that is about to be sent."""
@@ -78,7 +83,7 @@ class Intake:
 
     def added(self, new: NewCall, written: Written) -> None:
         """Take note of a call that the store has taken."""
-        added = None if written.cancelled() else written.result()
+        added = written.added
         if added is None or not added.entry_id:
             return
         if added.state is State.PENDING:
@@ -129,10 +134,8 @@ class _CallTicket:
 
     async def before_send(self, remaining_s: float) -> None:
         """Write the call down before its first byte is sent; see settling.py."""
-        if not self._intake.writes_before:
-            return
-        self._held = self._put(is_owed=False, due_in_s=remaining_s + HELD_BEYOND_S)
-        await self._confirmed(self._held)
+        self._held = held = self._put(is_owed=False, due_in_s=remaining_s + HELD_BEYOND_S)
+        await self._confirmed(held)
 
     async def failed(self, error: BridgeError) -> bool:
         """Take over the call if it is one to settle; see settling.py."""
@@ -173,11 +176,11 @@ class _CallTicket:
         """Keep the settler of this process from sending the entry of this request before the store knows better."""
         if written is None or self._new is None:
             return
-        held = self._held.result() if self._held is not None and self._held.done() else None
+        held = self._held.added if self._held is not None else None
         entry_id = self._intake.known.get(self._new.sealed.digests[0]) or (held.entry_id if held is not None else "")
         if entry_id:
             self._intake.block(entry_id)
-            written.add_done_callback(lambda _: self._intake.unblock(entry_id))
+            written.then(partial(self._intake.unblock, entry_id))
 
     # --- writes ---------------------------------------------------------------------------------------------------
 
@@ -196,7 +199,7 @@ class _CallTicket:
             self._new = new = self._written_as(is_owed=is_owed, due_in_s=due_in_s, last=last, never_repeat=never_repeat)
             written = self._intake.writer.put(new)
             if written is not None and is_owed:
-                written.add_done_callback(partial(self._intake.added, new))
+                written.then(partial(self._intake.added, new, written))
             elif written is None and cause:
                 self._intake.not_written(new, cause)
         except Exception:  # nothing of settlement may stop a call
@@ -207,60 +210,30 @@ class _CallTicket:
     def _written_as(self, *, is_owed: bool, due_in_s: float, last: Last, never_repeat: bool) -> NewCall:
         sending, before = self._sending, self._new
         if before is None:
-            peer = sending.peer
-            identities = () if peer is None else tuple(sorted(identities_of(peer.auth_context())))
-            call, ticket, fingerprint = Call(sending.call_id, identities), new_ticket(), sending.fingerprint()
+            found = ANONYMOUS if sending.peer is None else identities_of(sending.peer.auth_context())
+            call, ticket = Call(sending.call_id, tuple(sorted(found)) if found else ()), new_ticket()
             sealed = self._intake.keys.seal(
                 sending.operation.full_name, sending.provider_id, sending.request, sending.body
             )
         else:
-            call, ticket, sealed, fingerprint = before.call, before.ticket, before.sealed, before.fingerprint
-        return NewCall(
-            ticket=ticket,
-            call=call,
-            sealed=sealed,
-            due_in_s=due_in_s,
-            is_owed=is_owed,
-            fingerprint=fingerprint,
-            last=last,
-            never_repeat=never_repeat,
-        )
+            call, ticket, sealed = before.call, before.ticket, before.sealed
+        return NewCall(ticket, call, sealed, due_in_s, is_owed, sending.fingerprint, last, never_repeat)
 
     async def _confirmed(self, written: Written | None) -> Added | None:
         """Return what the store made of a write; None where it does not say so within WAIT_S."""
         if written is None or self._intake.writer.is_failing:
             return None
-        if not written.done():
-            await _done_within(written, WAIT_S)
-        return written.result() if written.done() else None
+        if not written.is_done:
+            await written.wake(self._intake.waits.begin(WAIT_S))
+        return written.added
 
     def _is_held_open(self) -> bool:
-        if self._held is None or not self._held.done():
-            return False
-        added = self._held.result()
+        added = self._held.added if self._held is not None else None
         return added is not None and added.state is State.PENDING
 
     def _ended(self, *, is_success: bool) -> None:
         if self._held is not None and self._new is not None:
             self._intake.writer.end(CallEnd(self._new.ticket, is_success))
-
-
-async def _done_within(future: asyncio.Future[Any], seconds: float) -> None:
-    """Wait for a future for so long; it goes on when the wait ends. As `asyncio.wait`, at a third of its cost."""
-    loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    timer = loop.call_later(seconds, wake)
-    future.add_done_callback(wake)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        future.remove_done_callback(wake)
 
 
 def _first_delay_s(error: BridgeError) -> float:
@@ -269,4 +242,4 @@ def _first_delay_s(error: BridgeError) -> float:
 
 def _is_refused(sending: Sending) -> bool:
     metadata = (sending.peer.invocation_metadata() if sending.peer is not None else None) or ()
-    return any(key == METADATA and value == NEVER for key, value in metadata)
+    return REFUSED in metadata

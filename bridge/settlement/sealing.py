@@ -3,18 +3,21 @@
 From each key of the key file (32 random bytes) three keys are derived by HKDF-SHA256 (RFC 5869), so that none is used
 for two purposes:
 
-    entry key     encrypts one entry, by AES-256-GCM (NIST SP 800-38D)
+    entry keys    each encrypts ENTRIES_OF_KEY entries at most, by AES-256-GCM (NIST SP 800-38D)
     digest key    HMAC-SHA256 (RFC 2104) of operation and body
     id            identifies a key in public; nothing about the key follows from it
 
-Each entry has an entry key of its own, derived with its random id. Random nonces under one key would be safe for 2^32
-entries only (SP 800-38D, section 8.3), which a busy bridge that writes every call reaches within weeks.
+Random nonces under one key are safe for 2^32 entries only (SP 800-38D, section 8.3), which a busy bridge that writes
+every call reaches within weeks. So a process derives an entry key from random bytes, which stand in front of what it
+encrypts, and the next one after ENTRIES_OF_KEY entries. The chance that two entries of one key share a nonce is then
+below 2^-64. Nonces are random, not counted: two processes that were one until a fork must not use the same.
+
+Entries of schema 1 have a key each, derived with the entry's id. It costs a call more than all the rest of settlement.
 """
 
 import base64
 import binascii
 import enum
-import hashlib
 import hmac
 import os
 from collections.abc import Iterable
@@ -22,14 +25,21 @@ from collections.abc import Iterable
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from bridge.call_id import new_call_id
+from bridge.call_id import uuid_of
 from bridge.settlement.entry import Entry, KeyUse, Sealed
+from bridge.transcoding.keyed_hash import KeyedHash
 
 KEY_BYTES = 32
 KEYS_MAX = 8
 """Every call that is written is looked for under each of them."""
 NONCE_BYTES = 12
 """96 bits, SP 800-38D, section 8.2.2."""
+SALT_BYTES = 16
+"""Random bytes that an entry key is derived with."""
+ENTRIES_OF_KEY = 2**16
+ID_BYTES = 16
+OF_ENTRY, SALTED = b"entry ", b"entries "
+"""Purposes of an entry key: what follows is the entry's id (schema 1), or random bytes."""
 KEY_ID_DIGITS = 16
 DISTINCT_BYTES_MIN = 8
 """A key with fewer different bytes is a placeholder: of random ones not one in 10^30 has so few."""
@@ -67,25 +77,40 @@ class KeyFinding(enum.Enum):
 class _Key:
     """One key of the file, with what is derived from it. Its repr holds none of it."""
 
-    __slots__ = ("_digest", "_expand", "id")
+    __slots__ = ("_expand", "digest", "id")
 
     def __init__(self, key: bytes) -> None:
         # HKDF-Extract with a salt of zeros, then HKDF-Expand (RFC 5869, sections 2.2 and 2.3). 32 bytes are one block.
-        extracted = hmac.digest(bytes(KEY_BYTES), key, "sha256")
-        self._expand = hmac.new(extracted, digestmod=hashlib.sha256)
-        self._digest = hmac.new(self._derive(b"digest"), digestmod=hashlib.sha256)
+        self._expand = KeyedHash(hmac.digest(bytes(KEY_BYTES), key, "sha256"))
+        self.digest = KeyedHash(self._derive(b"digest")).digest
+        """Returns a message's code under the digest key."""
         self.id = self._derive(b"id").hex()[:KEY_ID_DIGITS]
 
-    def digest(self, message: bytes) -> bytes:
-        """Return the message's code under the digest key."""
-        return _code(self._digest, message)
-
-    def cipher(self, entry_id: str) -> AESGCM:
-        """Return the cipher of one entry."""
-        return AESGCM(self._derive(b"entry " + entry_id.encode()))
+    def cipher(self, purpose: bytes) -> AESGCM:
+        """Return the cipher of one entry key."""
+        return AESGCM(self._derive(purpose))
 
     def _derive(self, purpose: bytes) -> bytes:
-        return _code(self._expand, b"wallet-bridge settlement " + purpose + b"\x01")
+        return self._expand.digest(b"wallet-bridge settlement " + purpose + b"\x01")
+
+
+class _Sealer:
+    """The entry key with which this process encrypts now. Its repr holds nothing of it."""
+
+    __slots__ = ("_cipher", "_key", "_left", "_salt")
+
+    def __init__(self, key: _Key) -> None:
+        self._key = key
+        self._left = 0
+
+    def seal(self, nonce: bytes, content: bytes, associated: bytes) -> bytes:
+        """Return content encrypted, behind what `Keys.open` needs besides the key."""
+        if self._left == 0:
+            self._salt = os.urandom(SALT_BYTES)
+            self._cipher = self._key.cipher(SALTED + self._salt)
+            self._left = ENTRIES_OF_KEY
+        self._left -= 1
+        return self._salt + nonce + self._cipher.encrypt(nonce, content, associated)
 
 
 class Keys:
@@ -95,6 +120,7 @@ class Keys:
         """Take 1 to KEYS_MAX keys of 32 bytes; `parse_keys` checks a file's."""
         self._keys = tuple(_Key(key) for key in keys)
         self._by_id = {key.id: key for key in self._keys}
+        self._sealer = _Sealer(self._keys[0])
 
     def __repr__(self) -> str:
         return f"Keys({len(self._keys)})"
@@ -106,32 +132,33 @@ class Keys:
 
     def seal(self, operation: str, provider_id: int, content: bytes, body: bytes) -> Sealed:
         """Return content, encrypted for a new entry, and the digests of operation and body that find it."""
-        entry_id, key = new_call_id(), self._keys[0]
-        nonce = os.urandom(NONCE_BYTES)
+        random = os.urandom(ID_BYTES + NONCE_BYTES)
+        entry_id = uuid_of(random[:ID_BYTES])
         associated = _associated(entry_id, operation, provider_id)
         return Sealed(
-            entry_id=entry_id,
-            operation=operation,
-            provider_id=provider_id,
-            ciphertext=nonce + key.cipher(entry_id).encrypt(nonce, content, associated),
-            key_id=key.id,
-            digests=self.digests(operation, body),
+            entry_id,
+            operation,
+            provider_id,
+            self._sealer.seal(random[ID_BYTES:], content, associated),
+            self.first_id,
+            self.digests(operation, body),
         )
 
     def digests(self, operation: str, body: bytes) -> tuple[bytes, ...]:
         """Return what the open entry of a request may be found by, one for each key, the first first."""
         message = operation.encode() + b"\0" + body
-        return tuple(key.digest(message) for key in self._keys)
+        return tuple([key.digest(message) for key in self._keys])
 
     def open(self, entry: Entry) -> bytes:
         """Return what was sealed; raise KeyMissing or Damaged."""
         key = self._by_id.get(entry.key_id)
         if key is None:
             raise KeyMissing
-        nonce, encrypted = entry.ciphertext[:NONCE_BYTES], entry.ciphertext[NONCE_BYTES:]
+        salt_bytes, purpose = (SALT_BYTES, SALTED) if entry.schema > 1 else (0, OF_ENTRY + entry.entry_id.encode())
+        salt, sealed = entry.ciphertext[:salt_bytes], entry.ciphertext[salt_bytes:]
         associated = _associated(entry.entry_id, entry.operation, entry.provider_id)
         try:
-            return key.cipher(entry.entry_id).decrypt(nonce, encrypted, associated)
+            return key.cipher(purpose + salt).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
         except (InvalidTag, ValueError):
             # ValueError: too short to hold a nonce. Without the chain: nothing of the content may hang on it.
             raise Damaged from None
@@ -168,13 +195,6 @@ def _parsed(number: int, line: str) -> bytes:
     if len(set(key)) < DISTINCT_BYTES_MIN:
         raise KeyFileError(f"line {number}: is no random key; make one with: openssl rand -base64 32")
     return key
-
-
-def _code(keyed: hmac.HMAC, message: bytes) -> bytes:
-    # A copy goes on from the state that begins with the key (RFC 2104, section 4): the key is not prepared again.
-    started = keyed.copy()
-    started.update(message)
-    return started.digest()
 
 
 def _associated(entry_id: str, operation: str, provider_id: int) -> bytes:

@@ -16,6 +16,7 @@ from itertools import islice
 
 from bridge.settlement.entry import Added, CallEnd, NewCall, WriteOrder, new_ticket
 from bridge.settlement.store import Problem, Store, StoreError
+from bridge.settlement.written import Write, Written
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,20 +35,6 @@ DELAY_FIRST_S, DELAY_MAX_S = 0.1, 5.0
 FLUSH_S = 2.0
 """Longest time for the last writes when the bridge ends."""
 
-Write = NewCall | CallEnd
-Written = asyncio.Future[Added | None]
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    write: Write
-    size: int
-    """Bytes of the encrypted request."""
-    written: Written | None
-    """None for an end, which has no result."""
-    is_tried: bool = False
-    """It may stand in the store already: a write that failed may have been carried out."""
-
 
 @dataclass(slots=True, eq=False)
 class Writer:
@@ -65,8 +52,8 @@ class Writer:
     """Number of the oldest writes that were delayed by a failure."""
     _writer_id: str = field(default_factory=new_ticket, init=False)
     _batches: int = field(default=0, init=False)
-    _queue: OrderedDict[_Item, None] = field(default_factory=OrderedDict, init=False)
-    _by_ticket: dict[str, _Item] = field(default_factory=dict, init=False)
+    _queue: OrderedDict[Written, None] = field(default_factory=OrderedDict, init=False)
+    _by_ticket: dict[str, Written] = field(default_factory=dict, init=False)
     """The newest insert of a call that waits."""
     _bytes: int = field(default=0, init=False)
     _calls: int = field(default=0, init=False)
@@ -91,16 +78,15 @@ class Writer:
         return bool(self._queue) and (self.is_failing or self._behind > 0)
 
     def put(self, call: NewCall) -> Written | None:
-        """Queue a call; return the future of its result, or None where there is no room for it.
+        """Queue a call; return what becomes of it, or None where there is no room for it.
 
         What the queue still holds of the same call, and the store cannot have seen, is replaced.
         """
         self._replace(call.ticket)
-        written: Written = asyncio.get_running_loop().create_future()
-        item = _Item(call, len(call.sealed.ciphertext), written)
-        if not self._append(item):
+        written = Written(call, len(call.sealed.ciphertext))
+        if not self._append(written):
             return None
-        self._by_ticket[call.ticket] = item
+        self._by_ticket[call.ticket] = written
         self._calls += 1
         self._owed += call.is_owed
         self._look_for_work()
@@ -113,7 +99,7 @@ class Writer:
         """
         if self._replace(end.ticket):
             return True
-        if not self._append(_Item(end, 0, None)):
+        if not self._append(Written(end, 0)):
             return False
         self._look_for_work()
         return True
@@ -146,7 +132,7 @@ class Writer:
 
     # --- the queue ------------------------------------------------------------------------------------------------
 
-    def _append(self, item: _Item) -> bool:
+    def _append(self, item: Written) -> bool:
         if len(self._queue) >= self.entries_max or self._bytes + item.size > self.bytes_max:
             return False
         self._queue[item] = None
@@ -217,14 +203,13 @@ class Writer:
             LOGGER.exception("a write to the settlement store failed")  # its places, no text (telemetry/logs.py)
             raise StoreError(self.store.name, Problem.FAILED) from None
 
-    def _done(self, item: _Item, added: Added | None) -> None:
+    def _done(self, item: Written, added: Added | None) -> None:
+        write = item.write
         del self._queue[item]
-        if item.written is None:
-            return
-        self._bytes -= item.size
-        self._calls -= 1
-        self._owed -= isinstance(item.write, NewCall) and item.write.is_owed
-        if self._by_ticket.get(item.write.ticket) is item:
-            del self._by_ticket[item.write.ticket]
-        if not item.written.done():
-            item.written.set_result(added)
+        if isinstance(write, NewCall):
+            self._bytes -= item.size
+            self._calls -= 1
+            self._owed -= write.is_owed
+            if self._by_ticket.get(write.ticket) is item:
+                del self._by_ticket[write.ticket]
+            item.finish(added)

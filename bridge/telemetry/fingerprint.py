@@ -3,8 +3,9 @@
 Without a key it would be no secret: a reader of the log could hash a guess and compare.
 """
 
-import hmac
 import secrets
+
+from bridge.transcoding.keyed_hash import KeyedHash
 
 KEY_BYTES_MIN = 16
 """128 bits: too many to try them all."""
@@ -24,7 +25,7 @@ class Fingerprint:
             key = secrets.token_bytes(32)
         if len(key) < KEY_BYTES_MIN:
             raise ValueError(f"a fingerprint's key must be at least {KEY_BYTES_MIN} bytes")
-        self._mac = hmac.new(key, digestmod="sha256")
+        self._mac = KeyedHash(key)
 
     def __repr__(self) -> str:
         return "Fingerprint()"
@@ -33,6 +34,4 @@ class Fingerprint:
         """Return the first 16 hex digits of HMAC-SHA256 over the text's UTF-8 bytes; "" for an empty text."""
         if not text:
             return ""
-        mac = self._mac.copy()
-        mac.update(text.encode())
-        return mac.hexdigest()[:DIGITS]
+        return self._mac.hexdigest(text.encode())[:DIGITS]

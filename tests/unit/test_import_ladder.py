@@ -40,8 +40,8 @@ LIBRARIES: dict[str, set[str]] = {
     "grpc_health": {"cli.health", "server.health"},
     "grpc_reflection": {"server.reflection"},
     "msgspec": {
-        *("cli.call_output", "deadline", "events", "outcome", "telemetry"),
-        *("transcoding.codec", "transcoding.strict_json"),
+        *("cli.call_output", "deadline", "events", "outcome", "settlement.entry", "settlement.redis.script"),
+        *("settling", "telemetry", "transcoding.codec", "transcoding.strict_json"),
     },
     "pydantic": {"settings"},
     "opentelemetry": {"telemetry.tracing"},

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from bridge.settlement.entry import CALLS_MAX, SCHEMA, Added, CallEnd, NewCall, State
@@ -34,34 +34,37 @@ def write(connection: sqlite3.Connection, now: float, writes: Sequence[NewCall |
 
 
 def _is_light(one: NewCall | CallEnd) -> bool:
-    return not isinstance(one, NewCall) or held.fits(one)
+    return isinstance(one, CallEnd) or held.fits(one)
 
 
 def _write_light(
     connection: sqlite3.Connection, now: float, writes: Sequence[NewCall | CallEnd]
 ) -> list[Added | None] | None:
-    """Carry out calls to be held, and ends, by one statement for many; change nothing, return None where that differs.
+    """Carry out calls to be held, then ends; change nothing, return None where that differs from their order.
 
     It does not differ from carrying them out in their order where no ticket occurs twice and every call is held: then
     no end concerns the request of any of them.
     """
-    calls = [one for one in writes if isinstance(one, NewCall)]
-    ends = {one.ticket: one for one in writes if isinstance(one, CallEnd)}
     if len({one.ticket for one in writes}) < len(writes):
         return None
-    if calls:
-        connection.execute("SAVEPOINT light")
-        is_held = held.insert(connection, now, calls) == len(calls)
-        if not is_held:
-            connection.execute("ROLLBACK TO light")
-        connection.execute("RELEASE light")
-        if not is_held:
-            return None
-    deleted = held.delete(connection, list(ends))
-    for end in ends.values():
-        if end.ticket not in deleted:
+    calls = [one for one in writes if isinstance(one, NewCall)]
+    if calls and not _of_all(connection, calls, lambda: held.insert(connection, now, calls)):
+        return None
+    ends = [one for one in writes if isinstance(one, CallEnd)]
+    if ends and not _of_all(connection, ends, lambda: held.delete(connection, ends)):
+        for end in ends:
             _end(connection, now, end)
     return [_held(one) if isinstance(one, NewCall) else None for one in writes]
+
+
+def _of_all(connection: sqlite3.Connection, writes: Sequence[object], change: Callable[[], int]) -> bool:
+    """Carry out a change that returns of how many it was one; undo it and return False where it was not one of all."""
+    connection.execute("SAVEPOINT light")
+    is_of_all = change() == len(writes)
+    if not is_of_all:
+        connection.execute("ROLLBACK TO light")
+    connection.execute("RELEASE light")
+    return is_of_all
 
 
 def _in_order(
@@ -71,8 +74,7 @@ def _in_order(
         if isinstance(one, NewCall):
             yield _add(connection, now, one)
         else:
-            if not held.delete(connection, [one.ticket]):
-                _end(connection, now, one)
+            _end(connection, now, one)
             yield None
 
 
@@ -97,7 +99,7 @@ def _add(connection: sqlite3.Connection, now: float, call: NewCall) -> Added:
 
 
 def _open_entry(connection: sqlite3.Connection, call: NewCall) -> int | None:
-    for digest in call.sealed.digests:
+    for digest in map(bytearray, call.sealed.digests):
         found = connection.execute("SELECT seq FROM entries WHERE open_digest = ?", (digest,)).fetchone()
         if found is not None:
             return int(found[0])
@@ -105,14 +107,14 @@ def _open_entry(connection: sqlite3.Connection, call: NewCall) -> int | None:
 
 
 def _insert(connection: sqlite3.Connection, now: float, call: NewCall) -> Added:
-    sealed, digest = call.sealed, call.sealed.digests[0]
+    sealed, digest = call.sealed, bytearray(call.sealed.digests[0])
     state = State.REJECTED if call.never_repeat else State.PENDING
     inserted = connection.execute(
         INSERT_ENTRY,
         (
-            *(sealed.entry_id, SCHEMA, state, sealed.operation, str(sealed.provider_id), digest, digest),
-            *(sealed.key_id, sealed.ciphertext, call.fingerprint, now, now, now + call.due_in_s, call.is_owed),
-            *(call.last.reason, code_text(call.last), call.never_repeat),
+            *(sealed.entry_id, SCHEMA, state.value, sealed.operation, str(sealed.provider_id), digest, digest),
+            *(sealed.key_id, bytearray(sealed.ciphertext), call.fingerprint, now, now, now + call.due_in_s),
+            *(int(call.is_owed), call.last.reason, code_text(call.last), int(call.never_repeat)),
         ),
     )
     _insert_call(connection, now, call, inserted.lastrowid)
@@ -157,6 +159,8 @@ def _update(connection: sqlite3.Connection, now: float, call: NewCall, seq: int)
 
 
 def _end(connection: sqlite3.Connection, now: float, end: CallEnd) -> None:
+    if held.delete(connection, [end]):
+        return
     found = connection.execute(
         "SELECT entry, state, is_owed FROM calls LEFT JOIN entries ON seq = entry WHERE ticket = ?", (end.ticket,)
     ).fetchone()

@@ -117,7 +117,8 @@ def end_unsettled(  # noqa: PLR0913 - what such an end consists of
 ) -> bool:
     """Make an owned entry REJECTED or UNRESOLVED."""
     enter(connection, [entry_id])
-    values = (state, last.reason, code_text(last), never_repeat, never_repeat, entry_id, fence)
+    is_open = int(never_repeat)
+    values = (state.value, last.reason, code_text(last), is_open, is_open, entry_id, fence)
     return connection.execute(END_UNSETTLED, values).rowcount == 1
 
 
@@ -175,5 +176,5 @@ def close_entry(connection: sqlite3.Connection, now: float, entry_id: str, reaso
         return Change.NOT_FOUND
     if found[1] in {State.SETTLED, State.CLOSED}:
         return Change.FINISHED
-    connection.execute(FINISH, (State.CLOSED, now, reason, entry_id))
+    connection.execute(FINISH, (State.CLOSED.value, now, reason, entry_id))
     return Change.DONE

@@ -1,6 +1,6 @@
 """Calls under way in a slim table of their own: one row each, written before the call is sent and deleted at its end.
 
-    insert -> held -> delete            almost every call: two indices, and one statement for many calls
+    insert -> held -> delete            almost every call: two indices
                    -> enter -> entries  when it becomes due, or something else concerns it
 
 An entry and its call have ten indices, and nearly all that is written before it is sent ends for certain a moment
@@ -11,9 +11,8 @@ A statement that reads entries calls `enter` first for those that are concerned,
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
-from bridge.settlement.entry import NO_FAILURE, SCHEMA, NewCall
+from bridge.settlement.entry import NO_FAILURE, SCHEMA, CallEnd, NewCall
 
 TOP = """
     SELECT max(
@@ -29,17 +28,11 @@ COLUMNS = (
 )
 INSERT = f"""
     INSERT OR IGNORE INTO held ({", ".join(COLUMNS)})
-    SELECT top.seq + column1, {", ".join(f"column{number}" for number in range(2, len(COLUMNS) + 1))}
-    FROM (VALUES %s) CROSS JOIN ({TOP}) AS top
-    WHERE column2 IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.ticket = column2)
-        AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.open_digest = column3)
+    SELECT {", ".join(f"?{number}" for number in range(1, len(COLUMNS) + 1))}
+    WHERE NOT EXISTS (SELECT 1 FROM calls WHERE calls.ticket = ?2)
+        AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.open_digest = ?3)
 """  # noqa: S608 - our own columns
-ROW = f"({', '.join('?' * len(COLUMNS))})"
-NO_ROW = (None,) * len(COLUMNS)
-
-FIND = "SELECT json_group_array(ticket) FROM held WHERE ticket IN (%s)"
-DELETE = "DELETE FROM held WHERE ticket IN (%s)"
+DELETE = "DELETE FROM held WHERE ticket = ?"
 
 ENTER = (
     """
@@ -66,42 +59,24 @@ OF_AGE = "added <= ?"
 OF_CALL_ID = "call_id = ?"
 OF_ENTRIES = "entry_id IN (SELECT value FROM json_each(?))"
 
-ROWS_MAX = 64
-"""Rows of one statement. It has 1, 2, 4, ... or so many, so that few statements are prepared; what is too many is
-filled with NULL."""
+NO_IDENTITIES = "[]"
 
 
 def fits(call: NewCall) -> bool:
     """Say whether a call can be held: under way, without a failure yet, and under a key file of one key."""
-    return not (call.is_owed or call.never_repeat or call.last != NO_FAILURE or len(call.sealed.digests) > 1)
+    return not (call.is_owed or call.never_repeat or len(call.sealed.digests) > 1 or call.last != NO_FAILURE)
 
 
 def insert(connection: sqlite3.Connection, now: float, calls: Sequence[NewCall]) -> int:
     """Hold calls that fit; return how many were held. The others are known already, or their request is."""
-    inserted = 0
-    for first in range(0, len(calls), ROWS_MAX):
-        part = calls[first : first + ROWS_MAX]
-        size = _size(len(part))
-        values: list[object] = []
-        for number, call in enumerate(part, 1):
-            values += _row(number, now, call)
-        values += NO_ROW * (size - len(part))
-        inserted += connection.execute(INSERT % ", ".join([ROW] * size), values).rowcount
-    return inserted
+    (seq,) = connection.execute(TOP).fetchone()
+    rows = [_row(number, now, call) for number, call in enumerate(calls, seq + 1)]
+    return connection.executemany(INSERT, rows).rowcount
 
 
-def delete(connection: sqlite3.Connection, tickets: Sequence[str]) -> set[str]:
-    """Take calls out that have ended for certain; return the tickets of those that were held."""
-    found: set[str] = set()
-    for first in range(0, len(tickets), ROWS_MAX):
-        part = tickets[first : first + ROWS_MAX]
-        size = _size(len(part))
-        marks, values = ", ".join("?" * size), (*part, *(None,) * (size - len(part)))
-        (held,) = connection.execute(FIND % marks, values).fetchone()
-        if held != "[]":
-            connection.execute(DELETE % marks, values)
-            found.update(json.loads(held))
-    return found
+def delete(connection: sqlite3.Connection, ends: Sequence[CallEnd]) -> int:
+    """Take calls out that have ended for certain; return how many of them were held."""
+    return connection.executemany(DELETE, [(end.ticket,) for end in ends]).rowcount
 
 
 def enter(connection: sqlite3.Connection, where: str, *values: object) -> None:
@@ -113,8 +88,8 @@ def enter(connection: sqlite3.Connection, where: str, *values: object) -> None:
 
 def enter_same(connection: sqlite3.Connection, call: NewCall) -> None:
     """Make an entry of the call of this ticket, or of the same request, that is under way."""
-    digests = call.sealed.digests
-    enter(connection, f"ticket = ? OR digest IN ({', '.join('?' * len(digests))})", call.ticket, *digests)
+    digests = map(bytearray, call.sealed.digests)
+    enter(connection, f"ticket = ? OR digest IN ({', '.join('?' * len(call.sealed.digests))})", call.ticket, *digests)
 
 
 def is_any(connection: sqlite3.Connection, where: str, *values: object) -> bool:
@@ -123,15 +98,24 @@ def is_any(connection: sqlite3.Connection, where: str, *values: object) -> bool:
     return bool(found)
 
 
-def _row(number: int, now: float, call: NewCall) -> tuple[Any, ...]:
+def _row(seq: int, now: float, call: NewCall) -> tuple[object, ...]:
     sealed, one = call.sealed, call.call
+    identities = json.dumps(one.identities) if one.identities else NO_IDENTITIES
+    # Bytes are bound as a bytearray: of anything but int, float, str and bytearray sqlite3 looks for an adapter first,
+    # which costs as much as the rest of the row.
     return (
-        *(number, call.ticket, sealed.digests[0], sealed.entry_id, SCHEMA, sealed.operation, str(sealed.provider_id)),
-        *(sealed.key_id, sealed.ciphertext, call.fingerprint, one.call_id, json.dumps(one.identities)),
-        *(now, now + call.due_in_s),
+        seq,
+        call.ticket,
+        bytearray(sealed.digests[0]),
+        sealed.entry_id,
+        SCHEMA,
+        sealed.operation,
+        str(sealed.provider_id),
+        sealed.key_id,
+        bytearray(sealed.ciphertext),
+        call.fingerprint,
+        one.call_id,
+        identities,
+        now,
+        now + call.due_in_s,
     )
-
-
-def _size(rows: int) -> int:
-    """Return the next power of two."""
-    return 1 << (rows - 1).bit_length()

@@ -62,7 +62,7 @@ def page(connection: sqlite3.Connection, now: float, size: int, below: int, stat
     if state is None:
         rows = connection.execute(PAGE, (below, size + 1)).fetchall()
     else:
-        rows = connection.execute(PAGE_OF_STATE, (state, below, size + 1)).fetchall()
+        rows = connection.execute(PAGE_OF_STATE, (state.value, below, size + 1)).fetchall()
     shown = rows[:size]
     return Page(tuple(entries(connection, shown, now)), cursor_of(shown[-1][0]) if len(rows) > size else "")
 

@@ -12,7 +12,8 @@ from bridge.server.handlers import SERVICES
 from bridge.settlement.entry import Added, State, WriteOrder
 from bridge.settlement.intake import WAIT_S, Intake
 from bridge.settlement.known import Known
-from bridge.settlement.writer import Write, Writer
+from bridge.settlement.writer import Writer
+from bridge.settlement.written import Write
 from bridge.settling import Sending, Ticket
 from bridge.transcoding.operation import operations
 from tests.support.settlement_calls import KEYS
@@ -54,7 +55,7 @@ class Scene:
 
     def ticket(self, body: bytes = b"{}") -> Ticket:
         """Return the ticket of a call."""
-        return self.intake.ticket(Sending(TERMINATE, 1, "call", b"request", body, lambda: "print", None))
+        return self.intake.ticket(Sending(TERMINATE, 1, "call", b"request", body, "print", None))
 
     async def end(self) -> None:
         """End the writer."""

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.settlement.entry import NO_FAILURE, Entry, KeyUse, Sealed, State
+from bridge.settlement import sealing
+from bridge.settlement.entry import NO_FAILURE, SCHEMA, Entry, KeyUse, Sealed, State
 from bridge.settlement.sealing import KEYS_MAX, Damaged, KeyFileError, KeyFinding, KeyMissing, Keys, parse_keys
 
 ONE, TWO, THREE = bytes(range(32)), bytes(range(50, 82)), bytes(range(100, 132))
@@ -43,7 +44,7 @@ def stored(sealed: Sealed) -> Entry:
         never_repeat=False,
         ended=0.0,
         closed_reason="",
-        schema=1,
+        schema=SCHEMA,
         read_at=0.0,
     )
 
@@ -61,11 +62,49 @@ def test_what_is_sealed_is_opened(content: bytes, provider_id: int) -> None:
 
 
 def test_the_ciphertext_is_what_the_documentation_says() -> None:
-    """AES-256-GCM under a key that HKDF-SHA256 derives for this entry alone, the nonce first: readable in 20 years."""
+    """AES-256-GCM under a key that HKDF-SHA256 derives with its first 16 bytes, then a nonce: read in 20 years."""
     sealed = KEYS.seal(OPERATION, 7, CONTENT, b"body")
-    cipher = AESGCM(derived(ONE, b"entry " + sealed.entry_id.encode()))
+    salt, nonce, encrypted = sealed.ciphertext[:16], sealed.ciphertext[16:28], sealed.ciphertext[28:]
     associated = f"{sealed.entry_id}\0{OPERATION}\0007".encode()
-    assert cipher.decrypt(sealed.ciphertext[:12], sealed.ciphertext[12:], associated) == CONTENT
+    assert AESGCM(derived(ONE, b"entries " + salt)).decrypt(nonce, encrypted, associated) == CONTENT
+
+
+def of_schema_1(content: bytes) -> Entry:
+    """Return an entry as the bridge of version 0.1.0 has stored it."""
+    entry_id, nonce = "11111111-2222-4333-8444-555555555555", bytes(12)
+    associated = f"{entry_id}\0{OPERATION}\0007".encode()
+    encrypted = AESGCM(derived(ONE, b"entry " + entry_id.encode())).encrypt(nonce, content, associated)
+    return dataclasses.replace(
+        stored(KEYS.seal(OPERATION, 7, b"", b"body")), entry_id=entry_id, ciphertext=nonce + encrypted, schema=1
+    )
+
+
+def test_entries_of_an_older_bridge_are_opened() -> None:
+    """Those of schema 1 have a key that is derived with their id, and no random bytes in front."""
+    assert KEYS.open(of_schema_1(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("schema", [1, SCHEMA])
+def test_an_entry_is_opened_as_its_schema_says(schema: int) -> None:
+    """What one schema has encrypted is not opened as another's."""
+    entries = {1: of_schema_1(CONTENT), SCHEMA: stored(KEYS.seal(OPERATION, 7, CONTENT, b"body"))}
+    with pytest.raises(Damaged):
+        KEYS.open(dataclasses.replace(entries[schema], schema=1 + SCHEMA - schema))
+
+
+def test_a_key_encrypts_so_many_entries_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next entries have another key, other keys of a file and other processes have theirs, and all are opened."""
+    monkeypatch.setattr(sealing, "ENTRIES_OF_KEY", 3)
+    keys, other = Keys([ONE]), Keys([ONE])
+    sealed = [each.seal(OPERATION, 7, CONTENT, b"body") for each in (keys, other) for _ in range(7)]
+    salts = [one.ciphertext[:16] for one in sealed]
+    assert [salts.count(salt) for salt in dict.fromkeys(salts)] == [3, 3, 1, 3, 3, 1]
+    assert [KEYS.open(stored(one)) for one in sealed] == [CONTENT] * 14
+
+
+def test_no_nonce_is_used_twice() -> None:
+    """Nonces are drawn for each entry, whatever key encrypts it."""
+    assert len({KEYS.seal(OPERATION, 7, CONTENT, b"body").ciphertext[:28] for _ in range(1000)}) == 1000
 
 
 def test_the_digest_and_the_id_are_what_the_documentation_says() -> None:
@@ -81,8 +120,8 @@ def test_two_entries_of_one_request_share_only_the_digest() -> None:
     one, two = (KEYS.seal(OPERATION, 7, CONTENT, b"body") for _ in range(2))
     assert one.digests == two.digests
     assert one.entry_id != two.entry_id
-    assert one.ciphertext[:12] != two.ciphertext[:12]
-    assert one.ciphertext[12:] != two.ciphertext[12:]
+    assert one.ciphertext[16:28] != two.ciphertext[16:28]
+    assert one.ciphertext[28:] != two.ciphertext[28:]
 
 
 @pytest.mark.parametrize(

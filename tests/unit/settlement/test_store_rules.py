@@ -1,8 +1,8 @@
 """The rules of bridge/settlement/store.py, on each store: SQLite, a real Redis, and the model that stands for both."""
 
 import asyncio
-import dataclasses
 
+import msgspec
 import pytest
 
 from bridge.settlement.entry import CALLS_MAX, SCHEMA, CallEnd, Change, Entry, Last, NewCall, State, WriteOrder
@@ -33,7 +33,7 @@ async def state_of(store: Store, entry_id: str) -> State:
 
 def _owed(call: NewCall) -> NewCall:
     """Return a call that was under way as it is written when it has ended UNKNOWN."""
-    return dataclasses.replace(call, is_owed=True, due_in_s=0.0, last=TIMEOUT)
+    return msgspec.structs.replace(call, is_owed=True, due_in_s=0.0, last=TIMEOUT)
 
 
 def _end(call: NewCall) -> CallEnd:

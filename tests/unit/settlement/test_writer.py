@@ -7,7 +7,8 @@ import pytest
 
 from bridge.settlement.entry import Added, CallEnd, NewCall, State, WriteOrder
 from bridge.settlement.store import Problem, StoreError
-from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, GAP_S, Write, Writer
+from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, GAP_S, Writer
+from bridge.settlement.written import Write
 from tests.support.settlement_calls import new_call
 from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import virtually
@@ -184,7 +185,7 @@ async def test_a_failed_batch_is_tried_again_and_keeps_its_order() -> None:
     scene.store.error = None
     await asyncio.sleep(DELAY_MAX_S)
     assert scene.store.batches[-1] == calls
-    assert all(one is not None and one.done() for one in written)
+    assert all(one is not None and one.is_done for one in written)
     assert (scene.writer.is_failing, scene.writer.queued) == (False, 0)
     assert await scene.stop() == []
 
@@ -313,7 +314,7 @@ async def test_an_unknown_end_takes_the_place_of_its_insert() -> None:
     assert await scene.stop() == []
 
 
-LIMITS = {"in number": ({"entries_max": 5}, 5), "in bytes": ({"bytes_max": 150}, 3)}
+LIMITS = {"in number": ({"entries_max": 5}, 5), "in bytes": ({"bytes_max": 200}, 3)}
 
 
 @pytest.mark.parametrize(("limits", "fitting"), LIMITS.values(), ids=LIMITS)

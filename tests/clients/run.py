@@ -105,9 +105,7 @@ JAVA_TARGET = f"{HERE}/java/sample/target"
 CLIENTS = {
     "python": Client((), (), (sys.executable, f"{HERE}/python/main.py")),
     "go": Client(
-        ("go",),
-        (("go", "-C", f"{HERE}/go", "build", "-o", "target/terminate", "."),),
-        (f"{HERE}/go/target/terminate",),
+        ("go",), (("go", "-C", f"{HERE}/go", "build", "-o", "target/terminate", "."),), (f"{HERE}/go/target/terminate",)
     ),
     "node": Client(
         ("node", "npm"),

@@ -13,21 +13,14 @@ from tests.support.manifests import Manifests, helm, mounted, needs_helm, needs_
 
 pytestmark = [needs_helm, needs_kustomize]
 
-BASE = {
-    "settings.wallet.url": "https://wallet.example",
-    "keys.secretName": "wallet-bridge-keys",
-}
+BASE = {"settings.wallet.url": "https://wallet.example", "keys.secretName": "wallet-bridge-keys"}
 SQLITE = {"settlement.store": "sqlite", "autoscaling.enabled": "false", "replicaCount": "1"}
 REDIS = {
     "settlement.store": "redis",
     "settlement.redisUrl": "rediss://redis.example:6379/0",
     "settlement.redisPassword": "true",
 }
-VALUES = {
-    "service-monitor": {"serviceMonitor.enabled": "true"},
-    "settlement-redis": REDIS,
-    "settlement-sqlite": SQLITE,
-}
+VALUES = {"service-monitor": {"serviceMonitor.enabled": "true"}, "settlement-redis": REDIS, "settlement-sqlite": SQLITE}
 """By the component of kustomize: the values of the chart that ask for the same."""
 
 

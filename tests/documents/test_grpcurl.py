@@ -48,10 +48,7 @@ async def execute(command: str) -> str:
     """Run a line of the page with the pinned grpcurl; return all that it prints."""
     program, *arguments = shlex.split(command)
     process = await asyncio.create_subprocess_exec(
-        toolchain.programs()[program].path,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        toolchain.programs()[program].path, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     output, _ = await process.communicate()
     return output.decode().strip()

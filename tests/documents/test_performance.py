@@ -20,10 +20,7 @@ def test_steps_are_those_of_the_code() -> None:
     """The profile has every step that has a timer, then the rest."""
     profile = document.saved().profile
     assert profile is not None
-    assert [step.name for step in profile.steps] == [
-        *(hook.step for hook in instrumented.HOOKS),
-        steps.REST,
-    ]
+    assert [step.name for step in profile.steps] == [*(hook.step for hook in instrumented.HOOKS), steps.REST]
 
 
 @pytest.mark.parametrize("part", document.parts(document.saved()))

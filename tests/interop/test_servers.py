@@ -94,10 +94,7 @@ class Run:
                 await attempt(self.made, row, self._prefix, calls)
 
     async def _special(
-        self,
-        row: str,
-        change: Callable[[Site], Site],
-        calls: Callable[[Site, str], Awaitable[Sequence[Ended]]],
+        self, row: str, change: Callable[[Site], Site], calls: Callable[[Site, str], Awaitable[Sequence[Ended]]]
     ) -> None:
         if self._is_left_out(row):
             return

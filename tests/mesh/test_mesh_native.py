@@ -22,11 +22,7 @@ from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]
 
 MANIFEST = Path(__file__).parents[2] / "deploy" / "mesh" / "native.yaml"
-NATIVE = {
-    "SERVER__ENGINE": "native",
-    "SERVER__NATIVE_TRUSTS_CALLERS": "true",
-    "SERVER__CONNECTION_AGE_S": "0",
-}
+NATIVE = {"SERVER__ENGINE": "native", "SERVER__NATIVE_TRUSTS_CALLERS": "true", "SERVER__CONNECTION_AGE_S": "0"}
 
 
 def filters() -> list[Any]:

@@ -21,10 +21,7 @@ from tests.support.whole_path import End
 POLICIES = {"bridge's word": BRIDGES_WORD, "as Istio": BRIDGES_WORD_AS_ISTIO, "unavailable": UNAVAILABLE}
 """All are safe here: there is no other proxy between this Envoy and the bridges."""
 
-pytestmark = [
-    pytest.mark.skipif(ENVOY is None, reason=MISSING),
-    pytest.mark.asyncio(loop_scope="module"),
-]
+pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]
 each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 
 

@@ -17,11 +17,7 @@ from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 pytestmark = on_both_engines
 
 HUNG, GOOD = 1, 12345
-SHARED = {
-    "SERVER__MAX_IN_FLIGHT": "6",
-    "SERVER__MAX_IN_FLIGHT_PER_PROVIDER": "3",
-    "SERVER__MAX_QUEUED": "4",
-}
+SHARED = {"SERVER__MAX_IN_FLIGHT": "6", "SERVER__MAX_IN_FLIGHT_PER_PROVIDER": "3", "SERVER__MAX_QUEUED": "4"}
 SHARE_IS_FULL = Failure(
     *("RESOURCE_EXHAUSTED", "BRIDGE_OVERLOADED", "NOT_SENT"), retry_after_s=RETRY_AFTER_S, attempts=0, cause="provider"
 )

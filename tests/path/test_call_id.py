@@ -140,10 +140,7 @@ async def test_what_gets_no_handler_has_none() -> None:
     """What the gRPC library refuses by itself carries no id of ours: an unknown method, a message over the limit."""
     async with bridge_to("http://127.0.0.1:1") as caller:
         method: Any = caller.channel.unary_unary("/wallet.v1.WalletService/Nothing")
-        ends = [
-            await end_of(method(b"", metadata=(("x-request-id", "call-7"),))),
-            await with_id(caller, "x" * 70_000),
-        ]
+        ends = [await end_of(method(b"", metadata=(("x-request-id", "call-7"),))), await with_id(caller, "x" * 70_000)]
     assert [(end.code, end.call_id) for end in ends] == [("UNIMPLEMENTED", ""), ("RESOURCE_EXHAUSTED", "")]
 
 

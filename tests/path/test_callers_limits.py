@@ -194,10 +194,7 @@ async def test_a_connection_that_never_begins(sent: bytes, monkeypatch: pytest.M
 async def test_content_types(content_type: str, is_served: bool, engine: str) -> None:  # noqa: FBT001 - a case
     """The native engine serves gRPC's content-types alone. gRPC's core serves any, and shows no one which it was."""
     async with connection("address") as caller:
-        caller.send(
-            headers(1, fields=call_fields(CHECK, content_type)),
-            data(1, EMPTY, end=True),
-        )
+        caller.send(headers(1, fields=call_fields(CHECK, content_type)), data(1, EMPTY, end=True))
         status = (await caller.answer()).headers["grpc-status"]
     assert status == ("0" if is_served or engine == "grpcio" else INVALID_ARGUMENT)
 

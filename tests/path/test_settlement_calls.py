@@ -89,10 +89,7 @@ CERTAIN: dict[str, Behaviour] = {
 @pytest.mark.parametrize("durability", ["unknown", "before"])
 async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durability: str, tmp_path: Path) -> None:
     """No entry, nothing reported, and nothing sent again, also where the call was written down before it was sent."""
-    async with (
-        FaultServer(behaviour) as wallet,
-        settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge,
-    ):
+    async with FaultServer(behaviour) as wallet, settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge:
         end = await bridge.caller.terminate()
         assert end.code == "OK" or not is_reported(end)
         await bridge.until_states()
@@ -104,10 +101,7 @@ async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durabi
 
 async def test_an_answer_about_another_player_is_never_retried(tmp_path: Path) -> None:
     """WALLET_ECHO_MISMATCH is kept as REJECTED for a person to see; its call is not reported as PENDING."""
-    async with (
-        FaultServer(terminated_with(token="other")) as wallet,
-        settling_bridge(wallet, tmp_path) as bridge,
-    ):
+    async with FaultServer(terminated_with(token="other")) as wallet, settling_bridge(wallet, tmp_path) as bridge:
         assert not is_reported(await bridge.caller.terminate("token-1"))
         (entry,) = await bridge.until_states(State.REJECTED)
         assert (entry.never_repeat, entry.last.reason) == (True, "WALLET_ECHO_MISMATCH")
@@ -173,10 +167,7 @@ async def test_a_caller_may_refuse_it(durability: str, tmp_path: Path) -> None:
 
 async def test_calls_whose_caller_has_left_are_settled(tmp_path: Path) -> None:
     """No caller is answered, but the token must die all the same."""
-    async with (
-        FaultServer(sequence(hang, terminated)) as wallet,
-        settling_bridge(wallet, tmp_path, SOON) as bridge,
-    ):
+    async with FaultServer(sequence(hang, terminated)) as wallet, settling_bridge(wallet, tmp_path, SOON) as bridge:
         stub: Any = WalletServiceStub(bridge.caller.channel)
         call = stub.Terminate(terminate_request("left"), metadata=(("x-request-id", "left-1"),))
         await wallet.until(lambda: len(wallet.requests) == 1)

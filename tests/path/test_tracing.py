@@ -107,10 +107,7 @@ async def test_without_tracing_nothing_is_passed_on() -> None:
     assert {name for name, _ in wallet.requests[0].headers} == HEADERS
 
 
-STRANGE: dict[str, Metadata] = {
-    "none": (),
-    "garbage": (("traceparent", "00-garbage"), ("tracestate", "=,=")),
-}
+STRANGE: dict[str, Metadata] = {"none": (), "garbage": (("traceparent", "00-garbage"), ("tracestate", "=,="))}
 
 
 @pytest.mark.parametrize("metadata", STRANGE.values(), ids=STRANGE)

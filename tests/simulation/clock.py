@@ -65,11 +65,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now_s
 
     def call_at(
-        self,
-        when: float,
-        callback: Callable[[Unpack[Args]], object],
-        *args: *Args,
-        context: Context | None = None,
+        self, when: float, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Set a timer and remember it."""
         timer = super().call_at(when, callback, *args, context=context)

@@ -10,10 +10,7 @@ CROWD, CROWD_LISTED = 6, 1
 CROWD_S = 1.0
 """Calls about one token, how many of them an entry lists, and the time in which they begin."""
 
-KEYS = (
-    ("abcde12345", "e56eb966-a55f-4087-bc7d-e66df1f377a1"),
-    ("fghij67890", "0b1f5b6c-2f57-4b8e-9a3e-3f0c7f6f5a11"),
-)
+KEYS = (("abcde12345", "e56eb966-a55f-4087-bc7d-e66df1f377a1"), ("fghij67890", "0b1f5b6c-2f57-4b8e-9a3e-3f0c7f6f5a11"))
 """Access and private keys: what both sides begin with, and what they change to."""
 
 HONEST: Mapping[str, int] = {"success": 1}

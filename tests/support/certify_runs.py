@@ -15,11 +15,7 @@ from tests.support.whole_path import NO_SETTINGS, environment
 FLAGS = ("--player-id", str(PLAYER_ID), "--site-id", str(SITE_ID), "--game-id", "example", "--currency", "EUR")
 PROVIDER = ("--provider-id", "1")
 
-PATIENT = {
-    "WALLET__CONNECT_TIMEOUT_S": "30",
-    "WALLET__DEADLINE_DEFAULT_S": "120",
-    "WALLET__DEADLINE_MAX_S": "120",
-}
+PATIENT = {"WALLET__CONNECT_TIMEOUT_S": "30", "WALLET__DEADLINE_DEFAULT_S": "120", "WALLET__DEADLINE_MAX_S": "120"}
 """Time for a busy machine: an answer that takes half of the default deadline is a finding of its own."""
 
 MAPPED = {

@@ -66,10 +66,7 @@ def children_of(pid: int) -> str:
 
 @asynccontextmanager
 async def bridge_command(
-    *arguments: str,
-    environ: Mapping[str, str] | None = None,
-    within: Sequence[str] = (),
-    folder: Path | None = None,
+    *arguments: str, environ: Mapping[str, str] | None = None, within: Sequence[str] = (), folder: Path | None = None
 ) -> AsyncIterator[Command]:
     """Start `bridge` with these arguments, and these variables beside the test's own; kill what is left of it.
 

@@ -42,10 +42,7 @@ RUN = {
     "fish": ("fish", "--no-config", "-c", FISH, "--"),
 }
 
-INTERACTIVE = {
-    "bash": ("bash", "--norc", "--noprofile", "-i"),
-    "zsh": ("zsh", "-f", "-i"),
-}
+INTERACTIVE = {"bash": ("bash", "--norc", "--noprofile", "-i"), "zsh": ("zsh", "-f", "-i")}
 PREPARED = {"bash": "", "zsh": "autoload -Uz compinit && compinit -u -D; "}
 """What a shell needs before it completes anything."""
 

@@ -230,8 +230,5 @@ class Failure:
         return {"outcome": self.outcome, "attempts": str(self.attempts), "call_id": call_id, **present}
 
     def _further_details(self) -> set[str]:
-        present = {
-            "RetryInfo": self.retry_after_s is not None,
-            "BadRequest": self.violations,
-        }
+        present = {"RetryInfo": self.retry_after_s is not None, "BadRequest": self.violations}
         return {name for name, there in present.items() if there}

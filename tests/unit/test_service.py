@@ -119,10 +119,7 @@ async def test_success_is_reported_with_drift() -> None:
     """A success without message, with a member that is unknown, is OK and reported with both."""
     events: list[Event] = []
     behaviour = terminated_with(extra=1)
-    async with (
-        FaultServer(behaviour) as wallet,
-        service_of(transport_to_wallet(), events, wallet.url) as service,
-    ):
+    async with FaultServer(behaviour) as wallet, service_of(transport_to_wallet(), events, wallet.url) as service:
         await service.handle(ROUTE, REQUEST, None)
     started, event = events
     assert started == ROUTE.started

@@ -9,10 +9,7 @@ from tests.unit.test_service import REQUEST, ROUTE, service_of, transport_to_wal
 
 async def test_a_call_leaves_nothing_to_the_collector() -> None:
     """The values of a call, which hold its request and gRPC's context, are gone when it has ended."""
-    async with (
-        FaultServer(terminated) as wallet,
-        service_of(transport_to_wallet(), [], wallet.url) as service,
-    ):
+    async with FaultServer(terminated) as wallet, service_of(transport_to_wallet(), [], wallet.url) as service:
         gc.collect()
         gc.disable()
         try:

@@ -241,10 +241,7 @@ def _steps(method: Callable[..., None], **arguments: st.SearchStrategy[Any]) -> 
     return st.tuples(st.just(method), st.fixed_dictionaries(arguments))
 
 
-MOVES = st.one_of(
-    _steps(Dialogue.server_takes, share=SHARES),
-    _steps(Dialogue.client_takes, share=SHARES),
-)
+MOVES = st.one_of(_steps(Dialogue.server_takes, share=SHARES), _steps(Dialogue.client_takes, share=SHARES))
 REQUESTS = _steps(Dialogue.request, fields=REQUEST_FIELDS, size=BODY_SIZES)
 BODIES = _steps(
     Dialogue.server_sends_data, pick=PICKS, size=SIZES, padding=PADDINGS, ends=st.sampled_from((False, False, True))

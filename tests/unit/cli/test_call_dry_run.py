@@ -88,10 +88,7 @@ def test_dry_run_names_the_fields_at_fault() -> None:
 
 def test_dry_run_of_an_unknown_provider() -> None:
     """A provider without credentials is one line that says what to add."""
-    assert dry_run(*EXAMPLE, "--provider-id=7") == (
-        1,
-        "provider_id 7 has no credentials: add [wallet.providers.7]\n",
-    )
+    assert dry_run(*EXAMPLE, "--provider-id=7") == (1, "provider_id 7 has no credentials: add [wallet.providers.7]\n")
 
 
 def test_dry_run_reads_the_configuration_file(tmp_path: Path) -> None:

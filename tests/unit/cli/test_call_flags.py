@@ -62,14 +62,8 @@ REFUSED = {
     "other digits": ("--player-id=\N{ARABIC-INDIC DIGIT ONE}", NOT_WHOLE),
     "5000 digits": ("--player-id=" + "9" * 5000, NOT_WHOLE),
     "not UTF-8": ("--token=\udcff", "argument --token: must be string (not UTF-8)"),
-    "no such file": (
-        "--token=@/no/such/file",
-        "argument --token: the file cannot be read: No such file or directory",
-    ),
-    "an id with a space": (
-        "--call-id=round 7",
-        "argument --call-id: must be 1 to 64 characters of A-Z a-z 0-9 . _ -",
-    ),
+    "no such file": ("--token=@/no/such/file", "argument --token: the file cannot be read: No such file or directory"),
+    "an id with a space": ("--call-id=round 7", "argument --call-id: must be 1 to 64 characters of A-Z a-z 0-9 . _ -"),
     "no id": ("--call-id=", "argument --call-id: must be 1 to 64 characters of A-Z a-z 0-9 . _ -"),
     "no port": ("--address=localhost", "argument --address: must be host:port, like 127.0.0.1:50051"),
     "no seconds": ("--deadline-s=soon", "argument --deadline-s: must be seconds, more than 0, at most 3600"),

@@ -162,12 +162,7 @@ WRITTEN = st.one_of(
     st.builds(RstStreamFrame, STREAM_IDS, INTEGERS),
     st.builds(WindowUpdateFrame, STREAM_IDS, INCREMENTS),
     st.builds(PingFrame, opaque_data=st.binary(min_size=8, max_size=8), flags=st.sets(st.just("ACK"))),
-    st.builds(
-        ExtensionFrame,
-        type=st.integers(0xB, 0xFF),
-        stream_id=STREAM_IDS,
-        flag_byte=st.integers(0, 255),
-    ),
+    st.builds(ExtensionFrame, type=st.integers(0xB, 0xFF), stream_id=STREAM_IDS, flag_byte=st.integers(0, 255)),
 )
 
 

@@ -16,10 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.http2.flood_guard import NOISE_BYTES_MAX
-from bridge.http2.limits import (
-    CONNECTION_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES,
-)
+from bridge.http2.limits import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
 from bridge.http2.protocol import CREDIT_BYTES, ClientProtocol
 from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import terminated
@@ -29,15 +26,7 @@ from tests.support.descriptors import left_open, open_descriptors
 from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
 from tests.support.http2.calls import PATIENCE_S
-from tests.support.http2.conversation import (
-    GREETING,
-    OPEN_STREAMS,
-    REQUEST,
-    Received,
-    conversation,
-    listen,
-    replies,
-)
+from tests.support.http2.conversation import GREETING, OPEN_STREAMS, REQUEST, Received, conversation, listen, replies
 from tests.support.http2.strategies import ANY_BYTES
 from tests.support.http2_client import terminate_body
 

@@ -12,15 +12,7 @@ from bridge.http2.reset_budget import BURST, REFILL_PER_S, ResetBudget
 from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.session import RESETS_WINDOW_S
 from bridge.sandbox.stream import Behaviour
-from tests.support.http2.calls import (
-    OK,
-    TIMEOUT,
-    Calls,
-    cancelled,
-    freeze_reset_budgets,
-    streams_max,
-    wallet,
-)
+from tests.support.http2.calls import OK, TIMEOUT, Calls, cancelled, freeze_reset_budgets, streams_max, wallet
 
 pytest_plugins = ["tests.support.two_loops"]
 

@@ -10,14 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.http2.frames import HEADER_BYTES
-from bridge.http2.hpack import (
-    HeaderBlockError,
-    HeaderDecoder,
-    HeaderListTooLongError,
-    are_regular,
-    encode,
-    status_of,
-)
+from bridge.http2.hpack import HeaderBlockError, HeaderDecoder, HeaderListTooLongError, are_regular, encode, status_of
 from bridge.http2.static_table import STATIC, Field
 from tests.support.http2 import frames as raw
 from tests.support.http2.conversation import REQUEST, conversation, listen

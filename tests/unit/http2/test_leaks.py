@@ -126,10 +126,7 @@ class Callers:
 
     async def _succeeds(self, timeout_s: float) -> bool:
         request = httpx.Request(
-            "POST",
-            self._url,
-            stream=httpx.ByteStream(terminate_body()),
-            extensions={"timeout": {"read": timeout_s}},
+            "POST", self._url, stream=httpx.ByteStream(terminate_body()), extensions={"timeout": {"read": timeout_s}}
         )
         return (await self._transport.handle_async_request(request)).status_code == 200
 

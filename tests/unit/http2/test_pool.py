@@ -7,16 +7,7 @@ import pytest
 from bridge.sandbox.behaviours import after, hang, sequence, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import refusing_port, silent_server
-from tests.support.http2.calls import (
-    NOT_PROCESSED,
-    OK,
-    TIMEOUT,
-    UNREACHABLE,
-    calls_to,
-    cancelled,
-    streams_max,
-    wallet,
-)
+from tests.support.http2.calls import NOT_PROCESSED, OK, TIMEOUT, UNREACHABLE, calls_to, cancelled, streams_max, wallet
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

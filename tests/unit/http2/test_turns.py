@@ -11,17 +11,7 @@ from bridge.sandbox.behaviours import after, by_token, terminated
 from bridge.sandbox.stream import Stream
 from bridge.sandbox.wire import PREFACE, take_frames
 from tests.support.http2 import frames as raw
-from tests.support.http2.calls import (
-    LOST,
-    OK,
-    PATIENCE_S,
-    TIMEOUT,
-    UNREACHABLE,
-    Calls,
-    cancelled,
-    streams_max,
-    wallet,
-)
+from tests.support.http2.calls import LOST, OK, PATIENCE_S, TIMEOUT, UNREACHABLE, Calls, cancelled, streams_max, wallet
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

@@ -271,10 +271,7 @@ async def test_wrong_place_gets_a_page(client: httpx.AsyncClient, method: str, p
 
 async def test_http_1_is_refused(sandbox: Sandbox) -> None:
     """HTTP/1.1 gets 505 and a line that says what is needed, whatever else is right; HTTP/2 is served beside it."""
-    async with (
-        client_of(sandbox, http1=True, http2=False) as old,
-        http2_client(sandbox) as client,
-    ):
+    async with client_of(sandbox, http1=True, http2=False) as old, http2_client(sandbox) as client:
         answer = await post(old, EXAMPLE_BODY)
         assert (await post(client, EXAMPLE_BODY)).status_code == 200
     assert (answer.status_code, answer.headers["content-type"]) == (505, "text/plain")
@@ -375,11 +372,7 @@ async def test_received_has_the_request_as_sent(client: httpx.AsyncClient, sandb
     ids=["accept", "authorization", "signature", "provider", "json", "type", "extra", "missing"],
 )
 async def test_received_says_why_it_was_refused(
-    client: httpx.AsyncClient,
-    sandbox: Sandbox,
-    body: bytes,
-    changes: dict[str, None],
-    expected: tuple[bool, int, str],
+    client: httpx.AsyncClient, sandbox: Sandbox, body: bytes, changes: dict[str, None], expected: tuple[bool, int, str]
 ) -> None:
     """The record of a refused request names the check and processes no token."""
     authorised, status, refusal = expected
@@ -392,10 +385,7 @@ async def test_received_says_why_it_was_refused(
 async def test_on_call_gets_what_received_has() -> None:
     """The caller's hook gets the same values as `received`, each before its answer begins."""
     calls: list[Received] = []
-    async with (
-        serve(on_call=calls.append) as sandbox,
-        http2_client(sandbox) as client,
-    ):
+    async with serve(on_call=calls.append) as sandbox, http2_client(sandbox) as client:
         await post(client, EXAMPLE_BODY)
         assert len(calls) == 1
         await post(client, body_of(token="test-rejected"))
@@ -434,10 +424,7 @@ OTHER = Operation(
 async def test_another_operation_is_one_row(fields: dict[str, Any], status: int) -> None:
     """An operation of a test's own needs a row in the table and nothing else."""
     body = json.dumps({"provider_id": 1, "player_id": 7, **fields}).encode()
-    async with (
-        serve(operations={**OPERATIONS, "/api/wallet/other": OTHER}) as sandbox,
-        http2_client(sandbox) as client,
-    ):
+    async with serve(operations={**OPERATIONS, "/api/wallet/other": OTHER}) as sandbox, http2_client(sandbox) as client:
         answer = await client.post("/api/wallet/other", content=body, headers=headers_for(body))
     assert answer.status_code == status
     assert answer.json().get("echoed") == (7 if status == 200 else None)

@@ -267,10 +267,7 @@ async def test_waiting_ends_when_the_client_goes(token: str) -> None:
     def on_call(_received: Received) -> None:
         arrived.set()
 
-    async with (
-        serve(on_call=on_call) as sandbox,
-        http2_client(sandbox) as client,
-    ):
+    async with serve(on_call=on_call) as sandbox, http2_client(sandbox) as client:
         call = asyncio.create_task(client.send(request_for(client, token)))
         await arrived.wait()
         call.cancel()

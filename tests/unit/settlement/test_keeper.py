@@ -138,11 +138,7 @@ async def test_what_is_settled_goes_after_its_time() -> None:
 
 @pytest.mark.parametrize(
     ("fails", "age_s", "state"),
-    [
-        (True, 2 * HOUR_S, State.UNRESOLVED),
-        (True, HOUR_S / 2, State.PENDING),
-        (False, 2 * HOUR_S, State.PENDING),
-    ],
+    [(True, 2 * HOUR_S, State.UNRESOLVED), (True, HOUR_S / 2, State.PENDING), (False, 2 * HOUR_S, State.PENDING)],
     ids=["old behind a provider that fails", "young", "old, and its turn comes"],
 )
 @virtually

@@ -7,15 +7,7 @@ import pytest
 
 from bridge.settlement.entry import State
 from bridge.settlement.pace import PAUSE_S
-from tests.support.settlement_outage import (
-    ANSWER_S,
-    LIMIT,
-    OUTAGE_S,
-    OUTAGES,
-    Aftermath,
-    after_an_outage,
-    in_flight,
-)
+from tests.support.settlement_outage import ANSWER_S, LIMIT, OUTAGE_S, OUTAGES, Aftermath, after_an_outage, in_flight
 from tests.support.virtual_time import run_virtually
 
 ENTRIES, PROVIDERS = 900, 3

@@ -105,10 +105,7 @@ EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
         CallEnded("s", "m", 1, "OK", 0.0, missing_fields=("balance",), unknown_count=2),
         call("info", "OK", 0.0, missing_fields=["balance"], unknown_count=2),
     ),
-    "failure": (
-        failed("WALLET_REJECTED", **FAULT),
-        call("warning", "UNKNOWN", reason="WALLET_REJECTED", **FAULT),
-    ),
+    "failure": (failed("WALLET_REJECTED", **FAULT), call("warning", "UNKNOWN", reason="WALLET_REJECTED", **FAULT)),
     "request that could not be read": (
         CallEnded("s", "m", 0, "INVALID_ARGUMENT", 0.5, reason="INVALID_REQUEST", outcome="NOT_SENT"),
         call("warning", "INVALID_ARGUMENT", reason="INVALID_REQUEST", outcome="NOT_SENT", provider_id=0),

@@ -200,10 +200,7 @@ def test_few_connections_are_served_at_once(endpoint: MetricsEndpoint) -> None:
     assert 1 < most <= CONNECTIONS_MAX == 8
 
 
-DRIPS = {
-    "a request line": b"GET /metrics?" + b"a" * 10_000,
-    "headers": b"GET /metrics HTTP/1.1\r\n" + b"a: b\r\n" * 90,
-}
+DRIPS = {"a request line": b"GET /metrics?" + b"a" * 10_000, "headers": b"GET /metrics HTTP/1.1\r\n" + b"a: b\r\n" * 90}
 
 
 @pytest.mark.parametrize("text", DRIPS.values(), ids=DRIPS)

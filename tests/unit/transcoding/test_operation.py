@@ -80,11 +80,7 @@ REFUSALS = {
     "an empty path": (OPTION, binding('post: "" body: "*"'), BINDING),
     "a relative path": (OPTION, binding('post: "ask" body: "*"'), BINDING),
     "a part of the response": (OPTION, binding('post: "/ask" body: "*" response_body: "note"'), BINDING),
-    "a second path": (
-        OPTION,
-        binding('post: "/ask" body: "*" additional_bindings { post: "/b" body: "*" }'),
-        BINDING,
-    ),
+    "a second path": (OPTION, binding('post: "/ask" body: "*" additional_bindings { post: "/b" body: "*" }'), BINDING),
     "no provider_id": ("uint64 provider_id = 1;", "", PROVIDER),
     "provider_id a string": ("uint64 provider_id = 1;", "string provider_id = 1;", PROVIDER),
     "provider_id too small": ("uint64 provider_id = 1;", "uint32 provider_id = 1;", PROVIDER),
@@ -98,22 +94,10 @@ REFUSALS = {
         "bytes request_id = 3;",
         "wallet.test.AskResponse: must have a field `string request_id`",
     ),
-    "an echo of nothing": (
-        "string note = 7;",
-        "string note = 7 [(wallet.v1.echo) = true];",
-        no_echo("note"),
-    ),
+    "an echo of nothing": ("string note = 7;", "string note = 7 [(wallet.v1.echo) = true];", no_echo("note")),
     "an echo of another type": ("string token = 2;", "bytes token = 2;", no_echo("token")),
-    "an echo of many by one": (
-        "string token = 2;",
-        "repeated string token = 2;",
-        no_echo("token"),
-    ),
-    "an echo of another message": (
-        "Place place = 4;",
-        "AskRequest place = 4;",
-        no_echo("place"),
-    ),
+    "an echo of many by one": ("string token = 2;", "repeated string token = 2;", no_echo("token")),
+    "an echo of another message": ("Place place = 4;", "AskRequest place = 4;", no_echo("place")),
 }
 
 

@@ -105,11 +105,7 @@ def test_without_an_answer_the_wallets_facts_are_unset(leaf: type[BridgeError]) 
     details = details_of(leaf())
     assert list(details) == [WalletError, ErrorInfo, RequestInfo]
     assert not details[WalletError].HasField("code")
-    assert dict(details[ErrorInfo].metadata) == {
-        "outcome": leaf.outcome.name,
-        "attempts": "0",
-        "call_id": CALL_ID,
-    }
+    assert dict(details[ErrorInfo].metadata) == {"outcome": leaf.outcome.name, "attempts": "0", "call_id": CALL_ID}
 
 
 @each_leaf

@@ -132,10 +132,7 @@ NESTED: dict[str, tuple[Any, list[tuple[str, str]]]] = {
         Free(friends=[Player(), Player(name="a"), Player(partner=Player())]),
         [("friends[0].name", UNSET), ("friends[2].name", UNSET), ("friends[2].partner.name", UNSET)],
     ),
-    "map": (
-        Free(players={"secret-b": Player(), "secret-a": Player(name="a")}),
-        [("players[1].name", UNSET)],
-    ),
+    "map": (Free(players={"secret-b": Player(), "secret-a": Player(name="a")}), [("players[1].name", UNSET)]),
     "not there": (Free(), []),
     "two fields": (
         Free(text="x" * 4097, player=Player(note="x" * 4097)),

@@ -108,11 +108,7 @@ BAD_TLS = {
 
 @pytest.mark.parametrize(("key", "size_bytes", "problem"), BAD_TLS.values(), ids=BAD_TLS)
 def test_a_bad_tls_file_is_not_used(
-    rotating_tls: RotatingTls,
-    certificates: tuple[Certificates, Certificates],
-    key: str,
-    size_bytes: int,
-    problem: str,
+    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates], key: str, size_bytes: int, problem: str
 ) -> None:
     """A file that the settings would refuse is reported in their words, and TLS stays as it is until it is fixed."""
     path = rotating_tls.files[key]

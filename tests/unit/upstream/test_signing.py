@@ -66,12 +66,7 @@ def test_one_byte_changes_the_signature() -> None:
 
 @pytest.mark.parametrize(
     "secretive",
-    [
-        CREDENTIALS,
-        KeyVersions(CREDENTIALS),
-        Keyring([CREDENTIALS]),
-        Post(TERMINATE, BODY, KeyVersions(CREDENTIALS)),
-    ],
+    [CREDENTIALS, KeyVersions(CREDENTIALS), Keyring([CREDENTIALS]), Post(TERMINATE, BODY, KeyVersions(CREDENTIALS))],
     ids=["Credentials", "KeyVersions", "Keyring", "Post"],
 )
 def test_no_repr_holds_a_secret(secretive: object) -> None:

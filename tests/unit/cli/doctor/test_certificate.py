@@ -123,11 +123,7 @@ def test_cut_short(size: int) -> None:
 
 TIMES = {
     "long": (timedelta(days=-1), timedelta(days=30), "ok is valid until 2026-07-01"),
-    "soon": (
-        timedelta(days=-1),
-        timedelta(days=29.9),
-        "warn expires on 2026-06-30, in 29 days: it must be renewed",
-    ),
+    "soon": (timedelta(days=-1), timedelta(days=29.9), "warn expires on 2026-06-30, in 29 days: it must be renewed"),
     "now": (timedelta(days=-1), timedelta(0), "warn expires on 2026-06-01, in 0 days: it must be renewed"),
     "over": (timedelta(days=-9), timedelta(seconds=-1), "FAIL has expired, on 2026-05-31: it must be renewed"),
     "not-yet": (

@@ -15,7 +15,7 @@ What proves the rows of docs/design/faults.md, "Callers and process":
                                                  test_far_too_many, test_health_of_a_full_bridge
     SIGTERM under load                           here: test_end_under_load; calls served during drain_s: test_serve:
                                                  test_calls_are_served_in_the_first_step_of_a_drain; with workers:
-                                                 test_workers_end
+                                                 test_workers_start_and_end
     SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
                                                  test_a_crash_loop_backs_off; test_worker_restarts
     secret or certificate file replaced, bad     test_path_rotation, test_path_rotation_tls, test_rotation_tls

@@ -1,17 +1,24 @@
-"""An exchange ends once, and its end is reported, also to who was cancelled in the very turn in which it came."""
+"""An exchange ends once, and its end is reported, also to who was cancelled in the very turn in which it came.
+
+A server that has begun to answer has begun to work: what it denies afterwards proves nothing, and is not retried.
+"""
 
 import asyncio
 from collections.abc import Callable
 
 import httpx
 import pytest
+from h2.errors import ErrorCodes
+from hyperframe.frame import DataFrame, HeadersFrame
 
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError
 from bridge.http2.exchange import Exchange
 from bridge.http2.transport import exchange
-from bridge.sandbox.behaviours import hang
+from bridge.outcome import Outcome
+from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
-from tests.support.http2.calls import PATIENCE_S, calls_to
+from bridge.sandbox.stream import Stream
+from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, calls_to, wallet
 from tests.support.http2_client import terminate_body
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -62,3 +69,72 @@ async def test_time_over_in_the_turn_of_the_cancel() -> None:
         calls.expire()  # in one turn with it, as when a busy loop finds both
         with pytest.raises(AnswerTimeoutError):
             await asyncio.wait_for(call, PATIENCE_S)
+
+
+def informational(*statuses: int) -> Callable[[Stream], None]:
+    """Send these informational answers."""
+
+    def sign(stream: Stream) -> None:
+        for status in statuses:
+            stream.informational(status, (("link", "</style.css>; rel=preload"),))
+
+    return sign
+
+
+def no_status(stream: Stream) -> None:
+    """Send the headers of an answer without a status."""
+    block = stream.connection.encode([("content-type", "text/plain")])
+    stream.connection.frame(HeadersFrame(stream.id, data=block, flags=["END_HEADERS"]))
+
+
+SIGNS: dict[str, Callable[[Stream], None]] = {
+    "100": informational(100),
+    "102": informational(102),
+    "103": informational(103),
+    "several": informational(100, 102, 103),
+    "headers without a status": no_status,
+    "body without headers": lambda stream: stream.connection.frame(DataFrame(stream.id, b"x")),
+}
+DENIALS: dict[str, Callable[[Stream], None]] = {
+    "REFUSED_STREAM": lambda stream: stream.reset(ErrorCodes.REFUSED_STREAM),
+    "GOAWAY below": lambda stream: stream.connection.goaway(0),
+}
+
+
+@pytest.mark.parametrize("deny", DENIALS.values(), ids=DENIALS)
+@pytest.mark.parametrize("sign", SIGNS.values(), ids=SIGNS)
+async def test_begun_is_unknown(sign: Callable[[Stream], None], deny: Callable[[Stream], None]) -> None:
+    """After a header or a piece of an answer, also an informational one, no denial makes a call NOT_PROCESSED."""
+    begins_and_denies = in_turn(sign, lambda stream: stream.connection.ping(), deny)  # the client has seen the sign
+    async with wallet(begins_and_denies, checked=False) as (server, calls):
+        assert await calls.end() == LOST
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("deny", DENIALS.values(), ids=DENIALS)
+async def test_not_begun_is_not_processed(deny: Callable[[Stream], None]) -> None:
+    """Without such a sign a denial is believed, also where a neighbour's answer has begun."""
+    gate = asyncio.Event()
+    neighbour = in_turn(lambda stream: stream.informational(103), after(gate))
+    async with wallet(by_token({"neighbour": neighbour, "denied": in_turn(deny)})) as (server, calls):
+        first = calls.start("neighbour")
+        await server.until(lambda: len(server.requests) == 1)
+        assert await calls.end("denied") == NOT_PROCESSED
+        gate.set()
+        assert await first in {OK, LOST}  # GOAWAY denies both
+
+
+async def test_interim_answer_then_the_answer() -> None:
+    """An interim answer changes nothing about the answer that follows it."""
+    async with wallet(in_turn(lambda stream: stream.informational(103), terminated)) as (_, calls):
+        assert await calls.end() == OK
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_outcome_of_a_denial(*, begun: bool) -> None:
+    """An exchange is NOT_PROCESSED by a denial only while nothing of an answer has come."""
+    sent = Exchange((), b"", asyncio.get_running_loop().create_future())
+    sent.written()
+    sent.has_begun = begun
+    sent.disowned()
+    assert sent.outcome is (Outcome.UNKNOWN if begun else Outcome.NOT_PROCESSED)

@@ -49,9 +49,6 @@ async def test_a_draining_bridge_gets_no_new_calls(secure: Bridges, envoy: RunEn
     assert secure.by(secure.a) == before
 
 
-# --- outlier detection ------------------------------------------------------------------------------------------------
-
-
 async def test_a_dead_bridge_is_ejected(secure: Bridges, envoy: RunEnvoy) -> None:
     """Refused connections eject a bridge without any question about health; no call fails, before or after."""
     async with envoy(Front(secure.addresses, trust=secure.trust, health_interval=SELDOM)) as front:
@@ -78,9 +75,6 @@ async def test_answers_eject_no_bridge(secure: Bridges, envoy: RunEnvoy) -> None
         assert await front.stat("outlier_detection.ejections_enforced_total") == 0
         secure.wallet.behaviour = slowly_terminated
         assert codes(await calls(front.address, names("later", 4))) == {"OK"}
-
-
-# --- mutual TLS -------------------------------------------------------------------------------------------------------
 
 
 def other_identity(bridges: Bridges) -> Identity:

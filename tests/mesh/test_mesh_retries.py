@@ -87,8 +87,6 @@ async def refusal(channel: grpc.aio.Channel) -> None:
             return
 
 
-# --- unknown outcome --------------------------------------------------------------------------------------------------
-
 PAGE, CODE_2 = b"<html>", b'{"status": false, "code": 2, "message": "?", "request_id": "r"}'
 UNKNOWN: dict[str, Behaviour] = {
     "WALLET_CONNECTION_LOST": processed(abort),

@@ -87,9 +87,6 @@ async def test_unknown_method() -> None:
         assert (await raw_call(caller, b"", "/wallet.v1.WalletService/Debit")).code == "UNIMPLEMENTED"
 
 
-# --- deadlines --------------------------------------------------------------------------------------------------
-
-
 async def test_deadline_too_short() -> None:
     """A deadline with less than the minimum after the margin is refused before anything is sent."""
     async with FaultServer(terminated) as wallet, bridge_to(wallet.url) as caller:
@@ -120,9 +117,6 @@ async def test_deadline_is_capped() -> None:
     async with FaultServer(hang) as wallet, bridge_to(wallet.url, limits) as caller:
         end = await caller.terminate(timeout_s=3600)
     Failure("DEADLINE_EXCEEDED", "WALLET_TIMEOUT", "UNKNOWN").check(end)
-
-
-# --- health and reflection --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("service", ["", "wallet.v1.WalletService"])

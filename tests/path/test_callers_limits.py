@@ -54,9 +54,6 @@ async def pings(caller: RawCaller, times: int, interval_s: float) -> None:
         await asyncio.sleep(interval_s)
 
 
-# --- pings ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("port", PORTS)
 async def test_keepalive_without_calls(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle caller may ping as often as the least interval allows, with no end."""
@@ -96,9 +93,6 @@ async def test_a_flood_of_pings(port: str) -> None:
         assert (caller.goaway, caller.is_closed) == (ENHANCE_YOUR_CALM, True)
 
 
-# --- streams ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("port", "streams"), [("address", 30 + SPARE_STREAMS), ("health_address", HEALTH_STREAMS_MAX)])
 async def test_streams_of_a_connection(port: str, streams: int) -> None:
     """The limit is announced; the streams beyond it are refused, which asks a client to retry, and no others."""
@@ -122,9 +116,6 @@ def test_nothing_is_without_limit(name: str, limit: str) -> None:
     settings = load(None, environment(WALLET))
     options = {"server_options": server_options, "health_options": health_options}[name](settings, reuse_port=False)
     assert 0 < dict(options)[limit] < 10_000
-
-
-# --- connections ------------------------------------------------------------------------------------------------
 
 
 @on_grpcio
@@ -179,9 +170,6 @@ async def test_a_connection_that_never_begins(sent: bytes, monkeypatch: pytest.M
             while await reader.read(2**16):
                 pass
         writer.close()
-
-
-# --- what no gRPC client sends ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

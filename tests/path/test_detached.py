@@ -46,9 +46,6 @@ async def until_free(bridge: FullBridge) -> None:
     assert (bridge.service.detached, bridge.service.admission.queued, bridge.wallet.open_streams) == (0, 0, 0)
 
 
-# --- after it was sent ------------------------------------------------------------------------------------------
-
-
 async def disown(stream: Stream) -> None:
     """Promise by GOAWAY that the request was not processed."""
     stream.connection.goaway(0)
@@ -170,8 +167,6 @@ async def test_drain_waits_for_it() -> None:
         assert [ended.grpc_code for ended in bridge.ends.calls] == ["OK"]
 
 
-# --- before it was sent -----------------------------------------------------------------------------------------
-
 NO_STREAMS: Mapping[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 0}
 NOT_READY: Mapping[str, Callable[[], FaultServer]] = {
     "the wallet allows no stream": lambda: FaultServer(terminated, settings=NO_STREAMS),
@@ -244,8 +239,6 @@ async def test_failure_of_a_repetition(name: str) -> None:
     assert end.error_info.metadata["outcome"] == "UNKNOWN"
     assert end.code != "UNAVAILABLE"
 
-
-# --- cancelled by its host --------------------------------------------------------------------------------------
 
 ROUTE = Route(operations(SERVICES[0])[0], {})
 

@@ -61,9 +61,6 @@ async def echo_server(waiting: Waiting) -> AsyncIterator[str]:
         await server.stop(None)
 
 
-# --- no message -------------------------------------------------------------------------------------------------
-
-
 @on_both_engines
 @pytest.mark.parametrize("body", [b"", message(b"ab", declared=9)], ids=["no byte", "less than declared"])
 @pytest.mark.parametrize(("path", "port"), [(TERMINATE, "address"), (CHECK, "address"), (CHECK, "health_address")])
@@ -112,9 +109,6 @@ async def test_a_caller_that_leaves_is_not_reported() -> None:
             caller.call(TERMINATE, REQUEST, stream_id=41)
             assert (await caller.answer(41)).headers["grpc-status"] == "0"
         assert (await received.next(CallEnded)).reason == ""
-
-
-# --- limits -----------------------------------------------------------------------------------------------------
 
 
 async def until(waiting: Waiting, count: int) -> None:
@@ -189,9 +183,6 @@ async def test_a_burst_of_good_calls_is_not_refused() -> None:
         payload = bytes(50_000)
         answers = await asyncio.gather(*(send(payload) for _ in range(4 * first_message.WAITING_MAX)))
         assert answers == [payload] * len(answers)
-
-
-# --- what handlers get ------------------------------------------------------------------------------------------
 
 
 async def test_streams_of_answers() -> None:

@@ -41,9 +41,6 @@ async def status_at(address: str, service: str = "") -> int:
         return int((await health_of(channel).Check(Request(service=service))).status)
 
 
-# --- the listener for health ------------------------------------------------------------------------------------
-
-
 @on_grpcio
 async def test_health_beside_tls(tmp_path: Path) -> None:
     """The listener for health speaks plaintext and asks for no certificate while the other port speaks mutual TLS."""
@@ -68,9 +65,6 @@ async def test_no_listener_for_health() -> None:
     async with listening_bridge(WALLET, NO_SETTINGS) as bridge:
         assert bridge.health_address == ""
         assert await status_at(bridge.address) == Response.SERVING
-
-
-# --- what is reported -----------------------------------------------------------------------------------------------
 
 
 async def test_every_service_at_once() -> None:
@@ -168,8 +162,6 @@ async def test_who_watches_during_a_drain() -> None:
             await watch.read()
 
 
-# --- watchers that do not read ----------------------------------------------------------------------------------
-
 INITIAL_WINDOW_SIZE = 4
 FRAME_HEADER_BYTES = 9
 WATCH = (
@@ -207,9 +199,6 @@ async def test_a_deaf_watcher_does_not_hold_up_the_drain() -> None:
     for writer in deaf:
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-
-
-# --- ports ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("setting", ["listen", "health_listen"])

@@ -37,9 +37,6 @@ BEAT_S = 0.005
 NEW_CONNECTIONS: dict[int, int] = {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.INITIAL_WINDOW_SIZE: 65_535}
 
 
-# --- what can happen --------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Call:
     """A caller comes."""
@@ -94,9 +91,6 @@ SETTINGS = st.builds(
 )
 OTHERS = st.one_of(SETTINGS, st.builds(Restart, TURNS), st.builds(Pause, TURNS), st.just(Settle()))
 STEPS = st.lists(st.one_of(CALLS, CALLS, CALLS, OTHERS), min_size=6, max_size=20)
-
-
-# --- what came of it --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -254,9 +248,6 @@ async def world() -> AsyncIterator[World]:
         assert server.client_errors == []
         assert service.admission.count == 0
     assert asyncio.all_tasks() == tasks_before
-
-
-# --- the tests --------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -77,8 +77,6 @@ async def change(tmp_path: Path, settings: dict[str, str]) -> AsyncIterator[Chan
         yield change
 
 
-# --- both sides switch ------------------------------------------------------------------------------------------
-
 Move = Callable[[Change], Awaitable[None]]
 
 
@@ -155,9 +153,6 @@ async def test_a_call_that_was_signed_before(change: Change) -> None:
     assert len(change.wallet.requests) == 2
 
 
-# --- what new keys cannot fix ----------------------------------------------------------------------------------
-
-
 async def test_without_a_change_a_rejection_is_final(change: Change) -> None:
     """With one version of the keys a call that is rejected is rejected, after one request."""
     await change.want(OTHER)
@@ -196,9 +191,6 @@ async def test_only_a_proven_refusal_is_signed_again(
     end = await change.caller.terminate(timeout_s=None if reason == "WALLET_TIMEOUT" else PATIENCE_S)
     assert (end.wallet_error.reason, end.wallet_error.attempts) == (reason, attempts)
     assert len(change.wallet.requests) == 1 + attempts
-
-
-# --- bad files --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

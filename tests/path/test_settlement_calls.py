@@ -40,8 +40,6 @@ def is_reported(end: End) -> bool:
     return reported
 
 
-# --- which calls ------------------------------------------------------------------------------------------------
-
 UNKNOWN: dict[str, tuple[Behaviour, str]] = {
     "no answer in time": (hang, "WALLET_TIMEOUT"),
     "stream reset": (reset_with(INTERNAL_ERROR), "WALLET_CONNECTION_LOST"),
@@ -179,9 +177,6 @@ async def test_calls_whose_caller_has_left_are_settled(tmp_path: Path) -> None:
         assert (ended.is_detached, ended.outcome) == (True, "UNKNOWN")
 
 
-# --- one request ------------------------------------------------------------------------------------------------
-
-
 async def test_calls_of_one_request_share_an_entry(tmp_path: Path) -> None:
     """Ten callers who retry make one entry, and every one of them is informed; another player's is another one."""
     async with FaultServer(abort) as wallet, settling_bridge(wallet, tmp_path) as bridge:
@@ -208,9 +203,6 @@ async def test_a_callers_own_success_settles_earlier_calls(durability: str, tmp_
         await bridge.until_states(State.SETTLED)
 
 
-# --- before -----------------------------------------------------------------------------------------------------
-
-
 async def test_before_a_call_is_written_ahead_of_its_first_byte(tmp_path: Path) -> None:
     """While the wallet is at work the entry stands, held for its call; after the end it is due."""
     async with (
@@ -227,9 +219,6 @@ async def test_before_a_call_is_written_ahead_of_its_first_byte(tmp_path: Path) 
         assert wallet.processed == ["token-1"]
 
 
-# --- restarts ---------------------------------------------------------------------------------------------------
-
-
 async def test_the_next_bridge_goes_on(tmp_path: Path) -> None:
     """What one bridge has written another settles, though the first has never had an answer."""
     async with FaultServer(hang) as wallet, settling_bridge(wallet, tmp_path, SOON) as bridge:
@@ -237,9 +226,6 @@ async def test_the_next_bridge_goes_on(tmp_path: Path) -> None:
     async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
         await bridge.until_states(State.SETTLED)
         assert wallet.processed == ["token-1"]
-
-
-# --- the store fails --------------------------------------------------------------------------------------------
 
 
 async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> None:

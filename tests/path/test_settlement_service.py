@@ -157,8 +157,6 @@ print(sorted(name for name in sys.modules if name.startswith(("bridge.settlement
     assert list(tmp_path.iterdir()) == []
 
 
-# --- who may ask ------------------------------------------------------------------------------------------------
-
 GAMES, OTHERS, OPS = (
     "spiffe://cluster.local/ns/games/sa/slots",
     "spiffe://cluster.local/ns/games/sa/cards",

@@ -110,9 +110,6 @@ async def serving(wallet: FaultServer, settings: Mapping[str, str] = NO_SETTINGS
             yield Serving(command, channel)
 
 
-# --- full load --------------------------------------------------------------------------------------------------
-
-
 @dataclass(eq=False)
 class Load:
     """Callers who call again and again until no one is there any more."""
@@ -195,8 +192,6 @@ async def test_end_under_load(_round: int) -> None:
             bridges.create_task(ended_under_load())
 
 
-# --- more than it can look at ------------------------------------------------------------------------------------
-
 CROWD = 1500
 """More than gRPC's C core keeps by default for a server that is busy: 1000 (grpc.server.max_pending_requests)."""
 
@@ -217,9 +212,6 @@ async def test_a_crowd_before_a_busy_process() -> None:
         tap.open()
         codes = Counter(end.code for end in await asyncio.gather(*ends))
     assert codes == {"OK": room, "RESOURCE_EXHAUSTED": CROWD - room}
-
-
-# --- callers who have left --------------------------------------------------------------------------------------
 
 
 async def leave(bridge: Serving, wallet: FaultServer) -> None:
@@ -267,8 +259,6 @@ async def test_a_second_signal_does_not_wait_for_it() -> None:
         bridge.command.process.terminate()
         await bridge.ends(-signal.SIGTERM)
 
-
-# --- secrets ----------------------------------------------------------------------------------------------------
 
 CANARIES = {
     "TELEMETRY__LOG_LEVEL": "debug",

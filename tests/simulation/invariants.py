@@ -108,9 +108,6 @@ def bounded(run: Run) -> Iterator[Violation]:
 INVARIANTS: tuple[Check, ...] = (truth, once, in_time, reported_at_once, nothing_left, bounded)
 
 
-# --- promises ---------------------------------------------------------------------------------------------------
-
-
 def nothing_more(_run: Run) -> Iterator[Violation]:
     """Promise nothing beyond the invariants."""
     yield from ()

@@ -127,8 +127,6 @@ def run(*command: str) -> tuple[int, str]:
     return done.returncode, done.stdout or done.stderr
 
 
-# --- for each of them -----------------------------------------------------------------------------------------------
-
 needs_helm = pytest.mark.skipif(HELM is None, reason=HELM_MISSING)
 needs_kustomize = pytest.mark.skipif(KUSTOMIZE is None, reason=KUSTOMIZE_MISSING)
 

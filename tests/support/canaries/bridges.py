@@ -158,9 +158,6 @@ async def _bridge(
         yield talk
 
 
-# --- small things -----------------------------------------------------------------------------------------------
-
-
 def _places_of_work(folder: Path) -> tuple[Path, Path]:
     """Make and return the folder in which a bridge works, and the one for temporary files."""
     places = folder / "cwd", folder / "tmp"

@@ -60,8 +60,6 @@ def mutated(draw: st.DrawFn, conversations: st.SearchStrategy[bytes]) -> bytes:
     return data
 
 
-# --- servers that know what they do, mostly -----------------------------------------------------------------------
-
 STATUSES = st.sampled_from(("200", "200", "204", "404", "599"))
 ODD_STATUSES = st.sampled_from(("101", "600", "099", "1", "20", "2000", ""))
 FIELDS = st.lists(

@@ -241,9 +241,6 @@ async def test_against_the_sandbox() -> None:
     assert run.report["tokens"] == {"the live token": "TERMINATED"}
 
 
-# --- what is sent -----------------------------------------------------------------------------------------------
-
-
 async def test_what_is_sent_in_which_order() -> None:
     """Nothing of the first probes holds a live token or, for the made-up provider, a real credential."""
     wallet = StagingWallet()

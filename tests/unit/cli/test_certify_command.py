@@ -30,7 +30,6 @@ MAY_BE = "the live token may be terminated"
 NOT_SENT = "the live token was not sent to the wallet"
 TERMINATED = "the live token is terminated"
 
-# --- consent ----------------------------------------------------------------------------------------------------
 
 CONSENT = {
     "no terminal": (None, (), False),
@@ -65,8 +64,6 @@ def test_a_token_that_cannot_be_used_is_not_read() -> None:
     assert given.tell() == 0
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------
-
 HOSTILE: dict[str, dict[str, Any]] = {
     "texts": {},
     "the token as request_id": {"request_id": "raw"},
@@ -98,9 +95,6 @@ async def test_a_request_id_is_shown() -> None:
     async with FaultServer(StagingWallet(), greets_first=False) as server:
         run = await certified(server.url, "--yes", "--json")
     assert all(each["request_id"].count("-") == 4 for each in run.report["probes"] if each["status"] is not None)
-
-
-# --- failures in the middle -------------------------------------------------------------------------------------
 
 
 async def test_the_wallet_goes_away_with_the_live_token() -> None:
@@ -180,9 +174,6 @@ async def test_the_report_is_not_read() -> None:
     assert err.getvalue().startswith(f"bridge: {MAY_BE}")
 
 
-# --- the process ------------------------------------------------------------------------------------------------
-
-
 def certify_command(
     url: str, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL
 ) -> AbstractAsyncContextManager[Command]:
@@ -258,8 +249,6 @@ async def test_interrupted_while_it_asks(tmp_path: Path) -> None:
     for descriptor in (ours, theirs):
         os.close(descriptor)
 
-
-# --- what is given ----------------------------------------------------------------------------------------------
 
 REFUSED = {
     "no token": ((), "", "standard input: must be a token, 1 to 4096 bytes"),

@@ -148,9 +148,6 @@ async def test_all_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert calls.transport.connections == 0
 
 
-# --- the name server ----------------------------------------------------------------------------------------------
-
-
 async def test_name_server_without_answers_for_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name server that never answers for IPv6 does not cost the call."""
 

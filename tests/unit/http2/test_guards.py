@@ -50,8 +50,6 @@ def failing(real: Callable[..., Any], stream_id: int | None = None) -> Callable[
     return step
 
 
-# --- faults of one stream -----------------------------------------------------------------------------------------
-
 STREAM_STEPS: dict[str, tuple[type, str]] = {
     "headers arrive": (Answers, "_on_answer"),
     "headers are taken": (Exchange, "begin"),
@@ -69,9 +67,6 @@ async def test_only_that_call_fails(
     monkeypatch.setattr(kind, name, failing(real, BAD))
     assert (await alone_fails(terminated)).processed.count("bad") == 1
     assert reports() == ["a fault in an exchange: LookupError"]
-
-
-# --- faults of a connection ---------------------------------------------------------------------------------------
 
 
 sets = in_turn(lambda stream: stream.connection.settings(streams_max(50)), hang)
@@ -99,9 +94,6 @@ async def test_each_call_ends_at_once_and_the_next_has_a_new_connection(
         assert await calls.end("next") == OK
         assert server.connections == 2
     assert reports() == ["a fault in a connection: LookupError"]
-
-
-# --- other callbacks ----------------------------------------------------------------------------------------------
 
 
 async def test_request_that_cannot_be_encoded(reports: Callable[[], list[str]]) -> None:

@@ -30,8 +30,6 @@ NO_WINDOW: dict[int, int] = {SettingCodes.INITIAL_WINDOW_SIZE: 0}
 LONG = "x" * 200_000
 """Longer than the window that a connection begins with, so that a request with it cannot leave at once."""
 
-# --- answers that come in an unusual way ------------------------------------------------------------------------------
-
 
 async def test_reset_behind_a_complete_answer() -> None:
     """A reset with NO_ERROR after the answer (RFC 9113, section 8.1) changes nothing: the connection is used again."""
@@ -68,9 +66,6 @@ FAILURES: dict[str, tuple[Behaviour, str]] = {
 async def test_only_that_stream_fails(behaviour: Behaviour, end: str) -> None:
     """A stream that fails for itself leaves its neighbours and its connection alone."""
     await alone_fails(behaviour, end, checked=False)
-
-
-# --- time-outs and cancelled calls ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("behaviour", [hang, drip(b"{" * 10_000, 0.01)], ids=["no headers", "dripping"])
@@ -182,9 +177,6 @@ async def test_endless_answer_is_cut() -> None:
         await server.until(lambda: bool(server.resets))
         assert await calls.end("next") == OK
         assert server.connections == 1
-
-
-# --- our own windows --------------------------------------------------------------------------------------------------
 
 
 async def test_initial_window_of_one() -> None:

@@ -310,8 +310,6 @@ async def test_connection_lost_in_mid_body(client: httpx.AsyncClient) -> None:
     assert (await post(client, body_of(token="next"))).status_code == 200
 
 
-# --- the table as documentation ---------------------------------------------------------------------------------
-
 # docs/design/contract.md, "Failures": every row that a wallet's answer, or its silence, can cause; gRPC code, outcome.
 CONTRACT_ROWS = {
     "WALLET_TIMEOUT": {("DEADLINE_EXCEEDED", "UNKNOWN")},

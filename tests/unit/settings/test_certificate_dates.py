@@ -88,8 +88,6 @@ def test_both_ends_belong_to_it(moment: datetime) -> None:
     check_dates({SERVER: GOOD, WALLET_CA: EXPIRED + GOOD}, moment)
 
 
-# --- files that change ------------------------------------------------------------------------------------------
-
 TODAY = datetime.now(UTC).replace(microsecond=0)
 WALLET_TIMES = {"expired": (-90 * DAY, -DAY), "not valid yet": (DAY, 90 * DAY)}
 WALLET = "https://wallet.example"

@@ -205,9 +205,6 @@ async def drained(settlers: Sequence[Settler], tasks: Sequence[asyncio.Task[None
         await settler.finish()
 
 
-# --- results ----------------------------------------------------------------------------------------------------
-
-
 @virtually
 async def test_an_entry_is_sent_until_the_wallet_confirms_it() -> None:
     """Each is sent once where the wallet answers, becomes SETTLED, and is reported with its age."""
@@ -308,9 +305,6 @@ async def test_what_cannot_be_decrypted(make: Callable[[], Exception], state: St
     assert (entry.state, entry.last.reason, len(scene.sent)) == (state, reason, 1)
 
 
-# --- pace -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", [WalletAuthRejected, WalletEndpoint, WalletUnreachable, ProviderNotConfigured])
 @virtually
 async def test_what_an_operator_must_cure_pauses_the_provider(kind: type[BridgeError]) -> None:
@@ -366,9 +360,6 @@ async def test_the_wallets_wish_is_kept() -> None:
     await run_for(600.0, scene.settler())
     assert len(scene.times) >= 3
     assert all(later - earlier >= 45.0 for earlier, later in itertools.pairwise(scene.times))
-
-
-# --- ownership --------------------------------------------------------------------------------------------------
 
 
 @virtually
@@ -465,9 +456,6 @@ async def test_a_callers_own_success_settles_an_entry() -> None:
     await drained([settler], [task])
 
 
-# --- beside the callers -----------------------------------------------------------------------------------------
-
-
 @virtually
 async def test_one_place_is_guaranteed_under_load() -> None:
     """Callers hold every place and wait for more: settling goes on, one at a time, and counts for the bulkhead."""
@@ -515,9 +503,6 @@ async def test_a_providers_share_bounds_its_settling() -> None:
     assert {await scene.state(entry) for entry in entries} == {State.SETTLED}
     assert most == {ONE: 1, OTHER: 3}
     assert len(scene.sent) == len(entries)
-
-
-# --- the end ----------------------------------------------------------------------------------------------------
 
 
 @virtually

@@ -85,9 +85,6 @@ def test_what_is_other_is_not_remembered() -> None:
     assert list(series) == [(0,), (1,)]
 
 
-# --- names ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.skipif(PROMTOOL is None, reason=MISSING)
 @pytest.mark.parametrize("page", [counted(*EVERY_EVENT), supervised(*WORKER_EVENTS)], ids=["bridge", "supervisor"])
 async def test_names_follow_prometheus(page: Page) -> None:
@@ -106,8 +103,6 @@ def test_every_metric_has_a_series() -> None:
     there = {name for page in pages for name, family in page.families.items() if family.samples}
     assert there == {family.name for family in vars(families).values() if isinstance(family, families.Family)}
 
-
-# --- the library's files ----------------------------------------------------------------------------------------
 
 COUNT = "from bridge.telemetry.metrics import Metrics; Metrics()"
 

@@ -90,9 +90,6 @@ def violations(message: Any) -> list[tuple[str, str]]:
     return []
 
 
-# --- required fields --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", TERMINATE)
 def test_each_field_of_terminate_is_required(name: str) -> None:
     """Unset, or its default: an empty text or an id of 0 is refused."""
@@ -119,8 +116,6 @@ def test_a_field_of_any_kind_can_be_required(name: str) -> None:
     assert violations(Needs(**{other: value for other, value in FULL.items() if other != name})) == [(name, UNSET)]
 
 
-# --- nested -----------------------------------------------------------------------------------------------------
-
 NESTED: dict[str, tuple[Any, list[tuple[str, str]]]] = {
     "message": (Free(player=Player()), [("player.name", UNSET)]),
     "message in message": (
@@ -146,8 +141,6 @@ def test_messages_inside_are_checked_where_they_are_set(message: Any, wanted: li
     """The path leads to the field; an entry of a map is numbered, for its key may be a secret."""
     assert violations(message) == wanted
 
-
-# --- length -----------------------------------------------------------------------------------------------------
 
 JUST = {"ASCII": "x" * 4096, "4-byte characters": WIDE * 1024, "mixed": WIDE * 1023 + "\u017c\u017c"}
 PLACES = {
@@ -176,8 +169,6 @@ def test_numbers_have_no_length() -> None:
     assert violations(Free(numbers=[0, 2**64 - 1], counts={0: 0})) == []
 
 
-# --- decimals ---------------------------------------------------------------------------------------------------
-
 BAD_DECIMALS = ("", "-1", "+1", "1.", ".5", "01", "1e", "1e301", "NaN", "Infinity", "1 ", "1,5", "\u0661", "9" * 65)
 
 
@@ -192,9 +183,6 @@ def test_a_decimal_must_be_a_number_of_json(text: str) -> None:
 def test_a_good_decimal_is_sent(text: str) -> None:
     """Every text that the codec can write is valid."""
     assert violations(Free(amount={"value": text})) == []
-
-
-# --- bytes from the wire ----------------------------------------------------------------------------------------
 
 
 def test_a_request_is_parsed() -> None:

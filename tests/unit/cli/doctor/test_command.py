@@ -35,9 +35,6 @@ SECRETS = {
 }
 
 
-# --- what is printed --------------------------------------------------------------------------------------------
-
-
 async def test_one_line_a_check(certificates: Certificates) -> None:
     """A healthy bridge has one line for each check, in order: level, check, text; and the exit code is 0."""
     settings = {
@@ -102,9 +99,6 @@ def test_text_that_a_terminal_lacks(tmp_path: Path) -> None:
         assert b"schl\\u00fcssel" in raw.getvalue()
 
 
-# --- settings ---------------------------------------------------------------------------------------------------
-
-
 def test_settings_that_cannot_be_read() -> None:
     """Wrong settings are refused with the lines of `serve --check`, for the command line to print, before any check."""
     out = io.StringIO()
@@ -123,9 +117,6 @@ async def test_configuration_and_environment(tmp_path: Path) -> None:
     assert "provider 12345" in run["credentials"][0]
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize("flaw", ["server", "untrusted"])
 async def test_no_secret_comes_out(certificates: Certificates, flaw: str, arguments: tuple[str, ...]) -> None:
@@ -138,9 +129,6 @@ async def test_no_secret_comes_out(certificates: Certificates, flaw: str, argume
         assert len(wallet.requests) == (flaw == "server")
     assert "have the same private_key" in command.output
     assert [secret for secret in SECRETS.values() if secret in command.output.lower()] == []
-
-
-# --- the process ------------------------------------------------------------------------------------------------
 
 
 def doctor_command(environ: Mapping[str, str], *arguments: str) -> AbstractAsyncContextManager[Command]:

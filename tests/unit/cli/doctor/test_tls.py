@@ -44,9 +44,6 @@ async def test_older_version(certificates: Certificates) -> None:
         assert (await examined(wallet.url, ca_setting(certificates.ca_file)))["tls"][0].startswith("ok TLSv1.2; ")
 
 
-# --- the wallet's certificate -----------------------------------------------------------------------------------
-
-
 FLAWS = {
     "expired": "the wallet's certificate has expired, on 2002-01-01: it must be renewed",
     "wrong_name": (
@@ -175,9 +172,6 @@ async def test_expired_in_the_middle(tmp_path: Path) -> None:
     assert_tls_failed(run, text)
 
 
-# --- ALPN -------------------------------------------------------------------------------------------------------
-
-
 PROTOCOLS = {"http1": (["http/1.1"], "it agrees to http/1.1"), "none": ([], "it agrees to no protocol at all (ALPN)")}
 
 
@@ -250,8 +244,6 @@ async def _say(raw: object, words: bytes) -> None:
     assert callable(raw)
     raw(words)
 
-
-# --- what is refused, and what only others refuse ---------------------------------------------------------------
 
 REFUSED = {
     "root that is no authority": (

@@ -35,9 +35,6 @@ async def echo(request: bytes, _context: Any) -> bytes:
     return request
 
 
-# --- every exit ends the call -----------------------------------------------------------------------------------
-
-
 async def raises(_request: bytes, _context: Any) -> bytes:
     """Fail with a text that no caller may read."""
     raise ValueError("secret")
@@ -175,9 +172,6 @@ async def test_unknown_methods() -> None:
         assert (await status_of(other(b"")))[0] == "UNIMPLEMENTED"
 
 
-# --- limits -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip], ids=["plain", "gzip"])
 async def test_message_size(compression: grpc.Compression | None) -> None:
     """A message of the largest size is taken, compressed or not; one with a byte more is refused unseen."""
@@ -196,9 +190,6 @@ async def test_metadata_size() -> None:
         assert await call(channel, "Method", metadata=(("key", "a" * room),)) == b""
         refused = call(channel, "Method", metadata=(("key", "a" * (room + 1)),))
         assert await status_of(refused) == ("RESOURCE_EXHAUSTED", "the metadata has 2001 bytes, more than 2000")
-
-
-# --- what a handler sees ----------------------------------------------------------------------------------------
 
 
 async def seen_by_handler(**arguments: Any) -> dict[str, Any]:
@@ -229,9 +220,6 @@ async def test_deadline_is_seen() -> None:
     """A handler gets how long its caller waits, and None where the caller did not say."""
     assert 0 < (await seen_by_handler(timeout=DEADLINE_S))["remaining_s"] < DEADLINE_S + 1  # gRPC rounds up
     assert (await seen_by_handler(timeout=None))["remaining_s"] is None
-
-
-# --- callers that cancel ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["cancel", "deadline", "connection"])

@@ -53,9 +53,6 @@ async def echo(request: bytes, _context: Any) -> bytes:
     return request
 
 
-# --- the start --------------------------------------------------------------------------------------------------
-
-
 def test_unknown_options_are_refused() -> None:
     """A limit that the engine lacks is not left out without a word."""
     with pytest.raises(ValueError, match=r"has no grpc\.max_connection_age_ms$"):
@@ -73,9 +70,6 @@ async def test_no_port() -> None:
     """A server without a port cannot start."""
     with pytest.raises(RuntimeError, match="add_insecure_port"):
         await NativeServer(OPTIONS).start()
-
-
-# --- many calls -------------------------------------------------------------------------------------------------
 
 
 async def test_many_calls_on_one_connection() -> None:
@@ -101,9 +95,6 @@ async def test_nothing_is_left_of_a_call_that_never_began() -> None:
     await asyncio.sleep(0)  # its callbacks run one turn later
     assert (task.cancelled(), server._tasks) == (True, {})
     front.close()
-
-
-# --- the end ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000])
@@ -180,9 +171,6 @@ def test_a_loop_that_ends_without_a_stop() -> None:
         with pytest.raises(grpc.RpcError) as refused:
             send(b"", timeout=DEADLINE_S)
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
-
-
-# --- what grpcio serves behind it -------------------------------------------------------------------------------
 
 
 async def test_reflection_is_served_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,7 @@ What proves the rows of docs/design/faults.md, "Callers and process":
     SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
                                                  test_a_crash_loop_backs_off; test_worker_restarts
     secret or certificate file replaced, bad     test_path_rotation, test_path_rotation_tls, test_rotation_tls
-    DEBUG logging with canary secrets            logs and statuses: test_process: test_no_secret_comes_out, and for the
-                                                 rows of this table test_no_secret_comes_out here; metrics:
-                                                 test_path_metrics: test_no_secret_and_no_text_of_others_is_on_the_page;
-                                                 traces: test_path_tracing: test_no_secret_is_in_a_span
+    DEBUG logging with canary secrets            path/test_canaries
     invariants over a random mix                 test_http2_invariants: test_random_mix
 """
 
@@ -39,16 +36,14 @@ from typing import Any
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from h2.errors import ErrorCodes
 
 from bridge.process.serve import END_S
-from bridge.sandbox.behaviours import after, hang, reset_with, sequence, terminated
+from bridge.sandbox.behaviours import after, hang, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.server.app import REFUSE_AT_LEAST_S
 from tests.support.engines import on_both_engines
 from tests.support.full_bridge import Tap, until
 from tests.support.processes import Command, bridge_command
-from tests.support.random_wallet import abort
 from tests.support.whole_path import NO_SETTINGS, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
@@ -258,39 +253,3 @@ async def test_a_second_signal_does_not_wait_for_it() -> None:
         await bridge.command.line(lambda line: '"draining"' in line)
         bridge.command.process.terminate()
         await bridge.ends(-signal.SIGTERM)
-
-
-CANARIES = {
-    "TELEMETRY__LOG_LEVEL": "debug",
-    "WALLET__PROVIDERS__1__ACCESS_KEY": "canary-access-key-7c1d",
-    "WALLET__PROVIDERS__1__PRIVATE_KEY": "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456",
-    "SERVER__MAX_IN_FLIGHT": "1",
-    "SERVER__MAX_QUEUED": "0",
-}
-
-
-async def test_no_secret_comes_out() -> None:
-    """At DEBUG nothing is said of keys, tokens and signatures when calls are refused, lost, left and cut off."""
-    behaviour = sequence(reset_with(ErrorCodes.REFUSED_STREAM), abort, hang)
-    async with FaultServer(behaviour) as wallet, serving(wallet, CANARIES) as bridge:
-        ends = [
-            await end_of(bridge.start("canary-token", player_id=0)),
-            await end_of(bridge.start("canary-token", provider_id=999)),
-            await end_of(bridge.start("canary-token")),
-        ]
-        left = bridge.start("canary-token")
-        await wallet.until(lambda: len(wallet.requests) == 3)
-        ends.append(await end_of(bridge.start("canary-token")))
-        left.cancel()
-        bridge.command.process.terminate()
-        await bridge.command.line(lambda line: '"draining"' in line)
-        bridge.command.process.terminate()
-        await bridge.ends(-signal.SIGTERM)
-        signatures = [dict(request.headers)["x-request-signature"] for request in wallet.requests]
-    assert [end.error_info.reason for end in ends] == [
-        *("INVALID_REQUEST", "PROVIDER_NOT_CONFIGURED", "WALLET_CONNECTION_LOST", "BRIDGE_OVERLOADED")
-    ]
-    shown = bridge.command.output + "".join(f"{end.message} {end.details} {dict(end.trailers)}" for end in ends)
-    assert '"attempt ended"' in shown
-    secrets = ["canary", CANARIES["WALLET__PROVIDERS__1__PRIVATE_KEY"], *signatures]
-    assert [secret for secret in secrets if secret in shown] == []

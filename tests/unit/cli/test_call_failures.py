@@ -3,6 +3,7 @@
 import json
 
 import grpc
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
@@ -80,13 +81,9 @@ def test_violations_are_printed_one_by_one() -> None:
     )
 
 
-def test_pushback_is_printed() -> None:
-    """The trailer that forbids a blind retry is shown."""
+def test_the_words_to_clients_and_meshes_are_printed() -> None:
+    """The trailers that forbid a blind retry, and by which a mesh knows the bridge's own UNAVAILABLE, are shown."""
     assert failed(WalletUnknownError()).text.endswith("\ngrpc-retry-pushback-ms: -1\n")
-
-
-def test_the_word_to_a_mesh_is_printed() -> None:
-    """The trailer by which a mesh knows the bridge's own UNAVAILABLE is shown."""
     assert failed(BridgeDraining()).text.endswith("\nwallet-safe-to-repeat: true\n")
 
 
@@ -115,35 +112,30 @@ def test_detail_of_another_type_is_decoded() -> None:
     assert "google.protobuf.Duration:\n  seconds: 1\n" in call.text
 
 
-def test_detail_of_an_unknown_type() -> None:
-    """A detail of a type that is unknown is reported by its type URL and its length."""
-    status = Status()
-    status.details.add(type_url="types.example/other.v1.Thing", value=b"abc")
-    call = Terminated(code=grpc.StatusCode.ABORTED, trailers=((DETAILS, status.SerializeToString()),))
-    assert "types.example/other.v1.Thing: 3 bytes of a type that is not known here\n" in call.text
+UNKNOWN_TYPE, MALFORMED = Status(), Status()
+UNKNOWN_TYPE.details.add(type_url="types.example/other.v1.Thing", value=b"abc")
+MALFORMED.details.add(type_url="type.googleapis.com/wallet.v1.WalletError", value=b"\xff")
+MALFORMED.details.add().Pack(StringValue(value="next"))
+STRANGE: dict[str, tuple[bytes | None, str]] = {
+    "a detail of an unknown type is reported by its type URL and its length": (
+        UNKNOWN_TYPE.SerializeToString(),
+        "types.example/other.v1.Thing: 3 bytes of a type that is not known here\n",
+    ),
+    "a detail that is not of its type is one line, and the others are still shown": (
+        MALFORMED.SerializeToString(),
+        "wallet.v1.WalletError: malformed\ngoogle.protobuf.StringValue:\n  value: next\n",
+    ),
+    "details that are no status": (b"\xff", "google.rpc.Status: grpc-status-details-bin is malformed\n"),
+    "no details": (None, "details: none, so this status is not of the bridge's making\n"),
+}
 
 
-def test_malformed_detail() -> None:
-    """A detail that is not of its type is reported in one line; the others are still shown."""
-    status = Status()
-    status.details.add(type_url="type.googleapis.com/wallet.v1.WalletError", value=b"\xff")
-    status.details.add().Pack(StringValue(value="next"))
-    call = Terminated(code=grpc.StatusCode.ABORTED, trailers=((DETAILS, status.SerializeToString()),))
-    assert call.text.endswith("\nwallet.v1.WalletError: malformed\ngoogle.protobuf.StringValue:\n  value: next\n")
-
-
-def test_malformed_status() -> None:
-    """Details that are no status at all are reported in one line after the code and the message."""
-    call = Terminated(code=grpc.StatusCode.ABORTED, message="No.", trailers=((DETAILS, b"\xff"),))
-    assert call.text == "code: ABORTED\nmessage: No.\ngoogle.rpc.Status: grpc-status-details-bin is malformed\n"
-
-
-def test_status_without_details() -> None:
-    """A status without details is shown as what it is: not the bridge's."""
-    call = Terminated(code=grpc.StatusCode.UNIMPLEMENTED, message="unknown service", trailers=())
-    assert call.text == (
-        "code: UNIMPLEMENTED\nmessage: unknown service\ndetails: none, so this status is not of the bridge's making\n"
-    )
+@pytest.mark.parametrize(("details", "text"), STRANGE.values(), ids=STRANGE)
+def test_strange_details(details: bytes | None, text: str) -> None:
+    """Details that the bridge does not send are reported as what they are, after the code and the message."""
+    trailers = () if details is None else ((DETAILS, details),)
+    call = Terminated(code=grpc.StatusCode.ABORTED, message="No.", trailers=trailers)
+    assert call.text == f"code: ABORTED\nmessage: No.\n{text}"
 
 
 @given(serialized=st.binary(), value=st.binary())

@@ -27,13 +27,6 @@ from tests.unit.sandbox.test_sandbox import (
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """Serve the wallet without TLS."""
-    async with serve() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
 async def url(sandbox: Sandbox) -> AsyncIterator[str]:
     """Serve the page of that wallet."""
     async with serve_page(sandbox) as url:

@@ -7,7 +7,7 @@ import hmac
 import json
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,22 +89,6 @@ def client_of(sandbox: Sandbox, trust: ssl.SSLContext = NO_TRUST, *, http1: bool
 def basic(credentials: str) -> str:
     """Return the value of an Authorization header."""
     return "Basic " + base64.b64encode(credentials.encode()).decode()
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """Serve the wallet without TLS."""
-    async with serve() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-async def client(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
-    """Connect with HTTP/2 and prior knowledge."""
-    async with http2_client(sandbox) as client:
-        # httpx sends `accept: */*` by itself, which would hide that a test leaves it out.
-        del client.headers["accept"]
-        yield client
 
 
 # --- the wallet's page ------------------------------------------------------------------------------------------

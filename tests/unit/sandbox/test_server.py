@@ -6,7 +6,7 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -29,13 +29,6 @@ from tests.unit.sandbox.test_sandbox import (
     post,
     request_of,
 )
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """Serve the wallet without TLS."""
-    async with serve() as sandbox:
-        yield sandbox
 
 
 def ask(client: RawClient, body: bytes = EXAMPLE_BODY, *, end: bool = True) -> int:

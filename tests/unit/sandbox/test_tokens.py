@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -174,20 +174,6 @@ CASES: dict[str, tuple[int, Check]] = {
 # Those that do not end by themselves in good time: each has a test of its own below.
 OPEN_ENDED = {"test-slow", "test-never", "test-drip", "test-endless", "test-connection-lost"}
 GZIPPED = {"test-gzip", "test-gzip-bomb"}
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    """Serve the wallet without TLS."""
-    async with serve() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-async def client(sandbox: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
-    """Connect with HTTP/2 and prior knowledge."""
-    async with http2_client(sandbox) as client:
-        yield client
 
 
 def request_for(client: httpx.AsyncClient, token: str) -> httpx.Request:

@@ -38,12 +38,10 @@ async def _work_through_outage(scene: Scene, *, is_carried_out: bool = False) ->
             store.is_down, store.loses_answers = not is_carried_out, is_carried_out
 
     scene.behaviour = then_down
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await asyncio.sleep(OUTAGE_S)
-    scene.behaviour, store.is_down, store.loses_answers = behaviour, False, False
-    await asyncio.sleep(2 * STORE_DELAY_MAX_S + LEASE_S)
-    await drained([settler], [task])
+    async with scene.running() as settler:
+        await asyncio.sleep(OUTAGE_S)
+        scene.behaviour, store.is_down, store.loses_answers = behaviour, False, False
+        await asyncio.sleep(2 * STORE_DELAY_MAX_S + LEASE_S)
     return settler
 
 
@@ -121,24 +119,22 @@ async def test_a_refusal_is_not_written_over_another_owner() -> None:
     """The lease ended while the store failed, and another bridge has taken the entry: its attempt decides."""
     scene = _scene(fails(WalletEchoMismatch))
     (entry_id,) = await scene.add()
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
+    async with scene.running() as settler:
 
-    async def down(_entry: Entry) -> None:
-        scene.store.is_down = True
-        raise WalletEchoMismatch
+        async def down(_entry: Entry) -> None:
+            scene.store.is_down = True
+            raise WalletEchoMismatch
 
-    scene.behaviour = down
-    await asyncio.sleep(LEASE_S + 1)
-    (taken,) = await ModelStore.take(scene.store, 1, FAR_S, {OPERATION})
-    scene.store.is_down = False
-    await asyncio.sleep(2 * STORE_DELAY_MAX_S)
-    entry = await scene.entry()
-    assert (entry.state, entry.fence, taken.fence) == (State.PENDING, 2, 2)
-    assert settler.ends.unwritten == {}
-    assert not [e for e in scene.events if isinstance(e, SettlementChanged)]
-    assert await scene.store.reject(entry_id, 2, TIMEOUT)
-    await drained([settler], [task])
+        scene.behaviour = down
+        await asyncio.sleep(LEASE_S + 1)
+        (taken,) = await ModelStore.take(scene.store, 1, FAR_S, {OPERATION})
+        scene.store.is_down = False
+        await asyncio.sleep(2 * STORE_DELAY_MAX_S)
+        entry = await scene.entry()
+        assert (entry.state, entry.fence, taken.fence) == (State.PENDING, 2, 2)
+        assert settler.ends.unwritten == {}
+        assert not [e for e in scene.events if isinstance(e, SettlementChanged)]
+        assert await scene.store.reject(entry_id, 2, TIMEOUT)
 
 
 @pytest.mark.parametrize("take_s", [0.5, LEASE_S - 1], ids=["at once", "after renewing"])
@@ -148,15 +144,13 @@ async def test_what_ends_while_it_is_taken_is_not_sent(take_s: float) -> None:
     scene = _scene(late(0.1))
     scene.store.take_s = take_s
     (entry_id,) = await scene.add()
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await asyncio.sleep(take_s / 2)
-    settler.confirm(entry_id)
-    await settler.ends.write()  # as any attempt that ends meanwhile does
-    assert await scene.state(entry_id) is State.SETTLED
-    await asyncio.sleep(3 * LEASE_S)
-    assert scene.sent == []
-    await drained([settler], [task])
+    async with scene.running() as settler:
+        await asyncio.sleep(take_s / 2)
+        settler.confirm(entry_id)
+        await settler.ends.write()  # as any attempt that ends meanwhile does
+        assert await scene.state(entry_id) is State.SETTLED
+        await asyncio.sleep(3 * LEASE_S)
+        assert scene.sent == []
 
 
 @virtually
@@ -165,19 +159,17 @@ async def test_what_a_call_learns_while_it_is_taken_is_heeded() -> None:
     scene = _scene(confirms)
     scene.store.take_s = 2.0
     (entry_id,) = await scene.add()
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await asyncio.sleep(1.0)
-    settler.ends.block(entry_id)
-    await asyncio.sleep(10.0)
-    assert scene.sent == []
-    (entry,) = await scene.store.take(1, FAR_S, {OPERATION}) or [await scene.entry()]
-    assert await scene.store.reject(entry_id, entry.fence, Last("WALLET_ECHO_MISMATCH"), never_repeat=True)
-    settler.ends.unblock(entry_id)
-    await asyncio.sleep(100.0)
-    assert scene.sent == []
-    assert entry_id not in settler.ends
-    await drained([settler], [task])
+    async with scene.running() as settler:
+        await asyncio.sleep(1.0)
+        settler.ends.block(entry_id)
+        await asyncio.sleep(10.0)
+        assert scene.sent == []
+        (entry,) = await scene.store.take(1, FAR_S, {OPERATION}) or [await scene.entry()]
+        assert await scene.store.reject(entry_id, entry.fence, Last("WALLET_ECHO_MISMATCH"), never_repeat=True)
+        settler.ends.unblock(entry_id)
+        await asyncio.sleep(100.0)
+        assert scene.sent == []
+        assert entry_id not in settler.ends
 
 
 @virtually
@@ -185,15 +177,13 @@ async def test_an_entry_that_a_person_has_retried_is_sent_although_its_end_is_kn
     """The end was written and a person asks for another attempt: what this process remembers must not stop it."""
     scene = _scene(fails(lambda: WalletRejected(wallet=FACTS)))
     (entry_id,) = await scene.add()
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await asyncio.sleep(1.5)
-    for count in (1, 2, 3):
-        assert len(scene.sent) == count
-        assert await scene.state(entry_id) is State.REJECTED
-        assert await scene.store.retry(entry_id) is Change.DONE
+    async with scene.running():
         await asyncio.sleep(1.5)
-    await drained([settler], [task])
+        for count in (1, 2, 3):
+            assert len(scene.sent) == count
+            assert await scene.state(entry_id) is State.REJECTED
+            assert await scene.store.retry(entry_id) is Change.DONE
+            await asyncio.sleep(1.5)
 
 
 @virtually
@@ -232,10 +222,8 @@ def test_an_end_that_stays_unwritten_is_logged(caplog: pytest.LogCaptureFixture)
             raise WalletEchoMismatch
 
         scene.behaviour = down
-        settler = scene.settler()
-        task = asyncio.create_task(settler.run())
-        await asyncio.sleep(5.0)
-        await drained([settler], [task])
+        async with scene.running():
+            await asyncio.sleep(5.0)
         return entry_id
 
     entry_id = run_virtually(work())

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,6 +131,14 @@ class Scene:
             ended=self.ended.append,
             store_failed=self._failed,
         )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Settler]:
+        """Run a further settler, and drain it at the end."""
+        settler = self.settler()
+        task = asyncio.create_task(settler.run())
+        yield settler
+        await drained([settler], [task])
 
     async def add(self, count: int = 1, provider_id: int = ONE) -> list[str]:
         """Write so many calls that ended UNKNOWN; return their entries."""
@@ -317,28 +326,26 @@ async def test_what_an_operator_must_cure_pauses_the_provider(kind: type[BridgeE
         await asyncio.sleep(0.5)
 
     scene = Scene(behaviour)
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await scene.add(60, ONE)
-    others = await scene.add(10, OTHER)
-    await asyncio.sleep(HOUR_S / 2)
-    probes = [at for at, entry in scene.sent if entry.provider_id == ONE]
-    assert len(probes) == 6
-    assert all(later - earlier >= PAUSE_S for earlier, later in itertools.pairwise(probes))
-    assert {await scene.state(entry) for entry in others} == {State.SETTLED}
-    assert [e.provider_id for e in scene.events if isinstance(e, SettlementPaused)] == [ONE]
-    broken, scene.most_at_once = False, 0
-    await asyncio.sleep(PAUSE_S + 30)
-    ones = [at for at, entry in scene.sent[len(probes) + len(others) :] if entry.provider_id == ONE]
-    assert scene.most_at_once == 10
-    # Half a second each: 2, 4, 8 in the first three seconds after the first answer.
-    first_end = ones[0] + 0.5
-    in_second = [sum(first_end + n <= at < first_end + n + 1 for at in ones) for n in range(5)]
-    assert in_second[0] <= 2
-    assert in_second[1] <= 4 + 1
-    assert in_second[2] <= 8 + 2
-    assert in_second[4] <= 20 + 2
-    await drained([settler], [task])
+    async with scene.running():
+        await scene.add(60, ONE)
+        others = await scene.add(10, OTHER)
+        await asyncio.sleep(HOUR_S / 2)
+        probes = [at for at, entry in scene.sent if entry.provider_id == ONE]
+        assert len(probes) == 6
+        assert all(later - earlier >= PAUSE_S for earlier, later in itertools.pairwise(probes))
+        assert {await scene.state(entry) for entry in others} == {State.SETTLED}
+        assert [e.provider_id for e in scene.events if isinstance(e, SettlementPaused)] == [ONE]
+        broken, scene.most_at_once = False, 0
+        await asyncio.sleep(PAUSE_S + 30)
+        ones = [at for at, entry in scene.sent[len(probes) + len(others) :] if entry.provider_id == ONE]
+        assert scene.most_at_once == 10
+        # Half a second each: 2, 4, 8 in the first three seconds after the first answer.
+        first_end = ones[0] + 0.5
+        in_second = [sum(first_end + n <= at < first_end + n + 1 for at in ones) for n in range(5)]
+        assert in_second[0] <= 2
+        assert in_second[1] <= 4 + 1
+        assert in_second[2] <= 8 + 2
+        assert in_second[4] <= 20 + 2
 
 
 @virtually
@@ -393,15 +400,14 @@ async def test_a_lease_that_was_lost_is_not_used() -> None:
     scene = Scene(confirms)
     scene.store.take_s = LEASE_S + 5
     (entry,) = await scene.add()
-    task = asyncio.create_task((settler := scene.settler()).run())
-    await asyncio.sleep(LEASE_S + 1)
-    # Another bridge takes it meanwhile, and keeps it.
-    (taken,) = await ModelStore.take(scene.store, 1, 1000.0, {OPERATION})
-    assert taken.fence == 2
-    await asyncio.sleep(200.0)
-    assert scene.sent == []
-    assert await scene.state(entry) is State.PENDING
-    await drained([settler], [task])
+    async with scene.running():
+        await asyncio.sleep(LEASE_S + 1)
+        # Another bridge takes it meanwhile, and keeps it.
+        (taken,) = await ModelStore.take(scene.store, 1, 1000.0, {OPERATION})
+        assert taken.fence == 2
+        await asyncio.sleep(200.0)
+        assert scene.sent == []
+        assert await scene.state(entry) is State.PENDING
 
 
 @virtually
@@ -427,18 +433,16 @@ async def test_a_confirmation_is_kept_until_the_store_takes_it() -> None:
     """The store fails after the wallet has confirmed: the entry is settled when it is back, and not sent again."""
     scene = Scene(late(1.0))
     (entry,) = await scene.add()
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await asyncio.sleep(0.5)
-    scene.store.is_down = True
-    await asyncio.sleep(120.0)
-    assert await scene.state(entry) is State.PENDING
-    scene.store.is_down = False
-    await asyncio.sleep(60.0)
-    assert await scene.state(entry) is State.SETTLED
-    assert len(scene.sent) == 1
-    assert scene.store_failures > 1
-    await drained([settler], [task])
+    async with scene.running():
+        await asyncio.sleep(0.5)
+        scene.store.is_down = True
+        await asyncio.sleep(120.0)
+        assert await scene.state(entry) is State.PENDING
+        scene.store.is_down = False
+        await asyncio.sleep(60.0)
+        assert await scene.state(entry) is State.SETTLED
+        assert len(scene.sent) == 1
+        assert scene.store_failures > 1
 
 
 @virtually
@@ -446,14 +450,12 @@ async def test_a_callers_own_success_settles_an_entry() -> None:
     """What a caller was answered by the wallet need not be asked again."""
     scene = Scene(confirms)
     scene.store.is_down = True
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    scene.store.is_down = False
-    (entry,) = await scene.add()
-    settler.confirm(entry)
-    await asyncio.sleep(1.0)
-    assert (await scene.state(entry), scene.sent) == (State.SETTLED, [])
-    await drained([settler], [task])
+    async with scene.running() as settler:
+        scene.store.is_down = False
+        (entry,) = await scene.add()
+        settler.confirm(entry)
+        await asyncio.sleep(1.0)
+        assert (await scene.state(entry), scene.sent) == (State.SETTLED, [])
 
 
 @virtually
@@ -532,14 +534,12 @@ async def test_what_was_taken_and_not_begun_goes_back_at_once() -> None:
     scene = Scene(confirms)
     scene.store.take_s = 5.0
     await scene.add()
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await asyncio.sleep(1.0)
-    settler.leave()
-    await asyncio.sleep(6.0)
-    entry = await scene.entry()
-    assert (entry.is_leased, entry.attempts, scene.sent) == (False, 0, [])
-    await drained([settler], [task])
+    async with scene.running() as settler:
+        await asyncio.sleep(1.0)
+        settler.leave()
+        await asyncio.sleep(6.0)
+        entry = await scene.entry()
+        assert (entry.is_leased, entry.attempts, scene.sent) == (False, 0, [])
 
 
 @virtually
@@ -548,9 +548,7 @@ async def test_a_take_that_is_cut_off_leases_nothing() -> None:
     scene = Scene(confirms)
     scene.store.take_s = 5.0
     await scene.add()
-    settler = scene.settler()
-    task = asyncio.create_task(settler.run())
-    await asyncio.sleep(1.0)
-    await drained([settler], [task])
+    async with scene.running():
+        await asyncio.sleep(1.0)
     entry = await scene.entry()
     assert (entry.is_leased, entry.attempts, scene.sent) == (False, 0, [])

@@ -36,6 +36,9 @@ message AskResponse {
 )
 
 OPTION = 'option (google.api.http) = { post: "/ask" body: "*" };'
+SETTLE = "option (wallet.v1.settle) = true;"
+NOT_IDEMPOTENT = "wallet.test.Asking.Ask: is settled, so it must have option idempotency_level = IDEMPOTENT"
+ENVELOPE = "wallet.test.AskResponse: must have a field"
 UNARY = "wallet.test.Asking.Ask: a wallet call is unary; remove `stream`"
 BINDING = 'wallet.test.Asking.Ask: must have option (google.api.http) = { post: "/a/fixed/path" body: "*" }'
 PROVIDER = "wallet.test.AskRequest: must have a field `uint64 provider_id`"
@@ -55,15 +58,11 @@ def no_echo(name: str) -> str:
 REFUSALS = {
     "a stream of requests": ("Ask(AskRequest)", "Ask(stream AskRequest)", UNARY),
     "a stream of responses": ("returns (AskResponse)", "returns (stream AskResponse)", UNARY),
-    "settled but not idempotent": (
-        OPTION,
-        OPTION + "option (wallet.v1.settle) = true;",
-        "wallet.test.Asking.Ask: is settled, so it must have option idempotency_level = IDEMPOTENT",
-    ),
+    "settled but not idempotent": (OPTION, f"{OPTION}{SETTLE}", NOT_IDEMPOTENT),
     "settled but of unknown idempotency": (
         OPTION,
-        OPTION + "option idempotency_level = IDEMPOTENCY_UNKNOWN; option (wallet.v1.settle) = true;",
-        "wallet.test.Asking.Ask: is settled, so it must have option idempotency_level = IDEMPOTENT",
+        f"{OPTION}option idempotency_level = IDEMPOTENCY_UNKNOWN; {SETTLE}",
+        NOT_IDEMPOTENT,
     ),
     "settled but no operation": (
         OPTION,
@@ -85,15 +84,11 @@ REFUSALS = {
     "provider_id a string": ("uint64 provider_id = 1;", "string provider_id = 1;", PROVIDER),
     "provider_id too small": ("uint64 provider_id = 1;", "uint32 provider_id = 1;", PROVIDER),
     "provider_id repeated": ("uint64 provider_id = 1;", "repeated uint64 provider_id = 1;", PROVIDER),
-    "no code": ("uint64 code = 1;", "", "wallet.test.AskResponse: must have a field `uint64 code`"),
-    "code signed": ("uint64 code = 1;", "int64 code = 1;", "wallet.test.AskResponse: must have a field `uint64 code`"),
-    "no message": ("string message = 2;", "", "wallet.test.AskResponse: must have a field `string message`"),
-    "no request_id": ("string request_id = 3;", "", "wallet.test.AskResponse: must have a field `string request_id`"),
-    "request_id as bytes": (
-        "string request_id = 3;",
-        "bytes request_id = 3;",
-        "wallet.test.AskResponse: must have a field `string request_id`",
-    ),
+    "no code": ("uint64 code = 1;", "", f"{ENVELOPE} `uint64 code`"),
+    "code signed": ("uint64 code = 1;", "int64 code = 1;", f"{ENVELOPE} `uint64 code`"),
+    "no message": ("string message = 2;", "", f"{ENVELOPE} `string message`"),
+    "no request_id": ("string request_id = 3;", "", f"{ENVELOPE} `string request_id`"),
+    "request_id as bytes": ("string request_id = 3;", "bytes request_id = 3;", f"{ENVELOPE} `string request_id`"),
     "an echo of nothing": ("string note = 7;", "string note = 7 [(wallet.v1.echo) = true];", no_echo("note")),
     "an echo of another type": ("string token = 2;", "bytes token = 2;", no_echo("token")),
     "an echo of many by one": ("string token = 2;", "repeated string token = 2;", no_echo("token")),

@@ -71,11 +71,17 @@ def with_code(error: type[BridgeError], code: int, *statuses: int, grpc_code: st
     }
 
 
-def contradiction(http_status: int, code: int, *, status: bool) -> dict[str, Case]:
-    """Return a case of an answer that disagrees with itself."""
-    body = success(code=code) if status else failure(code)
-    return {f"{http_status} {status} {code}: disagree": row(WalletInconsistent, http_status, body)}
+def contradictions(*answers: tuple[int, int], status: bool) -> dict[str, Case]:
+    """Return cases of answers that disagree with themselves: (HTTP status, code) of each."""
+    return {
+        f"{http_status} {status} {code}: disagree": row(
+            WalletInconsistent, http_status, success(code=code) if status else failure(code)
+        )
+        for http_status, code in answers
+    }
 
+
+NOT_JSON = (200, 201, 204, 400, 402, 406, 408, 409, 410, 412, 416, 418, 422, 426, 499)
 
 CASES: dict[str, Case] = {
     **with_code(WalletUnavailable, 7, 503),
@@ -103,40 +109,10 @@ CASES: dict[str, Case] = {
     **with_code(WalletRejected, 0, 200, 418),
     **with_code(WalletRejected, 2**64 - 1, 200),
     **with_code(WalletFailed, 7, 500, 501, 502, 504, 599),
-    **contradiction(200, 0, status=True),
-    **contradiction(200, 2, status=True),
-    **contradiction(200, 7, status=True),
-    **contradiction(201, 1, status=True),
-    **contradiction(302, 1, status=True),
-    **contradiction(400, 1, status=True),
-    **contradiction(401, 7, status=True),
-    **contradiction(429, 7, status=True),
-    **contradiction(500, 1, status=True),
-    **contradiction(503, 7, status=True),
-    **contradiction(200, 1, status=False),
-    **contradiction(201, 7, status=False),
-    **contradiction(404, 1, status=False),
-    **contradiction(500, 1, status=False),
-    **contradiction(503, 1, status=False),
-    **without_wallet_body(
-        WalletResponseInvalid,
-        200,
-        201,
-        204,
-        400,
-        402,
-        406,
-        408,
-        409,
-        410,
-        412,
-        416,
-        418,
-        422,
-        426,
-        499,
-        cause="not JSON",
-    ),
+    **contradictions((200, 0), (200, 2), (200, 7), (201, 1), (302, 1), (400, 1), (401, 7), (429, 7), status=True),
+    **contradictions((500, 1), (503, 7), status=True),
+    **contradictions((200, 1), (201, 7), (404, 1), (500, 1), (503, 1), status=False),
+    **without_wallet_body(WalletResponseInvalid, *NOT_JSON, cause="not JSON"),
     **{
         f"200 {name}: WALLET_RESPONSE_INVALID": row(WalletResponseInvalid, 200, body, cause)
         for name, body, cause in (

@@ -2,10 +2,12 @@
 
 alone      JSON in its log, metrics; overload, and a drain with calls
 workers    two of them, one of which is killed; tracing, a log for a console
+settling   settlement, written before each call is sent, with tracing, and the store that it leaves behind
 with_tls   mutual TLS on both sides, callers that may not call, health on a port of its own
 """
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -21,13 +23,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.sandbox.server import FaultServer
 from tests.support.canaries.record import Record, arguments_of, command_line
-from tests.support.canaries.scene import CanaryWallet, Scene, Talk, canary_environment
+from tests.support.canaries.scene import TIMEOUT_S, CanaryWallet, Scene, Talk, canary_environment
 from tests.support.canaries.secrets import CANARIES
 from tests.support.certificates import write_certificates
-from tests.support.collector import collecting
+from tests.support.collector import Collector, collecting
 from tests.support.metrics_page import get
 from tests.support.ports import reserved_address
 from tests.support.processes import bridge_command, children_of
+from tests.support.random_wallet import FAULTS
 from tests.support.secure_callers import OPTIONS, Authority, call_over, channel_to, tls_settings
 
 Part = Callable[[Record, Path], Coroutine[Any, Any, None]]
@@ -81,12 +84,7 @@ async def workers(record: Record, folder: Path, metrics: str) -> None:
     }
     wallet = CanaryWallet()
     async with collecting() as record.collector, FaultServer(wallet) as server:
-        tracing = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": record.collector.url,
-            "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={CANARIES['collector key']}",
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }
-        async with _bridge(server.url, folder, settings, tracing) as talk:
+        async with _bridge(server.url, folder, settings, _tracing_to(record.collector)) as talk:
             supervisor = talk.command.process
             children = [int(child) for child in children_of(supervisor.pid).split()]
             record.say("command lines", *map(arguments_of, (supervisor.pid, *children)))
@@ -101,6 +99,45 @@ async def workers(record: Record, folder: Path, metrics: str) -> None:
             await talk.end()
         record.say("spans", *record.collector.bodies)
     record.take("log for a console, of workers", talk.command.output, scene.ends, server.requests)
+    record.take_files("files left behind", *_places_of_work(folder))
+
+
+@_at_an_address
+async def settling(record: Record, folder: Path, metrics: str) -> None:
+    """Run a bridge that finishes what ends UNKNOWN; list what it has kept."""
+    key_file, store = folder / "settlement_key", folder / "store"
+    key_file.write_bytes(base64.b64encode(CANARIES["settlement key"].encode()))
+    store.mkdir()
+    settings = {
+        "TELEMETRY__METRICS_LISTEN": metrics,
+        "TELEMETRY__TRACING": "true",
+        "SETTLEMENT__STORE": f"sqlite://{store}/settlement.db",
+        "SETTLEMENT__KEY_FILE": str(key_file),
+        "SETTLEMENT__DURABILITY": "before",
+    }
+    wallet = CanaryWallet()
+    async with collecting() as collector, FaultServer(wallet) as server:
+        async with _bridge(server.url, folder, settings, _tracing_to(collector)) as talk:
+            async with grpc.aio.insecure_channel(talk.address, options=OPTIONS) as channel:
+                scene = Scene(talk, server, wallet, channel, folder)
+                scene.replace_keys()
+                for fault in FAULTS:
+                    await scene.call(fault, TIMEOUT_S)
+                await scene.cancels()
+            wallet.plans.clear()  # from now on it terminates what it is sent again
+            await talk.until('"settlement changed"', '"SETTLED"')
+            await talk.until("reload failed")
+            record.say("metrics, with settlement", *await asyncio.to_thread(_pages, metrics))
+            environ = canary_environment(server.url, folder, settings)
+            async with bridge_command("settlement", "list", "--json", environ=environ) as listing:
+                assert await listing.end() == 0
+            record.say("settlement list", listing.output.encode())
+            record.take_files("settlement store", store)
+            talk.command.process.terminate()
+            assert await talk.end() == 0
+        record.say("spans, with settlement", *collector.bodies)
+    record.take("log, with settlement", talk.command.output, scene.ends, server.requests)
+    record.take_files("settlement store", store)
     record.take_files("files left behind", *_places_of_work(folder))
 
 
@@ -137,6 +174,14 @@ async def with_tls(record: Record, folder: Path, health: str) -> None:
         talk.command.process.terminate()
         assert await talk.end() == 0
     record.take("log, with TLS", talk.command.output, scene.ends, server.requests)
+
+
+def _tracing_to(collector: Collector) -> dict[str, str]:
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={CANARIES['collector key']}",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
 
 
 async def _everything(scene: Scene) -> None:

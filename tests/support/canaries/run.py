@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.support.canaries.bridges import alone, with_tls, workers
+from tests.support.canaries.bridges import alone, settling, with_tls, workers
 from tests.support.canaries.commands import before_the_sandbox, commands
 from tests.support.canaries.record import Record
 
@@ -26,6 +26,6 @@ async def run(folder: Path) -> Record:
             await part(record, own)
 
     async with asyncio.TaskGroup() as tasks:
-        for part in (before_the_sandbox, workers, alone, with_tls, commands):
+        for part in (before_the_sandbox, workers, settling, alone, with_tls, commands):
             tasks.create_task(play(part))
     return record

@@ -16,6 +16,7 @@ CANARIES: Mapping[str, str] = {
     "private key in the environment": "6b1f0000-ca9a-4bee-8bad-c0ffee000003",
     "fingerprint key": "canary-6b1f-fingerprint-key",
     "fingerprint key in the environment": "canary-6b1f-environment-fingerprint-key",
+    "settlement key": "canary-6b1f-settlement-key-32byt",
     "token": "canary-6b1f-token",
     "player": "8070605040302010907",
     "caller metadata": "canary-6b1f-metadata",

@@ -10,6 +10,7 @@ a transaction begins when it has as many writes as at full pace, and nothing tha
 import sys
 
 from bridge.cli.main import main
+from bridge.settings import file_watch
 from bridge.settlement import intake, keeper, settler, writer
 
 CALLS_PER_S = 1300
@@ -18,7 +19,7 @@ transaction has more calls than here."""
 WRITES_OF_CALL = 2
 """It is written before it is sent, and its end is."""
 NEVER_S = 3600.0
-"""In place of the time after which settlement looks at its store again."""
+"""In place of the time after which settlement looks at its store again, and at its key file."""
 STALL_S = 5.0
 """In place of the gap: the last calls of a load, which fill no transaction, are written after it."""
 
@@ -34,6 +35,8 @@ def fill_batches() -> None:
     writer.GAP_S = writer.ENDS_WAIT_S = STALL_S
     intake.WAIT_S = 2 * STALL_S
     settler.POLL_S = keeper.LOOK_S = NEVER_S
+    assert "bridge.server.app" not in sys.modules, "it takes this default when it is imported"
+    file_watch.INTERVAL_S = NEVER_S
 
 
 if __name__ == "__main__":

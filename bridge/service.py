@@ -25,7 +25,7 @@ from bridge.identity import CallerCheck
 from bridge.outcome import GrpcCode, Outcome
 from bridge.places import places_of
 from bridge.settling import NO_SETTLING, NO_TICKET, Peer, Sending, Settling, Ticket
-from bridge.tracer import CallSpan, Tracer
+from bridge.tracer import CallSpan, Metadata, Tracer
 from bridge.transcoding.codec import codec_of
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.validation import parse, validator_of
@@ -71,13 +71,14 @@ class Call:
     """Facts about one call while it lasts, for the report at its end."""
 
     __slots__ = (
-        *("body", "call_id", "fault", "fingerprint", "is_detached", "operation", "provider_id", "queue_s", "secret"),
-        *("span", "started", "ticket", "watch"),
+        *("body", "call_id", "fault", "fingerprint", "is_detached", "metadata", "operation", "provider_id", "queue_s"),
+        *("secret", "span", "started", "ticket", "watch"),
     )
 
-    def __init__(self, operation: Operation, call_id: str) -> None:
+    def __init__(self, operation: Operation, call_id: str, metadata: Metadata) -> None:
         self.operation = operation
         self.call_id = call_id
+        self.metadata = metadata
         self.provider_id = 0
         self.secret = ""
         self.fingerprint: str | None = None
@@ -136,7 +137,7 @@ class BridgeService:
         self._check_caller = check_caller
         self._settling = settling
 
-    async def handle(
+    async def handle(  # noqa: PLR0913 - all that a host knows of a call
         self,
         route: Route,
         serialized: bytes | None,
@@ -144,20 +145,21 @@ class BridgeService:
         peer: Peer | None = None,
         *,
         call_id: str = "",
+        metadata: Metadata = (),
     ) -> Message:
         """Carry out one call and report its end; raise a BridgeError, and nothing else, when it fails.
 
         `caller_s` is how many seconds the caller will wait, None when it did not say; `call_id` names the call in the
-        report (call_id.py). A cancel frees a call that was
+        report (call_id.py); `metadata` came beside the request. A cancel frees a call that was
         not sent. One that was sent is finished and reported before the cancel takes effect: the wallet is at work on
         it anyway, and its outcome must be reported.
         """
-        call = Call(route.operation, call_id)
+        call = Call(route.operation, call_id, metadata)
         self._begun(route)
         places = ""
         try:
             if self._watchers.tracer is not None:
-                call.span = self._watchers.tracer.start(route.operation, peer.invocation_metadata() if peer else None)
+                call.span = self._watchers.tracer.start(route.operation, metadata)
             verdict, attempts = await self._carry_out(call, route, serialized, caller_s, peer)
         except BridgeError as error:
             failure = error
@@ -227,24 +229,20 @@ class BridgeService:
 
     def _ticket(self, call: Call, serialized: bytes | None, peer: Peer | None) -> Ticket:
         """Return the call's ticket, made where it is needed first: a call that just succeeds mostly needs none."""
-        if call.ticket is None:
-            call.ticket = (
-                NO_TICKET
-                if call.body is None
-                else self._settling.ticket(
-                    # Nothing in it leads back to the call: what a call leaves is freed without the collector.
-                    Sending(
-                        call.operation,
-                        call.provider_id,
-                        call.call_id,
-                        serialized or b"",
-                        call.body,
-                        self._fingerprint(call),
-                        peer,
-                    )
-                )
+        if call.ticket is None and call.body is not None:
+            # Nothing in it leads back to the call: what a call leaves is freed without the collector.
+            sending = Sending(
+                call.operation,
+                call.provider_id,
+                call.call_id,
+                serialized or b"",
+                call.body,
+                self._fingerprint(call),
+                call.metadata,
+                peer,
             )
-        return call.ticket
+            call.ticket = self._settling.ticket(sending)
+        return call.ticket or NO_TICKET
 
     def _fingerprint(self, call: Call) -> str:
         """Return the token as the log shows it; "" where it is shown as nothing, or that fails."""

@@ -21,9 +21,6 @@ class Peer(Protocol):
     def auth_context(self) -> AuthContext:
         """Return what the connection proves about the caller."""
 
-    def invocation_metadata(self) -> Metadata | None:
-        """Return what came beside the request."""
-
 
 class Sending(msgspec.Struct):
     """One call that is about to be sent. Its repr holds neither the request nor the token."""
@@ -37,6 +34,8 @@ class Sending(msgspec.Struct):
     """The JSON that is sent."""
     fingerprint: str
     """The token as the log shows it; "" for none."""
+    metadata: Metadata
+    """What came beside the request."""
     peer: Peer | None
 
     def __repr__(self) -> str:

@@ -55,10 +55,13 @@ def behaviour_of(service: BridgeService, route: Route) -> Callable[[bytes | None
     # The request arrives as bytes, None where there is no message: what cannot be parsed is then a failure like any
     # other, with details.
     async def behaviour(serialized: bytes | None, context: Context) -> Message:
-        call_id = call_id_of(context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        call_id = call_id_of(metadata)
         context.set_trailing_metadata(ok_trailers(call_id))
         try:
-            return await service.handle(route, serialized, context.time_remaining(), context, call_id=call_id)
+            return await service.handle(
+                route, serialized, context.time_remaining(), context, call_id=call_id, metadata=metadata
+            )
         except BridgeError as error:
             wire = wire_status(error, call_id)
         except Exception:  # noqa: BLE001 - grpc.aio would send its text to the caller

@@ -241,5 +241,4 @@ def _first_delay_s(error: BridgeError) -> float:
 
 
 def _is_refused(sending: Sending) -> bool:
-    metadata = (sending.peer.invocation_metadata() if sending.peer is not None else None) or ()
-    return REFUSED in metadata
+    return REFUSED in sending.metadata

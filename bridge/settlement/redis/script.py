@@ -1,11 +1,12 @@
 """The script that each method of the store runs on the server, and its arguments."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from bridge.settlement.entry import SCHEMA, Call, CallEnd, Entry, Last, NewCall, State
+import msgspec
+
+from bridge.settlement.entry import SCHEMA, Added, Call, CallEnd, Entry, Last, NewCall, State
 
 TEXT = files(__package__).joinpath("store.lua").read_text(encoding="utf-8")
 
@@ -21,9 +22,36 @@ NUMBERS: Mapping[str, type[int] | type[float]] = {
 OWN = ("digest", "is_owed", "position")
 
 
-def encoded(arguments: Mapping[str, Any]) -> str:
+NEW_AND_PENDING = 1
+"""Result of most calls, in place of the entry's id and state."""
+
+
+class CallArguments(msgspec.Struct, frozen=True, gc=False):
+    """A call as the script reads it: a dict for each would cost as much again as its text."""
+
+    ticket: str
+    call_id: str
+    identities: list[str]
+    entry_id: str
+    operation: str
+    provider_id: str
+    key_id: str
+    digests: list[str]
+    schema: int
+    fingerprint: str
+    due_in_s: float
+    is_owed: bool
+    never_repeat: bool
+    reason: str
+    code: str
+    first: int
+    """Position of the ciphertext's first byte among all of the batch, counted from 1 as in Lua."""
+    last: int
+
+
+def encoded(arguments: Mapping[str, Any]) -> bytes:
     """Return a method's arguments as the script reads them."""
-    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    return msgspec.json.encode(arguments)
 
 
 def identities(given: Sequence[str]) -> list[str]:
@@ -32,52 +60,76 @@ def identities(given: Sequence[str]) -> list[str]:
 
 
 def failure(last: Last) -> dict[str, str]:
-    """Return a failure's reason and code; the code as text, since Lua's numbers are exact to 2^53 only."""
-    return {"reason": last.reason, "code": "" if last.code is None else str(last.code)}
+    """Return a failure's reason and code."""
+    return {"reason": last.reason, "code": _code(last)}
 
 
-def write_arguments(writes: Sequence[NewCall | CallEnd]) -> tuple[list[dict[str, Any]], list[bytes]]:
+def write_arguments(writes: Sequence[NewCall | CallEnd]) -> tuple[list[CallArguments | CallEnd], bytes]:
     """Return the writes, and beside them the ciphertexts, which JSON cannot hold."""
-    arguments: list[dict[str, Any]] = []
+    arguments: list[CallArguments | CallEnd] = []
     ciphertexts: list[bytes] = []
+    length = 0
     for one in writes:
-        if isinstance(one, NewCall):
-            ciphertexts.append(one.sealed.ciphertext)
-            arguments.append(_call_arguments(one) | {"ciphertext": len(ciphertexts)})
+        if isinstance(one, CallEnd):
+            arguments.append(one)
         else:
-            arguments.append({"ticket": one.ticket, "is_success": one.is_success})
-    return arguments, ciphertexts
+            first, length = length + 1, length + len(one.sealed.ciphertext)
+            ciphertexts.append(one.sealed.ciphertext)
+            arguments.append(_call_arguments(one, first, length))
+    return arguments, b"".join(ciphertexts)
 
 
-def _call_arguments(call: NewCall) -> dict[str, Any]:
+def _call_arguments(call: NewCall, first: int, last: int) -> CallArguments:
     sealed = call.sealed
-    return {
-        "ticket": call.ticket,
-        "call_id": call.call.call_id,
-        "identities": identities(call.call.identities),
-        "entry_id": sealed.entry_id,
-        "operation": sealed.operation,
-        "provider_id": str(sealed.provider_id),
-        "key_id": sealed.key_id,
-        "digests": [digest.hex() for digest in sealed.digests],
-        "schema": SCHEMA,
-        "fingerprint": call.fingerprint,
-        "due_in_s": call.due_in_s,
-        "is_owed": call.is_owed,
-        "never_repeat": call.never_repeat,
-        **failure(call.last),
-    }
+    return CallArguments(
+        call.ticket,
+        call.call.call_id,
+        identities(call.call.identities),
+        sealed.entry_id,
+        sealed.operation,
+        str(sealed.provider_id),
+        sealed.key_id,
+        [digest.hex() for digest in sealed.digests],
+        SCHEMA,
+        call.fingerprint,
+        call.due_in_s,
+        call.is_owed,
+        call.never_repeat,
+        call.last.reason,
+        _code(call.last),
+        first,
+        last,
+    )
+
+
+def _code(last: Last) -> str:
+    # As text, since Lua's numbers are exact to 2^53 only.
+    return "" if last.code is None else str(last.code)
+
+
+def results(writes: Sequence[NewCall | CallEnd], reply: bytes) -> list[Added | None]:
+    """Return what the script made of writes."""
+    return [_result(one, result) for one, result in zip(writes, msgspec.json.decode(reply), strict=True)]
+
+
+def _result(one: NewCall | CallEnd, result: Any) -> Added | None:
+    if isinstance(one, CallEnd):
+        return None
+    if result == NEW_AND_PENDING:
+        return Added(one.sealed.entry_id, is_new=True, state=State.PENDING)
+    entry_id, state, is_new = result
+    return Added(entry_id, is_new=bool(is_new), state=State(state))
 
 
 def entries(reply: Sequence[Any]) -> list[Entry]:
     """Return the entries of a reply: the server's time, then for each its fields as JSON, and its ciphertext."""
     now = float(reply[0])
-    return [_entry(json.loads(fields), ciphertext, now) for fields, ciphertext in _pairs(reply)]
+    return [_entry(msgspec.json.decode(fields), ciphertext, now) for fields, ciphertext in _pairs(reply)]
 
 
 def positions(reply: Sequence[Any]) -> list[int]:
     """Return the positions of a reply's entries."""
-    return [int(json.loads(fields)["position"]) for fields, _ in _pairs(reply)]
+    return [int(msgspec.json.decode(fields)["position"]) for fields, _ in _pairs(reply)]
 
 
 def _pairs(reply: Sequence[Any]) -> Iterator[tuple[bytes, bytes]]:
@@ -94,7 +146,7 @@ def _entry(fields: dict[str, Any], ciphertext: bytes, now: float) -> Entry:
     fields["state"] = State(fields["state"])
     code = fields.pop("code")
     last = Last(fields.pop("reason"), int(code) if code else None)
-    calls = tuple(_call(*one) for one in json.loads(fields.pop("calls") or "[]"))
+    calls = tuple(_call(*one) for one in msgspec.json.decode(fields.pop("calls") or "[]"))
     return Entry(**fields, ciphertext=ciphertext, last=last, calls=calls, read_at=now)
 
 

@@ -1,7 +1,7 @@
 -- Settlement store in Redis or Valkey: every method of bridge/settlement/store.py is one run of this script, and atomic.
 --
 -- KEYS[1]: prefix of every key, with a hash tag, so that all are in one slot of a cluster.
--- ARGV[1]: name of the method. ARGV[2]: its arguments, JSON. ARGV[3..]: ciphertexts.
+-- ARGV[1]: name of the method. ARGV[2]: its arguments, JSON. ARGV[3], of a write: the ciphertexts, one behind the other.
 --
 -- Keys behind the prefix. POSITION is the entry's number in the order of creation, 16 digits.
 --   position             counter
@@ -26,6 +26,7 @@
 local prefix, method, arguments = KEYS[1], ARGV[1], cjson.decode(ARGV[2])
 local ENDED_EARLY_KEPT_S = 600
 local WRITER_KEPT_S = 86400
+local ENDED, NEW_AND_PENDING = 0, 1 -- results of most writes, in place of the entry's id and state
 local FINISHED = { SETTLED = true, CLOSED = true }
 
 local clock = redis.call('TIME')
@@ -264,6 +265,9 @@ local function add(new, ciphertext)
   if not is_new and entry.state == 'PENDING' then
     update(entry, new)
   end
+  if is_new and entry.state == 'PENDING' then
+    return NEW_AND_PENDING
+  end
   return { entry.entry_id, entry.state, is_new and 1 or 0 }
 end
 
@@ -315,10 +319,10 @@ function methods.write()
   end
   for i, one in ipairs(arguments.writes) do
     if one.entry_id then
-      results[i] = add(one, ARGV[2 + one.ciphertext])
+      results[i] = add(one, string.sub(ARGV[3], one.first, one.last))
     else
       end_call(one.ticket, one.is_success)
-      results[i] = 0
+      results[i] = ENDED
     end
   end
   -- One text: a client in Python reads thousands of small replies slowly.

@@ -1,7 +1,6 @@
 """The Redis store: each method is one run of store.lua on the server; where there may be many entries, several."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -83,10 +82,10 @@ class RedisStore:
         """Write calls and their ends."""
         arguments, ciphertexts = script.write_arguments(writes)
         place = {} if order is None else {"writer_id": order.writer_id, "number": order.number}
-        reply = await self._run("write", *ciphertexts, writes=arguments, calls_max=CALLS_MAX, **place)
+        reply = await self._run("write", ciphertexts, writes=arguments, calls_max=CALLS_MAX, **place)
         if reply is None:
             raise StoreError(self._name, Problem.OVERTAKEN)
-        return [_added(*one) if one else None for one in json.loads(reply)]
+        return script.results(writes, reply)
 
     async def take(
         self, limit: int, lease_s: float, operations: Collection[str], at_most: Mapping[int, int] | None = None
@@ -239,7 +238,3 @@ class RedisStore:
 def _key_use(reply: Sequence[Any]) -> KeyUse:
     check, in_use = reply
     return KeyUse(check.decode(), frozenset(one.decode() for one in in_use))
-
-
-def _added(entry_id: str, state: str, is_new: int) -> Added:
-    return Added(entry_id, is_new=bool(is_new), state=State(state))

@@ -55,7 +55,7 @@ class Scene:
 
     def ticket(self, body: bytes = b"{}") -> Ticket:
         """Return the ticket of a call."""
-        return self.intake.ticket(Sending(TERMINATE, 1, "call", b"request", body, "print", None))
+        return self.intake.ticket(Sending(TERMINATE, 1, "call", b"request", body, "print", (), None))
 
     async def end(self) -> None:
         """End the writer."""

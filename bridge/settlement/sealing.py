@@ -18,6 +18,7 @@ Entries of schema 1 have a key each, derived with the entry's id. It costs a cal
 import base64
 import binascii
 import enum
+import hashlib
 import hmac
 import os
 from collections.abc import Iterable
@@ -27,7 +28,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bridge.call_id import uuid_of
 from bridge.settlement.entry import Entry, KeyUse, Sealed
-from bridge.transcoding.keyed_hash import KeyedHash
 
 KEY_BYTES = 32
 KEYS_MAX = 8
@@ -77,21 +77,25 @@ class KeyFinding(enum.Enum):
 class _Key:
     """One key of the file, with what is derived from it. Its repr holds none of it."""
 
-    __slots__ = ("_expand", "digest", "id")
+    __slots__ = ("_digest", "_expand", "id")
 
     def __init__(self, key: bytes) -> None:
         # HKDF-Extract with a salt of zeros, then HKDF-Expand (RFC 5869, sections 2.2 and 2.3). 32 bytes are one block.
-        self._expand = KeyedHash(hmac.digest(bytes(KEY_BYTES), key, "sha256"))
-        self.digest = KeyedHash(self._derive(b"digest")).digest
-        """Returns a message's code under the digest key."""
+        extracted = hmac.digest(bytes(KEY_BYTES), key, "sha256")
+        self._expand = hmac.new(extracted, digestmod=hashlib.sha256)
+        self._digest = hmac.new(self._derive(b"digest"), digestmod=hashlib.sha256)
         self.id = self._derive(b"id").hex()[:KEY_ID_DIGITS]
+
+    def digest(self, message: bytes) -> bytes:
+        """Return the message's code under the digest key."""
+        return _code(self._digest, message)
 
     def cipher(self, purpose: bytes) -> AESGCM:
         """Return the cipher of one entry key."""
         return AESGCM(self._derive(purpose))
 
     def _derive(self, purpose: bytes) -> bytes:
-        return self._expand.digest(b"wallet-bridge settlement " + purpose + b"\x01")
+        return _code(self._expand, b"wallet-bridge settlement " + purpose + b"\x01")
 
 
 class _Sealer:
@@ -195,6 +199,13 @@ def _parsed(number: int, line: str) -> bytes:
     if len(set(key)) < DISTINCT_BYTES_MIN:
         raise KeyFileError(f"line {number}: is no random key; make one with: openssl rand -base64 32")
     return key
+
+
+def _code(keyed: hmac.HMAC, message: bytes) -> bytes:
+    # A copy goes on from the state that begins with the key (RFC 2104, section 4): the key is not prepared again.
+    started = keyed.copy()
+    started.update(message)
+    return started.digest()
 
 
 def _associated(entry_id: str, operation: str, provider_id: int) -> bytes:

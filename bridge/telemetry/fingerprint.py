@@ -3,9 +3,8 @@
 Without a key it would be no secret: a reader of the log could hash a guess and compare.
 """
 
+import hmac
 import secrets
-
-from bridge.transcoding.keyed_hash import KeyedHash
 
 KEY_BYTES_MIN = 16
 """128 bits: too many to try them all."""
@@ -25,7 +24,7 @@ class Fingerprint:
             key = secrets.token_bytes(32)
         if len(key) < KEY_BYTES_MIN:
             raise ValueError(f"a fingerprint's key must be at least {KEY_BYTES_MIN} bytes")
-        self._mac = KeyedHash(key)
+        self._mac = hmac.new(key, digestmod="sha256")
 
     def __repr__(self) -> str:
         return "Fingerprint()"
@@ -34,4 +33,6 @@ class Fingerprint:
         """Return the first 16 hex digits of HMAC-SHA256 over the text's UTF-8 bytes; "" for an empty text."""
         if not text:
             return ""
-        return self._mac.hexdigest(text.encode())[:DIGITS]
+        mac = self._mac.copy()
+        mac.update(text.encode())
+        return mac.hexdigest()[:DIGITS]

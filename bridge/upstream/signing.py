@@ -5,12 +5,12 @@ versions of a provider's credentials and learns from the wallet's answers with w
 """
 
 import base64
+import hmac
 from collections.abc import Iterable, Sequence
 
 from bridge import __version__
 from bridge.errors import BridgeError, ProviderNotConfigured, Rejected
 from bridge.headers import Headers
-from bridge.transcoding.keyed_hash import KeyedHash
 
 USER_AGENT = (b"user-agent", f"wallet-bridge/{__version__}".encode())
 """Product and version (RFC 9110, section 10.1.5). Firewalls refuse clients that do not name themselves."""
@@ -35,7 +35,7 @@ class Credentials:
         self._constant: Headers = (*ACCEPT_HEADERS, (b"authorization", b"Basic " + basic))
         # By the wallet's sample the key is the UUID's text with its dashes, not the 16 bytes that it encodes.
         self._private_key = private_key.encode()
-        self._mac = KeyedHash(self._private_key)
+        self._mac = hmac.new(self._private_key, digestmod="sha256")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Credentials) and self._secrets() == other._secrets()
@@ -48,7 +48,10 @@ class Credentials:
 
     def sign(self, body: bytes) -> str:
         """Return X-Request-Signature for exactly these bytes: HMAC-SHA256, 64 lowercase hex digits."""
-        return self._mac.hexdigest(body)
+        # A copy goes on from the key; `hmac.digest` would prepare the key again for each body.
+        mac = self._mac.copy()
+        mac.update(body)
+        return mac.hexdigest()
 
     def headers(self, body: bytes) -> Headers:
         """Return every header that is sent with this body, in order; with tracing on, the trace context follows."""

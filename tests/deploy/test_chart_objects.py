@@ -33,9 +33,6 @@ def pods(manifests: Manifests) -> dict[str, dict[str, object]]:
     return {container["name"]: container for (container,) in containers}
 
 
-# --- rules and dashboard ----------------------------------------------------------------------------------------------
-
-
 def test_rules_are_those_of_prometheus() -> None:
     """The PrometheusRule is both files, for the job and the runbook of this installation, and with its labels."""
     manifest = operators().one("PrometheusRule")
@@ -73,9 +70,6 @@ def test_dashboard_is_grafanas() -> None:
     assert found["metadata"]["annotations"] == {"grafana_folder": "Wallet"}
 
 
-# --- the route --------------------------------------------------------------------------------------------------------
-
-
 def _services(manifests: Manifests) -> set[str]:
     (rule,) = manifests.one("GRPCRoute")["spec"]["rules"]
     return {match["method"]["service"] for match in rule["matches"]}
@@ -104,8 +98,6 @@ def test_the_route_leads_to_the_service() -> None:
     assert _services(_with_route("settlement-redis")) == {*_services(manifests), "wallet.v1.SettlementService"}
     assert route["parentRefs"] == [{"name": "internal", "namespace": "gateways"}]
 
-
-# --- helm test --------------------------------------------------------------------------------------------------------
 
 TESTED = ["mesh", "own-tls", "operators", "settlement-sqlite", "settlement-redis"]
 each_chart = pytest.mark.parametrize("values", TESTED)

@@ -41,9 +41,6 @@ def longest_drain_s() -> float:
     return float(settings["server"]["drain_s"] + settings["wallet"]["deadline_max_s"])
 
 
-# --- Istio ------------------------------------------------------------------------------------------------------------
-
-
 def routes() -> list[Manifest]:
     """Return the routes of the VirtualService."""
     found: list[Manifest] = ISTIO.one("VirtualService")["spec"]["http"]
@@ -131,9 +128,6 @@ def test_istio_is_closed() -> None:
     assert allowed == {str(PORTS["grpc"]): True, str(PORTS["metrics"]): False}
 
 
-# --- Linkerd ----------------------------------------------------------------------------------------------------------
-
-
 def test_linkerd_retries_nothing() -> None:
     """No annotation asks for retries or circuit breaking: the proxies say UNAVAILABLE themselves."""
     assert not [each for each in LINKERD.all if "annotations" in each["metadata"]]
@@ -173,8 +167,6 @@ def test_sidecars_outlive_the_drain(notes: str, pattern: str) -> None:
     (seconds,) = map(int, re.findall(pattern, notes))
     assert longest_drain_s() <= seconds <= base().pod["terminationGracePeriodSeconds"]
 
-
-# --- docs/scaling.md --------------------------------------------------------------------------------------------------
 
 OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,

@@ -7,24 +7,25 @@ from collections.abc import Callable, Sequence
 
 from tests.interop import applications, proxies
 from tests.interop.applications import environ
-from tests.interop.installed import GO, JAVA, PYTHON, RUST, WALLETS, first_line, python_version
+from tests.interop.installed import GO, JAVA, PYTHON, RUST, WALLETS, Debian, first_line, python_version
 from tests.interop.proxies import before, missing
 from tests.interop.running import Processes, Program
-from tests.interop.server import Server, by_command, handover, on_signal, with_gap
+from tests.interop.server import Reload, Server, by_command, handover, on_signal, with_gap
 from tests.interop.site import Site
 
-NO_ODD = "its SETTINGS cannot be set"
 THREADED = "each call holds a thread of the application: slow calls would delay the others there, not on the connection"
 FRONTS_OWN = "it is about the proxy alone, which has its own lines"
+Facts = tuple[Callable[[], str], Callable[[], str]]
+"""What is missing, and the version."""
+HANDOVER = (handover, "a second process takes the listening socket over, the first one ends gracefully")
 _APPLICATION = {"idle close": FRONTS_OWN, "odd SETTINGS": FRONTS_OWN, "expiring": THREADED}
-_LISTENER = "a second process takes the listening socket over, the first one ends gracefully"
 
 
 def _inheriting(*argv: str, ready: str = "") -> Callable[[Site], Sequence[Program]]:
     return lambda site: (Program(argv, environ(site), ready=ready, port=site.port, inherits=True),)
 
 
-def _java(name: str, *, inherits: bool) -> Callable[[Site], Sequence[Program]]:
+def _java(name: str, *, inherits: bool = True) -> Callable[[Site], Sequence[Program]]:
     classes = f"{JAVA.target}/classes:{JAVA.target}/dependencies/*"
     argv = ("java", "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", classes, "interop.Main", name)
     return lambda site: (Program(argv, environ(site), ready="ready", port=site.port, inherits=inherits),)
@@ -41,6 +42,22 @@ def _crates() -> str:
     pinned = (RUST.source / "Cargo.toml").read_text(encoding="utf-8")
     versions = dict(re.findall(r'^(axum|hyper-util) = { version = "=(.*?)"', pinned, re.MULTILINE))
     return f"axum {versions['axum']}, hyper-util {versions['hyper-util']}"
+
+
+def _of_python(name: str) -> Facts:
+    return PYTHON.missing, lambda: python_version(name)
+
+
+def _no_node() -> str:
+    return "" if shutil.which("node") else "node is not installed; on Debian: apt-get install nodejs"
+
+
+def _version(*argv: str) -> Callable[[], str]:
+    return lambda: first_line(*argv[:-1], pattern=argv[-1])
+
+
+def _varnish(site: Site) -> Sequence[Program]:
+    return (applications.ASGI.program(site), *proxies.varnish(site))
 
 
 def _hypercorn(site: Site) -> Sequence[Program]:
@@ -86,195 +103,30 @@ async def _varnish_reload(processes: Processes, site: Site) -> None:
     await processes.run(*control, "vcl.use", name)
 
 
-NGINX = Server(
-    "nginx",
-    before(proxies.NGINX_HTTP),
-    missing(proxies.NGINX.missing, PYTHON.missing),
-    proxies.NGINX.version,
-    on_signal(signal.SIGHUP),
-    "SIGHUP",
-    odd_word="1 stream, a window of 1 byte for each body, answers in chunks of 1 byte",
-    idle_setting="keepalive_timeout",
-    quick=True,
-)
-HAPROXY = Server(
-    "HAProxy",
-    before(proxies.haproxy),
-    missing(proxies.HAPROXY.missing, PYTHON.missing),
-    proxies.HAPROXY.version,
-    on_signal(signal.SIGUSR2),
-    "SIGUSR2 to the master",
-    odd_word="1 stream, window of 1 byte, the smallest header table it knows (4,096)",
-    idle_setting="timeout http-keep-alive",
-    quick=True,
-)
-CADDY = Server(
-    "Caddy",
-    before(proxies.CADDY_HTTP),
-    missing(proxies.CADDY.missing, PYTHON.missing),
-    proxies.CADDY.version,
-    by_command(proxies.CADDY_RELOAD),
-    "caddy reload --force",
-    {"odd SETTINGS": NO_ODD},
-    idle_setting="timeouts.idle",
-)
-APACHE = Server(
-    "Apache httpd",
-    before(proxies.apache),
-    missing(proxies.APACHE.missing, PYTHON.missing),
-    proxies.APACHE.version,
-    on_signal(signal.SIGUSR1),
-    "SIGUSR1 (graceful)",
-    odd_word="1 stream, the smallest window it knows (1,024)",
-    idle_setting="KeepAliveTimeout",
-)
-LIGHTTPD = Server(
-    "lighttpd",
-    before(proxies.lighttpd),
-    missing(proxies.LIGHTTPD.missing, PYTHON.missing),
-    proxies.LIGHTTPD.version,
-    on_signal(signal.SIGUSR1),
-    "SIGUSR1 (graceful restart)",
-    {"odd SETTINGS": NO_ODD},
-    idle_setting="server.max-keep-alive-idle",
-    quick=True,
-)
-H2O = Server(
-    "H2O",
-    before(proxies.h2o),
-    missing(proxies.H2O.missing, PYTHON.missing),
-    proxies.H2O.version,
-    on_signal(signal.SIGHUP),
-    "SIGHUP to the master",
-    odd_word="1 request at a time",
-    idle_setting="http2-idle-timeout",
-)
-ENVOY = Server(
-    "Envoy",
-    before(proxies.envoy),
-    missing(PYTHON.missing),
-    proxies.envoy_version,
-    _envoy_restart,
-    "hot restart",
-    odd_word="1 stream, header table of 0, the smallest window it knows (65,535)",
-    idle_setting="idle_timeout",
-    quick=True,
-)
-NGHTTPX = Server(
-    "nghttpx",
-    before(proxies.nghttpx),
-    missing(proxies.NGHTTPX.missing, PYTHON.missing),
-    proxies.NGHTTPX.version,
-    on_signal(signal.SIGHUP),
-    "SIGHUP",
-    odd_word="1 stream, header table of 0, window of 1 byte",
-    idle_setting="frontend-http2-read-timeout",
-)
-VARNISH = Server(
-    "Varnish",
-    lambda site: (applications.ASGI.program(site), *proxies.varnish(site)),
-    missing(proxies.VARNISH.missing, proxies.HITCH.missing, PYTHON.missing),
-    lambda: f"{proxies.VARNISH.version()}, TLS by hitch {proxies.HITCH.version()}",
-    _varnish_reload,
-    "vcl.load and vcl.use",
-    odd_word="1 stream, header table of 0",
-    idle_setting="timeout_idle",
-)
-GO_HTTP = Server(
-    "Go net/http",
-    _inheriting(str(GO.target / "wallet"), ready="ready"),
-    GO.missing,
-    lambda: first_line("go", "version", pattern=r"go(\d\S+)"),
-    handover,
-    _LISTENER,
-    odd_word="1 stream, header table of 1, window of 1 byte",
-    idle_setting="IdleTimeout",
-    quick=True,
-)
-NODE = Server(
-    "Node.js http2",
-    _inheriting("node", str(WALLETS / "node" / "wallet.mjs"), ready="ready"),
-    lambda: "" if shutil.which("node") else "node is not installed; on Debian: apt-get install nodejs",
-    lambda: first_line("node", "--version", pattern=r"v(\S+)"),
-    handover,
-    _LISTENER,
-    odd_word="1 stream, header table of 0, window of 1 byte",
-    idle_setting="session.setTimeout",
-    quick=True,
-)
-JETTY = Server(
-    "Jetty",
-    _java("jetty", inherits=True),
-    JAVA.missing,
-    _pinned("jetty"),
-    handover,
-    _LISTENER,
-    odd_word="1 stream, header table of 0, window of 1 byte",
-    idle_setting="idleTimeout",
-    quick=True,
-)
-TOMCAT = Server(
-    "Tomcat",
-    _java("tomcat", inherits=True),
-    JAVA.missing,
-    _pinned("tomcat"),
-    handover,
-    _LISTENER,
-    odd_word="1 stream, window of 256 bytes (bodies in smaller pieces it takes for an attack)",
-    idle_setting="keepAliveTimeout",
-)
-UNDERTOW = Server(
-    "Undertow",
-    _java("undertow", inherits=False),
-    JAVA.missing,
-    _pinned("undertow"),
-    with_gap,
-    "graceful end, then a new start: no process listens in between",
-    odd_word="1 stream, header table of 0, window of 64 bytes (one of 1 byte it never opens again)",
-    idle_setting="NO_REQUEST_TIMEOUT",
-)
-HYPERCORN = Server(
-    "hypercorn",
-    _hypercorn,
-    PYTHON.missing,
-    lambda: python_version("hypercorn"),
-    handover,
-    _LISTENER,
-    odd_word="1 stream",
-    idle_setting="keep_alive_timeout",
-)
-GRANIAN = Server(
-    "granian",
-    _granian,
-    PYTHON.missing,
-    lambda: python_version("granian"),
-    on_signal(signal.SIGHUP),
-    "SIGHUP",
-    {"idle close": "it closes no idle connection"},
-    odd_word="10 streams (the fewest it knows), window of 1,024 bytes",
-)
-AXUM = Server(
-    "hyper (axum)",
-    _inheriting(str(RUST.target / "release" / "wallet"), ready="ready"),
-    RUST.missing,
-    _crates,
-    handover,
-    _LISTENER,
-    {"idle close": "it closes no idle connection"},
-    odd_word="1 stream, window of 1 byte",
-)
+def _server(
+    name: str,
+    programs: Callable[[Site], Sequence[Program]],
+    facts: Facts,
+    how: tuple[Reload, str] = HANDOVER,
+    *,
+    idle: str = "",
+) -> Server:
+    never = {} if idle else {"idle close": "it closes no idle connection"}
+    if name not in ODD:
+        never["odd SETTINGS"] = "its SETTINGS cannot be set"
+    return Server(name, programs, *facts, *how, never, ODD.get(name, ""), name in QUICK, idle)
+
+
+def _proxy(name: str, front: Callable[[Site], Program], proxy: Debian, how: tuple[Reload, str], idle: str) -> Server:
+    return _server(name, before(front), (missing(proxy.missing, PYTHON.missing), proxy.version), how, idle=idle)
 
 
 def _behind(
-    front: Server,
-    programs: Callable[[Site], Sequence[Program]],
-    application: applications.Application,
-    *,
-    quick: bool = False,
+    front: Server, start: Callable[..., Program], application: applications.Application, *, quick: bool = False
 ) -> Server:
     return Server(
         f"{application.name}, {front.name}",
-        programs,
+        before(start, application),
         missing(front.missing, application.missing),
         lambda: f"{application.version()}; {front.name} {front.version()}",
         front.reload,
@@ -284,18 +136,65 @@ def _behind(
     )
 
 
-STACKS = (
-    _behind(HAPROXY, before(proxies.haproxy, applications.DJANGO_GUNICORN), applications.DJANGO_GUNICORN, quick=True),
-    _behind(CADDY, before(proxies.CADDY_HTTP, applications.DJANGO_GUNICORN), applications.DJANGO_GUNICORN),
-    _behind(HAPROXY, before(proxies.haproxy, applications.DJANGO_UWSGI), applications.DJANGO_UWSGI),
-    _behind(CADDY, before(proxies.CADDY_HTTP, applications.DJANGO_UWSGI), applications.DJANGO_UWSGI),
-    _behind(NGINX, before(proxies.NGINX_UWSGI, applications.DJANGO_UWSGI_PROTOCOL), applications.DJANGO_UWSGI_PROTOCOL),
-    _behind(CADDY, before(proxies.CADDY_PHP, applications.PHP_FPM), applications.PHP_FPM),
-    _behind(NGINX, before(proxies.NGINX_PHP, applications.PHP_FPM), applications.PHP_FPM),
-    _behind(HAPROXY, before(proxies.haproxy, applications.FLASK), applications.FLASK),
-    _behind(CADDY, before(proxies.CADDY_HTTP, applications.FLASK), applications.FLASK),
+ODD = {
+    "nginx": "1 stream, a window of 1 byte for each body, answers in chunks of 1 byte",
+    "HAProxy": "1 stream, window of 1 byte, the smallest header table it knows (4,096)",
+    "Apache httpd": "1 stream, the smallest window it knows (1,024)",
+    "H2O": "1 request at a time",
+    "Envoy": "1 stream, header table of 0, the smallest window it knows (65,535)",
+    "nghttpx": "1 stream, header table of 0, window of 1 byte",
+    "Varnish": "1 stream, header table of 0",
+    "Go net/http": "1 stream, header table of 1, window of 1 byte",
+    "Node.js http2": "1 stream, header table of 0, window of 1 byte",
+    "Jetty": "1 stream, header table of 0, window of 1 byte",
+    "Tomcat": "1 stream, window of 256 bytes (bodies in smaller pieces it takes for an attack)",
+    "Undertow": "1 stream, header table of 0, window of 64 bytes (one of 1 byte it never opens again)",
+    "hypercorn": "1 stream",
+    "granian": "10 streams (the fewest it knows), window of 1,024 bytes",
+    "hyper (axum)": "1 stream, window of 1 byte",
+}
+"""The odd SETTINGS of those whose SETTINGS can be set, for the document."""
+QUICK = {"nginx", "HAProxy", "lighttpd", "Envoy", "Go net/http", "Node.js http2", "Jetty"}
+
+HUP, USR1, USR2 = map(on_signal, (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2))
+NGINX = _proxy("nginx", proxies.NGINX_HTTP, proxies.NGINX, (HUP, "SIGHUP"), "keepalive_timeout")
+MASTER = (USR2, "SIGUSR2 to the master")
+HAPROXY = _proxy("HAProxy", proxies.haproxy, proxies.HAPROXY, MASTER, "timeout http-keep-alive")
+FORCED = (by_command(proxies.CADDY_RELOAD), "caddy reload --force")
+CADDY = _proxy("Caddy", proxies.CADDY_HTTP, proxies.CADDY, FORCED, "timeouts.idle")
+GRACEFUL, RESTART = (USR1, "SIGUSR1 (graceful)"), (USR1, "SIGUSR1 (graceful restart)")
+ENVOY = (missing(PYTHON.missing), proxies.envoy_version)
+VARNISH = (
+    missing(proxies.VARNISH.missing, proxies.HITCH.missing, PYTHON.missing),
+    lambda: f"{proxies.VARNISH.version()}, TLS by hitch {proxies.HITCH.version()}",
 )
+_GO, _AXUM = (_inheriting(path, ready="ready") for path in (f"{GO.target}/wallet", f"{RUST.target}/release/wallet"))
+_NODE = _inheriting("node", str(WALLETS / "node" / "wallet.mjs"), ready="ready")
+_UNDERTOW = _java("undertow", inherits=False)
+GAP = (with_gap, "graceful end, then a new start: no process listens in between")
 SERVERS = (
-    *(NGINX, HAPROXY, CADDY, APACHE, LIGHTTPD, H2O, ENVOY, NGHTTPX, VARNISH, GO_HTTP, NODE, JETTY, TOMCAT, UNDERTOW),
-    *(HYPERCORN, GRANIAN, AXUM, *STACKS),
+    *(NGINX, HAPROXY, CADDY),
+    _proxy("Apache httpd", proxies.apache, proxies.APACHE, GRACEFUL, "KeepAliveTimeout"),
+    _proxy("lighttpd", proxies.lighttpd, proxies.LIGHTTPD, RESTART, "server.max-keep-alive-idle"),
+    _proxy("H2O", proxies.h2o, proxies.H2O, (HUP, "SIGHUP to the master"), "http2-idle-timeout"),
+    _server("Envoy", before(proxies.envoy), ENVOY, (_envoy_restart, "hot restart"), idle="idle_timeout"),
+    _proxy("nghttpx", proxies.nghttpx, proxies.NGHTTPX, (HUP, "SIGHUP"), "frontend-http2-read-timeout"),
+    _server("Varnish", _varnish, VARNISH, (_varnish_reload, "vcl.load and vcl.use"), idle="timeout_idle"),
+    _server("Go net/http", _GO, (GO.missing, _version("go", "version", r"go(\d\S+)")), idle="IdleTimeout"),
+    _server("Node.js http2", _NODE, (_no_node, _version("node", "--version", r"v(\S+)")), idle="session.setTimeout"),
+    _server("Jetty", _java("jetty"), (JAVA.missing, _pinned("jetty")), idle="idleTimeout"),
+    _server("Tomcat", _java("tomcat"), (JAVA.missing, _pinned("tomcat")), idle="keepAliveTimeout"),
+    _server("Undertow", _UNDERTOW, (JAVA.missing, _pinned("undertow")), GAP, idle="NO_REQUEST_TIMEOUT"),
+    _server("hypercorn", _hypercorn, _of_python("hypercorn"), idle="keep_alive_timeout"),
+    _server("granian", _granian, _of_python("granian"), (HUP, "SIGHUP")),
+    _server("hyper (axum)", _AXUM, (RUST.missing, _crates)),
+    _behind(HAPROXY, proxies.haproxy, applications.DJANGO_GUNICORN, quick=True),
+    _behind(CADDY, proxies.CADDY_HTTP, applications.DJANGO_GUNICORN),
+    _behind(HAPROXY, proxies.haproxy, applications.DJANGO_UWSGI),
+    _behind(CADDY, proxies.CADDY_HTTP, applications.DJANGO_UWSGI),
+    _behind(NGINX, proxies.NGINX_UWSGI, applications.DJANGO_UWSGI_PROTOCOL),
+    _behind(CADDY, proxies.CADDY_PHP, applications.PHP_FPM),
+    _behind(NGINX, proxies.NGINX_PHP, applications.PHP_FPM),
+    _behind(HAPROXY, proxies.haproxy, applications.FLASK),
+    _behind(CADDY, proxies.CADDY_HTTP, applications.FLASK),
 )

@@ -43,8 +43,6 @@ def check(ended: tuple[End, CallEnded, AttemptEnded], failure: Failure, detail: 
     assert (attempt.cause, attempt.detail) == (failure.cause, detail)
 
 
-# --- TLS: certificates ------------------------------------------------------------------------------------------
-
 ELSEWHERE: Extension = (x509.SubjectAlternativeName([x509.DNSName("another.example")]), False)
 FOR_CLIENTS: Extension = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
 Levels = Sequence[Sequence[Extension]]
@@ -80,8 +78,6 @@ async def test_an_unknown_authority(levels: Levels, reason: str, tmp_path: Path)
     async with FaultServer(terminated, tls=made.server_context(tmp_path)) as wallet:
         check(await ends_of(wallet.url, trust), Failure(*UNREACHABLE, cause="tls"), reason)
 
-
-# --- TLS: handshakes --------------------------------------------------------------------------------------------
 
 # RFC 8446, section 6.
 ALERTS = {
@@ -133,9 +129,6 @@ def test_reasons_are_words() -> None:
     """Every reason of a TLS failure is one lower-case word of ours."""
     assert all(reason.replace("_", "").isalpha() and reason.islower() for reason in TLS_REASONS)
     assert {*FLAWS, *ALERTS.values(), "unknown_authority", "self_signed", "no_tls"} <= TLS_REASONS
-
-
-# --- HTTP/2 -----------------------------------------------------------------------------------------------------
 
 
 async def _begin_then_reset(stream: Stream) -> None:

@@ -84,7 +84,7 @@ async def test_a_call_without_a_message_is_reported() -> None:
         headers = (await caller.answer()).headers
         ended = await received.next(CallEnded)
     details = headers["grpc-status-details-bin"]
-    status = Status.FromString(_decoded(details))
+    status = Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4)))
     error = WalletError()
     assert status.details[0].Unpack(error)
     assert (headers["grpc-status"], error.reason, error.outcome) == (
@@ -92,10 +92,6 @@ async def test_a_call_without_a_message_is_reported() -> None:
         Outcome.OUTCOME_NOT_SENT,
     )
     assert (ended.reason, ended.cause, headers["wallet-call-id"]) == ("INVALID_REQUEST", "no_message", "mine")
-
-
-def _decoded(value: str) -> bytes:
-    return base64.b64decode(value + "=" * (-len(value) % 4))
 
 
 async def test_a_caller_that_leaves_is_not_reported() -> None:

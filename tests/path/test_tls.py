@@ -36,9 +36,6 @@ def _authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "ca")
 
 
-# --- TLS --------------------------------------------------------------------------------------------------------
-
-
 async def test_call_over_tls(authority: Authority) -> None:
     """Over TLS a call goes through, from a client that has no certificate."""
     settings = tls_settings(authority.server("server"))
@@ -70,8 +67,6 @@ async def test_client_of_another_authority(authority: Authority, tmp_path: Path)
         assert (await call_once(bridge.address, authority.ca_file, other)).code == "UNAVAILABLE"
         assert wallet.connections == 0
 
-
-# --- who may call -----------------------------------------------------------------------------------------------
 
 LET_IN = {
     "everybody with a certificate": ("", (DNS,)),
@@ -122,9 +117,6 @@ async def test_identity_that_is_not_allowed(
         end = await call_once(bridge.address, authority.ca_file, authority.client("client", *names))
         assert wallet.connections == 0
     Failure("PERMISSION_DENIED", "CALLER_NOT_ALLOWED", "NOT_SENT", attempts=0).check(end)
-
-
-# --- files that change ------------------------------------------------------------------------------------------
 
 
 def replace(old: Identity, new: Identity) -> None:

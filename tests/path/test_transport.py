@@ -43,9 +43,6 @@ async def secure_bridge(wallet: FaultServer, ca_file: Path) -> AsyncIterator[Cal
         yield caller
 
 
-# --- nothing was sent -------------------------------------------------------------------------------------------
-
-
 async def test_refused() -> None:
     """A port where no process listens gives WALLET_UNREACHABLE, cause refused, after three attempts."""
     with refusing_port() as port:
@@ -131,9 +128,6 @@ async def test_deadline_while_connecting(certificates: Certificates) -> None:
             Failure(*UNREACHABLE, cause="timeout").check(end)
 
 
-# --- proven not processed ---------------------------------------------------------------------------------------
-
-
 async def test_refused_stream_once_is_invisible() -> None:
     """A stream that is refused once is retried with the same bytes; the caller sees OK."""
     async with FaultServer(refuse(1)) as wallet, bridge_to(wallet.url) as caller:
@@ -160,9 +154,6 @@ async def test_goaway_below_our_stream_is_invisible() -> None:
     async with FaultServer(sequence(goaway_without_us, terminated)) as wallet, bridge_to(wallet.url) as caller:
         assert (await caller.terminate()).code == "OK"
         assert (wallet.connections, len(wallet.processed)) == (2, 1)
-
-
-# --- unknown ----------------------------------------------------------------------------------------------------
 
 
 async def half_an_answer_then_reset(stream: Stream) -> None:

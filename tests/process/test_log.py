@@ -187,7 +187,6 @@ async def test_the_output_of_the_sandbox_is_not_read() -> None:
             os.close(writing)
 
 
-# --- what else writes there -------------------------------------------------------------------------------------
 
 SECRET = "canary-4d1f"
 

@@ -131,9 +131,6 @@ async def test_second_signal_ends_at_once() -> None:
         call.cancel()
 
 
-# --- starting ---------------------------------------------------------------------------------------------------
-
-
 async def run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
     """Run a command to its end; return exit code and output."""
     async with bridge_command(*arguments, environ=environ) as command:
@@ -162,9 +159,6 @@ async def test_port_in_use(command: str) -> None:
     lines = [line for line in ran.output.splitlines() if line.startswith("bridge: ")] + ran.problems
     assert (code, len(lines)) == (2, 1)
     assert address in lines[0]
-
-
-# --- the other commands -----------------------------------------------------------------------------------------
 
 
 async def test_demo() -> None:

@@ -176,7 +176,6 @@ async def metrics_at(address: str) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
-# --- a worker dies ----------------------------------------------------------------------------------------------
 
 
 async def test_a_killed_worker_loses_only_its_own_calls() -> None:

@@ -81,7 +81,7 @@ def write_pem_files(folder: Path) -> None:
     root = certificate(authority, "authority", authority, -20, -10)
     files["authorities.pem"] = root.public_bytes(Encoding.PEM) + ca_pem
     files["path"] = b"/run/secrets/access_key\n"
-    files["settlement.key"] = base64_key().encode()
+    files["settlement.key"] = base64.b64encode(bytes(range(32)))
     files["expired-root-behind.pem"] = pem + root.public_bytes(Encoding.PEM)
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -120,11 +120,6 @@ def revocations(authority: ec.EllipticCurvePrivateKey) -> bytes:
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateRevocationListBuilder(_name("authority"), now, now + dt.timedelta(days=1))
     return builder.sign(authority, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
-def base64_key(byte: int = 1) -> str:
-    """Return a settlement key as a line of its file, always the same for a byte."""
-    return base64.b64encode(bytes((byte * 7 + n * 5) % 256 for n in range(32))).decode()
 
 
 def _name(common_name: str) -> x509.Name:

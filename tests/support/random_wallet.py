@@ -73,10 +73,6 @@ def _close(stream: Stream) -> None:
     stream.connection.close()
 
 
-def _abort(stream: Stream) -> None:
-    stream.connection.abort()
-
-
 RESETS: dict[str, Behaviour] = {
     f"RST_STREAM {code.name}": reset_with(code) for code in ErrorCodes if code is not ErrorCodes.REFUSED_STREAM
 }
@@ -87,7 +83,7 @@ BREAKAGES: dict[str, Behaviour] = {
     "TCP reset": abort,
     "FIN": finish,
     "FIN in the body": half_an_answer(_close),
-    "TCP reset in the body": half_an_answer(_abort),
+    "TCP reset in the body": half_an_answer(lambda stream: stream.connection.abort()),
     "RST_STREAM in the body": half_an_answer(lambda stream: stream.reset(ErrorCodes.INTERNAL_ERROR)),
     "no answer": hang,
     "body drips": drip(b" " * 1000, DRIP_INTERVAL_S),

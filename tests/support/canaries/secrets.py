@@ -42,23 +42,14 @@ def found_in(text: bytes, secrets: Iterable[str]) -> list[str]:
     return [secret for secret in secrets if any(form in text for form in forms(secret))]
 
 
-def _as_code_points(text: str) -> str:
-    return "".join(f"\\u{ord(character):04x}" for character in text)
-
-
-def _percent(text: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in text.encode())
-
-
-def _unreserved(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _as_json(text: str) -> str:
-    return json.dumps(text)
-
-
-ESCAPES = (str, repr, _as_json, _as_code_points, _unreserved, _percent)
+ESCAPES = (
+    str,
+    repr,
+    json.dumps,
+    lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
+    lambda text: quote(text, safe=""),
+    lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+)
 """For Python, for JSON (RFC 8259, section 7: what must be, and everything), for URLs (RFC 3986: likewise)."""
 
 

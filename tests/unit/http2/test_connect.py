@@ -27,12 +27,11 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.
 Hold = Callable[[str, int], contextlib.AbstractContextManager[object]]
 
 
-def idle(_host: str, _port: int) -> contextlib.AbstractContextManager[object]:
-    """Let connecting be refused."""
-    return contextlib.nullcontext()
-
-
-DEAD: dict[str, Hold] = {"no answer": unanswered, "refuses": idle, "accepts and is silent": mute}
+DEAD: dict[str, Hold] = {
+    "no answer": unanswered,
+    "refuses": (lambda _host, _port: contextlib.nullcontext()),
+    "accepts and is silent": mute,
+}
 PLACES = {
     "first": ("127.0.0.2", "127.0.0.1"),
     "second": ("127.0.0.1", "127.0.0.2"),

@@ -41,7 +41,6 @@ def _goaway(last_stream_id: int | None, stream: Stream) -> None:
     stream.connection.goaway(last_stream_id)
 
 
-# --- GOAWAY -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("last_stream_ids", [(None,), (2**31 - 1,), (2**31 - 1, None)])
@@ -139,7 +138,6 @@ async def test_stream_ids_are_used_up() -> None:
         await server.until(lambda: [each.number for each in server.open_connections] == [2])
 
 
-# --- FIN and RST ------------------------------------------------------------------------------------------------------
 
 
 def half_an_answer(then: Behaviour) -> Behaviour:
@@ -195,7 +193,6 @@ async def test_half_closed_by_the_server() -> None:
         assert await calls.end() == OK
 
 
-# --- restarts, age, idleness ------------------------------------------------------------------------------------------
 
 
 async def test_restart_without_a_stampede() -> None:

@@ -34,14 +34,6 @@ UNICODE = "Zürich 東京 🎲".encode()
 REQUEST_HEADERS = {"content-type": "application/json", "x-first": "1", "x-second": "a, b"}
 
 
-def _ours() -> httpx.AsyncBaseTransport:
-    return Http2Transport(ssl.create_default_context(), connect_timeout_s=PATIENCE_S)
-
-
-def _stock() -> httpx.AsyncBaseTransport:
-    return httpx.AsyncHTTPTransport(http1=False, http2=True)
-
-
 def _pyqwest() -> httpx.AsyncBaseTransport:
     transport = HTTPTransport(
         http_version=HTTPVersion.HTTP2,
@@ -65,7 +57,11 @@ class _ClosedPyqwest(AsyncPyqwestTransport):
         await self._connections.aclose()
 
 
-TRANSPORTS: dict[str, Callable[[], httpx.AsyncBaseTransport]] = {"ours": _ours, "stock": _stock, "pyqwest": _pyqwest}
+TRANSPORTS: dict[str, Callable[[], httpx.AsyncBaseTransport]] = {
+    "ours": (lambda: Http2Transport(ssl.create_default_context(), connect_timeout_s=PATIENCE_S)),
+    "stock": (lambda: httpx.AsyncHTTPTransport(http1=False, http2=True)),
+    "pyqwest": _pyqwest,
+}
 
 
 @dataclass(frozen=True)
@@ -120,17 +116,16 @@ def _with_trailers(trailers: Headers, body: bytes) -> Behaviour:
     return behaviour
 
 
-def _measured(size: int) -> Behaviour:
-    return answer(200, b"x" * size, (*JSON, ("content-length", str(size))))
-
-
 def _headers(*headers: tuple[str, str]) -> Case:
     return Case(answer(200, b"{}", headers))
 
 
 CASES: dict[str, Case] = {
     **{f"body of {size}": Case(answer(200, b"x" * size)) for size in SIZES},
-    **{f"body of {size}, with its length": Case(_measured(size)) for size in SIZES},
+    **{
+        f"body of {size}, with its length": Case(answer(200, b"x" * size, (*JSON, ("content-length", str(size)))))
+        for size in SIZES
+    },
     **{f"request of {size}": Case(_echo, b"y" * size) for size in SIZES},
     **{f"status {status}": Case(answer(status, b'{"status":false}')) for status in STATUSES},
     "status 204": Case(answer(204, headers=())),

@@ -52,11 +52,6 @@ def after_headers(make: Callable[[Stream], bytes]) -> Callable[[Stream], bytes]:
     return lambda stream: headers(stream, "END_HEADERS").serialize() + make(stream)
 
 
-def padding_that_is_too_long(stream: Stream) -> bytes:
-    """Make a DATA frame whose padding is longer than the frame (RFC 9113, section 6.1)."""
-    return headers(stream, "END_HEADERS").serialize() + bytes.fromhex("000002000800000001") + b"\xff\x00"
-
-
 def window_update(stream: Stream, increment: int) -> bytes:
     """Make a WINDOW_UPDATE frame of the stream; hyperframe would refuse one of 0."""
     return bytes.fromhex("0000040800") + stream.id.to_bytes(4) + increment.to_bytes(4)
@@ -76,7 +71,10 @@ VIOLATIONS: dict[str, tuple[Callable[[Stream], bytes], ErrorCodes]] = {
     "DATA on an idle stream": (lambda _: DataFrame(99, b"x").serialize(), PROTOCOL_ERROR),
     "RST_STREAM on an idle stream": (lambda _: RstStreamFrame(99).serialize(), PROTOCOL_ERROR),
     "HPACK": (lambda it: headers(it, "END_HEADERS", block=b"\xff" * 9).serialize(), ErrorCodes.COMPRESSION_ERROR),
-    "padding": (padding_that_is_too_long, PROTOCOL_ERROR),
+    "padding": (
+        (lambda stream: headers(stream, "END_HEADERS").serialize() + bytes.fromhex("000002000800000001") + b"\xff\x00"),
+        PROTOCOL_ERROR,
+    ),
     "naked CONTINUATION": (lambda stream: ContinuationFrame(stream.id, b"").serialize(), PROTOCOL_ERROR),
     "GOAWAY inside a header block": (
         lambda stream: headers(stream).serialize() + GoAwayFrame(last_stream_id=stream.id).serialize(),

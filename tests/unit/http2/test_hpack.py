@@ -28,9 +28,6 @@ def table_of(decoder: HeaderDecoder, size: int) -> list[Field]:
     return entries
 
 
-# --- encoding ---------------------------------------------------------------------------------------------------
-
-
 @given(headers=LISTS)
 @example(headers=list(STATIC))
 @example(headers=[(b"authorization", b"Basic " + b"x" * 60), (b"x-request-signature", b"0" * 64)])
@@ -76,8 +73,6 @@ def test_table_size_is_confirmed() -> None:
         listen(client, raw.settings((1, size_bytes)))
         assert [next_block(), next_block()] == [b"\x20" + encode(REQUEST), encode(REQUEST)]
 
-
-# --- decoding ---------------------------------------------------------------------------------------------------
 
 # Stored literals, literals under a stored name, indices of the table, other sizes of the table: few and short, so
 # that they meet.
@@ -270,8 +265,6 @@ def test_table_sizes_without_end(count: int, error: type[Exception] | None) -> N
     with pytest.raises(error) if error else contextlib.nullcontext():
         assert decoder.decode(b"\x20" * count) == ()
 
-
-# --- what an answer may have ------------------------------------------------------------------------------------
 
 STATUSES: dict[str, tuple[list[Field], int]] = {
     "200": ([(b":status", b"200")], 200),

@@ -19,8 +19,6 @@ from tests.support.http2.pair import NOISE
 from tests.support.http2.reference import Reference, RefusedError
 from tests.support.http2.strategies import ANY_BYTES, SPEECHES
 
-# --- a server ---------------------------------------------------------------------------------------------------
-
 
 @settings(max_examples=200)
 @given(steps=st.lists(STEPS, min_size=20, max_size=60))
@@ -95,9 +93,6 @@ def test_abandoned_answers_are_credited() -> None:
         dialogue.exchange()
         dialogue.check_windows()
     dialogue.settle()
-
-
-# --- a client ---------------------------------------------------------------------------------------------------
 
 
 def is_idle(frame: bytes) -> bool:

@@ -54,9 +54,6 @@ def test_a_settled_worker_starts_over() -> None:
     assert delays_s[4] <= RESTART_FIRST_S
 
 
-# --- processes --------------------------------------------------------------------------------------------------
-
-
 EventT = TypeVar("EventT")
 
 

@@ -7,7 +7,6 @@ import hmac
 import json
 import ssl
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -389,13 +388,9 @@ async def test_reprs_show_no_secret(client: httpx.AsyncClient, sandbox: Sandbox)
 # --- other operations and providers -----------------------------------------------------------------------------
 
 
-def _other(fields: Mapping[str, Any]) -> dict[str, str]:
-    return {"echoed": json_text(fields["player_id"]), "note": json_text(fields.get("note", ""))}
-
-
 OTHER = Operation(
     fields={"provider_id": UINT64, "player_id": UINT64, "note": TEXT, "tags": FieldRule("a list", bool)},
-    success=_other,
+    success=lambda fields: {"echoed": json_text(fields["player_id"]), "note": json_text(fields.get("note", ""))},
     optional_fields=frozenset({"note"}),
 )
 

@@ -61,9 +61,6 @@ class Arrivals:
             await self._arrived.get()
 
 
-# --- TLS --------------------------------------------------------------------------------------------------------
-
-
 async def test_tls_with_alpn(certificates: Certificates, caplog: pytest.LogCaptureFixture) -> None:
     """Over TLS HTTP/2 is chosen by ALPN; a client without it gets 505, one that does not trust is nothing to log."""
     own, trust = certificates.server, certificates.client_context()
@@ -108,9 +105,6 @@ async def test_unusable_certificate(certificates: Certificates, certificate: str
     with pytest.raises(OSError, match=named):
         async with serve(certificate_file=folder / certificate, key_file=folder / key):
             raise AssertionError
-
-
-# --- start and stop ---------------------------------------------------------------------------------------------
 
 
 async def test_listens_before_it_yields(sandbox: Sandbox) -> None:
@@ -212,9 +206,6 @@ async def test_no_file_descriptors_left(sandbox: Sandbox, caplog: pytest.LogCapt
     writer.close()
     await writer.wait_closed()
     assert caplog.messages == ["cannot accept a connection: [Errno 24] Too many open files"]
-
-
-# --- connections and streams ------------------------------------------------------------------------------------
 
 
 async def test_streams_that_are_reset_are_free_again() -> None:

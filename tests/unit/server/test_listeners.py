@@ -29,9 +29,6 @@ def options_with(**settings: str) -> dict[str, int]:
     return dict(server_options(load(None, environment(WALLET, settings)), reuse_port=False))
 
 
-# --- the age of connections -------------------------------------------------------------------------------------
-
-
 @on_grpcio
 @pytest.mark.parametrize(
     ("age_s", "age_ms"), [("300", 300_000), ("0.0001", 1)], ids=["five minutes", "less than a millisecond"]
@@ -97,9 +94,6 @@ async def test_a_call_may_be_older_than_its_connection() -> None:
             assert (await call_over(channel)).code == "OK"
         may_answer.set()
         assert (await held).code == "OK"
-
-
-# --- sharing a port ---------------------------------------------------------------------------------------------
 
 
 async def test_workers_share_their_ports() -> None:

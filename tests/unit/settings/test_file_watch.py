@@ -93,9 +93,6 @@ def pair(tmp_path: Path) -> Watched:
     return watched
 
 
-# --- one file ---------------------------------------------------------------------------------------------------
-
-
 def test_the_first_look_takes_up_what_is_there(watched: Watched) -> None:
     """What changed between the reading of the settings and the first look is in use after it, without an event."""
     assert (watched.in_use, watched.events) == ([f"{SECRET} 1"], [])
@@ -221,9 +218,6 @@ def test_files_are_watched_each_for_itself(tmp_path: Path) -> None:
     assert events == [ReloadFailed("a", RULE), Reloaded("b")]
 
 
-# --- groups -----------------------------------------------------------------------------------------------------
-
-
 def test_a_pair_is_taken_up_as_one(pair: Watched) -> None:
     """A change of both files is applied once, with the first setting, and reported for both."""
     for path in pair.files.values():
@@ -263,9 +257,6 @@ def test_half_of_a_pair_is_missing(pair: Watched) -> None:
     pair.files[PRIVATE_KEY].unlink()
     assert pair.look() == [ReloadFailed(PRIVATE_KEY, MISSING)]
     assert pair.applied == [CERTIFICATE]
-
-
-# --- whatever goes wrong ----------------------------------------------------------------------------------------
 
 
 def test_any_exception_of_apply_is_a_failure(file: Path) -> None:
@@ -335,9 +326,6 @@ def test_any_course_of_changes(course: list[tuple[str | None, int]]) -> None:
                 assert events == [ReloadFailed(KEY, RULE if text else MISSING)] * is_new
             handled, seen = (text if is_new else handled), text
             assert watched.in_use == [expected]
-
-
-# --- now --------------------------------------------------------------------------------------------------------
 
 
 class Patient(Watched):

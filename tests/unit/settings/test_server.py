@@ -138,8 +138,6 @@ def test_tls(folder: Path) -> None:
     assert mutual.allowed_identities == ("a.example", "spiffe://td/sa/*")
 
 
-# --- the allow-list from the environment ------------------------------------------------------------------------
-
 VARIABLE = "BRIDGE_SERVER__ALLOWED_IDENTITIES"
 LISTS = {
     "one": ("a.example", ("a.example",)),

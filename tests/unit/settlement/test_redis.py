@@ -57,9 +57,6 @@ async def problem_at(url: str) -> Problem:
     return problem
 
 
-# --- what is refused, and what is risky -------------------------------------------------------------------------
-
-
 async def test_a_server_that_may_evict_entries_is_refused(short_path: Path) -> None:
     """Any policy but noeviction."""
     with redis_server(short_path, "--maxmemory-policy", "volatile-lru") as url:
@@ -107,9 +104,6 @@ async def test_an_entry_of_a_newer_schema_is_left_alone(
         assert await store.expire(0.0, OPERATIONS) == []
         (entry,) = (await store.page(10)).entries
         assert (entry.entry_id, entry.state, entry.schema) == (added.entry_id, State.PENDING, SCHEMA + 1)
-
-
-# --- failures ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_server_that_is_not_there_is_reported(short_path: Path) -> None:
@@ -211,9 +205,6 @@ async def test_many_requests_at_once_share_few_connections(redis_url: str, clien
         assert len(client.client_list()) <= 20
 
 
-# --- what is in it ----------------------------------------------------------------------------------------------
-
-
 def keys_in(client: Redis) -> list[str]:
     """Return every key of a server."""
     return [str(key, "utf-8") for key in client.scan_iter()]
@@ -255,9 +246,6 @@ async def test_the_files_hold_no_content(short_path: Path) -> None:
         held = b"".join(file.read_bytes() for file in short_path.rglob("*") if file.is_file())
     assert b"marker" in held
     assert b"canary" not in held
-
-
-# --- addresses --------------------------------------------------------------------------------------------------
 
 
 async def test_a_password_is_needed_and_never_shown(short_path: Path) -> None:

@@ -61,9 +61,6 @@ def execute(path: Path, *statements: str) -> list[object]:
         return [connection.execute(statement).fetchall() for statement in statements][-1]
 
 
-# --- the file ---------------------------------------------------------------------------------------------------
-
-
 async def test_only_its_owner_can_read_the_file(path: Path) -> None:
     """Whatever the process's mask lets through; also the two files that SQLite adds."""
     before = os.umask(0)
@@ -119,9 +116,6 @@ async def test_a_file_that_is_replaced_is_opened_again(path: Path) -> None:
             assert [entry.entry_id for entry in (await other.page(10)).entries] == [added.entry_id]
 
 
-# --- layouts ----------------------------------------------------------------------------------------------------
-
-
 async def test_a_newer_layout_is_refused_and_left_alone(path: Path) -> None:
     """An older bridge cannot know what it would break."""
     async with opened(path) as store:
@@ -172,9 +166,6 @@ async def test_an_entry_of_a_newer_schema_is_left_alone(path: Path) -> None:
         assert await store.expire(0.0, OPERATIONS) == []
         (entry,) = (await store.page(10)).entries
         assert (entry.entry_id, entry.state, entry.schema) == (added.entry_id, State.PENDING, SCHEMA + 1)
-
-
-# --- failures ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_file_of_something_else_is_refused_and_left_alone(path: Path) -> None:
@@ -296,8 +287,6 @@ async def test_a_check_warns_of_a_file_that_everybody_can_read(path: Path) -> No
         assert (await store.check()).warnings == (Warn.READABLE_BY_OTHERS,)
 
 
-# --- several processes ------------------------------------------------------------------------------------------
-
 WORKERS, ENTRIES = 4, 120
 
 
@@ -329,8 +318,6 @@ def test_processes_that_share_the_file_own_every_entry_once(path: Path) -> None:
         owned = [entry_id for part in pool.starmap(take_all, [(path, start)] * WORKERS) for entry_id in part]
     assert len(owned) == len(set(owned)) == ENTRIES
 
-
-# --- a full and a read-only disk --------------------------------------------------------------------------------
 
 MOUNTED = """
 set -e
@@ -422,8 +409,6 @@ def test_a_read_only_disk_is_reported(tmp_path: Path) -> None:
     """In the same words by a write and by a check."""
     assert in_small_disk(tmp_path, READ_ONLY).splitlines() == ["READ_ONLY", "READ_ONLY"]
 
-
-# --- plans ------------------------------------------------------------------------------------------------------
 
 PLANS: dict[str, tuple[str, Any]] = {
     "page": (questions.PAGE, (10, 100)),

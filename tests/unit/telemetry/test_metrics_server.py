@@ -172,9 +172,6 @@ def test_after_close_the_port_is_free(registry: CollectorRegistry) -> None:
     serve_metrics(endpoint.address, registry=registry).close()
 
 
-# --- who takes more than there is -------------------------------------------------------------------------------
-
-
 def connected(endpoint: MetricsEndpoint) -> socket.socket:
     """Connect, and say nothing."""
     host, port = endpoint.address.split(":")

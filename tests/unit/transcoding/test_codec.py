@@ -73,8 +73,6 @@ def written(message: Any) -> str:
     return codec_of(message.DESCRIPTOR).encode(message).decode()
 
 
-# --- integers ---------------------------------------------------------------------------------------------------
-
 EDGES = [(name, edge) for name, edges in INTEGERS.items() for edge in (*edges, 0, 1)]
 OUTSIDE = [(name, edge) for name, (low, high) in INTEGERS.items() for edge in (low - 1, high + 1, 2**64, -(2**64))]
 NOT_WHOLE = {
@@ -125,8 +123,6 @@ def test_what_is_no_whole_number_is_refused(name: str, text: str) -> None:
     with pytest.raises(Flaw, match=f"^{name}_field: must be a whole number$"):
         read(All, f'{{"{name}_field":{text}}}')
 
-
-# --- the other scalars: what is written, and from which texts it is read ----------------------------------------
 
 SCALARS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "empty string": ({"text": ""}, '""', ()),
@@ -193,8 +189,6 @@ def test_an_enums_number_is_an_int32(text: str) -> None:
     with pytest.raises(Flaw, match=r"^mood: "):
         read(All, f'{{"mood":{text}}}')
 
-
-# --- composites -------------------------------------------------------------------------------------------------
 
 COMPOSITES: dict[str, tuple[Any, str]] = {
     "messages in messages": (All(child=All(child=All(text="x"))), '{"child":{"child":{"text":"x"}}}'),
@@ -293,8 +287,6 @@ def test_terminate_is_the_wallets_own_example_to_the_byte() -> None:
         b'"game_id":"example","currency":"EUR"}'
     )
 
-
-# --- what JSON cannot carry exactly -----------------------------------------------------------------------------
 
 REFUSED = {
     "double": ("double f = 1;", "nothing may pass through a float; use google.type.Decimal"),

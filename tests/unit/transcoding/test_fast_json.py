@@ -49,8 +49,6 @@ def check(body: bytes) -> None:
     assert members is None or with_types(members) == strict
 
 
-# --- documents --------------------------------------------------------------------------------------------------
-
 CALL = Call(
     TERMINATE_REQUEST["token"], {**envelope(status=True, code=1, message=""), **TERMINATE.success(TERMINATE_REQUEST)}
 )
@@ -106,36 +104,29 @@ JSON_CHARACTERS = '{}[]":,\\u0d8a1e-.+ \ntruefalsn'
 PIECES = (b"", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b'"', b":", b",", b"-", b"0", b"}", b"[", b"\\u")
 
 
-def joined(members: list[str], comma: str, around: str) -> bytes:
-    """Return a document of these members, or what is nearly one."""
-    return (around % comma.join(members)).encode("utf-8", "surrogatepass")
-
-
-def answer_with(name: str, value: str) -> bytes:
-    """Return the success of the wallet's page with another value in one member."""
-    return success(**{name: value.encode("utf-8", "replace").decode()})
-
-
-def spoiled(body: bytes, at: int, piece: bytes, length: int) -> bytes:
-    """Return a document in which a piece stands for some of its bytes."""
-    return body[:at] + piece + body[at + length :]
-
-
 WHOLE = st.one_of(
-    st.builds(joined, st.lists(st.sampled_from(MEMBERS), max_size=4), st.sampled_from(COMMAS), st.sampled_from(AROUND)),
     st.builds(
-        answer_with,
+        lambda members, comma, around: (around % comma.join(members)).encode("utf-8", "surrogatepass"),
+        st.lists(st.sampled_from(MEMBERS), max_size=4),
+        st.sampled_from(COMMAS),
+        st.sampled_from(AROUND),
+    ),
+    st.builds(
+        lambda name, value: success(**{name: value.encode("utf-8", "replace").decode()}),
         st.sampled_from(["status", "code", "message", "balance", "more"]),
         st.sampled_from(SCALARS + NESTED),
     ),
     st.text(JSON_CHARACTERS, max_size=12).map(lambda text: f'{{"a":{text}}}'.encode()),
     st.text(max_size=12).map(lambda text: json.dumps({"a": text, text: 1}, ensure_ascii=False).encode()),
 )
-SPOILED = st.builds(spoiled, WHOLE, st.integers(0, 120), st.sampled_from(PIECES), st.integers(0, 2))
+SPOILED = st.builds(
+    lambda body, at, piece, length: body[:at] + piece + body[at + length :],
+    WHOLE,
+    st.integers(0, 120),
+    st.sampled_from(PIECES),
+    st.integers(0, 2),
+)
 DOCUMENTS = WHOLE | SPOILED
-
-
-# --- facts ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", FIXED.values(), ids=FIXED)

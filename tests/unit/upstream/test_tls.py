@@ -23,9 +23,6 @@ def wallet(ca_file: Path | None = None, url: str = HTTPS) -> Wallet:
     return load(None, environment(url, {"WALLET__CA_FILE": str(ca_file)} if ca_file else {})).wallet
 
 
-# --- what the context says --------------------------------------------------------------------------------------
-
-
 def test_what_is_decided() -> None:
     """Version, verification and names are as decided, where Pythons and systems have other defaults."""
     context = hardened_context()
@@ -49,9 +46,6 @@ def test_ciphers_of_tls_1_2_are_those_that_http2_does_not_prohibit() -> None:
         assert cipher["aead"]
         assert cipher["name"].startswith(("ECDHE-", "DHE-"))
         assert "Au=RSA" in cipher["description"] or "Au=ECDSA" in cipher["description"]
-
-
-# --- the environment --------------------------------------------------------------------------------------------
 
 
 def test_sslkeylogfile_is_not_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +110,6 @@ def test_bundles_of_systems_are_fixed_places() -> None:
     """Every place is an absolute path, whatever a variable says."""
     assert all(Path(bundle).is_absolute() for bundle in SYSTEM_BUNDLES)
 
-
-# --- certificates -----------------------------------------------------------------------------------------------
 
 # Private authorities as they are made with openssl, old tools and scripts: VERIFY_X509_STRICT refuses each of them.
 TAKEN: dict[str, list[list[Extension]]] = {
@@ -190,9 +182,6 @@ def test_names(extensions: Extension | None, common_name: str, is_taken: bool, t
         return
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(context, server, "wallet.pay.example")
-
-
-# --- versions and ciphers ---------------------------------------------------------------------------------------
 
 
 def test_an_older_version_is_not_spoken(tmp_path: Path) -> None:

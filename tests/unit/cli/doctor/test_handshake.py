@@ -19,8 +19,6 @@ from tests.support.broken_servers import closing_server, silent_server
 from tests.support.certificates import Certificates
 from tests.support.doctor_runs import assert_tls_failed, ca_setting, examined, unharmed
 
-# --- no handshake -----------------------------------------------------------------------------------------------
-
 
 async def test_stalled_handshake() -> None:
     """A handshake that does not come to its end is reported with the setting that limits it."""
@@ -89,9 +87,6 @@ async def test_other_alert(number: int) -> None:
     async with alerting_server(number) as url:
         (found,) = (await examined(url))["tls"]
     assert found.startswith("FAIL the handshake fails: [SSL")
-
-
-# --- client certificates ----------------------------------------------------------------------------------------
 
 
 @contextmanager

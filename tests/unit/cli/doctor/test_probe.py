@@ -41,9 +41,6 @@ async def test_sandbox() -> None:
     assert run["clock"] == ["ok this machine's clock and the wallet's differ by 5 s at most"]
 
 
-# --- HTTP/2 -----------------------------------------------------------------------------------------------------
-
-
 async def going_away(connection: Connection) -> None:
     """Say SETTINGS and GOAWAY in one breath."""
     connection.raw(SettingsFrame(0).serialize() + GoAwayFrame(0).serialize())
@@ -136,9 +133,6 @@ async def test_ping() -> None:
         assert wallet.pings == 1
 
 
-# --- an answer --------------------------------------------------------------------------------------------------
-
-
 GOOD = dict.fromkeys((200, 301, 401, 403, 404, 405, 429, 500), "ok GET / without credentials -> HTTP {};")
 GATEWAYS = dict.fromkeys((502, 503, 504), "warn GET / without credentials -> HTTP {}: a gateway answers")
 
@@ -194,9 +188,6 @@ async def test_what_is_asked_for(given: str, asked: str) -> None:
         (request,) = wallet.requests
     assert dict(request.headers)[":path"] == asked
     assert run.exit_code == ("/terminate" in given)
-
-
-# --- the clock --------------------------------------------------------------------------------------------------
 
 
 CLOCKS = {"right": (0, "ok"), "behind": (-20, "warn"), "far-behind": (-4000, "FAIL"), "far-ahead": (4000, "FAIL")}

@@ -16,9 +16,7 @@ def main() -> int:
     """Return 0 when everything holds, 1 when not."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0, metavar="S", help="how long with each store (120)")
-    parser.add_argument(
-        "--seed", type=int, default=secrets.randbelow(10**6), metavar="N", help="what chance comes from"
-    )
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="N", help="chance's source")
     parser.add_argument("--store", choices=STORES, metavar="NAME", action="append", help="only with this store")
     options = parser.parse_args()
     is_well = True

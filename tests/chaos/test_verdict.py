@@ -48,10 +48,7 @@ def _with_entry(**fields: object) -> Facts:
 
 
 WRONG: dict[str, tuple[Facts, str]] = {
-    "answered PENDING, and nothing is there": (
-        replace(FACTS, entries=(), journal=NOTHING_DONE),
-        "its entries are gone",
-    ),
+    "answered PENDING, and nothing is": (replace(FACTS, entries=(), journal=NOTHING_DONE), "its entries are gone"),
     "SETTLED, and its token is alive": (replace(FACTS, journal=NOTHING_DONE), "is SETTLED, and its token is alive"),
     "OK, and its token is alive": (replace(FACTS, journal=NOTHING_DONE), "was answered OK, and its token is alive"),
     "PENDING for ever": (_with_entry(state=State.PENDING, ciphertext=b"x", ended=0.0), "stays PENDING"),

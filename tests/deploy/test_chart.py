@@ -57,9 +57,7 @@ def plain(value: object) -> object:
         pytest.param([], "/settings/wallet/url", id="no wallet"),
         pytest.param([], "/providers", id="no providers"),
         pytest.param(["--set", "settings.server.drain=1"], "'drain'", id="a key that is none"),
-        pytest.param(
-            ["--set", "extraEnv[0].name=BRIDGE_SERVER__WORKERS"], "/extraEnv/0/name", id="a setting as variable"
-        ),
+        pytest.param(["--set", "extraEnv[0].name=BRIDGE_SERVER__WORKERS"], "/extraEnv/0/name", id="a setting"),
     ],
 )
 def test_the_chart_refuses(arguments: list[str], named: str) -> None:

@@ -66,15 +66,11 @@ def test_secrets_can_rotate(variant: Variant) -> None:
 def test_ports(variant: Variant, tmp_path: Path) -> None:
     """The container's ports are those that the bridge listens on, on all addresses."""
     read = settings(variant, tmp_path)
-    listens = {
-        "grpc": read.server.listen,
-        "health": read.server.health_listen,
-        "metrics": read.telemetry.metrics_listen,
-    }
+    ports = {"grpc": read.server.listen, "health": read.server.health_listen, "metrics": read.telemetry.metrics_listen}
     assert {each["name"]: each["containerPort"] for each in variant().container["ports"]} == {
-        name: port(listen) for name, listen in listens.items()
+        name: port(listen) for name, listen in ports.items()
     }
-    assert {split_listen(listen)[0] for listen in listens.values()} == {"0.0.0.0"}  # noqa: S104 - in a pod
+    assert {split_listen(listen)[0] for listen in ports.values()} == {"0.0.0.0"}  # noqa: S104 - in a pod
 
 
 @each_variant

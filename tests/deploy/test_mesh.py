@@ -1,12 +1,8 @@
 """The examples for meshes agree with the base and with their own notes; the page on scaling calculates right."""
 
-import ast
-import math
-import operator
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable
 
 import pytest
 import yaml
@@ -20,6 +16,7 @@ from bridge.upstream.retry import ATTEMPTS_MAX, RetryBudget
 from tests.mesh.policies import BRIDGES_WORD_AS_ISTIO
 from tests.support.manifests import ROOT, Manifest, Manifests, base
 from tests.support.metrics_page import EVERY_EVENT, counted
+from tests.support.sums import value
 
 MESH = ROOT / "deploy" / "mesh"
 ISTIO = Manifests((MESH / "istio.yaml").read_text())
@@ -168,28 +165,10 @@ def test_sidecars_outlive_the_drain(notes: str, pattern: str) -> None:
     assert longest_drain_s() <= seconds <= base().pod["terminationGracePeriodSeconds"]
 
 
-OPERATORS: dict[type, Callable[[float, float], float]] = {
-    ast.Add: operator.add,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-
-
-def value(node: ast.expr) -> float:
-    """Return what an example comes to."""
-    if isinstance(node, ast.BinOp):
-        return OPERATORS[type(node.op)](value(node.left), value(node.right))
-    if isinstance(node, ast.Call):
-        return math.ceil(value(node.args[0]))
-    assert isinstance(node, ast.Constant)
-    assert isinstance(node.value, (int, float))
-    return node.value
-
-
 @pytest.mark.parametrize(("formula", "result"), re.findall(r"\| ([^|]*\d[^|]*) = (\d+) \|$", SCALING, re.MULTILINE))
 def test_the_example_is_calculated_right(formula: str, result: str) -> None:
     """Every row of the worked example comes to what it says."""
-    assert round(value(ast.parse(formula, mode="eval").body)) == int(result)
+    assert value(formula) == int(result)
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:server|wallet|telemetry)\.\w+)`", SCALING))))

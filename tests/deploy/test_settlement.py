@@ -59,10 +59,7 @@ REFUSALS = {
     ),
     "one replica without need": (["--set", "autoscaling.enabled=false,replicaCount=1"], "replicaCount: must be 2"),
     "no address": (["--set", "settlement.store=redis"], "settlement.redisUrl: is missing"),
-    "a password": (
-        ["--set", "settlement.store=redis,settlement.redisUrl=redis://user:secret@host/0"],
-        "/settlement/redisUrl",
-    ),
+    "a password": (["--set", "settlement.store=redis,settlement.redisUrl=redis://a:b@c/0"], "/settlement/redisUrl"),
     "another store": (["--set", "settlement.store=postgres"], "/settlement/store"),
 }
 

@@ -1,40 +1,19 @@
 """docs/scaling.md's capacity is what the saved figures give, and its arithmetic comes out."""
 
-import ast
 import math
-import operator
 import re
-from collections.abc import Callable
 
 import pytest
 
 from benchmarks.capacity import LOADS_PER_S, Costs, capacity, plan
 from benchmarks.contestants import OURS
 from benchmarks.document import CAPACITY, SCALING, rendered, saved
+from tests.support.sums import value
 
 TEXT = SCALING.read_text(encoding="utf-8")
 PART = TEXT.partition(f"<!-- {CAPACITY} -->")[2].partition(f"<!-- end of {CAPACITY} -->")[0]
 SUMS = re.findall(r"(?<=\| )([^|\n]+) = (\d+)(?= \|)", PART)
 ROWS = len(plan(Costs(500, 70, 0.02, 70), 1000))
-
-OPERATORS: dict[type, Callable[[float, float], float]] = {
-    ast.Add: operator.add,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-
-
-def value(node: ast.expr) -> float:
-    """Return what a sum comes to; raise KeyError or AssertionError for anything else than a sum."""
-    if isinstance(node, ast.BinOp):
-        return OPERATORS[type(node.op)](value(node.left), value(node.right))
-    if isinstance(node, ast.Call):
-        assert isinstance(node.func, ast.Name)
-        assert node.func.id == "ceil"
-        return math.ceil(value(node.args[0]))
-    assert isinstance(node, ast.Constant)
-    assert isinstance(node.value, (int, float))
-    return node.value
 
 
 def test_the_part_is_what_was_measured() -> None:
@@ -45,9 +24,7 @@ def test_the_part_is_what_was_measured() -> None:
 def test_every_sum_comes_out() -> None:
     """Each cell's formula, calculated from its text alone, is its figure; no cell is without one."""
     assert len(SUMS) == len(OURS) * len(LOADS_PER_S) * ROWS
-    assert [(formula, round(value(ast.parse(formula, mode="eval").body))) for formula, _ in SUMS] == [
-        (formula, int(figure)) for formula, figure in SUMS
-    ]
+    assert [(formula, value(formula)) for formula, _ in SUMS] == [(formula, int(figure)) for formula, figure in SUMS]
 
 
 def test_the_costs_are_those_of_the_run() -> None:

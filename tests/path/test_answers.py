@@ -39,7 +39,14 @@ def reported(grpc_code: str, reason: str, outcome: str, http_status: int, **fact
     return replace(said, **facts)
 
 
+def throttled(retry_after_s: int, *headers: tuple[str, str]) -> tuple[Behaviour, Failure]:
+    """Return an answer 429, and the failure that asks for the delay."""
+    failure = reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=retry_after_s)
+    return says(429, *headers), failure
+
+
 NOT_JSON = "not JSON"
+DAY = "Sun, 22 Nov 2026"
 UNKNOWN_ERROR = {"code": 2, "message": "An unknown error has occurred."}
 
 ROWS: dict[str, tuple[Behaviour, Failure]] = {
@@ -48,34 +55,16 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
         says(503, ("retry-after", "3")),
         reported("UNAVAILABLE", "WALLET_UNAVAILABLE", "REJECTED", 503, retry_after_s=3),
     ),
-    "throttled": (
-        says(429, ("retry-after", "7")),
-        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=7),
-    ),
+    "throttled": throttled(7, ("retry-after", "7")),
     "throttled for too long": (
         page(429, ("retry-after", "3600")),
         Failure("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=60),
     ),
-    "throttled until a date": (
-        says(429, ("date", "Sun, 22 Nov 2026 10:00:00 GMT"), ("retry-after", "Sun, 22 Nov 2026 10:00:09 GMT")),
-        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=9),
-    ),
-    "throttled until a date, by an answer without Date": (
-        says(429, ("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT")),
-        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=60),
-    ),
-    "throttled until a past date, by an answer without Date": (
-        says(429, ("retry-after", "Sun, 22 Nov 2015 10:00:00 GMT")),
-        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=0),
-    ),
-    "throttled, two delays named": (
-        says(429, ("retry-after", "7"), ("retry-after", "8")),
-        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
-    ),
-    "throttled, no delay named": (
-        says(429),
-        reported("RESOURCE_EXHAUSTED", "WALLET_THROTTLED", "REJECTED", 429, retry_after_s=1),
-    ),
+    "throttled until a date": throttled(9, ("date", f"{DAY} 10:00:00 GMT"), ("retry-after", f"{DAY} 10:00:09 GMT")),
+    "throttled until a date, without Date": throttled(60, ("retry-after", "Fri, 01 Jan 2100 00:00:00 GMT")),
+    "throttled until a past date, without Date": throttled(0, ("retry-after", "Sun, 22 Nov 2015 10:00:00 GMT")),
+    "throttled, two delays named": throttled(1, ("retry-after", "7"), ("retry-after", "8")),
+    "throttled, no delay named": throttled(1),
     "401": (says(401), reported("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401)),
     "403 page, as for an IP": (page(403), Failure("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 403)),
     **{
@@ -106,10 +95,7 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
         }.items()
     },
     "failed with 500": (says(500), reported("UNKNOWN", "WALLET_REJECTED", "UNKNOWN", 500)),
-    "code above 2^63": (
-        says(409, code=2**64 - 1),
-        reported("ABORTED", "WALLET_REJECTED", "REJECTED", 409, code=2**64 - 1),
-    ),
+    "a huge code": (says(409, code=2**64 - 1), reported("ABORTED", "WALLET_REJECTED", "REJECTED", 409, code=2**64 - 1)),
     "200, true, not code 1": (says(200, status=True), reported("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 200)),
     "409, true": (says(409, status=True, code=1), reported("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 409, code=1)),
     "503, true": (says(503, status=True, code=1), reported("INTERNAL", "WALLET_INCONSISTENT", "UNKNOWN", 503, code=1)),
@@ -260,16 +246,10 @@ ACCEPTED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "balance 0": (success(balance="0"), {"balance": "0"}),
     "balance 1e2": (success(balance="1e2"), {"balance": "1e2"}),
     "balance 0.10": (success(balance="0.10"), {"balance": "0.10"}),
-    "balance of 30 digits": (
-        success(balance="123456789012345678901234567.891"),
-        {"balance": "123456789012345678901234567.891"},
-    ),
+    "balance": (success(balance="123456789012345678901234567.891"), {"balance": "123456789012345678901234567.891"}),
     "exactly 64 KiB": (success().ljust(64 * 1024), {"code": 1}),
     "unknown members": (success(more='{"deep":[1,2.5,null]}'), {"code": 1}),
-    "without request_id, message, balance": (
-        success(request_id="", message="", balance=""),
-        {"request_id": "", "balance": ""},
-    ),
+    "empty texts": (success(request_id="", message="", balance=""), {"request_id": "", "balance": ""}),
 }
 
 

@@ -142,11 +142,7 @@ RESETS: dict[str, tuple[Behaviour, str, str]] = {
     "INTERNAL_ERROR": (reset_with(0x2), "", "RST_STREAM INTERNAL_ERROR"),
     "ENHANCE_YOUR_CALM": (reset_with(0xB), "", "RST_STREAM ENHANCE_YOUR_CALM"),
     "a number of no meaning": (reset_with(0xFEED), "", "RST_STREAM other"),
-    "a wrong length": (
-        answer(200, b"{}", (("content-length", "9"),)),
-        "",
-        "the body is not as long as its content-length",
-    ),
+    "length": (answer(200, b"{}", (("content-length", "9"),)), "", "the body is not as long as its content-length"),
 }
 
 

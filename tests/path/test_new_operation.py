@@ -146,13 +146,10 @@ async def test_nested_violations(proto: FileDescriptor) -> None:
     Failure("INVALID_ARGUMENT", "INVALID_REQUEST", "NOT_SENT", violations=violations, attempts=0).check(end)
 
 
-MISMATCHES: dict[str, dict[str, Any]] = {
-    "nested": {"player": {"id": 5, "nickname": "Zoë"}},
-    "repeated": {"tags": ["a"]},
-}
+WRONG: dict[str, dict[str, Any]] = {"nested": {"player": {"id": 5, "nickname": "Zoë"}}, "repeated": {"tags": ["a"]}}
 
 
-@pytest.mark.parametrize("changes", MISMATCHES.values(), ids=MISMATCHES)
+@pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
 async def test_echo_of_composite_fields(proto: FileDescriptor, changes: dict[str, Any]) -> None:
     """An echo of a nested or repeated field is compared as a whole."""
     async with FaultServer(retrying(**changes)) as wallet:

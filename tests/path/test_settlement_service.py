@@ -157,11 +157,7 @@ print(sorted(name for name in sys.modules if name.startswith(("bridge.settlement
     assert list(tmp_path.iterdir()) == []
 
 
-GAMES, OTHERS, OPS = (
-    "spiffe://cluster.local/ns/games/sa/slots",
-    "spiffe://cluster.local/ns/games/sa/cards",
-    "ops.example",
-)
+GAMES, OTHERS, OPS = ("spiffe://cluster.local/ns/games/sa/slots", "spiffe://cluster.local/ns/games/sa/c", "ops.example")
 
 
 @dataclass(frozen=True)

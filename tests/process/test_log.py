@@ -187,7 +187,6 @@ async def test_the_output_of_the_sandbox_is_not_read() -> None:
             os.close(writing)
 
 
-
 SECRET = "canary-4d1f"
 
 OTHERS = {
@@ -198,11 +197,7 @@ OTHERS = {
         "something beside the log",
         "server_chttp2.cc:901",
     ),
-    "a forged place": (
-        f"os.write(2, b'E0000 00:00:00.000000 7 {SECRET}.cc:1] {SECRET}\\n')",
-        "something beside the log",
-        "",
-    ),
+    "forged": (f"os.write(2, b'E0000 00:00:00.000000 7 {SECRET}.cc:1] {SECRET}\\n')", "something beside the log", ""),
     "a panic": (
         f"os.write(2, b\"thread 'x' panicked at src/front/main.rs:10:5:\\n{SECRET}\\n\")",
         "something beside the log",

@@ -176,8 +176,6 @@ async def metrics_at(address: str) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
-
-
 async def test_a_killed_worker_loses_only_its_own_calls() -> None:
     """After a SIGKILL under load the other worker's calls are OK, and a successor is started at once, and serves."""
     may_answer = asyncio.Event()

@@ -26,16 +26,7 @@ LONG_S = 3600.0
 @pytest.mark.parametrize(
     ("caller_s", "granted_s"),
     [(None, 5.0), (0.9, 0.9), (3.0, 2.97), (30.0, 29.7), (31.0, 30.0), (LONG_S, 30.0), (0.001, 0.001), (-1.0, -1.0)],
-    ids=[
-        "none: the default",
-        "exact",
-        "its own",
-        "the longest",
-        "too long",
-        "an hour",
-        "a millisecond",
-        "already over",
-    ],
+    ids=["the default", "exact", "its own", "the longest", "too long", "an hour", "a millisecond", "already over"],
 )
 def test_the_callers_deadline_is_bounded(caller_s: float | None, granted_s: float) -> None:
     """The caller's, from 1 s on less the 1 % of rounding, at most 30 s, 5 s where none is given; and 50 ms earlier."""

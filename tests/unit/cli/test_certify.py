@@ -60,9 +60,7 @@ CASES = {
     "a second terminate is an error page": Case(
         {"again": page(502)}, {"terminate-again": "decide"}, {}, "HTTP 502 without a wallet body"
     ),
-    "a second terminate contradicts itself": Case(
-        {"again": NOT_DONE}, {"terminate-again": "decide"}, {}, "INCONSISTENT"
-    ),
+    "a second terminate contradicts": Case({"again": NOT_DONE}, {"terminate-again": "decide"}, {}, "INCONSISTENT"),
     "terminated and unknown have one code": Case(
         {"again": DONE, "unknown": DONE},
         {"unknown-token": "decide", "terminate-again": "decide"},
@@ -139,9 +137,7 @@ CASES = {
         {"wrong-player": "decide"},
         {46: 'grpc = "FAILED_PRECONDITION"\nreason = "TOKEN_OF_ANOTHER_SESSION"'},
     ),
-    "a success that lacks fields": Case(
-        {"lacks": frozenset({"balance", "request_id"})}, says="lacks request_id, balance"
-    ),
+    "a success lacks fields": Case({"lacks": frozenset({"balance", "request_id"})}, says="lacks request_id, balance"),
     "a success without an echo": Case(
         {"lacks": frozenset({"token"})},
         {"terminate": "decide", "at-once-1": "decide"},

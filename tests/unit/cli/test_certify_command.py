@@ -255,11 +255,7 @@ REFUSED = {
     "too long": ((), "x" * 4097, "standard input: must be a token, 1 to 4096 bytes"),
     "no such file": (("--token-file", "/canary"), LIVE, "--token-file: cannot be read: No such file or directory"),
     "a folder": (("--token-file", "/"), LIVE, "--token-file: cannot be read: Is a directory"),
-    "an unknown provider": (
-        ("--provider-id", "3"),
-        LIVE,
-        "--provider-id: must be one of the configured ones: 1, 12345",
-    ),
+    "unknown provider": (("--provider-id", "3"), LIVE, "--provider-id: must be one of the configured ones: 1, 12345"),
     "an empty game": (("--game-id", ""), LIVE, "--game-id is required"),
     "a long currency": (("--currency", "x" * 4097), LIVE, "--currency is longer than 4096 bytes"),
 }

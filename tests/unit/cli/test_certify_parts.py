@@ -63,11 +63,7 @@ def test_a_guard_knows_a_secret_in_its_forms(secret: str, spell: Callable[[str],
 SHOWN: dict[str, tuple[str, str, str]] = {
     "a UUID": ("89aac521-7a56-4ad1-8310-1ed2bbf9e55d", "canary-token", "89aac521-7a56-4ad1-8310-1ed2bbf9e55d"),
     "the token": ("3dc8fe01-2018-486e-9632-35aef21028a5", "3dc8fe01-2018-486e-9632-35aef21028a5", "UUID withheld"),
-    "the token in capitals": (
-        "3DC8FE01-2018-486E-9632-35AEF21028A5",
-        "3dc8fe01-2018-486e-9632-35aef21028a5",
-        "UUID withheld",
-    ),
+    "in capitals": ("3DC8FE01-2018-486E-9632-35AEF21028A5", "3dc8fe01-2018-486e-9632-35aef21028a5", "UUID withheld"),
     "the token's bytes": (str(uuid.UUID(bytes=b"canary-token-16b")), "canary-token-16b and more", "UUID withheld"),
     "a part of a signature": (str(uuid.UUID("ab" * 16)), "ab" * 32, "UUID withheld"),
     "a text": ("see canary", "canary-token", "no UUID"),

@@ -141,31 +141,23 @@ MISTAKES = listed() | {
         GOOD,
         {"BRIDGE_WALLET__CODES__GRPC": "x"},
     ),
-    "empty variable": Mistake(
-        f"{test_server.WORKERS} (BRIDGE_SERVER__WORKERS is set)", GOOD, {"BRIDGE_SERVER__WORKERS": ""}
-    ),
+    "empty": Mistake(f"{test_server.WORKERS} (BRIDGE_SERVER__WORKERS is set)", GOOD, {"BRIDGE_SERVER__WORKERS": ""}),
     "key in file and variable": Mistake(
         f"{PROVIDER}.access_key: set exactly one of access_key and access_key_file, not both "
         "(BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE is set)",
         GOOD,
         {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "x"},
     ),
-    "metrics on the port of calls": Mistake(
-        f"{OTHER_PORT}listen", toml(rest='[telemetry]\nmetrics_listen = "127.0.0.1:50051"')
-    ),
+    "metrics and calls": Mistake(f"{OTHER_PORT}listen", toml(rest='[telemetry]\nmetrics_listen = "127.0.0.1:50051"')),
     "metrics on the port of calls, everywhere": Mistake(
         f"{OTHER_PORT}listen", toml(rest='[telemetry]\nmetrics_listen = "0.0.0.0:50051"')
     ),
-    "health on the port of metrics": Mistake(
-        f"{OTHER_PORT}health_listen", toml(server='health_listen = "0.0.0.0:9464"')
-    ),
+    "health and metrics": Mistake(f"{OTHER_PORT}health_listen", toml(server='health_listen = "0.0.0.0:9464"')),
     "empty key file": Mistake(
         f"{PROVIDER}.access_key: {test_secrets.ACCESS_KEY_RULE} in access_key_file; it is empty",
         toml(keys=f'access_key_file = "empty.pem"\nprivate_key = "{PRIVATE_KEY}"'),
     ),
-    "short fingerprint key": Mistake(
-        test_secrets.FINGERPRINT_RULE, toml(rest='[telemetry]\nfingerprint_key = "short"')
-    ),
+    "fingerprint key": Mistake(test_secrets.FINGERPRINT_RULE, toml(rest='[telemetry]\nfingerprint_key = "short"')),
     "chain in the wrong order": Mistake(
         f"{test_pem.KEY}: is the key of certificate 2 in tls_certificate_file, where it must be that of the first: put "
         "the bridge's own certificate first, then those above it",
@@ -289,10 +281,7 @@ def test_no_warning(settings: Mistake, folder: Path, capsys: pytest.CaptureFixtu
 COMMAND_LINES: dict[str, tuple[tuple[str, ...], str]] = {
     "no command": ((), "bridge: error: the following arguments are required: COMMAND"),
     "unknown command": (("server",), "bridge: error: argument COMMAND: invalid choice: 'server' (choose from "),
-    "no --config": (
-        ("serve", "own.pem"),
-        "bridge: error: unrecognized arguments: own.pem; did you mean --config own.pem?",
-    ),
+    "no flag": (("serve", "own.pem"), "bridge: error: unrecognized arguments: own.pem; did you mean --config own.pem?"),
     "short flag": (("serve", "-c", "own.pem"), "bridge: error: unrecognized arguments: -c own.pem"),
     "no file behind --config": (("serve", "--config"), "bridge serve: error: argument --config: expected one argument"),
 }

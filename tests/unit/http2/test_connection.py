@@ -41,8 +41,6 @@ def _goaway(last_stream_id: int | None, stream: Stream) -> None:
     stream.connection.goaway(last_stream_id)
 
 
-
-
 @pytest.mark.parametrize("last_stream_ids", [(None,), (2**31 - 1,), (2**31 - 1, None)])
 async def test_goaway_lets_streams_up_to_its_last_finish(last_stream_ids: tuple[int | None, ...]) -> None:
     """A stream that GOAWAY does not disown ends with its answer; its connection is used no more, and then closed."""
@@ -138,8 +136,6 @@ async def test_stream_ids_are_used_up() -> None:
         await server.until(lambda: [each.number for each in server.open_connections] == [2])
 
 
-
-
 def half_an_answer(then: Behaviour) -> Behaviour:
     """Send headers that promise more body than follows, and do as `then`."""
     return in_turn(
@@ -191,8 +187,6 @@ async def test_half_closed_by_the_server() -> None:
         assert await task == LOST
         server.behaviour = terminated
         assert await calls.end() == OK
-
-
 
 
 async def test_restart_without_a_stampede() -> None:

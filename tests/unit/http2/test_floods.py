@@ -126,10 +126,7 @@ STREAM_ERRORS: dict[str, tuple[Callable[[Stream], bytes], ErrorCodes]] = {
     # Sections 6.9, 6.9.1 and 6.3.
     "WINDOW_UPDATE of 0": (lambda stream: window_update(stream, 0), PROTOCOL_ERROR),
     "window overflow": (lambda stream: window_update(stream, 2**31 - 1), FLOW_CONTROL_ERROR),
-    "PRIORITY of 4 bytes": (
-        lambda stream: bytes.fromhex("0000040200") + stream.id.to_bytes(4) + bytes(4),
-        FRAME_SIZE_ERROR,
-    ),
+    "short PRIORITY": (lambda stream: bytes.fromhex("0000040200") + stream.id.to_bytes(4) + bytes(4), FRAME_SIZE_ERROR),
 }
 
 

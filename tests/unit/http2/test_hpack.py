@@ -84,24 +84,15 @@ KNOWN_AGAIN = st.builds(
 )
 
 DATES = (b"Mon, 21 Oct 2013 20:13:21 GMT", b"Mon, 21 Oct 2013 20:13:22 GMT")
+LOCATION = (b"location", b"https://www.example.com")
 RFC_ANSWERS: list[list[Field]] = [
-    [
-        (b":status", b"302"),
-        (b"cache-control", b"private"),
-        (b"date", DATES[0]),
-        (b"location", b"https://www.example.com"),
-    ],
-    [
-        (b":status", b"307"),
-        (b"cache-control", b"private"),
-        (b"date", DATES[0]),
-        (b"location", b"https://www.example.com"),
-    ],
+    [(b":status", b"302"), (b"cache-control", b"private"), (b"date", DATES[0]), LOCATION],
+    [(b":status", b"307"), (b"cache-control", b"private"), (b"date", DATES[0]), LOCATION],
     [
         (b":status", b"200"),
         (b"cache-control", b"private"),
         (b"date", DATES[1]),
-        (b"location", b"https://www.example.com"),
+        LOCATION,
         (b"content-encoding", b"gzip"),
         (b"set-cookie", b"foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"),
     ],

@@ -47,10 +47,7 @@ WRONG = {
     "database": ("redis://host:6379/main", "its path is not the number of a database, like /0"),
     "fragment": ("redis://host/0#canary", FRAGMENT),
     "brackets": ("redis://[::1", "its host is neither a name nor an address"),
-    "host in a socket": (
-        "unix://run/redis.sock",
-        "unix:// must be followed by a third slash and the path of the socket",
-    ),
+    "host in socket": ("unix://run/redis.sock", "unix:// must be followed by a third slash and the path of the socket"),
     "no socket": ("unix:///", "it has no path of a socket"),
     "fragment of a socket": ("unix:///run/redis.sock#canary", FRAGMENT),
 }

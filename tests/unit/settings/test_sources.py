@@ -151,10 +151,7 @@ UNKNOWN_KEYS = {
         '[wallet.codes]\n7 = "NOT_FOUND"',
         "wallet.codes.7: must be a table, [wallet.codes.7], with grpc, reason, success",
     ),
-    "key-of-a-provider-in-wallet": (
-        "[wallet]\naccess_key = 1",
-        f"wallet.access_key: {UNKNOWN} wallet.providers.<id>.access_key?",
-    ),
+    "key-of-provider": ("[wallet]\naccess_key = 1", f"wallet.access_key: {UNKNOWN} wallet.providers.<id>.access_key?"),
     "key-of-a-code-in-server": ("[server]\ngrpc = 1", f"server.grpc: {UNKNOWN} wallet.codes.<id>.grpc?"),
 }
 
@@ -227,10 +224,7 @@ UNREADABLE = {
     "no-value": (b"[server]\nlisten =\n", f"line 2 is not TOML: Invalid value, at column 9{IN_QUOTES}"),
     "no-quotes": (b"[server]\nlisten = here\n", f"line 2 is not TOML: Invalid value, at column 10{IN_QUOTES}"),
     "json": (b'{"server": {}}', f"line 1 is not TOML: Invalid statement, at column 1{A_LINE}"),
-    "yaml": (
-        b"server:\n  listen: a\n",
-        "line 1 is not TOML: Expected '=' after a key in a key/value pair, at column 7",
-    ),
+    "yml": (b"server:\n  listen: a\n", "line 1 is not TOML: Expected '=' after a key in a key/value pair, at column 7"),
     "key-twice": (
         b"a = 1\na = 1\n",
         "line 2 is not TOML: Cannot overwrite a value, at column 6 (the key stands there twice)",
@@ -239,10 +233,7 @@ UNREADABLE = {
         b"[a]\n[a]\n",
         "line 2 is not TOML: Cannot declare ('a',) twice, at column 3 (the table stands there twice)",
     ),
-    "backslash": (
-        b'a = "C:\\certs"',
-        r"line 1 is not TOML: Unescaped '\' in a string, at column 10 (in 'single quotes' ",
-    ),
+    "escape": (b'a = "C:\\certs"', r"line 1 is not TOML: Unescaped '\' in a string, at column 10 (in 'single quotes' "),
     "second-statement": (
         b"a = 1\nb = 2 c",
         "line 2 is not TOML: Expected newline or end of document after a statement, ",

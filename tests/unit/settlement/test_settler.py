@@ -230,16 +230,9 @@ FACTS = WalletFacts(http_status=400, code=7)
 UNCERTAIN: dict[str, Callable[[], BridgeError]] = {
     kind.__name__: kind
     for kind in (
-        *(
-            WalletTimeout,
-            WalletConnectionLost,
-            WalletGatewayError,
-            WalletUnknownError,
-            WalletFailed,
-            WalletInconsistent,
-        ),
+        *(WalletTimeout, WalletConnectionLost, WalletGatewayError, WalletUnknownError, WalletFailed, BridgeFault),
         *(WalletResponseInvalid, WalletNotProcessed, WalletUnavailable, WalletThrottled, WalletAuthRejected),
-        *(WalletEndpoint, WalletUnreachable, ProviderNotConfigured, BridgeFault),
+        *(WalletEndpoint, WalletUnreachable, ProviderNotConfigured, WalletInconsistent),
     )
 } | {"a code that is mapped to UNAVAILABLE": lambda: WalletRejected(grpc_code=GrpcCode.UNAVAILABLE, reason="LATER")}
 

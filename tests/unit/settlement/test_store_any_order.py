@@ -207,6 +207,11 @@ async def _pages(store: Store, size: int, state: State | None = None) -> list[En
     return found
 
 
+def sqlite_store(machine: Comparison) -> Store:
+    """Return a store in a file, on the model's clock."""
+    return SqliteStore(Path(machine.folder.name) / "settlement.db", clock=lambda: machine.now)
+
+
 def run(make: Callable[[Comparison], Store], monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare one kind of store with the model."""
     for module in ("bridge.settlement.sqlite.calls", "bridge.settlement.redis.store", "tests.support.settlement_model"):
@@ -221,9 +226,7 @@ def run(make: Callable[[Comparison], Store], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.timeout(300)
 def test_sqlite_answers_as_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is asked, in whatever order."""
-    run(
-        lambda machine: SqliteStore(Path(machine.folder.name) / "settlement.db", clock=lambda: machine.now), monkeypatch
-    )
+    run(sqlite_store, monkeypatch)
 
 
 @needs_redis

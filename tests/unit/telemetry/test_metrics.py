@@ -54,9 +54,7 @@ ADDED: dict[str, Added] = {
     "cancelled": adds(call(grpc_code="CANCELLED", outcome="NOT_SENT"), CALLS, outcome="NOT_SENT", reason="CANCELLED"),
     "code": (call(wallet_code=1), "wallet_bridge_wallet_codes_total", 1, {"code": "1"}),
     "code 0": (failed("WALLET_REJECTED", wallet_code=0), "wallet_bridge_wallet_codes_total", 1, {"code": "0"}),
-    "missing field": adds(
-        call(missing_fields=("balance", "message")), "wallet_bridge_missing_fields_total", field="message"
-    ),
+    "missing": adds(call(missing_fields=("balance", "message")), "wallet_bridge_missing_fields_total", field="message"),
     "unknown members": adds(call(unknown_count=3), "wallet_bridge_unknown_members_total", 3),
     "queued": (call(queue_s=0.25), "wallet_bridge_admission_queue_seconds_sum", 0.25, {}),
     "not queued": (call(), "wallet_bridge_admission_queue_seconds_count", 0, {}),

@@ -85,20 +85,7 @@ NESTED = (
 NAMES = ('"a"', '"b"', '"status"', '"\\u0061"', '"a:b"', '""', '"ż"', "a", "")
 MEMBERS = tuple(f"{name}{colon}{value}" for name in NAMES for colon in (":", " : ") for value in SCALARS + NESTED)
 COMMAS = (",", ",", ",", " , ", ",\n", ",,", "")
-AROUND = (
-    "{%s}",
-    "{%s}",
-    "{%s}",
-    "\n {%s}\t\r",
-    "[{%s}]",
-    "{%s",
-    "%s",
-    "{%s}x",
-    "{%s}{}",
-    "\ufeff{%s}",
-    "\0{%s}",
-    "{%s,}",
-)
+AROUND = (*3 * ("{%s}",), "\n {%s}\t\r", "[{%s}]", "{%s", "%s", "{%s}x", "{%s}{}", "\ufeff{%s}", "\0{%s}", "{%s,}")
 JSON_CHARACTERS = '{}[]":,\\u0d8a1e-.+ \ntruefalsn'
 """What JSON is made of, so that a text of these is sometimes a value."""
 PIECES = (b"", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b'"', b":", b",", b"-", b"0", b"}", b"[", b"\\u")

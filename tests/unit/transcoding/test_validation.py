@@ -15,14 +15,7 @@ TOO_LONG = "is longer than 4096 bytes"
 NO_DECIMAL = "must be the decimal text of a number of 0 or more, like 12.50"
 WIDE = "\U0001f600"  # four bytes of UTF-8
 
-TERMINATE: dict[str, Any] = {
-    "token": "t",
-    "player_id": 1,
-    "site_id": 1,
-    "provider_id": 1,
-    "game_id": "g",
-    "currency": "EUR",
-}
+GOOD: dict[str, Any] = {"token": "t", "player_id": 1, "site_id": 1, "provider_id": 1, "game_id": "g", "currency": "EUR"}
 
 FILE = compile_proto(
     HEADER
@@ -90,23 +83,23 @@ def violations(message: Any) -> list[tuple[str, str]]:
     return []
 
 
-@pytest.mark.parametrize("name", TERMINATE)
+@pytest.mark.parametrize("name", GOOD)
 def test_each_field_of_terminate_is_required(name: str) -> None:
     """Unset, or its default: an empty text or an id of 0 is refused."""
-    rest = {other: value for other, value in TERMINATE.items() if other != name}
-    default = type(TERMINATE[name])()
+    rest = {other: value for other, value in GOOD.items() if other != name}
+    default = type(GOOD[name])()
     for request in (TerminateRequest(**rest), TerminateRequest(**rest, **{name: default})):
         assert violations(request) == [(name, UNSET)]
 
 
 def test_a_whole_request_is_valid() -> None:
     """The least that Terminate needs."""
-    assert violations(TerminateRequest(**TERMINATE)) == []
+    assert violations(TerminateRequest(**GOOD)) == []
 
 
 def test_every_unset_field_is_listed() -> None:
     """A caller fixes everything at once: all violations come together, in the proto's order."""
-    assert violations(TerminateRequest()) == [(name, UNSET) for name in TERMINATE]
+    assert violations(TerminateRequest()) == [(name, UNSET) for name in GOOD]
 
 
 @pytest.mark.parametrize("name", FULL)
@@ -187,7 +180,7 @@ def test_a_good_decimal_is_sent(text: str) -> None:
 
 def test_a_request_is_parsed() -> None:
     """What a caller serialized comes back."""
-    request = TerminateRequest(**TERMINATE)
+    request = TerminateRequest(**GOOD)
     assert parse(TerminateRequest, request.SerializeToString()) == request
 
 

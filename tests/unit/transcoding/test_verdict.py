@@ -142,9 +142,7 @@ CASES: dict[str, Case] = {
         )
     },
     "500 without code: WALLET_GATEWAY_ERROR": row(WalletGatewayError, 500, b'{"error":"upstream"}', "code: is missing"),
-    "503 without status: WALLET_GATEWAY_ERROR": row(
-        WalletGatewayError, 503, success_without("status"), "status: is missing"
-    ),
+    "503 without status: GATEWAY_ERROR": row(WalletGatewayError, 503, success_without("status"), "status: is missing"),
     "404 without status: WALLET_ENDPOINT": row(WalletEndpoint, 404, b'{"message":"Not Found"}', "404"),
     "413 not read to its end: WALLET_ENDPOINT": row(WalletEndpoint, 413, b"x" * 100_000, "413"),
     "code as text: WALLET_REJECTED": row(WalletRejected, 200, failure("7")),

@@ -54,10 +54,7 @@ def test_there_are_three_attempts_at_most(error: BridgeError) -> None:
     assert followed == [True, True, False, False]
 
 
-RECYCLING = {
-    "a stream that was refused": WalletNotProcessed(),
-    "a new connection that was closed": WalletUnreachable(cause=CLOSED),
-}
+RECYCLING = {"a stream that was refused": WalletNotProcessed(), "closed": WalletUnreachable(cause=CLOSED)}
 
 
 @pytest.mark.parametrize("error", RECYCLING.values(), ids=RECYCLING)

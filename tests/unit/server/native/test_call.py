@@ -76,10 +76,7 @@ EXITS = {
     "a cancel of its own": (unary(cancels_itself), ("CANCELLED", "the call was cut off")),
     "no bytes": (unary(answers_nothing), FAILED),
     "an answer that cannot be serialized": (unary(echo, response_serializer=int), FAILED),
-    "a request that cannot be parsed": (
-        unary(echo, request_deserializer=int),
-        ("INTERNAL", "Exception deserializing request!"),
-    ),
+    "an unreadable request": (unary(echo, request_deserializer=int), ("INTERNAL", "Exception deserializing request!")),
 }
 
 

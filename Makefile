@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROTOS := $(shell find protos -name '*.proto' | sort)
 COMPILE := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--no-emit-options --strip-extras --no-header --all-build-deps --find-links $(VENV)/stubs --unsafe-package wallet-bridge-stubs
-# What both runs of `make test` leave out is run by `make mesh`. A worker of pytest-xdist that is through with its part takes
+# tests/mesh is run by `make mesh`; what is marked `long`, or tries more examples, by `make check`. A worker of pytest-xdist that is through with its part takes
 # of what others have left, so that tests of one module, and their fixtures, mostly stay together.
 # How many processes "auto" is, tests/conftest.py says.
 PROCESSES ?= auto
-TOGETHER := --ignore=tests/mesh -m "not alone" --numprocesses=$(PROCESSES) --dist=worksteal
-ALONE := -m alone $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
+TOGETHER := --ignore=tests/mesh --numprocesses=$(PROCESSES) --dist=worksteal
+SHORT := $(TOGETHER) -m "not alone and not long" --hypothesis-profile=quick
+ALONE = $(shell grep -rl --include='test_*.py' 'mark\.alone' tests)
 # Benchmarks have an environment of their own, so that its Python may be another: PYTHON, where it is given, else the first one
 # that was built with PGO and LTO.
 BENCH_VENV := .venv-bench
@@ -22,10 +23,10 @@ REAL_PATH := -c 'import os, sys; print(os.path.realpath(sys.executable))'
 IN_BENCH = $(MAKE) --no-print-directory bench-environment && \
 	$(MAKE) --no-print-directory VENV=$(BENCH_VENV) PYTHON=$(BENCH_PYTHON) $(BENCH_VENV)/bench.done && $(BENCH_VENV)/bin/python -m
 # An environment that forbids bytecode files would have every process of a test compile the bridge again, and pytest all tests.
-test test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
+test test-long test-alone test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run certs test test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling bench-policies profile bench-telemetry bench-overload bench-floods h2spec soak simulate chaos pictures mesh interop tools clients contract release release-check second-operation charts lock clean
+.PHONY: help run certs test test-long test-alone test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling bench-policies profile bench-telemetry bench-overload bench-floods h2spec soak simulate chaos pictures mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,19 +37,26 @@ run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, the
 certs: $(VENV)/run.done  ## Make an authority and certificates for examples/tls, for 30 days
 	@$(BIN)/python tools/certs.py examples/tls/certs
 
-test: $(VENV)/dev.done  ## Run all tests: side by side (PROCESSES=4), then those that need the machine to themselves
-	@$(BIN)/python -m pytest $(TOGETHER)
-	@$(BIN)/python -m pytest $(ALONE)
+test: $(VENV)/dev.done  ## Test the bridge in three minutes: side by side (PROCESSES=4), then what needs the machine to itself
+	@$(BIN)/python -m pytest tests $(SHORT)
+	@$(BIN)/python -m pytest $(ALONE) -m "alone and not long"
 
-test-unit: $(VENV)/dev.done  ## The unit tests alone
-	@$(BIN)/python -m pytest tests/unit $(TOGETHER)
+test-long: $(VENV)/dev.done  ## What `make test` leaves out: charts, packages, tools, sample callers, planted bugs, chaos
+	@$(BIN)/python -m pytest $(TOGETHER) -m "long and not alone"
+	@$(BIN)/python -m pytest $(ALONE) -m "alone and long"
+
+test-alone: $(VENV)/dev.done  ## All tests that need the machine to themselves
+	@$(BIN)/python -m pytest $(ALONE) -m alone
+
+test-unit: $(VENV)/dev.done  ## The unit tests by themselves
+	@$(BIN)/python -m pytest tests/unit $(SHORT)
 
 test-newest: $(VENV)/dev.done  ## The unit tests on the newest Python that this machine has, in .venv-newest
 	@newest="$$($(BIN)/python tools/newest_python.py)"; \
 	if [ -n "$$newest" ]; then $(MAKE) --no-print-directory VENV=.venv-newest PYTHON="$$newest" test-unit; \
 	else echo "test-newest: no newer Python here than $$($(BIN)/python --version)"; fi
 
-check: lint types generated proto-lint coverage  ## Everything a change must pass: lint, types, protos, tests with coverage
+check: lint types generated proto-lint coverage test-alone  ## Everything a change must pass: lint, types, protos, all tests, coverage
 
 lint: $(VENV)/dev.done  ## Style, format, which way imports run, and plain words
 	@echo "lint: ruff"
@@ -75,9 +83,9 @@ proto-lint: $(VENV)/dev.done  ## buf lint STANDARD, and buf breaking against pro
 	@$(BIN)/python tools/lint_protos.py
 	@$(BIN)/python tools/proto_image.py
 
-coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/, without those marked `alone`: tracing would spoil what they measure
+coverage: $(VENV)/dev.done  ## Tests with branch coverage of bridge/, but those marked `alone`: tracing would spoil what they measure
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest $(TOGETHER)
+	@$(BIN)/python -m coverage run -m pytest $(TOGETHER) -m "not alone"
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 

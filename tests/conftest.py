@@ -2,22 +2,43 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.support import engines
+from tests.support.examples import register
 
-# No time limit for an example or for making it: a busy machine is no bug, and our proofs have no timed assertions.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
+ROOT = Path(__file__).parents[1]
+LONG_FOLDERS = ("benchmarks", "tests/deploy", "tests/release", "tests/second_operation", "tests/unit/tools")
+"""All tests in them are marked `long`: they are about what stands beside the bridge."""
+
+register()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Say how many processes run the tests: three for two cores, because tests wait for much of their time."""
     return max(1, (os.cpu_count() or 1) * 3 // 2)
+
+
+def _is_in_long_folder(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / folder) for folder in LONG_FOLDERS)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import what `-m "not long"` would leave out: each process that runs tests would."""
+    is_left_out = "not long" in config.option.markexpr and _is_in_long_folder(collection_path)
+    return True if is_left_out else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark all tests of the long folders, before `-m` chooses."""
+    for item in items:
+        if _is_in_long_folder(item.path):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish() -> None:

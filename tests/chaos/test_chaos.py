@@ -29,6 +29,7 @@ def _is_enough(seconds: float, killer: Killer, callers: Callers) -> bool:
     return seconds > SECONDS_MAX or (killer.kills.total() >= KILLS and len(callers.pending) >= PENDING)
 
 
+@pytest.mark.long
 @pytest.mark.alone
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=needs_redis)])

@@ -19,11 +19,13 @@ METHOD_CONFIGS: list[dict[str, Any]] = SERVICE_CONFIG["methodConfig"]
 CALLERS = docs.CALLERS.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 async def test_python_sample() -> None:
     """The Python sample prints what every sample must print, and causes no POST too many."""
     assert run.objections(*await run.observe(run.CLIENTS["python"], run.cases())) == ""
 
 
+@pytest.mark.long
 # By milliseconds: two calls in ten may be late, which beside other tests may be more.
 @pytest.mark.parametrize("group", [pytest.param("timed", marks=pytest.mark.alone), "short"])
 async def test_python_sample_at_its_edges(group: str) -> None:
@@ -32,6 +34,7 @@ async def test_python_sample_at_its_edges(group: str) -> None:
     assert run.objections(*await run.observe_edges(run.CLIENTS["python"], todo), run.expected_edges(todo), todo) == ""
 
 
+@pytest.mark.long
 async def test_python_sample_asks_health() -> None:
     """With the shipped config no call reaches a bridge whose health says NOT_SERVING."""
     _, posts = await run.observe(run.CLIENTS["python"], [run.DRAINING_CASE])

@@ -16,6 +16,8 @@ from bridge.server.app import running
 from protos import ROOT
 from tests.support.processes import program
 
+pytestmark = pytest.mark.long
+
 GENERATED = ROOT / "generated"
 TSC = toolchain.programs()["tsc"]
 

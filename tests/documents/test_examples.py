@@ -74,6 +74,7 @@ async def called(sandbox: Sequence[str], serve: Sequence[str], call: Sequence[st
     return calling.output
 
 
+@pytest.mark.long
 @each_example
 async def test_an_example_runs(name: str, copy: Path) -> None:
     """A sandbox and a bridge with the example's file, started by its own commands, answer its own call."""
@@ -94,6 +95,7 @@ def test_the_commands_meet(name: str, copy: Path) -> None:
     assert settings.server.port == split_listen(value_of("--address", call, ADDRESS))[1]
 
 
+@pytest.mark.long
 async def test_an_unknown_caller_is_refused(copy: Path) -> None:
     """With TLS a call without the caller's certificate is refused."""
     sandbox, serve, call = (command[1:] for command in COMMANDS["tls"])
@@ -170,6 +172,7 @@ def test_it_publishes_on_loopback_alone() -> None:
     assert published["bridge"] == [f"{ADDRESS}:{settings.server.port}"]
 
 
+@pytest.mark.long
 async def test_its_commands_run(copy: Path) -> None:
     """What the containers run, on the files that they mount, is a sandbox and a bridge that carries a call to it."""
     mounted = {target: str(path.relative_to(ROOT)) for target, path in MOUNTS.items()}

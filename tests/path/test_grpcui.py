@@ -21,7 +21,11 @@ ABSENT = toolchain.absent("grpcui")
 METHOD = "wallet.v1.WalletService.Terminate"
 CSRF_COOKIE, CSRF_HEADER = "_grpcui_csrf_token", "x-grpcui-csrf-token"
 
-pytestmark = [on_both_engines, pytest.mark.skipif(bool(ABSENT), reason=ABSENT or "grpcui is installed")]
+pytestmark = [
+    pytest.mark.long,
+    on_both_engines,
+    pytest.mark.skipif(bool(ABSENT), reason=ABSENT or "grpcui is installed"),
+]
 
 
 @pytest_asyncio.fixture(name="page")

@@ -26,6 +26,7 @@ from bridge.service import BridgeService, Route
 from bridge.settings.model import load
 from bridge.upstream.client import WalletClient
 from bridge.upstream.from_settings import keyring_of
+from tests.support.examples import examples
 from tests.support.random_wallet import FAULTS, GOOD, RandomWallet
 from tests.support.whole_path import PATIENCE_S, environment, terminate_request
 
@@ -250,7 +251,7 @@ async def world() -> AsyncIterator[World]:
     assert asyncio.all_tasks() == tasks_before
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 @given(steps=STEPS)
 @example(steps=[Call((fault,), 0.15) for fault in FAULTS])
 async def test_random_mix(steps: list[Step]) -> None:

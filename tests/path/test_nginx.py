@@ -19,8 +19,8 @@ from tests.support.whole_path import Caller, bridge_to
 pytestmark = pytest.mark.skipif(NGINX is None, reason=MISSING)
 
 CALLERS = 40
-CALLS_EACH = 30
-RECYCLE_REQUESTS = 50
+CALLS_EACH = 12
+RECYCLE_REQUESTS = 20
 RELOADS = 3
 PROXY = "proxy_set_header x-front-connection $connection; proxy_pass http://127.0.0.1:{port};"
 TOKENS = [f"{caller}-{call}" for caller in range(CALLERS) for call in range(CALLS_EACH)]
@@ -92,7 +92,7 @@ async def reload_under_load(nginx: Nginx, upstream: Upstream) -> None:
 
 
 async def test_no_call_fails(certificates: Certificates, identity: Identity | None, tmp_path: Path) -> None:
-    """While nginx recycles each 50 requests and reloads thrice, all of 40 callers' calls are OK, each made once."""
+    """While nginx recycles each 20 requests and reloads thrice, all of 40 callers' calls are OK, each made once."""
     settings = {"WALLET__CA_FILE": str(certificates.ca_file)}
     recycling = f"keepalive_requests {RECYCLE_REQUESTS};"
     async with wallet() as upstream:

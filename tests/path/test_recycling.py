@@ -10,11 +10,11 @@ from tests.support.whole_path import bridge_to
 
 pytestmark = on_both_engines
 
-CALLERS, CALLS_EACH, REQUESTS_PER_CONNECTION = 40, 30, 200
+CALLERS, CALLS_EACH, REQUESTS_PER_CONNECTION = 40, 12, 80
 
 
 async def test_recycling_is_invisible() -> None:
-    """While each connection is retired after 200 requests, no call fails, and each token is processed exactly once."""
+    """While each connection is retired after 80 requests, no call fails, and each token is processed exactly once."""
     async with FaultServer(recycle_after(REQUESTS_PER_CONNECTION)) as wallet, bridge_to(wallet.url) as caller:
 
         async def calls(name: int) -> list[str]:

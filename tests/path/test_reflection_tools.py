@@ -19,7 +19,7 @@ from bridge.server.reflection import NAMES
 from tests.support.engines import on_both_engines
 from tests.support.whole_path import bridge_to
 
-pytestmark = on_both_engines
+pytestmark = [pytest.mark.long, on_both_engines]
 
 METHOD = "wallet.v1.WalletService/Terminate"
 DATA = json.dumps(TERMINATE_REQUEST)

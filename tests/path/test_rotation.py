@@ -103,7 +103,7 @@ COURSES: dict[str, Sequence[Move]] = {
 
 @pytest.mark.parametrize("course", COURSES.values(), ids=COURSES)
 async def test_no_call_fails(change: Change, course: Sequence[Move]) -> None:
-    """While 40 callers call, keys change on both sides: every call is OK, and every token is processed once."""
+    """While twelve callers call, keys change on both sides: every call is OK, and every token is processed once."""
     async with Load.running(change.caller) as load:
         for move in course:
             await move(change)

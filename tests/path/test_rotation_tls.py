@@ -140,7 +140,7 @@ async def test_a_call_under_way_goes_on(change: Change) -> None:
 
 
 async def test_no_call_fails(change: Change) -> None:
-    """While 40 callers call, both sides change all certificates: every call is OK, each token is processed once."""
+    """While twelve callers call, both sides change all certificates: every call is OK, each token is processed once."""
     bundle = change.folder / "both.pem"
     bundle.write_bytes(change.old.ca_file.read_bytes() + change.new.ca_file.read_bytes())
     async with Load.running(change.caller) as load:

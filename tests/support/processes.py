@@ -16,6 +16,10 @@ SOURCES = os.pathsep.join((str(Path(bridge.__file__).parents[1]), str(Path(walle
 """Where the bridge is that the test imports, and its generated code: an installed one must not stand before them."""
 
 
+AS_INSTALLED = str(Path(__file__).with_name("as_installed"))
+"""A folder for PYTHONPATH. httpx and structlog import click and rich where they are, as in an environment for
+development: an eighth of the start of a bridge there, and nothing that runs in production."""
+
 SERVE = (sys.executable, "-m", "bridge", "serve")
 
 
@@ -79,10 +83,11 @@ async def bridge_command(
 
 @asynccontextmanager
 async def program(*argv: str, env: Mapping[str, str], **options: Any) -> AsyncIterator[Command]:
-    """Start a program with this environment; kill what is left of it."""
+    """Start a program with this environment, where Python has no tools of developers; kill what is left of it."""
+    paths = [AS_INSTALLED, *filter(None, [env.get("PYTHONPATH")])]
     process = await asyncio.create_subprocess_exec(
         *argv,
-        env=env,
+        env={**env, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         # A line may hold a long answer; the default limit of 64 KiB is for chats.

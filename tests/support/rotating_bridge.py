@@ -64,7 +64,7 @@ class Load:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, caller: Caller, callers: int = 40) -> AsyncIterator["Load"]:
+    async def running(cls, caller: Caller, callers: int = 12) -> AsyncIterator["Load"]:
         """Let so many callers call until the end of the block, and then end their last call."""
         load = cls()
         load._rounds = [0] * callers

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bridge.admission import Admission
 from bridge.deadline import MINIMUM_S, Deadline
 from bridge.errors import BridgeDraining, BridgeOverloaded
+from tests.support.examples import examples
 
 AMPLE = Deadline.after(3600)
 Key = tuple[int, int]
@@ -149,5 +150,5 @@ class AnyOrder(RuleBasedStateMachine):
         self.loop.close()
 
 
-AnyOrder.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=examples(80), stateful_step_count=30, deadline=None)
 TestAnyOrder = AnyOrder.TestCase

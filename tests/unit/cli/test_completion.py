@@ -125,6 +125,7 @@ TYPED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 @pytest.mark.parametrize(("keys", "line"), TYPED.values(), ids=TYPED)

@@ -23,6 +23,7 @@ from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.descriptors import left_open, open_descriptors
+from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
 from tests.support.http2.calls import PATIENCE_S
@@ -60,7 +61,7 @@ def test_corpus_byte_by_byte(name: str) -> None:
     assert received(case, list(range(len(case))), set()) == received(case, [], set())
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(data=ANY_BYTES, cuts=st.lists(st.integers(0, 400), max_size=6), given_up=st.sets(st.sampled_from(OPEN_STREAMS)))
 @example(data=raw.frame(raw.PING, payload=bytes(8)) * 4000 + raw.headers(1), cuts=[65_000], given_up=set())
 def test_any_bytes(data: bytes, cuts: list[int], given_up: set[int]) -> None:
@@ -232,7 +233,7 @@ async def test_corpus_over_a_socket(name: str) -> None:
     assert not closes or not any(isinstance(end, httpx.TimeoutException) for end in ends)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(data=ANY_BYTES, ends=st.booleans())
 async def test_any_bytes_over_a_socket(data: bytes, *, ends: bool) -> None:
     """Whatever a server says, every call ends by its time-out, nothing is left of it, and later calls succeed."""

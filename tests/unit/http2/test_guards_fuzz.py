@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bridge.http2.connection import Connection
 from bridge.http2.exchange import Exchange
 from bridge.http2.faults import LOGGER
+from tests.support.examples import examples
 from tests.support.http2.conversation import BODY, GREETING, OPEN_STREAMS, REQUEST
 from tests.support.http2.strategies import ANY_BYTES, SPEECHES
 
@@ -48,7 +49,7 @@ def faults_collected() -> Iterator[list[logging.LogRecord]]:
         LOGGER.removeHandler(handler)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(data=st.lists(ANY_BYTES | SPEECHES, min_size=1, max_size=3), lost=st.booleans())
 async def test_any_bytes(data: list[bytes], *, lost: bool) -> None:
     """Whatever a server sends, no callback raises, and nothing is a fault: each call ends by what the bytes prove."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bridge.http2.frames import HEADER_BYTES
 from bridge.http2.hpack import HeaderBlockError, HeaderDecoder, HeaderListTooLongError, are_regular, encode, status_of
 from bridge.http2.static_table import STATIC, Field
+from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2.conversation import REQUEST, conversation, listen
 from tests.support.http2.hpack import ANY_BLOCKS, BLOCKS, LISTS, SECRETS, Block, encoded, index
@@ -125,7 +126,7 @@ def test_rfc_7541_appendix_c(blocks: tuple[str, ...]) -> None:
     assert table_of(decoder, 3) == newest
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(blocks=st.lists(BLOCKS, max_size=8))
 def test_we_read_what_hpack_encodes(blocks: list[Block]) -> None:
     """Blocks of hpack's are decoded to the same fields, one after another, and both tables hold the same."""
@@ -136,7 +137,7 @@ def test_we_read_what_hpack_encodes(blocks: list[Block]) -> None:
         assert table_of(decoder, len(entries)) == entries
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(blocks=ANY_BLOCKS)
 @example(blocks=[b"\x82\x20"])
 @example(blocks=[b"\x20", b"\x3f\xe2\x1f"])
@@ -153,7 +154,7 @@ def test_any_blocks(blocks: list[bytes]) -> None:
         assert got == wanted
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(blocks=st.lists(KNOWN_AGAIN, min_size=1, max_size=4), picks=st.lists(st.integers(0, 3), max_size=12))
 @example(blocks=[b"\x40\x01x\x01y", b"\xbe"], picks=[0, 1, 1, 0, 1])
 @example(blocks=[b"\x40\x01x\x01y", b"\x20\x82", b"\xbe"], picks=[0, 2, 1, 2])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bridge.http2.events import Event
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES
 from bridge.sandbox.wire import take_frames
+from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2.conversation import OPEN_STREAMS, conversation, listen
 from tests.support.http2.dialogue import STEPS, Dialogue, Step
@@ -20,7 +21,7 @@ from tests.support.http2.reference import Reference, RefusedError
 from tests.support.http2.strategies import ANY_BYTES, SPEECHES
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(steps=st.lists(STEPS, min_size=20, max_size=60))
 def test_h2_server_understands_us(steps: list[Step]) -> None:
     """In no conversation does h2 object to us, and both sides receive what was said; windows are kept and used up."""
@@ -153,7 +154,7 @@ def first_difference(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]] | N
     return None
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(data=SPEECHES | ANY_BYTES)
 def test_we_understand_what_an_h2_client_does(data: bytes) -> None:
     """As long as h2 accepts what a server says, it means the same to us, but for the differences in the table."""

@@ -166,6 +166,7 @@ async def test_leaves_nothing(sandbox: Sandbox) -> None:
         assert not [task for task in asyncio.all_tasks() - before if "visit" in repr(task.get_coro())]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(chromium() is None, reason="there is no Chromium")
 async def test_in_a_browser(sandbox: Sandbox, url: str) -> None:
     """In a real browser the page shows requests as they come, what is wrong with a signature, and runs no markup."""

@@ -13,6 +13,7 @@ from bridge.settlement.entry import NO_FAILURE, CallEnd, NewCall, State
 from bridge.settlement.sealing import Keys
 from bridge.settlement.sqlite import SqliteStore, schema
 from bridge.settlement.store import Store
+from tests.support.examples import examples
 from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, add, end, new_call
 from tests.unit.settlement.test_store_any_order import (
     CALLS_MAX,
@@ -95,7 +96,9 @@ def test_it_answers_as_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("bridge.settlement.sqlite.calls", "tests.support.settlement_model"):
         monkeypatch.setattr(f"{module}.CALLS_MAX", CALLS_MAX)
     monkeypatch.setattr(Held, "make", sqlite_store, raising=False)
-    run_state_machine_as_test(Held, settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None))
+    run_state_machine_as_test(
+        Held, settings=settings(max_examples=examples(EXAMPLES), stateful_step_count=STEPS, deadline=None)
+    )
 
 
 # --- the slim table -------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from bridge.settlement.redis import RedisStore
 from bridge.settlement.sealing import Keys
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import Store, StoreError
+from tests.support.examples import examples
 from tests.support.redis_server import needs_redis
 from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, new_call
 from tests.support.settlement_model import ModelStore
@@ -219,7 +220,7 @@ def run(make: Callable[[Comparison], Store], monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(f"{module}.CALLS_MAX", CALLS_MAX)
     monkeypatch.setattr(Comparison, "make", make, raising=False)
     run_state_machine_as_test(
-        Comparison, settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
+        Comparison, settings=settings(max_examples=examples(EXAMPLES), stateful_step_count=STEPS, deadline=None)
     )
 
 

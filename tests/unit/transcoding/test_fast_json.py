@@ -18,6 +18,7 @@ from bridge.sandbox.recipes import Call
 from bridge.sandbox.rows import ROWS
 from bridge.transcoding.strict_json import DEPTH_MAX, Flaw, Number, parse_fast, parse_object, parse_strictly
 from tests.path.test_answers import ACCEPTED, INVALID, success
+from tests.support.examples import examples
 from tests.unit.transcoding.test_strict_json import IN_STRINGS, NUMBERS, REFUSALS, TEXTS, arrays, objects
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "1000"))
@@ -123,7 +124,7 @@ def test_every_document_of_the_fault_tests_is_read_alike(body: bytes) -> None:
 
 
 @pytest.mark.timeout(HANGS_AFTER_S)
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=examples(EXAMPLES))
 @given(DOCUMENTS)
 def test_any_document_is_read_alike(body: bytes) -> None:
     """Whatever the document is, the fast decoder reads it as the strict one does, or leaves it to that."""

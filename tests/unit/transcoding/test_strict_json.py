@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.transcoding.strict_json import DEPTH_MAX, Flaw, Number, parse_object
+from tests.support.examples import examples
 
 NOT_JSON = "not JSON"
 NOT_AN_OBJECT = "not a JSON object"
@@ -180,7 +181,7 @@ FLAWS = frozenset({why for _, why in REFUSALS.values()})
 
 
 @given(st.binary() | st.text().map(str.encode) | st.text('{}[]":,\\u0d8a1e-.NIntruefals ').map(str.encode))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_arbitrary_bytes_are_an_object_or_a_flaw(body: bytes) -> None:
     """No bytes make it raise anything else, and no flaw has another text."""
     try:

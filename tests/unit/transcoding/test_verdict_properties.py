@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bridge.errors import BridgeError
 from bridge.outcome import GrpcCode, Outcome
 from bridge.transcoding.verdict import Verdict
+from tests.support.examples import examples
 from tests.support.verdict_answers import CODES, DONE, REQUEST, SUCCESS, verdict_on
 
 STATUSES = st.integers(100, 599) | st.sampled_from([200, 204, 302, 401, 404, 429, 500, 503])
@@ -66,14 +67,14 @@ def holds(end: Verdict | BridgeError, http_status: int) -> None:
     assert (response.token, response.player_id, response.site_id, response.provider_id) == asked
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(http_status=STATUSES, body=BODIES, headers=HEADERS)
 def test_every_answer_ends_as_a_verdict_or_an_error(http_status: int, body: bytes, headers: Mapping[str, str]) -> None:
     """Arbitrary status, bytes and headers."""
     holds(end_of(http_status, body, headers), http_status)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(http_status=st.sampled_from([200, 200, 200, 400, 500, 503]), body=near_bodies())
 def test_an_answer_that_is_nearly_right_ends_likewise(http_status: int, body: bytes) -> None:
     """Mutations of the wallet's own answers, which get further than arbitrary bytes do."""

@@ -1,0 +1,3 @@
+"""It is not there for the bridge's processes: only the tools of developers need it (tests/support/processes.py)."""
+
+raise ImportError("requirements/run.txt has no click", name="click")

@@ -219,3 +219,19 @@ async def test_idle_with_several_providers() -> None:
         assert not idle.done()
         await calls.leave(HUNG)
         assert idle.done()
+
+
+@pytest.mark.parametrize("is_served", [True, False], ids=["served", "cancelled"])
+async def test_who_waits_no_more_has_no_part(*, is_served: bool) -> None:
+    """The queue is divided among those who wait now: a provider whose last call has left it counts no more."""
+    async with queue(1, 4, None) as calls:
+        await calls.come(GOOD, "first")
+        await calls.come(OTHER, "other")
+        if is_served:
+            await calls.leave(GOOD)
+        else:
+            calls.tasks[0].cancel()
+            await turns()
+        await calls.fill(GOOD, 4, "good-")
+        await calls.fill(HUNG, 3, "hung-")
+        assert list(calls.refused) == ["good-3", "good-2", "hung-2"]

@@ -6,6 +6,7 @@ The order of packages, circles and the sandbox's independence are contracts of i
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,13 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
 
 
-SOURCES = {module_of(path): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
+FILES = {module_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    """Return a module's syntax, parsed when a test asks for it: each process that runs tests imports this file."""
+    return ast.parse(FILES[module].read_text())
 
 
 def is_part(name: str, package: str) -> bool:
@@ -82,12 +89,12 @@ def is_in(module: str, places: tuple[str, ...] | set[str]) -> bool:
     return any(is_part(module, place) for place in places)
 
 
-each_module = pytest.mark.parametrize("module", SOURCES, ids=lambda module: module or "bridge")
+each_module = pytest.mark.parametrize("module", FILES, ids=lambda module: module or "bridge")
 
 
 def imported(module: str) -> Iterator[str]:
     """Yield the full name of everything that a module imports, wherever in it."""
-    for node in ast.walk(SOURCES[module]):
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -97,7 +104,7 @@ def imported(module: str) -> Iterator[str]:
 
 def names_in(module: str) -> Iterator[str]:
     """Yield every identifier and every whole string of a module."""
-    for node in ast.walk(SOURCES[module]):
+    for node in ast.walk(tree(module)):
         for value in (getattr(node, name, None) for name in ("id", "attr", "arg", "name", "value")):
             if isinstance(value, str):
                 yield value
@@ -115,15 +122,15 @@ def test_a_library_is_known_only_where_it_belongs(module: str) -> None:
     assert not foreign
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if is_in(module, PURE)])
+@pytest.mark.parametrize("module", [module for module in FILES if is_in(module, PURE)])
 def test_a_pure_module_has_no_io(module: str) -> None:
     """No await, no clock, no network, no file, no chance."""
-    assert not [node for node in ast.walk(SOURCES[module]) if isinstance(node, ASYNC_SYNTAX)]
+    assert not [node for node in ast.walk(tree(module)) if isinstance(node, ASYNC_SYNTAX)]
     libraries = {name.partition(".")[0] for name in imported(module)}
     assert not libraries & (IMPURE_LIBRARIES | {"grpc", "h2", "httpx"})
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if not is_in(module, ABOUT_TERMINATE)])
+@pytest.mark.parametrize("module", [module for module in FILES if not is_in(module, ABOUT_TERMINATE)])
 def test_the_engine_names_no_field_of_terminate(module: str) -> None:
     """The protos are the contract: no Python of the engine knows what Terminate asks or answers."""
     fields = {*TerminateRequest.DESCRIPTOR.fields_by_name, *TerminateResponse.DESCRIPTOR.fields_by_name}
@@ -133,7 +140,7 @@ def test_the_engine_names_no_field_of_terminate(module: str) -> None:
 @each_module
 def test_a_module_says_what_it_is_for(module: str) -> None:
     """The first line of its docstring, a sentence of its own, is what a reader finds it by."""
-    first = (ast.get_docstring(SOURCES[module]) or "").partition("\n")[0]
+    first = (ast.get_docstring(tree(module)) or "").partition("\n")[0]
     assert first.endswith((".", ":"))
 
 
@@ -144,6 +151,6 @@ def test_few_files_stand_directly_in_the_package() -> None:
 
 def test_what_is_looked_for_can_be_found() -> None:
     """The search sees imports, identifiers and strings: the sandbox, which may name the fields, does."""
-    assert {"token", "player_id"} <= {name for module in SOURCES for name in names_in(module)}
+    assert {"token", "player_id"} <= {name for module in FILES for name in names_in(module)}
     assert "bridge.transcoding.verdict.Classifier" in set(imported("service"))
     assert "grpc.aio" in set(imported("server.app"))

@@ -1,6 +1,6 @@
-"""A hostile caller as a process: `python -m floods.attacker HOST:PORT NAME SECONDS`; one JSON document at the end.
+"""A hostile caller as a process: for each line "HOST:PORT SECONDS NAME" one flood, and a line of JSON at its end.
 
-It says `sent_bytes`, `connected` and `closed`, which is how many connections the bridge has ended; each of those is
+That says `sent_bytes`, `connected` and `closed`, which is how many connections the bridge has ended; each of those is
 opened again.
 """
 
@@ -82,13 +82,18 @@ class Attack:
         await asyncio.Event().wait()
 
 
-async def main(address: str, name: str, seconds: float) -> None:
-    """Attack, and print what came of it."""
-    attack = Attack(FLOODS[name], address, seconds)
+async def attacked(address: str, seconds: str, name: str) -> str:
+    """Attack, and return what came of it as JSON."""
+    attack = Attack(FLOODS[name], address, float(seconds))
     await attack.run()
-    sent = {name: getattr(attack, name) for name in ("sent_bytes", "connected", "closed")}
-    json.dump(sent, sys.stdout)
+    return json.dumps({name: getattr(attack, name) for name in ("sent_bytes", "connected", "closed")})
+
+
+def main() -> None:
+    """Attack for as long as there are lines."""
+    for line in sys.stdin:
+        print(asyncio.run(attacked(*line.strip().split(" ", 2))), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))
+    main()

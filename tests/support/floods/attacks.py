@@ -148,7 +148,9 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
         # Requests that are good, and more than one caller can want.
         "requests": Flood(each_stream(opened(TERMINATE, payload=REQUEST))),
         "requests, unread": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), reads=False),
-        "requests, shut": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0, acknowledges=False),
+        "requests, window 0": Flood(
+            each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0, acknowledges=False
+        ),
         "requests, window 0, acknowledged": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0),
         "checks, window 0": Flood(each_stream(opened(CHECK, payload=EMPTY), streams=20_000), HEALTH, opening=WINDOW_0),
         # Frames that cost the one who gets them more than the one who sends them: section 10.5.

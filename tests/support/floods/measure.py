@@ -42,6 +42,8 @@ class Target:
     pid: int
     address: str
     health_address: str
+    attacker: asyncio.subprocess.Process
+    """One for all floods: to start it takes as long as a short flood."""
 
     def memory_bytes(self) -> int:
         """Return its resident memory."""
@@ -105,10 +107,14 @@ async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
     with reserved_address() as health_address:
         own = {"SERVER__HEALTH_LISTEN": health_address, **settings}
         wallet = url_of("tests.support.good_wallet")
-        async with wallet as url, bridge_command("serve", environ=environment(url, own)) as command:
+        async with (
+            wallet as url,
+            bridge_command("serve", environ=environment(url, own)) as command,
+            _attacker() as caller,
+        ):
             address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
             reading = asyncio.create_task(_discard(command.process))
-            bridge = Target(command.process.pid, address, health_address)
+            bridge = Target(command.process.pid, address, health_address, caller)
             async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
                 stub: Any = WalletServiceStub(channel)
                 for _ in range(WARM_CALLS // 10):
@@ -116,6 +122,21 @@ async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
             yield bridge
             command.process.terminate()
             await reading
+
+
+@asynccontextmanager
+async def _attacker() -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.floods.attacker"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
 
 
 async def _discard(process: asyncio.subprocess.Process) -> None:
@@ -148,16 +169,10 @@ async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: flo
 
 async def _attack(bridge: Target, name: str, seconds: float) -> Mapping[str, int]:
     address = bridge.health_address if FLOODS[name].port == HEALTH else bridge.address
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.floods.attacker", address, name, str(seconds)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    sent: dict[str, int] = json.loads(output)
+    assert bridge.attacker.stdin is not None
+    assert bridge.attacker.stdout is not None
+    bridge.attacker.stdin.write(f"{address} {seconds} {name}\n".encode())
+    sent: dict[str, int] = json.loads(await bridge.attacker.stdout.readline())
     return sent
 
 

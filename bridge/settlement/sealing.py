@@ -18,13 +18,13 @@ Entries of schema 1 have a key each, derived with the entry's id. It costs a cal
 import base64
 import binascii
 import enum
-import hashlib
-import hmac
 import os
 from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from bridge.call_id import uuid_of
 from bridge.settlement.entry import Entry, KeyUse, Sealed
@@ -81,9 +81,8 @@ class _Key:
 
     def __init__(self, key: bytes) -> None:
         # HKDF-Extract with a salt of zeros, then HKDF-Expand (RFC 5869, sections 2.2 and 2.3). 32 bytes are one block.
-        extracted = hmac.digest(bytes(KEY_BYTES), key, "sha256")
-        self._expand = hmac.new(extracted, digestmod=hashlib.sha256)
-        self._digest = hmac.new(self._derive(b"digest"), digestmod=hashlib.sha256)
+        self._expand = HMAC(_code(HMAC(bytes(KEY_BYTES), SHA256()), key), SHA256())
+        self._digest = HMAC(self._derive(b"digest"), SHA256())
         self.id = self._derive(b"id").hex()[:KEY_ID_DIGITS]
 
     def digest(self, message: bytes) -> bytes:
@@ -201,11 +200,11 @@ def _parsed(number: int, line: str) -> bytes:
     return key
 
 
-def _code(keyed: hmac.HMAC, message: bytes) -> bytes:
+def _code(keyed: HMAC, message: bytes) -> bytes:
     # A copy goes on from the state that begins with the key (RFC 2104, section 4): the key is not prepared again.
     started = keyed.copy()
     started.update(message)
-    return started.digest()
+    return started.finalize()
 
 
 def _associated(entry_id: str, operation: str, provider_id: int) -> bytes:

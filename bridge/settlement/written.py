@@ -27,7 +27,7 @@ class Written:
         self.is_done = False
         self.added: Added | None = None
         self._waiter: Waiter | None = None
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: tuple[Callable[[], None], ...] = ()
 
     def __await__(self) -> Generator[object, None, Added | None]:
         """Wait for the result for as long as it takes."""
@@ -45,7 +45,7 @@ class Written:
         if self.is_done:
             asyncio.get_running_loop().call_soon(callback)
         else:
-            self._callbacks.append(callback)
+            self._callbacks = (*self._callbacks, callback)
 
     def finish(self, added: Added | None) -> None:
         """Take the result."""

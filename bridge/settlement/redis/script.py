@@ -109,14 +109,15 @@ def _code(last: Last) -> str:
 
 def results(writes: Sequence[NewCall | CallEnd], reply: bytes) -> list[Added | None]:
     """Return what the script made of writes."""
-    return [_result(one, result) for one, result in zip(writes, msgspec.json.decode(reply), strict=True)]
+    return [
+        None if isinstance(one, CallEnd) else _added(one, result)
+        for one, result in zip(writes, msgspec.json.decode(reply), strict=True)
+    ]
 
 
-def _result(one: NewCall | CallEnd, result: Any) -> Added | None:
-    if isinstance(one, CallEnd):
-        return None
+def _added(call: NewCall, result: Any) -> Added:
     if result == NEW_AND_PENDING:
-        return Added(one.sealed.entry_id, is_new=True, state=State.PENDING)
+        return Added(call.sealed.entry_id, True, State.PENDING)  # noqa: FBT003 - by position at half the cost
     entry_id, state, is_new = result
     return Added(entry_id, is_new=bool(is_new), state=State(state))
 

@@ -26,9 +26,6 @@ def port(listen: str) -> int:
     return split_listen(listen)[1]
 
 
-# --- what the bridge reads --------------------------------------------------------------------------------------------
-
-
 @each_variant
 def test_the_arguments_are_accepted(variant: Variant, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The container's arguments, with --check, end with 0: every key is known and every file is named right."""
@@ -115,9 +112,6 @@ def test_no_variables_become_settings(variant: Variant) -> None:
     """Nothing injects BRIDGE_ variables: neither links to Services nor the container's own."""
     assert variant().pod["enableServiceLinks"] is False
     assert not [each for each in variant().container.get("env", []) if each["name"].startswith("BRIDGE_")]
-
-
-# --- what Kubernetes sees ---------------------------------------------------------------------------------------------
 
 
 @each_variant

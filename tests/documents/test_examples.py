@@ -104,9 +104,6 @@ async def test_an_unknown_caller_is_refused(copy: Path) -> None:
         await called(sandbox, serve, call[:at] + call[at + 4 :], copy)
 
 
-# --- certificates -----------------------------------------------------------------------------------------------
-
-
 def test_the_command_makes_the_certificates(tmp_path: Path) -> None:
     """`make certs` says what it made; keys are for their owner alone, and the authority's is not kept."""
     command = [sys.executable, str(ROOT / "tools" / "certs.py"), str(tmp_path / "certs")]
@@ -128,8 +125,6 @@ def test_a_second_run_replaces_all(tmp_path: Path) -> None:
     for name in certs.LEAVES:
         x509.load_pem_x509_certificate((tmp_path / f"{name}.pem").read_bytes()).verify_directly_issued_by(authority)
 
-
-# --- containers -------------------------------------------------------------------------------------------------
 
 SERVICES = yaml.safe_load((COMPOSE / "compose.yaml").read_text(encoding="utf-8"))["services"]
 MOUNTS = {

@@ -17,7 +17,6 @@ from tests.support.whole_path import Caller, End, bridge_to, end_of
 
 UUID_4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
-# --- whose id ---------------------------------------------------------------------------------------------------
 
 TAKEN = {
     "a UUID": "f8f3c5b4-98b4-4272-9a2e-94c6cd41c350",
@@ -74,8 +73,6 @@ def test_new_ids_differ() -> None:
     assert all(map(UUID_4.fullmatch, made))
     assert {call_id[19] for call_id in made} == set("89ab")
 
-
-# --- where it stands --------------------------------------------------------------------------------------------
 
 ENDS = {
     "OK": "any",

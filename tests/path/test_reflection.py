@@ -159,9 +159,6 @@ async def test_a_description_can_be_used(name: str) -> None:
     assert method.output_type.file.package == "grpc.reflection.v1"
 
 
-# --- streams end ------------------------------------------------------------------------------------------------
-
-
 @asynccontextmanager
 async def patient_for(seconds: float, name: str) -> AsyncIterator[tuple[Reflection, grpc.aio.Channel]]:
     """Serve reflection alone, with so much patience for silence."""

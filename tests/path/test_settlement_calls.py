@@ -15,7 +15,7 @@ from bridge.settlement.entry import State
 from tests.support.broken_servers import refusing_port
 from tests.support.engines import current, on_both_engines
 from tests.support.random_wallet import abort, wallet_says
-from tests.support.settling_bridge import settings_of, settling_bridge, until
+from tests.support.settling_bridge import settings_of, settled, settling_bridge, until
 from tests.support.whole_path import End, terminate_request
 from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
@@ -54,15 +54,12 @@ UNKNOWN: dict[str, tuple[Behaviour, str]] = {
 @pytest.mark.parametrize(("behaviour", "reason"), UNKNOWN.values(), ids=UNKNOWN)
 async def test_what_ends_unknown_is_settled(behaviour: Behaviour, reason: str, tmp_path: Path) -> None:
     """The caller is answered PENDING, the bridge asks again by itself, and the caller can ask what came of it."""
-    async with (
-        FaultServer(sequence(behaviour, terminated)) as wallet,
-        settling_bridge(wallet, tmp_path, SOON) as bridge,
-    ):
+    async with settled(sequence(behaviour, terminated), tmp_path, SOON) as bridge:
         end = await bridge.caller.terminate("token-1", metadata=(("x-request-id", "call-1"),))
         assert (end.wallet_error.reason, is_reported(end)) == (reason, True)
         (entry,) = await bridge.until_states(State.SETTLED)
-        assert [request.token for request in wallet.requests] == ["token-1", "token-1"]
-        assert wallet.processed == ["token-1"]
+        assert [request.token for request in bridge.wallet.requests] == ["token-1", "token-1"]
+        assert bridge.wallet.processed == ["token-1"]
         reported = await bridge.get("call-1")
         assert (reported.count, reported.entry.state, reported.entry.attempts) == (1, Settlement.SETTLEMENT_SETTLED, 1)
         assert (reported.entry.entry_id, list(reported.entry.call_ids)) == (entry.entry_id, ["call-1"])
@@ -87,26 +84,26 @@ CERTAIN: dict[str, Behaviour] = {
 @pytest.mark.parametrize("durability", ["unknown", "before"])
 async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durability: str, tmp_path: Path) -> None:
     """No entry, nothing reported, and nothing sent again, also where the call was written down before it was sent."""
-    async with FaultServer(behaviour) as wallet, settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge:
+    async with settled(behaviour, tmp_path, DURABILITY=durability) as bridge:
         end = await bridge.caller.terminate()
         assert end.code == "OK" or not is_reported(end)
         await bridge.until_states()
-        sent = len(wallet.requests)
+        sent = len(bridge.wallet.requests)
         await asyncio.sleep(0.3)  # there is nothing that could be waited for
-        assert len(wallet.requests) == sent
+        assert len(bridge.wallet.requests) == sent
         assert bridge.changes() == []
 
 
 async def test_an_answer_about_another_player_is_never_retried(tmp_path: Path) -> None:
     """WALLET_ECHO_MISMATCH is kept as REJECTED for a person to see; its call is not reported as PENDING."""
-    async with FaultServer(terminated_with(token="other")) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+    async with settled(terminated_with(token="other"), tmp_path) as bridge:
         assert not is_reported(await bridge.caller.terminate("token-1"))
         (entry,) = await bridge.until_states(State.REJECTED)
         assert (entry.never_repeat, entry.last.reason) == (True, "WALLET_ECHO_MISMATCH")
         # A further call of the same request attaches to it.
         assert not is_reported(await bridge.caller.terminate("token-1"))
         await asyncio.sleep(1.2)  # there is nothing that could be waited for
-        assert len(wallet.requests) == 2
+        assert len(bridge.wallet.requests) == 2
         assert len(await bridge.entries()) == 1
 
 
@@ -126,10 +123,7 @@ async def test_what_failed_is_settled_where_that_is_wanted(
     """With settle = "failed" these are taken over too; then nothing says any more that retrying is the caller's."""
     with refusing_port() as port:
         url = {"WALLET__URL": f"http://127.0.0.1:{port}"} if behaviour is None else {}
-        async with (
-            FaultServer(behaviour or terminated) as wallet,
-            settling_bridge(wallet, tmp_path, url, SETTLE=settle) as bridge,
-        ):
+        async with settled(behaviour or terminated, tmp_path, url, SETTLE=settle) as bridge:
             end = await bridge.caller.terminate()
             assert (end.wallet_error.reason, is_reported(end)) == (reason, settle == "failed")
             await bridge.until_states(*([State.PENDING] if settle == "failed" else []))
@@ -140,9 +134,9 @@ async def test_what_failed_is_settled_where_that_is_wanted(
 async def test_the_bridges_own_refusals_are_never_settled(tmp_path: Path) -> None:
     """A bridge that has no room for a call does not take it over instead."""
     full = {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "0"}
-    async with FaultServer(hang) as wallet, settling_bridge(wallet, tmp_path, full, SETTLE="failed") as bridge:
+    async with settled(hang, tmp_path, full, SETTLE="failed") as bridge:
         held = asyncio.create_task(bridge.caller.terminate("held", timeout_s=5.0))
-        await wallet.until(lambda: len(wallet.requests) == 1)
+        await bridge.wallet.until(lambda: len(bridge.wallet.requests) == 1)
         end = await bridge.caller.terminate("refused")
         assert (end.wallet_error.reason, is_reported(end)) == ("BRIDGE_OVERLOADED", False)
         end = await bridge.caller.terminate("unknown provider", provider_id=999)
@@ -154,10 +148,7 @@ async def test_the_bridges_own_refusals_are_never_settled(tmp_path: Path) -> Non
 @pytest.mark.parametrize("durability", ["unknown", "before"])
 async def test_a_caller_may_refuse_it(durability: str, tmp_path: Path) -> None:
     """With wallet-settle: never the call ends as without settlement, and nothing is written."""
-    async with (
-        FaultServer(sequence(abort, terminated)) as wallet,
-        settling_bridge(wallet, tmp_path, DURABILITY=durability) as bridge,
-    ):
+    async with settled(sequence(abort, terminated), tmp_path, DURABILITY=durability) as bridge:
         end = await bridge.caller.terminate(metadata=(("wallet-settle", "never"),))
         assert (end.wallet_error.outcome, is_reported(end)) == (4, False)
         assert await bridge.entries() == ()
@@ -165,21 +156,21 @@ async def test_a_caller_may_refuse_it(durability: str, tmp_path: Path) -> None:
 
 async def test_calls_whose_caller_has_left_are_settled(tmp_path: Path) -> None:
     """No caller is answered, but the token must die all the same."""
-    async with FaultServer(sequence(hang, terminated)) as wallet, settling_bridge(wallet, tmp_path, SOON) as bridge:
+    async with settled(sequence(hang, terminated), tmp_path, SOON) as bridge:
         stub: Any = WalletServiceStub(bridge.caller.channel)
         call = stub.Terminate(terminate_request("left"), metadata=(("x-request-id", "left-1"),))
-        await wallet.until(lambda: len(wallet.requests) == 1)
+        await bridge.wallet.until(lambda: len(bridge.wallet.requests) == 1)
         call.cancel()
         await bridge.until_states(State.SETTLED)
         assert (await bridge.get("left-1")).entry.state == Settlement.SETTLEMENT_SETTLED
-        assert wallet.processed == ["left"]
+        assert bridge.wallet.processed == ["left"]
         (ended,) = [event for event in bridge.events if isinstance(event, CallEnded)]
         assert (ended.is_detached, ended.outcome) == (True, "UNKNOWN")
 
 
 async def test_calls_of_one_request_share_an_entry(tmp_path: Path) -> None:
     """Ten callers who retry make one entry, and every one of them is informed; another player's is another one."""
-    async with FaultServer(abort) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+    async with settled(abort, tmp_path) as bridge:
         ends = await asyncio.gather(*(bridge.caller.terminate("same") for _ in range(10)))
         assert all(map(is_reported, ends))
         assert is_reported(await bridge.caller.terminate("same", player_id=2))
@@ -192,50 +183,45 @@ async def test_calls_of_one_request_share_an_entry(tmp_path: Path) -> None:
 async def test_a_callers_own_success_settles_earlier_calls(durability: str, tmp_path: Path) -> None:
     """A caller that retries by hand and is answered OK has ended the matter: the bridge does not ask again."""
     unreachable_after = {"WALLET__CODES__9__GRPC": "UNAVAILABLE", "WALLET__CODES__9__REASON": "LATER"}
-    async with (
-        FaultServer(sequence(abort, wallet_says(400, code=9), terminated)) as wallet,
-        settling_bridge(wallet, tmp_path, unreachable_after, DURABILITY=durability) as bridge,
-    ):
+    async with settled(
+        sequence(abort, wallet_says(400, code=9), terminated), tmp_path, unreachable_after, DURABILITY=durability
+    ) as bridge:
         assert is_reported(await bridge.caller.terminate("token-1"))
         # The settler is answered "later" once, and waits.
-        await wallet.until(lambda: len(wallet.requests) >= 2)
+        await bridge.wallet.until(lambda: len(bridge.wallet.requests) >= 2)
         assert (await bridge.caller.terminate("token-1")).code == "OK"
         await bridge.until_states(State.SETTLED)
 
 
 async def test_before_a_call_is_written_ahead_of_its_first_byte(tmp_path: Path) -> None:
     """While the wallet is at work the entry stands, held for its call; after the end it is due."""
-    async with (
-        FaultServer(sequence(hang, terminated)) as wallet,
-        settling_bridge(wallet, tmp_path, {"WALLET__DEADLINE_DEFAULT_S": "2"}, DURABILITY="before") as bridge,
-    ):
+    async with settled(
+        sequence(hang, terminated), tmp_path, {"WALLET__DEADLINE_DEFAULT_S": "2"}, DURABILITY="before"
+    ) as bridge:
         call = asyncio.create_task(bridge.caller.terminate("token-1"))
-        await wallet.until(lambda: len(wallet.requests) == 1)
+        await bridge.wallet.until(lambda: len(bridge.wallet.requests) == 1)
         (entry,) = await bridge.entries()
         assert entry.state is State.PENDING
         assert 4.0 < entry.due - entry.read_at < 2.0 + 5.0
         assert is_reported(await call)
         await bridge.until_states(State.SETTLED)
-        assert wallet.processed == ["token-1"]
+        assert bridge.wallet.processed == ["token-1"]
 
 
 async def test_the_next_bridge_goes_on(tmp_path: Path) -> None:
     """What one bridge has written another settles, though the first has never had an answer."""
-    async with FaultServer(hang) as wallet, settling_bridge(wallet, tmp_path, SOON) as bridge:
+    async with settled(hang, tmp_path, SOON) as bridge:
         assert is_reported(await bridge.caller.terminate("token-1"))
-    async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+    async with settled(terminated, tmp_path) as bridge:
         await bridge.until_states(State.SETTLED)
-        assert wallet.processed == ["token-1"]
+        assert bridge.wallet.processed == ["token-1"]
 
 
 async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> None:
     """The bridge starts and serves; no caller gets PENDING; what waits in memory is written when the store is there."""
     folder = tmp_path / "missing"
     settings = {**settings_of(tmp_path), "SETTLEMENT__STORE": f"sqlite://{folder}/settlement.db"}
-    async with (
-        FaultServer(sequence(abort, terminated)) as wallet,
-        settling_bridge(wallet, tmp_path, settings) as bridge,
-    ):
+    async with settled(sequence(abort, terminated), tmp_path, settings) as bridge:
         began = time.monotonic()
         end = await bridge.caller.terminate("token-1")
         assert (end.wallet_error.outcome, is_reported(end)) == (4, False)
@@ -243,7 +229,7 @@ async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> N
         assert [event.is_failing for event in bridge.events if isinstance(event, SettlementStore)] == [True]
         folder.mkdir()
         await until(bridge.changes_now, lambda changes: changes == ["PENDING", "SETTLED"])
-        assert wallet.processed == ["token-1"]
+        assert bridge.wallet.processed == ["token-1"]
 
 
 async def test_what_stays_unwritten_is_logged_at_the_end(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support.engines import on_both_engines
 from tests.support.processes import unmeasured
 from tests.support.random_wallet import abort
 from tests.support.secure_callers import Authority, channel_to, listening_bridge, tls_settings
-from tests.support.settling_bridge import SettlingBridge, patient_calls, settings_of, settling_bridge
+from tests.support.settling_bridge import SettlingBridge, patient_calls, settings_of, settled
 from tests.support.whole_path import bridge_to, end_of, terminate_request
 from wallet.v1 import settlement_service_pb2 as pb
 from wallet.v1.settlement_service_pb2_grpc import SettlementServiceStub
@@ -53,11 +53,8 @@ async def pages(bridge: SettlingBridge, size: int, state: Any = 0) -> list[list[
 @on_both_engines
 async def test_all_entries_are_listed_in_pages(tmp_path: Path) -> None:
     """Newest first, each once, by state where one is asked for, and without anything secret."""
-    async with (
-        # In any order: the settler may be sooner with the first entry than the caller with the last call.
-        FaultServer(reset_with(INTERNAL_ERROR)) as wallet,
-        settling_bridge(wallet, tmp_path) as bridge,
-    ):
+    # In any order: the settler may be sooner with the first entry than the caller with the last call.
+    async with settled(reset_with(INTERNAL_ERROR), tmp_path) as bridge:
         for number in range(5):
             await bridge.caller.terminate(f"{SECRET}-{number}", metadata=(("x-request-id", f"call-{number}"),))
         kept = [entry.entry_id for entry in await bridge.entries()]
@@ -86,7 +83,7 @@ MALFORMED: dict[str, tuple[str, Any, str]] = {
 @pytest.mark.parametrize(("method", "request_", "text"), MALFORMED.values(), ids=MALFORMED)
 async def test_a_question_that_cannot_be_answered(method: str, request_: Any, text: str, tmp_path: Path) -> None:
     """INVALID_ARGUMENT, with the field and what it must be."""
-    async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+    async with settled(terminated, tmp_path) as bridge:
         code, said = await refused(getattr(bridge.stub, method)(request_))
         assert code == "INVALID_ARGUMENT"
         assert said.startswith(text)
@@ -95,7 +92,7 @@ async def test_a_question_that_cannot_be_answered(method: str, request_: Any, te
 @on_both_engines
 async def test_what_is_not_there_proves_nothing(tmp_path: Path) -> None:
     """NOT_FOUND for a call_id that is not settled; what is no message at all is INVALID_ARGUMENT."""
-    async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+    async with settled(terminated, tmp_path) as bridge:
         code, said = await refused(bridge.get("unknown"))
         assert (code, "proves nothing" in said) == ("NOT_FOUND", True)
         bare: Any = bridge.caller.channel.unary_unary("/wallet.v1.SettlementService/GetSettlement")
@@ -105,7 +102,7 @@ async def test_what_is_not_there_proves_nothing(tmp_path: Path) -> None:
 @on_both_engines
 async def test_a_call_id_that_was_used_twice(tmp_path: Path) -> None:
     """The newest entry is returned, and how many there are."""
-    async with FaultServer(abort) as wallet, settling_bridge(wallet, tmp_path) as bridge:
+    async with settled(abort, tmp_path) as bridge:
         for token in ("one", "two", "three"):
             await bridge.caller.terminate(token, metadata=(("x-request-id", "again"),))
         newest = (await bridge.until_states(*[State.PENDING] * 3))[0]
@@ -119,7 +116,7 @@ async def test_a_call_id_that_was_used_twice(tmp_path: Path) -> None:
 async def test_a_store_that_fails_is_unavailable(tmp_path: Path) -> None:
     """No answer says anything about the store."""
     settings = {"SETTLEMENT__STORE": f"sqlite://{tmp_path}/missing/settlement.db"}
-    async with FaultServer(terminated) as wallet, settling_bridge(wallet, tmp_path, settings) as bridge:
+    async with settled(terminated, tmp_path, settings) as bridge:
         code, said = await refused(bridge.get("call"))
         assert code == "UNAVAILABLE"
         assert str(tmp_path) not in said

@@ -84,9 +84,6 @@ def parent_id_of(span: ReadableSpan) -> str:
     return "" if span.parent is None else f"{span.parent.span_id:016x}"
 
 
-# --- the context ------------------------------------------------------------------------------------------------
-
-
 async def test_the_callers_trace_goes_on_to_the_wallet() -> None:
     """The wallet receives the caller's trace, as a child of the attempt's span, and nothing else that is new."""
     async with FaultServer(terminated) as wallet:
@@ -168,8 +165,6 @@ async def test_neighbours_keep_their_own_traces() -> None:
         assert {end.code for end in ends} == {"OK"}
     assert {received.token: traceparent_of(received)[0] for received in wallet.requests} == tokens
 
-
-# --- how a call's end is reported -----------------------------------------------------------------------------------
 
 REJECTED_BODY = json.dumps({"status": False, "code": 77, "message": "no", "request_id": "r-1"}).encode()
 
@@ -294,8 +289,6 @@ async def test_a_call_that_its_caller_leaves() -> None:
             assert [span.kind for span in traces.spans] == [SpanKind.SERVER, SpanKind.CLIENT]
 
 
-# --- what no span says ------------------------------------------------------------------------------------------
-
 CANARY_ACCESS_KEY = "canary-access-key-7c1d"
 CANARY_PRIVATE_KEY = "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456"
 CANARY_PLAYER_ID = 8070605040302010907
@@ -325,8 +318,6 @@ async def test_no_secret_is_in_a_span() -> None:
     # The search had something to find: spans of calls and of attempts, and what was sent.
     assert len(traces.spans) > len(tokens) < 2 * len(signatures)
 
-
-# --- as an operator runs it -------------------------------------------------------------------------------------
 
 # Longer than the test: what is written was flushed.
 NEVER = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}

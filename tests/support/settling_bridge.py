@@ -12,6 +12,7 @@ import pytest
 
 from bridge.events import Event, SettlementChanged
 from bridge.sandbox.server import FaultServer
+from bridge.sandbox.stream import Behaviour
 from bridge.settlement import intake
 from bridge.settlement.entry import Entry, State
 from bridge.settlement.sqlite import SqliteStore
@@ -106,3 +107,12 @@ async def settling_bridge(
                 yield SettlingBridge(server, caller, store, events)
             finally:
                 await store.close()
+
+
+@asynccontextmanager
+async def settled(
+    behaviour: Behaviour, folder: Path, settings: Mapping[str, str] = NO_SETTINGS, **section: str
+) -> AsyncIterator[SettlingBridge]:
+    """Run a bridge with settlement and its wallet, which does this."""
+    async with FaultServer(behaviour) as wallet, settling_bridge(wallet, folder, settings, **section) as bridge:
+        yield bridge

@@ -20,8 +20,6 @@ from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 RUNTIMES = "grpc.metadata_added_by_runtime"
 """What the fake channel adds to every call's metadata."""
 
-# --- the fake channel -------------------------------------------------------------------------------------------
-
 
 def test_flags_become_the_request() -> None:
     """The flags of the wallet page's example make exactly its request, and no metadata goes along."""
@@ -138,9 +136,6 @@ def test_answer_of_any_shape() -> None:
         '{"final":true,"players":[{"name":"x","id":-1},{"name":"y"}],"proofs":{"a":"","b":"/w=="},'
         '"moods":["MOOD_GOOD",7],"note":"","stakes":[0.10]}'
     )
-
-
-# --- a real socket ----------------------------------------------------------------------------------------------
 
 
 def called(*arguments: str) -> tuple[int, str]:

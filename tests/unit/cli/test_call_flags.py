@@ -39,9 +39,6 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err.splitlines()[-1].removeprefix("bridge call terminate: error: ")
 
 
-# --- values -----------------------------------------------------------------------------------------------------
-
-
 @given(number=st.integers(0, 2**64 - 1))
 def test_every_uint64_is_exact(number: int) -> None:
     """A uint64 flag takes every number of 64 bits as it is."""
@@ -114,8 +111,6 @@ def test_defaults() -> None:
     assert (parsed.address, parsed.deadline_s, parsed.json, parsed.dry_run) == (LISTEN, 5.0, False, False)
     assert fields() == {}
 
-
-# --- any proto --------------------------------------------------------------------------------------------------
 
 PROTO = (
     HEADER

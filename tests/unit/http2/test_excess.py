@@ -112,9 +112,6 @@ def test_interim_answers_of_a_stream_that_is_over_are_a_flood() -> None:
     assert replies(listen(client, interim * (INTERIM_BYTES_MAX // FRAME_BYTES_MIN + 1 + late))) == [*REFUSED, *CALMED]
 
 
-# --- abandoned streams ----------------------------------------------------------------------
-
-
 def left_to_itself() -> ClientProtocol:
     """Return a client that has spent its budget of resets and then given up stream 1."""
     client = conversation()
@@ -214,8 +211,6 @@ def test_reset_of_all_that_were_given_up() -> None:
     assert [in_words(each) for each in frames_of(client.outgoing())] == ["RST_STREAM 1 CANCEL"]
     assert client.given_up == 0
 
-
-# --- over a socket ----------------------------------------------------------------------------------------------
 
 LONG = (("x-long", "v" * 9000), ("x-longer", "w" * 9000))
 

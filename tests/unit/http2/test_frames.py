@@ -62,9 +62,6 @@ def only(data: bytes) -> Any:
     return read
 
 
-# --- constants --------------------------------------------------------------------------------------------------
-
-
 CONSTANTS: dict[str, tuple[object, object]] = {
     "types": ({kind: kind for kind in KINDS}, {kind: KINDS[kind].type for kind in KINDS}),
     "flags": (FLAGS, {flag.name: flag.bit for flag in HeadersFrame.defined_flags}),
@@ -82,9 +79,6 @@ CONSTANTS: dict[str, tuple[object, object]] = {
 def test_constants(ours: object, theirs: object) -> None:
     """Types, flags, codes and settings have the numbers that they have for hyperframe and h2."""
     assert ours == theirs
-
-
-# --- what we write ----------------------------------------------------------------------------------------------
 
 
 @given(stream_id=STREAM_IDS, payload=PAYLOADS, ends=st.booleans())
@@ -152,8 +146,6 @@ def test_headers(stream_id: int, block: bytes, payload_bytes_max: int, *, ends: 
         *[set()] * len(rest),
     ]
 
-
-# --- what we read -----------------------------------------------------------------------------------------------
 
 WRITTEN = st.one_of(
     st.builds(DataFrame, STREAM_IDS, PAYLOADS, flags=st.sets(st.just("END_STREAM"))),

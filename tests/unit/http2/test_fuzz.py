@@ -34,8 +34,6 @@ from tests.support.http2_client import terminate_body
 NAMES = vectors.names()
 SOON_S = 0.05
 
-# --- the state machine ------------------------------------------------------------------------------------------
-
 
 def received(data: bytes, cuts: list[int], given_up: set[int]) -> Received:
     """Let a client in the middle of a conversation give these streams up and receive these bytes, cut so."""
@@ -159,9 +157,6 @@ def test_answers_are_no_flood() -> None:
     for stream_id in OPEN_STREAMS:
         body = raw.data(stream_id, bytes(10_000)) * 20
         assert listen(client, quiet, raw.headers(stream_id), body).violation is None
-
-
-# --- over a socket ----------------------------------------------------------------------------------------------
 
 
 class Saboteur:

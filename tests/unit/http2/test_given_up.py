@@ -33,9 +33,6 @@ def of_both_loops(test: Callable[..., Any]) -> Callable[..., Any]:
     return marked
 
 
-# --- the budget ---------------------------------------------------------------------------------------------------
-
-
 class Clock:
     """A clock that a test moves."""
 
@@ -75,9 +72,6 @@ def test_forced_resets_are_paid_back() -> None:
         budget.spend(must=True)
     clock.now_s += BURST / REFILL_PER_S + 1
     assert spent(budget) == 2
-
-
-# --- at a server that counts ----------------------------------------------------------------------------------------
 
 
 async def expiring(calls: Calls, rate: int, seconds: float, timeout_s: float) -> Counter[str]:

@@ -53,7 +53,10 @@ class Scene:
         self.events.append((what, round(self.loop.time(), 3)))
 
 
-def played(play: Callable[[Scene], Coroutine[Any, Any, None]]) -> list[tuple[str, float]]:
+Play = Callable[[Scene], Coroutine[Any, Any, None]]
+
+
+def events_of(play: Play) -> list[tuple[str, float]]:
     """Return what happened in a play, and see that no timer is left 100 s later."""
 
     async def whole() -> list[tuple[str, float]]:
@@ -68,28 +71,35 @@ def played(play: Callable[[Scene], Coroutine[Any, Any, None]]) -> list[tuple[str
     return run_virtually(whole())
 
 
-def test_silence_under_load() -> None:
+def played(*events: tuple[str, float]) -> Callable[[Play], Callable[[], None]]:
+    """Make a play a test that these events happen in it."""
+
+    def decorate(play: Play) -> Callable[[], None]:
+        def test() -> None:
+            assert events_of(play) == list(events)
+
+        test.__name__, test.__doc__ = play.__name__, play.__doc__
+        return test
+
+    return decorate
+
+
+@played(("ping", 1.04), ("given up", 2.04))
+async def test_silence_under_load(scene: Scene) -> None:
     """25 requests a second without an answer: a PING after 1 s, given up after 2 s, and nothing more."""
-
-    async def play(scene: Scene) -> None:
-        for number in range(1, 100):
-            await scene.at(number * 0.04)
-            scene.send()
-
-    assert played(play) == [("ping", 1.04), ("given up", 2.04)]
+    for number in range(1, 100):
+        await scene.at(number * 0.04)
+        scene.send()
 
 
-def test_answers_need_no_ping() -> None:
+@played()
+async def test_answers_need_no_ping(scene: Scene) -> None:
     """A server that sends now and then, however slow its answers are, is never asked."""
-
-    async def play(scene: Scene) -> None:
-        for number in range(1, 100):
-            await scene.at(number * 0.4)
-            scene.send()
-            if number % 2:
-                scene.liveness.received()
-
-    assert played(play) == []
+    for number in range(1, 100):
+        await scene.at(number * 0.4)
+        scene.send()
+        if number % 2:
+            scene.liveness.received()
 
 
 def test_slow_server_is_asked_once_a_second_at_most() -> None:
@@ -101,39 +111,33 @@ def test_slow_server_is_asked_once_a_second_at_most() -> None:
             await scene.at(number * 0.05)
             scene.send()
 
-    pings = [when for what, when in played(play) if what == "ping"]
+    pings = [when for what, when in events_of(play) if what == "ping"]
     assert 8 <= len(pings) <= 10
     assert all(round(later - earlier, 3) >= 1 for earlier, later in itertools.pairwise(pings))
 
 
-def test_slow_answer_to_a_single_request() -> None:
+@played(("ping", 1.0), ("trusted", 1.01))
+async def test_slow_answer_to_a_single_request(scene: Scene) -> None:
     """One request that takes 30 s costs one PING: the answer to that one is newer than the request."""
-
-    async def play(scene: Scene) -> None:
-        scene.answer_s = 0.01
-        scene.send()
-        await scene.at(30)
-
-    assert played(play) == [("ping", 1.0), ("trusted", 1.01)]
+    scene.answer_s = 0.01
+    scene.send()
+    await scene.at(30)
 
 
-def test_a_call_that_expires_is_a_reason_at_once() -> None:
+@played(("ping", 0.3), ("trusted", 0.31))
+async def test_a_call_that_expires_is_a_reason_at_once(scene: Scene) -> None:
     """Where nothing was received since it was sent; where something was, it is not."""
-
-    async def play(scene: Scene) -> None:
-        scene.answer_s = 0.01
-        unheard = scene.send()
-        await scene.at(0.3)
-        scene.liveness.expired(unheard)
-        await scene.at(5)
-        received = scene.send()
-        scene.liveness.received()
-        scene.send()
-        await scene.at(5.3)
-        scene.liveness.expired(received)
-        scene.liveness.received()
-
-    assert played(play) == [("ping", 0.3), ("trusted", 0.31)]
+    scene.answer_s = 0.01
+    unheard = scene.send()
+    await scene.at(0.3)
+    scene.liveness.expired(unheard)
+    await scene.at(5)
+    received = scene.send()
+    scene.liveness.received()
+    scene.send()
+    await scene.at(5.3)
+    scene.liveness.expired(received)
+    scene.liveness.received()
 
 
 def test_many_that_expire_ask_once_a_second() -> None:
@@ -146,33 +150,31 @@ def test_many_that_expire_ask_once_a_second() -> None:
             await scene.at(number * 0.01)
             scene.liveness.expired(stream_id)
 
-    assert [event for event in played(play) if event[0] == "ping"] == [("ping", 0.01), ("ping", 1.01), ("ping", 2.01)]
+    assert [event for event in events_of(play) if event[0] == "ping"] == [
+        ("ping", 0.01),
+        ("ping", 1.01),
+        ("ping", 2.01),
+    ]
 
 
-def test_idle_connection_is_asked_before_use() -> None:
+@played(("ping", 10.0), ("trusted", 10.0))
+async def test_idle_connection_is_asked_before_use(scene: Scene) -> None:
     """After 10 s of silence it is asked and not used until it has answered; a moment earlier it is used."""
-
-    async def play(scene: Scene) -> None:
-        await scene.at(9.9)
-        assert scene.liveness.is_trusted()
-        await scene.at(10)
-        assert not scene.liveness.is_trusted()
-        assert not scene.liveness.is_trusted()
-        scene.liveness.received()
-        assert scene.liveness.is_trusted()
-
-    assert played(play) == [("ping", 10.0), ("trusted", 10.0)]
+    await scene.at(9.9)
+    assert scene.liveness.is_trusted()
+    await scene.at(10)
+    assert not scene.liveness.is_trusted()
+    assert not scene.liveness.is_trusted()
+    scene.liveness.received()
+    assert scene.liveness.is_trusted()
 
 
-def test_idle_connection_that_does_not_answer() -> None:
+@played(("ping", 20.0), ("given up", 21.0))
+async def test_idle_connection_that_does_not_answer(scene: Scene) -> None:
     """It is given up after a second."""
-
-    async def play(scene: Scene) -> None:
-        await scene.at(20)
-        assert not scene.liveness.is_trusted()
-        await scene.at(25)
-
-    assert played(play) == [("ping", 20.0), ("given up", 21.0)]
+    await scene.at(20)
+    assert not scene.liveness.is_trusted()
+    await scene.at(25)
 
 
 def test_a_stall_of_the_loop_is_no_silence() -> None:
@@ -185,20 +187,17 @@ def test_a_stall_of_the_loop_is_no_silence() -> None:
         scene.loop.stall(60)
         await asyncio.sleep(1)
 
-    events = played(play)
+    events = events_of(play)
     assert [what for what, _ in events] == ["ping", "trusted"]
 
 
-def test_silence_is_found_behind_a_stall_too() -> None:
+@played(("ping", 1.0), ("given up", 11.5 + LATE_S))
+async def test_silence_is_found_behind_a_stall_too(scene: Scene) -> None:
     """A stall only puts the decision off, by the time that pending reads need."""
-
-    async def play(scene: Scene) -> None:
-        scene.send()
-        await scene.at(1.5)
-        scene.loop.stall(10)
-        await asyncio.sleep(1)
-
-    assert played(play) == [("ping", 1.0), ("given up", 11.5 + LATE_S)]
+    scene.send()
+    await scene.at(1.5)
+    scene.loop.stall(10)
+    await asyncio.sleep(1)
 
 
 def test_a_server_that_complains_is_asked_less() -> None:
@@ -215,7 +214,7 @@ def test_a_server_that_complains_is_asked_less() -> None:
             scene.liveness.calm_down()
         assert scene.caution.ping_interval_s == PING_INTERVAL_MAX_S
 
-    pings = [when for what, when in played(play) if what == "ping"]
+    pings = [when for what, when in events_of(play) if what == "ping"]
     assert len(pings) == 5
     assert all(round(later - earlier, 3) >= 4 for earlier, later in itertools.pairwise(pings))
 
@@ -238,18 +237,15 @@ async def test_one_silent_connection_casts_doubt_on_the_others(*, in_doubt: bool
     other.liveness.stop()
 
 
-def test_idle_connection_that_must_not_be_asked() -> None:
+@played(("ping", 20.0), ("trusted", 20.0), ("given up", 40.0))
+async def test_idle_connection_that_must_not_be_asked(scene: Scene) -> None:
     """Where another PING is not allowed yet, a connection that was idle for long is replaced instead."""
-
-    async def play(scene: Scene) -> None:
-        scene.answer_s = 0.0
-        scene.caution.ping_interval_s = 60
-        await scene.at(20)
-        assert not scene.liveness.is_trusted()
-        await scene.at(21)
-        assert scene.liveness.is_trusted()
-        await scene.at(40)
-        assert not scene.liveness.is_trusted()
-        await scene.at(41)
-
-    assert played(play) == [("ping", 20.0), ("trusted", 20.0), ("given up", 40.0)]
+    scene.answer_s = 0.0
+    scene.caution.ping_interval_s = 60
+    await scene.at(20)
+    assert not scene.liveness.is_trusted()
+    await scene.at(21)
+    assert scene.liveness.is_trusted()
+    await scene.at(40)
+    assert not scene.liveness.is_trusted()
+    await scene.at(41)

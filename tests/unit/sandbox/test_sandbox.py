@@ -90,9 +90,6 @@ def basic(credentials: str) -> str:
     return "Basic " + base64.b64encode(credentials.encode()).decode()
 
 
-# --- the wallet's page ------------------------------------------------------------------------------------------
-
-
 async def test_success_of_the_page(client: httpx.AsyncClient) -> None:
     """The page's example is answered as on the page: its members in its order, site_id a string, balance a number."""
     answer = await client.post(
@@ -159,9 +156,6 @@ async def test_signature_is_over_the_bytes_as_sent(client: httpx.AsyncClient) ->
     answer = await post(client, body)
     assert answer.status_code == 200
     assert '"token":"žeton"' in answer.text
-
-
-# --- checks -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,9 +320,6 @@ def test_any_credentials_get_an_answer(authorization: bytes, signature: bytes) -
     assert received.status == 401
 
 
-# --- what it remembers ------------------------------------------------------------------------------------------
-
-
 async def test_received_has_the_request_as_sent(client: httpx.AsyncClient, sandbox: Sandbox) -> None:
     """The record holds the exact body, the headers, the token and what was decided."""
     await post(client, EXAMPLE_BODY)
@@ -383,9 +374,6 @@ async def test_reprs_show_no_secret(client: httpx.AsyncClient, sandbox: Sandbox)
     shown = repr(sandbox.received) + repr(SAMPLE_PROVIDERS)
     for secret in (TOKEN, EXAMPLE_SIGNATURE, basic(f"1:{ACCESS_KEY}"), ACCESS_KEY, PRIVATE_KEY, "canary", "EUR"):
         assert secret not in shown
-
-
-# --- other operations and providers -----------------------------------------------------------------------------
 
 
 OTHER = Operation(

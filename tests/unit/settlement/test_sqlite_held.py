@@ -64,9 +64,6 @@ def under_way(*requests: str, due_in_s: float = FAR_S) -> list[NewCall]:
     return [new_call(request, is_owed=False, due_in_s=due_in_s) for request in requests]
 
 
-# --- what is asked beside them --------------------------------------------------------------------------------------
-
-
 class Held(Comparison):
     """The store beside the model; entries are looked at now and then only, because a look makes entries of calls."""
 
@@ -99,9 +96,6 @@ def test_it_answers_as_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
     run_state_machine_as_test(
         Held, settings=settings(max_examples=examples(EXAMPLES), stateful_step_count=STEPS, deadline=None)
     )
-
-
-# --- the slim table -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 200])

@@ -72,8 +72,6 @@ def log(tmp_path: Path) -> Iterator[Log]:
         yield log
 
 
-# --- events -----------------------------------------------------------------------------------------------------
-
 CALL: dict[str, Any] = {"service": "s", "method": "m", "provider_id": 1}
 FAULT: dict[str, Any] = {
     "outcome": "REJECTED",
@@ -232,9 +230,6 @@ def test_the_console_format_is_for_people(log: Log) -> None:
 def test_a_listener_is_optional() -> None:
     """An event that is ignored goes nowhere."""
     ignore(OK)
-
-
-# --- other libraries --------------------------------------------------------------------------------------------
 
 
 def test_a_line_of_a_library_has_the_same_form(log: Log) -> None:

@@ -103,9 +103,6 @@ def sent(span: CallSpan, number: int = 1) -> list[str]:
     return value.decode().split("-")
 
 
-# --- W3C trace context ------------------------------------------------------------------------------------------
-
-
 def test_context_goes_on(memory: Memory) -> None:
     """The call's span is a child of the caller's, the attempt's a child of the call's, which the wallet gets."""
     span = memory.start([("user-agent", "x"), ("traceparent", TRACEPARENT), ("x-bin", b"\xff")])
@@ -235,8 +232,6 @@ def test_each_attempt_has_its_own_span(memory: Memory) -> None:
     assert len({*reported, ids(call)[1]}) == 4
     assert [(attempt.attributes or {}).get("http.request.resend_count") for attempt in attempts] == [None, 1, 2]
 
-
-# --- what a span says -------------------------------------------------------------------------------------------
 
 CALL = {"rpc.system.name": "grpc", "rpc.method": "wallet.v1.WalletService/Terminate"}
 POST = {
@@ -374,9 +369,6 @@ def test_the_largest_wallet_code_can_be_exported(memory: Memory) -> None:
     """A code beyond 2^63 does not make the exporter drop the batch, as it would if it were a number."""
     encoded = encode_spans(memory.call(ended(wallet_code=2**64 - 1))).SerializeToString()
     assert b"18446744073709551615" in encoded
-
-
-# --- the environment --------------------------------------------------------------------------------------------
 
 
 class Collector:
@@ -538,9 +530,6 @@ async def test_a_malformed_header_is_reported_to_a_logger_that_is_held(
     (record,) = [record for record in caplog.records if "canary" in record.getMessage()]
     assert HELD_LOGGERS[record.name] == "ERROR"
     assert record.levelname == "WARNING"
-
-
-# --- the end ----------------------------------------------------------------------------------------------------
 
 
 class Stuck(SpanExporter):

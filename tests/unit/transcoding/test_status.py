@@ -64,9 +64,6 @@ def trailers_of(error: BridgeError) -> dict[str, Any]:
     return dict(trailers)
 
 
-# --- details ----------------------------------------------------------------------------------------------------
-
-
 @each_leaf
 def test_every_failure_has_the_same_two_details_first(leaf: type[BridgeError]) -> None:
     """WalletError and ErrorInfo say the same, in types and in text."""
@@ -236,8 +233,6 @@ def test_a_long_list_of_fields_says_how_many_are_left_out() -> None:
         assert listed[-1].description == last
 
 
-# --- hostile texts ----------------------------------------------------------------------------------------------
-
 HOSTILE = {
     "100 kB": "x" * 100_000,
     "4-byte characters": "\U0001f600" * 25_000,
@@ -324,8 +319,6 @@ def test_any_texts_stay_within_the_budget(*, message: str, request_id: str, code
     """Every leaf, with arbitrary words of the wallet's."""
     budget_is_kept(leaf(wallet=WalletFacts(599, code, message, request_id)))
 
-
-# --- cleaning ---------------------------------------------------------------------------------------------------
 
 CLEANED = {
     "plain": ("An unknown error has occurred.", "An unknown error has occurred."),

@@ -176,9 +176,6 @@ def test_every_class_of_the_table_has_a_case() -> None:
     assert {kind for _, _, kind, _, _ in CASES.values()} == set(ROWS)
 
 
-# --- success ----------------------------------------------------------------------------------------------------
-
-
 def test_the_wallets_own_success_is_one() -> None:
     """200, status true and code 1 with every echo equal: the page's sample becomes the response."""
     verdict = verdict_on(200, success())
@@ -230,9 +227,6 @@ def test_drift_is_counted_and_harmless(body: bytes, missing: tuple[str, ...], un
     verdict = verdict_on(200, body)
     assert (verdict.missing, verdict.unknown_count) == (missing, unknown_count)
     assert not [name for name in missing if getattr(verdict.response, name) not in ("", 0) and name != "balance"]
-
-
-# --- what stands around the body --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity", "x"])

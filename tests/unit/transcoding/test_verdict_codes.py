@@ -94,9 +94,6 @@ def test_a_mapped_answer_may_ask_for_a_delay() -> None:
     assert error_on(429, failure(MAPPED), codes=CODES).retry_after_s is None
 
 
-# --- success = true ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("http_status", STATUSES)
 def test_a_code_may_mean_that_it_was_done_before(http_status: int) -> None:
     """The response has the wallet's code, message and request_id, and the request's echoes; nothing has drifted."""

@@ -39,9 +39,6 @@ def test_all_is_well(tmp_path: Path) -> None:
     ]
 
 
-# --- settings ---------------------------------------------------------------------------------------------------
-
-
 def test_plaintext(tmp_path: Path) -> None:
     """A wallet without TLS is a warning; that it would be allowed is none."""
     allowed = 'allow_plaintext = true\nurl = "https://wallet.example"'
@@ -68,9 +65,6 @@ def test_path_of_the_url(tmp_path: Path, path: str, begin: str) -> None:
     assert [line for line in found if not line.startswith("ok ")] == found[1:]
     assert bool(found[1:]) == bool(begin)
     assert all(line.startswith(begin) for line in found[1:])
-
-
-# --- credentials ------------------------------------------------------------------------------------------------
 
 
 def test_sample_keys(tmp_path: Path) -> None:
@@ -149,9 +143,6 @@ def test_keys_of_the_environment(tmp_path: Path) -> None:
     assert [line.split()[0] for line in reported(None, environ | {"BRIDGE_WALLET__URL": "https://w.example"})] == [
         "ok"
     ] * 3
-
-
-# --- certificate files ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -32,9 +32,6 @@ def assert_skipped(run: Examined, checks: list[str], because: str) -> None:
     assert (run.exit_code, run.failed) == (1, [because])
 
 
-# --- the name ---------------------------------------------------------------------------------------------------
-
-
 async def test_name() -> None:
     """A name is shown with all its addresses, each once."""
     async with unharmed(FaultServer(answer())) as wallet:
@@ -102,9 +99,6 @@ async def test_silent_name_server() -> None:
     ]
     assert_skipped(run, AFTER_DNS, because="dns")
     assert [thread.daemon for thread in threads] == [True]
-
-
-# --- its addresses ----------------------------------------------------------------------------------------------
 
 
 async def test_refused() -> None:

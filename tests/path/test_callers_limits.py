@@ -1,4 +1,7 @@
-"""Limits of a caller's connection: pings, streams, connections, silence; on both ports and both engines."""
+"""Limits of a caller's connection: pings, streams, connections, silence; on both ports and both engines.
+
+Callers that never acknowledge the bridge's SETTINGS: its limits do not hold for them, so they are closed.
+"""
 
 import asyncio
 import contextlib
@@ -196,3 +199,16 @@ async def test_methods(method: str) -> None:
         caller.send(headers(1, fields=fields), data(1, EMPTY, end=True))
         answer = await caller.answer()
     assert (answer.reset is not None, answer.headers) == (True, {})
+
+
+@on_grpcio
+@pytest.mark.parametrize("port", ["address", "health_address"])
+async def test_settings_that_are_not_acknowledged(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is closed when the time for the acknowledgement is up (RFC 9113, section 6.5.3)."""
+    monkeypatch.setattr(listeners, "HANDSHAKE_S", 0.05)
+    settings = {"SERVER__HEALTH_LISTEN": "127.0.0.1:0"}
+    async with listening_bridge(WALLET, settings) as bridge, raw_caller(getattr(bridge, port)) as caller:
+        caller.acknowledges = False
+        async with asyncio.timeout(30):
+            while not caller.is_closed:
+                await caller.read()

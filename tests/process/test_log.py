@@ -1,4 +1,7 @@
-"""The log of real processes: it is not read, its reader has gone, its disk is full; and what else writes there."""
+"""The log of real processes: it is not read, its reader has gone, its disk is full; and what else writes there.
+
+Which process a log line is of, with real processes.
+"""
 
 import asyncio
 import fcntl
@@ -23,14 +26,14 @@ from tests.support.broken_servers import refusing_port
 from tests.support.engines import current, on_both_engines
 from tests.support.metrics_page import scrape
 from tests.support.ports import reserved_address
-from tests.support.processes import SOURCES
+from tests.support.processes import SOURCES, bridge_command
+from tests.support.supervised import NOWHERE, supervised
 from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, bridge_to, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 PIPE_BYTES = 4096
 CALLS = 60
 """Their lines, at debug, are far more than the pipe holds."""
-NOWHERE = "http://127.0.0.1:1"
 STARTED_S = 120.0
 """A bridge of several processes starts far sooner, on a busy machine too; nothing waits for it to pass."""
 
@@ -365,3 +368,35 @@ async def test_liveness_asks_the_loop() -> None:
     finally:
         process.kill()
         await process.wait()
+
+
+async def test_a_process_alone_names_itself() -> None:
+    """Every line of a bridge without workers has its process id, and no worker."""
+    async with bridge_command("serve", environ=environment(NOWHERE)) as command:
+        await command.line(lambda line: '"event":"serving"' in line)
+        command.process.terminate()
+        await command.end()
+        pid = command.process.pid
+    lines = [json.loads(line) for line in command.output.splitlines()]
+    assert current() == "grpcio"
+    assert [line["event"] for line in lines][-1] == "stopped"
+    assert {(line["pid"], line.get("worker")) for line in lines} == {(pid, None)}
+
+
+async def test_a_worker_names_itself() -> None:
+    """A line of a worker has its number and its process id, which are those that its supervisor has logged."""
+    async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
+        bridge.command.process.terminate()
+        reported = [await bridge.event("draining") for _ in range(2)]
+    assert {line["worker"]: line["pid"] for line in reported} == bridge.pids
+
+
+async def test_a_line_for_people_names_the_worker() -> None:
+    """The console's format has the same fields."""
+    settings = environment(NOWHERE, {"SERVER__WORKERS": "2", "TELEMETRY__LOG_FORMAT": "console"})
+    async with bridge_command("serve", environ=settings) as command:
+        await command.line(lambda line: " serving " in line)
+        command.process.terminate()
+        await command.end()
+    drains = [line for line in command.output.splitlines() if " draining " in line]
+    assert sorted(re.findall(r"worker=(\d+)", " ".join(drains))) == ["1", "2"]

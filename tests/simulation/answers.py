@@ -183,7 +183,9 @@ OTHER_CODES = (ErrorCodes.NO_ERROR, ErrorCodes.INTERNAL_ERROR, ErrorCodes.CANCEL
 
 ANSWERS: dict[str, Answer] = {
     "success": _success(0.2),
-    "another's": lambda request, chance: _after(request, _soon_s(chance), 200, success_body(request, token="other")),
+    "another's success": lambda request, chance: _after(
+        request, _soon_s(chance), 200, success_body(request, token="other")
+    ),
     "GOAWAY, then success": _processed_but(_goaway_then_confirm),
     "slow success": _success(8.0, 1.0),
     "five seconds": _success(5.0, 4.9),

@@ -53,8 +53,8 @@ def test_each_folder_has_its_own_words() -> None:
 
 def test_left_is_what_is_found() -> None:
     """The words that are left are exactly those that were found, by folder of at most three levels."""
-    found = [*plain_words.found_in("docs/a.yaml", "told"), *plain_words.found_in("tests/unit/x/test_a.py", "anew told")]
-    assert plain_words.left(found) == {"docs": {"told"}, "tests/unit/x": {"anew", "told"}}
+    found = [*plain_words.found_in("docs/a.yaml", "told"), *plain_words.found_in("t/unit/x/y/test_a.py", "anew told")]
+    assert plain_words.left(found) == {"docs": {"told"}, "t/unit/x": {"anew", "told"}}
 
 
 def test_only_text_of_the_repository_is_read() -> None:

@@ -661,3 +661,12 @@ async def test_a_check_leaves_nothing_behind(store: Store) -> None:
     await store.check()
     assert (await store.page(10)).entries == ()
     assert (await store.key_use()).check == ""
+
+
+async def test_each_call_of_a_batch_keeps_its_own_request(store: Store) -> None:
+    """Whatever stands before it in the batch: its ciphertext comes back as it was, and is opened."""
+    calls = [new_call("a" * length) for length in (1, 50, 3)]
+    await store.write([CallEnd("unknown", is_success=True), *calls])
+    found = [await entry_of(store, call.sealed.entry_id) for call in calls]
+    assert [entry.ciphertext for entry in found] == [call.sealed.ciphertext for call in calls]
+    assert [KEYS.open(entry) for entry in found] == [b"content of " + b"a" * length for length in (1, 50, 3)]

@@ -19,8 +19,9 @@ from typing import Any
 from bridge.cli.main import main
 from bridge.http2.connection import Connection
 from bridge.http2.pool import Pool
-from bridge.service import BridgeService, Route
+from bridge.service import BridgeService
 from bridge.telemetry.logs import LogEvents
+from bridge.transcoding.route import Route
 from bridge.upstream.signing import Credentials
 
 CALIBRATION_RUNS = 100_000

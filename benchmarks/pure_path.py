@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.handlers import SERVICES
-from bridge.service import Route
 from bridge.transcoding.operation import operations
+from bridge.transcoding.route import Route
 from bridge.transcoding.verdict import Answer
 from bridge.upstream.signing import Credentials
 from wallet.v1.wallet_service_pb2 import TerminateRequest

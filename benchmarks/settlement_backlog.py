@@ -23,12 +23,12 @@ from benchmarks.scene import Effort, Scene, a_scene
 from benchmarks.side_by_side import say
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.handlers import SERVICES
-from bridge.service import Route
 from bridge.settlement.entry import Call, Last, NewCall, State, new_ticket
 from bridge.settlement.open_store import store_at
 from bridge.settlement.sealing import Keys
 from bridge.settlement.store import Store
 from bridge.transcoding.operation import operations
+from bridge.transcoding.route import Route
 from tests.support.nginx import MISSING, NGINX
 from tests.support.redis_server import redis_server
 from tests.support.settling_bridge import settings_of

@@ -14,8 +14,8 @@ from benchmarks.document import rendered
 from benchmarks.figures import InFlightPoint, Results, Round
 from benchmarks.instrumented import HOOKS, Hook, How, Timers
 from bridge.server.handlers import SERVICES
-from bridge.service import Route
 from bridge.transcoding.operation import operations
+from bridge.transcoding.route import Route
 
 ROUTE = Route(operations(SERVICES[0])[0], {})
 SUMMARY = """

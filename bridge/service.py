@@ -8,7 +8,6 @@ Parsed first, because providers are admitted each by its own share; an unknown o
 
 import asyncio
 import logging
-import operator
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,35 +19,19 @@ from google.protobuf.message import Message
 from bridge.admission import Admission
 from bridge.deadline import Deadline, DeadlineLimits, since_s
 from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, ProviderNotConfigured
-from bridge.events import CallEnded, CallStarted, Emit, ignore
+from bridge.events import CallEnded, Emit, ignore
 from bridge.identity import CallerCheck
 from bridge.outcome import GrpcCode, Outcome
 from bridge.places import places_of
 from bridge.settling import NO_SETTLING, NO_TICKET, Peer, Sending, Settling, Ticket
 from bridge.tracer import CallSpan, Metadata, Tracer
-from bridge.transcoding.codec import codec_of
 from bridge.transcoding.operation import Operation
-from bridge.transcoding.validation import parse, validator_of
-from bridge.transcoding.verdict import Classifier, CodeRule, Verdict
+from bridge.transcoding.route import Route
+from bridge.transcoding.verdict import Verdict
 from bridge.upstream.client import Post, WalletClient, Watch
 from bridge.upstream.signing import Keyring
 
 LOGGER = logging.getLogger(__name__)
-
-
-class Route:
-    """One operation with its steps, compiled."""
-
-    def __init__(self, operation: Operation, codes: Mapping[int, CodeRule]) -> None:
-        codec = codec_of(operation.request)
-        self.operation = operation
-        # Made once: nothing in it is a call's own.
-        self.started = CallStarted(operation.service, operation.method)
-        self.parse = partial(parse, codec.message_type)
-        self.validate = validator_of(operation.request).validate
-        self.encode = codec.encode
-        self.classify = Classifier(operation, codes).classify
-        self.secret_of: Callable[[Message], str] = _attribute(operation.secret) if operation.secret else lambda _: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +276,6 @@ class BridgeService:
 
 def _not_reported(unexpected: Exception) -> None:
     LOGGER.error("an event could not be reported: %s", places_of(unexpected))
-
-
-def _attribute(name: str) -> Callable[[Message], str]:
-    return operator.attrgetter(name)
 
 
 def _success_facts(verdict: Verdict, attempts: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from bridge.server.reflection import Reflection
 from bridge.server.settlement import NAME as SETTLEMENT_NAME
 from bridge.server.settlement import serve_settlement, settlement_beside
 from bridge.server.tls import ServerTls
-from bridge.service import BridgeService, Route, Watchers
+from bridge.service import BridgeService, Watchers
 from bridge.settings.certificate_dates import report_dates, reporting_dates
 from bridge.settings.file_watch import INTERVAL_S, FileWatch
 from bridge.settings.model import Settings, Wallet
@@ -33,6 +33,7 @@ from bridge.settings.reload import files_of
 from bridge.settling import NO_SETTLING
 from bridge.telemetry.fingerprint import Fingerprint
 from bridge.tracer import Tracer
+from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.from_settings import keyring_of, tls_context
 from bridge.upstream.key_rotation import Pace, Rotation

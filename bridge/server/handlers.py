@@ -13,9 +13,10 @@ from google.protobuf.message_factory import GetMessageClass
 from bridge.call_id import call_id_of
 from bridge.errors import BridgeError, BridgeFault
 from bridge.outcome import GrpcCode
-from bridge.service import BridgeService, Route
+from bridge.service import BridgeService
 from bridge.settings.model import Settings
 from bridge.transcoding.operation import operations
+from bridge.transcoding.route import Route
 from bridge.transcoding.status import ok_trailers, wire_status
 from bridge.transcoding.verdict import CodeRule
 from wallet.v1 import wallet_service_pb2

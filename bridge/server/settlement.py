@@ -12,9 +12,9 @@ import grpc.aio
 from bridge.admission import Admission
 from bridge.events import Emit
 from bridge.http2.transport import Http2Transport
-from bridge.service import Route
 from bridge.settings.file_watch import FileWatch
 from bridge.settings.model import Settings
+from bridge.transcoding.route import Route
 from bridge.upstream.signing import Keyring
 
 if TYPE_CHECKING:

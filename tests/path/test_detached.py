@@ -19,8 +19,9 @@ from bridge.sandbox.behaviours import answer, hang, processed, refuse, reset_wit
 from bridge.sandbox.server import FaultServer, Welcome
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.server.handlers import SERVICES
-from bridge.service import BridgeService, Route, Watchers
+from bridge.service import BridgeService, Watchers
 from bridge.transcoding.operation import operations
+from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Keyring
 from tests.support.engines import on_both_engines

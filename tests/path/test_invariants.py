@@ -22,8 +22,9 @@ from bridge.http2.transport import CONNECTIONS_MAX, Http2Transport
 from bridge.outcome import Outcome
 from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES, routes
-from bridge.service import BridgeService, Route
+from bridge.service import BridgeService
 from bridge.settings.model import load
+from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.from_settings import keyring_of
 from tests.support.examples import examples

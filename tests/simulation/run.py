@@ -16,8 +16,9 @@ from bridge.events import CallEnded, Event
 from bridge.http2.transport import Http2Transport
 from bridge.outcome import Outcome
 from bridge.server.handlers import SERVICES
-from bridge.service import BridgeService, Route, Watchers
+from bridge.service import BridgeService, Watchers
 from bridge.transcoding.operation import operations
+from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Credentials, Keyring

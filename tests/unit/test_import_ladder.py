@@ -152,5 +152,5 @@ def test_few_files_stand_directly_in_the_package() -> None:
 def test_what_is_looked_for_can_be_found() -> None:
     """The search sees imports, identifiers and strings: the sandbox, which may name the fields, does."""
     assert {"token", "player_id"} <= {name for module in FILES for name in names_in(module)}
-    assert "bridge.transcoding.verdict.Classifier" in set(imported("service"))
+    assert "bridge.transcoding.verdict.Verdict" in set(imported("service"))
     assert "grpc.aio" in set(imported("server.app"))

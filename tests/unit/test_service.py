@@ -21,8 +21,9 @@ from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import terminated, terminated_with
 from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES, behaviour_of
-from bridge.service import BridgeService, Route, Watchers
+from bridge.service import BridgeService, Watchers
 from bridge.transcoding.operation import operations
+from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Keyring, KeyVersions
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, terminate_request

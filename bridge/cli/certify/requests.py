@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bridge.headers import Headers
-from bridge.service import Route
 from bridge.settings.model import Settings
+from bridge.transcoding.route import Route
 from bridge.upstream.signing import Credentials
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 

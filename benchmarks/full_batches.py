@@ -35,10 +35,10 @@ def fill_batches() -> None:
     writer.GAP_S = writer.ENDS_WAIT_S = STALL_S
     intake.WAIT_S = 2 * STALL_S
     settler.POLL_S = keeper.LOOK_S = NEVER_S
-    assert "bridge.server.app" not in sys.modules, "it takes this default when it is imported"
     file_watch.INTERVAL_S = NEVER_S
 
 
 if __name__ == "__main__":
+    assert "bridge.server.app" not in sys.modules, "it takes the interval of file_watch when it is imported"
     fill_batches()
     sys.exit(main(["serve"]))

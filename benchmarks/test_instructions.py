@@ -19,6 +19,7 @@ from benchmarks.instruction_report import (
     settlement_verdicts,
     shown,
 )
+from bridge.settings import file_watch
 from bridge.settlement import intake, keeper, settler, writer
 
 ROWS = [BY_NAME[name] for name in (FLOOR, BRIDGE, NATIVE)]
@@ -127,6 +128,7 @@ def test_transactions_are_as_large_as_at_full_pace(monkeypatch: pytest.MonkeyPat
         intake: ("WAIT_S",),
         settler: ("POLL_S",),
         keeper: ("LOOK_S",),
+        file_watch: ("INTERVAL_S",),
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name))

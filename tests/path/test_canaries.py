@@ -42,7 +42,7 @@ EVIDENCE = {
     "metrics, with settlement": ("wallet_bridge_settlement_entries", "wallet_bridge_calls_total"),
     "spans, with settlement": ("wallet.v1.WalletService/Terminate", "WALLET_CONNECTION_LOST"),
     "settlement store": ("settlement.db", "wallet.v1.WalletService/Terminate"),
-    "settlement list": ('"state"', '"PENDING"'),
+    "settlement list": ('"state"', '"SETTLED"'),
     "spans": ("wallet.v1.WalletService/Terminate", "POST /api/wallet/terminate", "WALLET_CONNECTION_LOST"),
     "statuses": ("WALLET_REJECTED", "wallet.v1.WalletError", "request_id"),
     "health": ("SERVING",),

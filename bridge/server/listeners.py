@@ -22,13 +22,13 @@ SPARE_STREAMS = 50
 ENDED_STREAMS_MAX = 200
 """Streams of a connection beyond its limit that have ended and that this process has not looked at."""
 
-PENDING_CALLS_MIN = 1_000
-"""Number of calls that gRPC's C core keeps, at least, until this process has looked at them; gRPC's own default.
+PENDING_CALLS_MIN, PENDING_CALLS_SPARE = 1_000, 150
+"""Number of calls that gRPC's C core keeps until this process has looked at them: at least so many (gRPC's own
+default), and so many more than one connection may have, so that no connection fills the queue for all others.
 
 It resets those beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond
-what is too much, and says so. So the queue takes all that one connection may have, and no connection fills it for all
-others. One that waits here costs about 24 KiB and delays the next by half a millisecond where a flood takes the other
-core: with more of them a flood over many connections would delay the calls of others by seconds."""
+what is too much, and says so. One that waits here costs about 24 KiB and delays the next by 0.2 to 0.3 ms, so that with
+more of them a flood would delay the calls of others by still more."""
 
 HEALTH_STREAMS_MAX = 100
 """Streams of a connection to the listener for health alone; a prober uses one, a client that watches one more."""
@@ -74,7 +74,7 @@ def health_options(settings: Settings, *, reuse_port: bool) -> Options:
 
 
 def _options(settings: Settings, streams_max: int, ended_max: int, *, reuse_port: bool) -> Options:
-    pending_max = max(PENDING_CALLS_MIN, streams_max + ended_max)
+    pending_max = max(PENDING_CALLS_MIN, streams_max + ended_max + PENDING_CALLS_SPARE)
     options: Options = (
         ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),

@@ -112,6 +112,15 @@ async def test_streams_of_a_connection(port: str, streams: int) -> None:
         assert set(caller.answers) == {last}
 
 
+@pytest.mark.parametrize("in_flight", [1, 1000, 5000])
+def test_no_connection_fills_the_queue(in_flight: int) -> None:
+    """What one connection may have, open and ended, leaves room in gRPC's queue for the calls of others."""
+    settings = load(None, environment(WALLET, {"SERVER__MAX_IN_FLIGHT": f"{in_flight}"}))
+    options = dict(server_options(settings, reuse_port=False))
+    of_one = options["grpc.max_concurrent_streams"] + options["grpc.http2.max_deallocating_streams"]
+    assert options["grpc.server.max_pending_requests_hard_limit"] >= of_one + 100
+
+
 @pytest.mark.parametrize("name", ["server_options", "health_options"])
 @pytest.mark.parametrize("limit", ["grpc.max_concurrent_streams", "grpc.max_allowed_incoming_connections"])
 def test_nothing_is_without_limit(name: str, limit: str) -> None:

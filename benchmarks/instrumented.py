@@ -19,6 +19,7 @@ from typing import Any
 from bridge.cli.main import main
 from bridge.http2.connection import Connection
 from bridge.http2.pool import Pool
+from bridge.http2.writer import Writer
 from bridge.service import BridgeService
 from bridge.telemetry.logs import LogEvents
 from bridge.transcoding.route import Route
@@ -63,8 +64,8 @@ HOOKS: Sequence[Hook] = (
     Hook("build JSON", Route, "encode", How.INSTANCE),
     Hook("sign", Credentials, "headers"),
     Hook("send: choose a connection", Pool, "submit"),
-    Hook("send: HTTP/2 frames and HPACK", Connection, "_flush"),
-    Hook("send: write", Connection, "_write"),
+    Hook("send: HTTP/2 frames and HPACK", Writer, "flush"),
+    Hook("send: write", Writer, "_write"),
     Hook("read the answer's frames", Connection, "data_received"),
     Hook("classify", Route, "classify", How.INSTANCE),
     Hook("log", LogEvents, "__call__"),

@@ -29,53 +29,13 @@
         WalletResponseInvalid      the answer is not one of the wallet's
         BridgeFault                a fault of the bridge, after the first byte
 
-A class fixes its reason, its gRPC code and, by its branch, its outcome, so that no combination of the three can be
-wrong. Source: docs/design/contract.md, "Failures". A new failure is a new leaf here and, if a wallet's answer
-means it, a new row in `transcoding/verdict.py`; the translation to gRPC in `transcoding/status.py` stays as it is.
+A class fixes its reason, its gRPC code and, by its branch (outcome.py), its outcome, so that no combination of the
+three can be wrong. Source: docs/design/contract.md, "Failures". A new failure is a new leaf here and, if a wallet's
+answer means it, a new row in `transcoding/verdict.py`; the translation to gRPC in `transcoding/status.py` stays as it
+is.
 """
 
-from bridge.outcome import NO_ANSWER, GrpcCode, Outcome, Violation, WalletFacts
-
-
-class BridgeError(Exception):
-    """A call that failed, with everything its caller may learn. Raise a leaf, never this class or a branch."""
-
-    outcome: Outcome
-    reason: str
-    grpc_code: GrpcCode
-    summary: str
-    """The failure and the next step, one or two sentences, fixed text: nothing from a caller or a wallet."""
-
-    def __init__(
-        self,
-        *,
-        wallet: WalletFacts = NO_ANSWER,
-        cause: str = "",
-        detail: str = "",
-        retry_after_s: float | None = None,
-        violations: tuple[Violation, ...] = (),
-    ) -> None:
-        super().__init__(self.summary)
-        self.wallet = wallet
-        self.cause = cause
-        """Word or short phrase that narrows the reason down; never foreign text; "" where there is none."""
-        self.detail = detail
-        """Fixed words that narrow the cause down, for the log alone; "" where there are none."""
-        self.retry_after_s = retry_after_s
-        self.violations = violations
-        self.attempts = 0
-        """Number of POSTs that were begun; set by `upstream/client.py`."""
-        self.is_pending = False
-        """The bridge goes on with the request by itself until the wallet has given a certain answer (settling.py)."""
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.cause}" if self.cause else self.reason
-
-
-class NotSent(BridgeError):
-    """No byte of the request left the bridge."""
-
-    outcome = Outcome.NOT_SENT
+from bridge.outcome import BridgeError, ByCode, GrpcCode, NotProcessed, NotSent, Rejected, Unknown
 
 
 class InvalidRequest(NotSent):
@@ -142,24 +102,12 @@ class BridgeFaultBeforeSend(NotSent):
     summary = "The bridge failed before it sent anything. Report it to the bridge's operator; its log has the place."
 
 
-class NotProcessed(BridgeError):
-    """HTTP/2 proves that the wallet did not process the request (RFC 9113, sections 6.8 and 8.7)."""
-
-    outcome = Outcome.NOT_PROCESSED
-
-
 class WalletNotProcessed(NotProcessed):
     """The stream was refused or cut off by GOAWAY, and the attempts are used up."""
 
     reason = "WALLET_NOT_PROCESSED"
     grpc_code = GrpcCode.UNAVAILABLE
     summary = "The wallet turned the request away unprocessed, as HTTP/2 proves. Retrying is safe."
-
-
-class Rejected(BridgeError):
-    """The wallet answered no."""
-
-    outcome = Outcome.REJECTED
 
 
 class WalletUnavailable(Rejected):
@@ -203,34 +151,12 @@ class WalletEndpoint(Rejected):
     )
 
 
-class ByCode(BridgeError):
-    """A mixin: an operator may give the wallet's code a gRPC code and a reason of its own; the outcome stays."""
-
-    def __init__(
-        self,
-        *,
-        wallet: WalletFacts = NO_ANSWER,
-        grpc_code: GrpcCode | None = None,
-        reason: str = "",
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(wallet=wallet, retry_after_s=retry_after_s)
-        self.grpc_code = self.grpc_code if grpc_code is None else grpc_code
-        self.reason = reason or self.reason
-
-
 class WalletRejected(ByCode, Rejected):
     """Any other code with status false: by the operator's table of codes, else by HTTP status."""
 
     reason = "WALLET_REJECTED"
     grpc_code = GrpcCode.FAILED_PRECONDITION
     summary = "The wallet refused the call. Retrying does not help until the cause that its code names is fixed."
-
-
-class Unknown(BridgeError):
-    """The wallet may or may not have processed the request."""
-
-    outcome = Outcome.UNKNOWN
 
 
 class WalletTimeout(Unknown):

@@ -1,11 +1,8 @@
 """Events, as values. They are emitted without knowledge of the listeners; none holds a token, a key or a signature."""
 
-import logging
 from collections.abc import Callable
 
 import msgspec
-
-LOGGER = logging.getLogger(__name__)
 
 
 # Structs of msgspec: made, and written as JSON, at a fraction of a dataclass's cost, for every call. They hold nothing
@@ -287,17 +284,3 @@ Emit = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """Listen to nothing."""
-
-
-def fan_out(*listeners: Emit) -> Emit:
-    """Return a listener that calls each of these in turn; where one raises, that is logged, and the others follow."""
-
-    def emit(event: Event) -> None:
-        for listener in listeners:
-            try:
-                listener(event)
-            except Exception:
-                # logs.py logs an exception by its places, never by its text.
-                LOGGER.exception("a listener failed at the event %s", type(event).__name__)
-
-    return emit

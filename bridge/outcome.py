@@ -1,7 +1,11 @@
-"""Types of a call's outcome: gRPC codes, certainty about the wallet, the wallet's answer, violations."""
+"""Types of a call's outcome: gRPC codes, certainty about the wallet, the wallet's answer, violations, and failure.
+
+The failures themselves, reason by reason, are in errors.py.
+"""
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -68,3 +72,93 @@ class Violation:
 
     field: str
     description: str
+
+
+class BridgeError(Exception):
+    """A call that failed, with everything its caller may learn. Raise a leaf, never this class or a branch."""
+
+    outcome: Outcome
+    reason: str
+    grpc_code: GrpcCode
+    summary: str
+    """The failure and the next step, one or two sentences, fixed text: nothing from a caller or a wallet."""
+
+    def __init__(
+        self,
+        *,
+        wallet: WalletFacts = NO_ANSWER,
+        cause: str = "",
+        detail: str = "",
+        retry_after_s: float | None = None,
+        violations: tuple[Violation, ...] = (),
+    ) -> None:
+        super().__init__(self.summary)
+        self.wallet = wallet
+        self.cause = cause
+        """Word or short phrase that narrows the reason down; never foreign text; "" where there is none."""
+        self.detail = detail
+        """Fixed words that narrow the cause down, for the log alone; "" where there are none."""
+        self.retry_after_s = retry_after_s
+        self.violations = violations
+        self.attempts = 0
+        """Number of POSTs that were begun; set by `upstream/client.py`."""
+        self.is_pending = False
+        """The bridge goes on with the request by itself until the wallet has given a certain answer (settling.py)."""
+
+    def facts(self, fault: str) -> dict[str, Any]:
+        """Return what the call's report says of it, by the fields of CallEnded (events.py); `fault` is one of them."""
+        return {
+            "reason": self.reason,
+            "outcome": self.outcome.name,
+            "cause": self.cause,
+            "detail": self.detail,
+            "attempts": self.attempts,
+            "http_status": self.wallet.http_status,
+            "wallet_code": self.wallet.code,
+            "request_id": self.wallet.request_id,
+            "is_pending": self.is_pending,
+            "fault": fault,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.cause}" if self.cause else self.reason
+
+
+class NotSent(BridgeError):
+    """No byte of the request left the bridge."""
+
+    outcome = Outcome.NOT_SENT
+
+
+class NotProcessed(BridgeError):
+    """HTTP/2 proves that the wallet did not process the request (RFC 9113, sections 6.8 and 8.7)."""
+
+    outcome = Outcome.NOT_PROCESSED
+
+
+class Rejected(BridgeError):
+    """The wallet answered no."""
+
+    outcome = Outcome.REJECTED
+
+
+class Unknown(BridgeError):
+    """The wallet may or may not have processed the request."""
+
+    outcome = Outcome.UNKNOWN
+
+
+class ByCode(BridgeError):
+    """A mixin: an operator may give the wallet's code a gRPC code and a reason of its own; the outcome stays."""
+
+    def __init__(
+        self,
+        *,
+        wallet: WalletFacts = NO_ANSWER,
+        grpc_code: GrpcCode | None = None,
+        reason: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(wallet=wallet, retry_after_s=retry_after_s)
+        self.grpc_code = self.grpc_code if grpc_code is None else grpc_code
+        self.reason = reason or self.reason

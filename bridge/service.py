@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 
 from bridge.admission import Admission
 from bridge.deadline import Deadline, DeadlineLimits, since_s
-from bridge.errors import BridgeError, BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, ProviderNotConfigured
+from bridge.errors import BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, ProviderNotConfigured
 from bridge.events import CallEnded, Emit, ignore
 from bridge.identity import CallerCheck
-from bridge.outcome import GrpcCode, Outcome
+from bridge.outcome import BridgeError, GrpcCode, Outcome
 from bridge.places import places_of
 from bridge.settling import NO_SETTLING, NO_TICKET, Peer, Sending, Settling, Ticket
 from bridge.tracer import CallSpan, Metadata, Tracer
@@ -45,8 +45,6 @@ class Watchers:
 
 
 NO_WATCHERS = Watchers()
-
-
 NOTHING_SENT = Watch()
 
 
@@ -159,7 +157,7 @@ class BridgeService:
             self._report(call, GrpcCode.OK, _success_facts(verdict, attempts))
             return verdict.response
         failure.is_pending = await self._is_taken_over(call, self._ticket(call, serialized, peer), failure)
-        self._report(call, failure.grpc_code, _failure_facts(failure, places))
+        self._report(call, failure.grpc_code, failure.facts(places))
         raise failure from None
 
     async def _carry_out(
@@ -286,19 +284,4 @@ def _success_facts(verdict: Verdict, attempts: int) -> dict[str, Any]:
         "request_id": verdict.facts.request_id,
         "missing_fields": verdict.missing,
         "unknown_count": verdict.unknown_count,
-    }
-
-
-def _failure_facts(error: BridgeError, fault: str) -> dict[str, Any]:
-    return {
-        "reason": error.reason,
-        "outcome": error.outcome.name,
-        "cause": error.cause,
-        "detail": error.detail,
-        "attempts": error.attempts,
-        "http_status": error.wallet.http_status,
-        "wallet_code": error.wallet.code,
-        "request_id": error.wallet.request_id,
-        "is_pending": error.is_pending,
-        "fault": fault,
     }

@@ -8,9 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from bridge.errors import BridgeError
 from bridge.identity import AuthContext
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.tracer import Metadata
 from bridge.transcoding.operation import Operation
 

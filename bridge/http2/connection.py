@@ -1,12 +1,12 @@
 """One HTTP/2 connection as an asyncio protocol: it drives the state machine and wakes the waiting exchanges.
 
-Everything that is to be sent in one turn of the event loop leaves in one write.
+What it sends, `writer` writes.
 """
 
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from bridge.http2 import events
 from bridge.http2.causes import Http2RequiredError
@@ -19,12 +19,9 @@ from bridge.http2.liveness import Caution, Liveness, Trust
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.recycling import Recycling
 from bridge.http2.reset_budget import ResetBudget
+from bridge.http2.writer import Writer
 
 ALPN_HTTP2 = "h2"  # RFC 9113, section 3.2
-GATHER_FROM = 4
-"""With more exchanges than this under way, a write waits one turn of the loop for others to join it."""
-CLOSE_TIMEOUT_S = 1.0
-"""Graceful-close timeout, in seconds: a server that does not read would keep the socket open for ever."""
 
 
 class Connection(asyncio.Protocol):
@@ -35,10 +32,7 @@ class Connection(asyncio.Protocol):
         self._changed = changed
         self._protocol = ClientProtocol(ResetBudget(loop.time))
         self._exchanges = Exchanges(self._protocol, body_bytes_max, self._slot_freed)
-        self._transport: asyncio.WriteTransport | None = None
-        self._flush_is_due = False
-        self._is_over = False
-        self._dropping: asyncio.TimerHandle | None = None
+        self._writer = Writer(loop, self._protocol, self._exchanges, self.fault)
         self._pong: asyncio.Future[None] | None = None
         self._actions: dict[type[events.Event], Callable[[Any], None]] = {
             **self._exchanges.actions,
@@ -63,12 +57,12 @@ class Connection(asyncio.Protocol):
     @property
     def is_closing(self) -> bool:
         """Whether it has sent GOAWAY: nothing is under way on it, but its socket is still open."""
-        return self._is_over and not self.closed.done()
+        return self._writer.is_over and not self.closed.done()
 
     @property
     def is_lost(self) -> bool:
         """Whether its server takes no further exchange: by GOAWAY, or because the connection has ended."""
-        return self._is_over or self._exchanges.goaway_code is not None
+        return self._writer.is_over or self._exchanges.goaway_code is not None
 
     @property
     def refuses_http2(self) -> bool:
@@ -103,6 +97,7 @@ class Connection(asyncio.Protocol):
     def watch(self, trust: Trust, caution: Caution, recycling: Recycling) -> None:
         """Check its liveness from now on, and share what it learns with the other connections."""
         self._liveness = Liveness(self._loop, self, trust, caution)
+        self._writer.opened = self._liveness.sent
         self._recycling = recycling
 
     def is_trusted(self) -> bool:
@@ -119,12 +114,12 @@ class Connection(asyncio.Protocol):
         exchange.connection = self
         self._begun += 1
         self._exchanges.add(exchange)
-        self._flush_soon()
+        self._writer.flush_soon()
 
     def abandon(self, exchange: Exchange) -> None:
         """Abandon an exchange that was cancelled; nothing if it is over."""
         if self._exchanges.abandon(exchange):
-            self._flush_soon()
+            self._writer.flush_soon()
 
     @property
     def given_up(self) -> int:
@@ -134,7 +129,7 @@ class Connection(asyncio.Protocol):
     def reset_given_up(self) -> None:
         """Free these slots, beyond the budget of resets: for when no connection has another one."""
         self._exchanges.reset_given_up()
-        self._flush_soon()
+        self._writer.flush_soon()
 
     async def ping(self) -> None:
         """Wait for the answer to a PING; raise ConnectionError when the connection closes instead."""
@@ -151,18 +146,14 @@ class Connection(asyncio.Protocol):
 
     def close(self, what: str = "the client closed the connection") -> None:
         """Close now: what is under way fails by its own outcome."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._protocol.close()
-            self._write()  # and no stream is opened any more
-            self._transport.close()
+        self._writer.close()
         self._end(what)
 
     def abort(self) -> None:
         """Drop the connection without waiting for what is still to be written."""
-        if not self._is_over:  # one that has ended notifies only once: the pool drops it to make room
+        if not self._writer.is_over:  # one that has ended notifies only once: the pool drops it to make room
             self.close()
-        if self._transport is not None:
-            self._transport.abort()
+        self._writer.abort()
 
     def fault(self, error: Exception) -> None:
         """End the connection because the code failed: what is under way fails by its own outcome."""
@@ -170,20 +161,20 @@ class Connection(asyncio.Protocol):
         was_ready = self.ready.done()
         self._end(FAULT)
         # Before that who waits for `ready` does it: in `connection_made`, uvloop has not taken over the socket yet.
-        if self._transport is not None and was_ready:
-            self._transport.abort()
+        if was_ready:
+            self._writer.abort()
 
     # --- asyncio.Protocol -----------------------------------------------------------------------------------------
 
     @guarded
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin HTTP/2, if TLS has agreed to it."""
-        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one in all but its bases
+        self._writer.attach(transport)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != ALPN_HTTP2:
             self._refuse()
         else:
-            self._flush()
+            self._writer.flush()
 
     @guarded
     def data_received(self, data: bytes) -> None:
@@ -204,7 +195,7 @@ class Connection(asyncio.Protocol):
                 self._liveness.received()
             # Most of what a server sends needs no answer, and `begin` schedules the write of its request itself.
             if self._protocol.has_outgoing:
-                self._flush_soon()
+                self._writer.flush_soon()
 
     @guarded
     def eof_received(self) -> None:
@@ -217,8 +208,7 @@ class Connection(asyncio.Protocol):
         # First, whatever fails below: who closes the pool waits for it.
         if not self.closed.done():
             self.closed.set_result(None)
-        if self._dropping is not None:
-            self._dropping.cancel()
+        self._writer.detach()
         if error is not None:
             # With TLS 1.3 a refused client certificate shows only now, as an alert.
             self._fail_ready(error)
@@ -248,7 +238,7 @@ class Connection(asyncio.Protocol):
     def send_ping(self) -> None:
         """Send a PING; any byte is an answer to it."""
         self._protocol.ping()
-        self._flush_soon()
+        self._writer.flush_soon()
 
     @guarded
     def give_up(self) -> None:
@@ -264,35 +254,9 @@ class Connection(asyncio.Protocol):
 
     # --- the rest -------------------------------------------------------------------------------------------------
 
-    def _flush_soon(self) -> None:
-        if not self._flush_is_due:
-            self._flush_is_due = True
-            # Under load one turn later: requests of several calls share a write then, and a call costs 15 % less.
-            is_busy = self._exchanges.in_use > GATHER_FROM
-            self._loop.call_soon(self._flush_next_turn if is_busy else self._flush)
-
-    @guarded
-    def _flush_next_turn(self) -> None:
-        self._loop.call_soon(self._flush)
-
-    @guarded
-    def _flush(self) -> None:
-        self._flush_is_due = False
-        if self._transport is None or self._is_over or self._transport.is_closing():
-            return
-        first_id = self._exchanges.open_all()
-        if first_id and self._liveness is not None:
-            self._liveness.sent(first_id)
-        self._write()
-
-    def _write(self) -> None:
-        if self._transport is not None and (data := self._protocol.outgoing()):
-            self._transport.write(data)
-
     def _refuse(self) -> None:
         self._fail_ready(Http2RequiredError("the server does not speak HTTP/2"))
-        if self._transport is not None:
-            self._transport.abort()
+        self._writer.abort()
 
     def _fail_ready(self, error: Exception) -> None:
         self._exchanges.refuse_more()
@@ -301,13 +265,10 @@ class Connection(asyncio.Protocol):
             self.ready.exception()  # retrieved, whether or not a task still waits for it
 
     def _end(self, what: str) -> None:
-        # From here on nothing is written: what is reported as NOT_SENT must stay so.
-        self._is_over = True
+        self._writer.stop()
         if self._liveness is not None:
             self._liveness.stop()
         self._fail_ready(ConnectionResetError(what))
-        if self._dropping is None and self._transport is not None and not self.closed.done():
-            self._dropping = self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
         self._exchanges.fail_all(what)
         if self._pong is not None:
             self._pong.set_exception(ConnectionResetError(what))

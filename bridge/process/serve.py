@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from bridge.events import Draining, Emit, Serving, Stopped, fan_out, ignore
+from bridge.events import Draining, Emit, Serving, Stopped, ignore
 from bridge.process.child import WorkerProcess
 from bridge.process.memory import give_back_memory, limit_the_allocator, spare_the_collector
 from bridge.process.reserved_port import reserved
@@ -22,6 +22,7 @@ from bridge.server.background import in_background, report_dropped
 from bridge.server.descriptors import raise_limit
 from bridge.server.handlers import SERVICES
 from bridge.settings.model import Settings
+from bridge.telemetry.fan_out import fan_out
 from bridge.telemetry.metrics import REGISTRY, Metrics, SupervisorMetrics
 from bridge.telemetry.metrics_server import registry_of, serve_metrics
 from bridge.telemetry.standard_error import StandardError

@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from bridge.call_id import call_id_of
-from bridge.errors import BridgeError, BridgeFault
-from bridge.outcome import GrpcCode
+from bridge.errors import BridgeFault
+from bridge.outcome import BridgeError, GrpcCode
 from bridge.service import BridgeService
 from bridge.settings.model import Settings
 from bridge.transcoding.operation import operations

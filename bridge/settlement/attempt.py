@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 
 from bridge.deadline import Deadline
 from bridge.errors import (
-    BridgeError,
     ProviderNotConfigured,
     WalletAuthRejected,
     WalletEchoMismatch,
@@ -21,7 +20,7 @@ from bridge.errors import (
     WalletRejected,
     WalletUnreachable,
 )
-from bridge.outcome import GrpcCode
+from bridge.outcome import BridgeError, GrpcCode
 from bridge.settlement.entry import Entry
 from bridge.settlement.sealing import Keys
 from bridge.transcoding.operation import Operation

@@ -13,17 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from bridge.errors import (
-    BridgeError,
-    WalletEchoMismatch,
-    WalletNotProcessed,
-    WalletThrottled,
-    WalletUnavailable,
-    WalletUnreachable,
-)
+from bridge.errors import WalletEchoMismatch, WalletNotProcessed, WalletThrottled, WalletUnavailable, WalletUnreachable
 from bridge.events import Emit, SettlementChanged, SettlementNotWritten
 from bridge.identity.certificate import ANONYMOUS, identities_of
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.settlement.entry import NO_FAILURE, Added, Call, CallEnd, Last, NewCall, State, new_ticket
 from bridge.settlement.known import Known
 from bridge.settlement.pace import DELAY_FIRST_S, jittered_s

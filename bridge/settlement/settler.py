@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bridge.admission import Admission
-from bridge.errors import BridgeError, WalletEchoMismatch
+from bridge.errors import WalletEchoMismatch
 from bridge.events import Emit, SettlementChanged, SettlementPaused
+from bridge.outcome import BridgeError
 from bridge.settlement.attempt import PAUSING, is_final
 from bridge.settlement.ends import Ends, Refusal
 from bridge.settlement.entry import Entry, Last, State

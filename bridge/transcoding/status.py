@@ -28,8 +28,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Ret
 from google.rpc.status_pb2 import Status
 
 from bridge.call_id import TRAILER as CALL_ID_TRAILER
-from bridge.errors import BridgeDraining, BridgeError, BridgeOverloaded
-from bridge.outcome import NO_ANSWER, GrpcCode, Outcome
+from bridge.errors import BridgeDraining, BridgeOverloaded
+from bridge.outcome import NO_ANSWER, BridgeError, GrpcCode, Outcome
 from wallet.v1.wallet_error_pb2 import Outcome as ProtoOutcome
 from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_error_pb2 import WalletError as Facts

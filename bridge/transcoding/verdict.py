@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 
 from bridge.errors import (
-    BridgeError,
     WalletAuthRejected,
     WalletEchoMismatch,
     WalletEndpoint,
@@ -30,7 +29,7 @@ from bridge.errors import (
     WalletUnavailable,
     WalletUnknownError,
 )
-from bridge.outcome import CODE_SUCCESS, CODE_UNKNOWN_ERROR, GrpcCode, Value, WalletFacts
+from bridge.outcome import CODE_SUCCESS, CODE_UNKNOWN_ERROR, BridgeError, GrpcCode, Value, WalletFacts
 from bridge.transcoding.codec import Read, codec_of, read_bool, read_string, read_uint64
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.retry_after import retry_after_s

@@ -9,7 +9,7 @@ from functools import lru_cache
 import httpx
 
 from bridge.deadline import Deadline, since_s
-from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
+from bridge.errors import WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
 from bridge.events import AttemptEnded, Emit, ignore
 from bridge.headers import Headers
 from bridge.http2.channel import channel_to
@@ -17,7 +17,7 @@ from bridge.http2.errors import outcome_of
 from bridge.http2.exchange import RawAnswer
 from bridge.http2.hpack import KNOWN_MAX, Fields
 from bridge.http2.limits import BODY_BYTES_MAX
-from bridge.outcome import Outcome, Value
+from bridge.outcome import BridgeError, Outcome, Value
 from bridge.tracer import CallSpan
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.verdict import HEADERS_LOOKED_AT, Answer, Verdict

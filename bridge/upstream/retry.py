@@ -4,9 +4,9 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from bridge.errors import BridgeError, WalletUnreachable
+from bridge.errors import WalletUnreachable
 from bridge.http2.causes import CLOSED
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 
 ATTEMPTS_MAX = 3
 DELAY_MIN_S, DELAY_MAX_S = 0.02, 0.5

@@ -9,8 +9,9 @@ import hmac
 from collections.abc import Iterable, Sequence
 
 from bridge import __version__
-from bridge.errors import BridgeError, ProviderNotConfigured, Rejected
+from bridge.errors import ProviderNotConfigured
 from bridge.headers import Headers
+from bridge.outcome import BridgeError, Rejected
 
 USER_AGENT = (b"user-agent", f"wallet-bridge/{__version__}".encode())
 """Product and version (RFC 9110, section 10.1.5). Firewalls refuse clients that do not name themselves."""

@@ -17,9 +17,8 @@ from h2.settings import SettingCodes
 from hypothesis import HealthCheck, event, example, given, note, settings
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
 from bridge.http2.transport import CONNECTIONS_MAX, Http2Transport
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES, routes
 from bridge.service import BridgeService

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, closing
 from prometheus_client import CollectorRegistry
 
 from bridge import sandbox
-from bridge.events import AttemptEnded, CallEnded, Event, StateSampled, fan_out
+from bridge.events import AttemptEnded, CallEnded, Event, StateSampled
 from bridge.sandbox.answers import JSON
 from bridge.sandbox.behaviours import after, refuse, success_body, terminated
 from bridge.sandbox.record import Pulse
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
+from bridge.telemetry.fan_out import fan_out
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import serve_metrics
 from tests.support.engines import on_both_engines

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import structlog
 
-from bridge.events import CallEnded, Reloaded, ReloadFailed, fan_out
+from bridge.events import CallEnded, Reloaded, ReloadFailed
 from bridge.sandbox.behaviours import answer, hang, sequence
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
+from bridge.telemetry.fan_out import fan_out
 from tests.support.engines import on_both_engines
 from tests.support.log_file import Log, loggers_put_back
 from tests.support.rotating_bridge import Listener, Load, rotating_bridge

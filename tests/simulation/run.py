@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from bridge.admission import Admission
 from bridge.deadline import DeadlineLimits
-from bridge.errors import BridgeError
 from bridge.events import CallEnded, Event
 from bridge.http2.transport import Http2Transport
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.server.handlers import SERVICES
 from bridge.service import BridgeService, Watchers
 from bridge.transcoding.operation import operations

@@ -10,9 +10,9 @@ from typing import Any
 
 from bridge.admission import Admission
 from bridge.deadline import DeadlineLimits
-from bridge.errors import BridgeError
 from bridge.events import Event
 from bridge.http2.transport import Http2Transport
+from bridge.outcome import BridgeError
 from bridge.service import BridgeService, Watchers
 from bridge.settlement.attempt import Attempt, NoRetries
 from bridge.settlement.entry import Entry, State

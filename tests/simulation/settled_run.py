@@ -6,9 +6,8 @@ import random
 from dataclasses import dataclass
 from functools import partial
 
-from bridge.errors import BridgeError
 from bridge.events import CallEnded
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.settlement.entry import CALLS_MAX, State
 from bridge.settlement.running import Rules
 from bridge.settlement.store import Problem

@@ -10,7 +10,7 @@ import grpc_testing  # type: ignore[import-untyped]  # it ships no types
 
 from bridge.cli.call import WALLET_SERVICE, add_arguments, run
 from bridge.cli.channel import Tls
-from bridge.errors import BridgeError
+from bridge.outcome import BridgeError
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.transcoding.status import wire_status
 from wallet.v1.wallet_service_pb2 import TerminateResponse

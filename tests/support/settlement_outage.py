@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bridge.admission import Admission
-from bridge.errors import BridgeError, WalletTimeout, WalletUnavailable, WalletUnreachable
+from bridge.errors import WalletTimeout, WalletUnavailable, WalletUnreachable
 from bridge.events import ignore
+from bridge.outcome import BridgeError
 from bridge.settlement.entry import Entry, NewCall, State
 from bridge.settlement.running import Rules, Settlement, settling
 from bridge.settlement.sqlite import SqliteStore

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import BridgeError
-from bridge.outcome import GrpcCode
+from bridge.outcome import BridgeError, GrpcCode
 from bridge.transcoding.operation import Operation, operations
 from bridge.transcoding.verdict import Answer, Classifier, CodeRule, Verdict
 from wallet.v1 import wallet_service_pb2

@@ -1,9 +1,5 @@
-"""The tree of failures: what each leaf promises, and that its drawing in the docstring is the tree.
+"""The tree of failures: what each leaf promises, and that its drawing in the docstring is the tree."""
 
-One event, several listeners, each for itself.
-"""
-
-import logging
 import re
 from collections.abc import Iterator
 
@@ -11,9 +7,8 @@ import pytest
 from google.rpc import code_pb2
 
 from bridge import errors
-from bridge.errors import BridgeError, ByCode, WalletFailed, WalletRejected, WalletUnreachable, leaves
-from bridge.events import Event, Stopped, fan_out
-from bridge.outcome import GrpcCode, Outcome, WalletFacts
+from bridge.errors import WalletFailed, WalletRejected, WalletUnreachable, leaves
+from bridge.outcome import BridgeError, ByCode, GrpcCode, Outcome, WalletFacts
 from wallet.v1 import wallet_error_pb2
 
 LEAVES = leaves()
@@ -127,29 +122,3 @@ def test_outcomes_are_those_of_the_proto() -> None:
     """Outcome has the numbers of wallet.v1.Outcome; what is never sent has no name here."""
     proto = {name.removeprefix("OUTCOME_"): number for name, number in wallet_error_pb2.Outcome.items()}
     assert {outcome.name: outcome.value for outcome in Outcome} | {"UNSPECIFIED": 0} == proto
-
-
-def break_down(_event: Event) -> None:
-    """Fail, as a listener can whose disk is full."""
-    raise OSError("no space left on device")
-
-
-def test_every_listener_is_reported() -> None:
-    """In the order in which they were named."""
-    reported: list[str] = []
-    fan_out(lambda _: reported.append("first"), lambda _: reported.append("second"))(Stopped())
-    assert reported == ["first", "second"]
-
-
-def test_a_listener_that_fails_spoils_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Those after it are reported, who emits sees nothing of it, and the log names the event."""
-    reported: list[Event] = []
-    with caplog.at_level(logging.ERROR):
-        fan_out(break_down, reported.append)(Stopped())
-    assert reported == [Stopped()]
-    assert caplog.messages == ["a listener failed at the event Stopped"]
-
-
-def test_a_listener_is_optional() -> None:
-    """Without listeners an event goes nowhere."""
-    fan_out()(Stopped())

@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from bridge.deadline import DeadlineLimits
-from bridge.errors import BridgeDraining, BridgeError, BridgeFault, BridgeFaultBeforeSend
+from bridge.errors import BridgeDraining, BridgeFault, BridgeFaultBeforeSend
 from bridge.events import CallEnded, Event
 from bridge.http2.transport import Http2Transport
+from bridge.outcome import BridgeError
 from bridge.sandbox.behaviours import terminated, terminated_with
 from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES, behaviour_of

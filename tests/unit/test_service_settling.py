@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from bridge.errors import BridgeError
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.sandbox.behaviours import answer, hang, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream

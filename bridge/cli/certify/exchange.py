@@ -10,13 +10,13 @@ import httpx
 
 from bridge.cli.certify.requests import Prepared, Probe, Session
 from bridge.cli.certify.seen import Guard, Seen, code_of, headers_of, message_of, request_id_of
-from bridge.errors import BridgeError, WalletConnectionLost, WalletTimeout
+from bridge.errors import WalletConnectionLost, WalletTimeout
 from bridge.http2.channel import Channel, channel_to
 from bridge.http2.errors import outcome_of
 from bridge.http2.exchange import RawAnswer
 from bridge.http2.limits import BODY_BYTES_MAX
 from bridge.http2.transport import Http2Transport
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.settings.model import Wallet
 from bridge.transcoding.verdict import Answer, read
 from bridge.upstream.client import FAILURES

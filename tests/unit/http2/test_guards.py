@@ -15,6 +15,7 @@ from bridge.http2.faults import LOGGER
 from bridge.http2.hpack import HeaderDecoder
 from bridge.http2.protocol import ClientProtocol
 from bridge.http2.transport import exchange
+from bridge.http2.writer import Writer
 from bridge.sandbox.behaviours import by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
@@ -76,7 +77,7 @@ CONNECTION_STEPS: dict[str, tuple[type, str, Behaviour]] = {
     # The table of the header blocks is in doubt, so all later answers are.
     "a header block is decoded": (HeaderDecoder, "decode", terminated),
     "settings are taken": (ClientProtocol, "_set", sets),
-    "requests are written": (Connection, "_write", hang),
+    "requests are written": (Writer, "_write", hang),
 }
 
 
@@ -156,13 +157,16 @@ async def test_callback_of_the_transport(
     callback: str, monkeypatch: pytest.MonkeyPatch, reports: Callable[[], list[str]]
 ) -> None:
     """Whatever fails when a connection comes and goes, the call ends, and by an outcome that is true."""
-    inner = {"connection_made": "_flush", "eof_received": "_end", "connection_lost": "_fail_ready"}[callback]
-
+    kind, inner = {
+        "connection_made": (Writer, "flush"),
+        "eof_received": (Connection, "_end"),
+        "connection_lost": (Connection, "_fail_ready"),
+    }[callback]
     fin, rst = in_turn(lambda stream: stream.connection.close()), in_turn(lambda stream: stream.connection.abort())
     async with wallet(rst if callback == "connection_lost" else fin) as (server, calls):
         if callback != "connection_made":
             calls.transport.pool(httpx.URL(server.url))
-        monkeypatch.setattr(Connection, inner, failing(getattr(Connection, inner)))
+        monkeypatch.setattr(kind, inner, failing(getattr(kind, inner)))
         assert (await calls.end()).split()[0] in {LOST, UNREACHABLE}
         server.behaviour = terminated
         assert await calls.end("next") == OK

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.http2 import connect, connection
+from bridge.http2 import connect, writer
 from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
@@ -100,7 +100,7 @@ async def test_calls_wait_for_room() -> None:
 async def test_closing_connections_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is closed, but whose server does not answer that, is dropped where room is needed."""
     # Otherwise each would be gone by itself a second later.
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(writer, "CLOSE_TIMEOUT_S", 10 * PATIENCE_S)
     certificates = write_certificates(tmp_path)
     async with (
         FaultServer(terminated, tls=certificates.server.server_context()) as server,

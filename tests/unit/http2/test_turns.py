@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-from bridge.http2.connection import GATHER_FROM
 from bridge.http2.transport import Http2Transport
+from bridge.http2.writer import GATHER_FROM
 from bridge.sandbox.behaviours import after, by_token, terminated
 from bridge.sandbox.stream import Stream
 from bridge.sandbox.wire import PREFACE, take_frames

@@ -12,7 +12,6 @@ import pytest
 from bridge.admission import Admission
 from bridge.deadline import Deadline
 from bridge.errors import (
-    BridgeError,
     BridgeFault,
     ProviderNotConfigured,
     WalletAuthRejected,
@@ -32,7 +31,7 @@ from bridge.errors import (
     WalletUnreachable,
 )
 from bridge.events import Event, SettlementChanged, SettlementPaused
-from bridge.outcome import GrpcCode, WalletFacts
+from bridge.outcome import BridgeError, GrpcCode, WalletFacts
 from bridge.settlement.entry import Call, Entry, Last, NewCall, State, new_ticket
 from bridge.settlement.pace import PAUSE_S, Pace
 from bridge.settlement.sealing import Damaged, KeyMissing, Keys

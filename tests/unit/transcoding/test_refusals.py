@@ -5,7 +5,8 @@ from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeDraining, BridgeError, BridgeOverloaded
+from bridge.errors import BridgeDraining, BridgeOverloaded
+from bridge.outcome import BridgeError
 from bridge.transcoding.status import REFUSALS, rich_status, wire_status
 
 CALL_IDS = st.text(st.sampled_from("abcXYZ019._-"), min_size=1, max_size=64)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import (
-    BridgeError,
     BridgeOverloaded,
     InvalidRequest,
     WalletFailed,
@@ -22,7 +21,7 @@ from bridge.errors import (
     WalletUnreachable,
     leaves,
 )
-from bridge.outcome import GrpcCode, Outcome, Violation, WalletFacts
+from bridge.outcome import BridgeError, GrpcCode, Outcome, Violation, WalletFacts
 from bridge.transcoding.status import DETAILS_BYTES_MAX, WireStatus, clean, rich_status, wire_status
 from wallet.v1 import wallet_error_pb2
 from wallet.v1.wallet_error_pb2 import WalletError

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from bridge.errors import (
-    BridgeError,
     WalletAuthRejected,
     WalletEchoMismatch,
     WalletEndpoint,
@@ -19,7 +18,7 @@ from bridge.errors import (
     WalletUnavailable,
     WalletUnknownError,
 )
-from bridge.outcome import WalletFacts
+from bridge.outcome import BridgeError, WalletFacts
 from bridge.transcoding.verdict import Answer, Classifier
 from tests.support.verdict_answers import (
     HTML,

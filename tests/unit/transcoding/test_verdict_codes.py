@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from bridge.errors import (
-    BridgeError,
     WalletEchoMismatch,
     WalletFailed,
     WalletInconsistent,
@@ -15,7 +14,7 @@ from bridge.errors import (
     WalletUnavailable,
     WalletUnknownError,
 )
-from bridge.outcome import GrpcCode, Outcome
+from bridge.outcome import BridgeError, GrpcCode, Outcome
 from tests.support.verdict_answers import (
     BARE,
     CODES,

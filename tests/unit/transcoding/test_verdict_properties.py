@@ -7,8 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError
-from bridge.outcome import GrpcCode, Outcome
+from bridge.outcome import BridgeError, GrpcCode, Outcome
 from bridge.transcoding.verdict import Verdict
 from tests.support.examples import examples
 from tests.support.verdict_answers import CODES, DONE, REQUEST, SUCCESS, verdict_on

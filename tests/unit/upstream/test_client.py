@@ -8,9 +8,9 @@ import pytest
 from h2.errors import ErrorCodes
 
 from bridge.deadline import Deadline
-from bridge.errors import BridgeError, WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
+from bridge.errors import WalletConnectionLost, WalletNotProcessed, WalletTimeout, WalletUnreachable
 from bridge.http2.transport import Http2Transport
-from bridge.outcome import WalletFacts
+from bridge.outcome import BridgeError, WalletFacts
 from bridge.sandbox.behaviours import answer, reset_with
 from bridge.sandbox.server import FaultServer
 from bridge.server.handlers import SERVICES

@@ -5,9 +5,9 @@ Retries whose delay does not fit into the call's time: there is none, and it cos
 
 import pytest
 
-from bridge.errors import BridgeError, WalletNotProcessed, WalletTimeout, WalletUnreachable, leaves
+from bridge.errors import WalletNotProcessed, WalletTimeout, WalletUnreachable, leaves
 from bridge.http2.causes import CLOSED
-from bridge.outcome import Outcome
+from bridge.outcome import BridgeError, Outcome
 from bridge.upstream.retry import ATTEMPTS_MAX, DELAY_MAX_S, DELAY_MIN_S, RetryBudget, RetryPolicy
 
 LASTING = ("tls", "http2_required")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import BridgeError, ProviderNotConfigured, WalletAuthRejected, WalletInconsistent, WalletRejected
-from bridge.outcome import GrpcCode, WalletFacts
+from bridge.errors import ProviderNotConfigured, WalletAuthRejected, WalletInconsistent, WalletRejected
+from bridge.outcome import BridgeError, GrpcCode, WalletFacts
 from bridge.upstream.signing import Credentials, Keyring, KeyVersions, may_be_about_keys
 
 OLD, NEW, WRONG = (Credentials(7, name, f"{name}-private-key") for name in ("old", "new", "wrong"))

@@ -15,6 +15,7 @@ import grpc.aio
 
 from bridge.call_id import call_id_of
 from bridge.errors import BridgeOverloaded
+from bridge.server.tarpit import Tarpit
 from bridge.transcoding.status import wire_status
 
 MESSAGE_S = 5.0
@@ -35,6 +36,12 @@ of 64 KiB but its last byte."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # at run time it takes no parameters
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # likewise
+
+STREAMS = "grpc.max_concurrent_streams", "grpc.http2.max_deallocating_streams"
+"""Channel arguments: how many streams a connection may have, and how many more that have ended."""
+
+HELD_MORE = 100
+"""Calls held beyond what one connection may have."""
 
 RETRY_AFTER_S = 1.0
 """When a caller whose call gave way to a newer one may come again."""
@@ -118,6 +125,9 @@ class GrpcioServer(grpc.aio.Server):
     def __init__(self, options: tuple[tuple[str, int], ...]) -> None:
         self._server = grpc.aio.server(options=options)
         self.waiting = Waiting()
+        given = dict(options)
+        # No connection can make its own calls go before their time, and so get more of them.
+        self.tarpit = Tarpit(sum(given.get(name, 0) for name in STREAMS) + HELD_MORE)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Ignore these: every service registers its handlers the other way too, as generated code does."""
@@ -141,21 +151,36 @@ class GrpcioServer(grpc.aio.Server):
 
     async def start(self) -> None:
         """Take calls from now on."""
+        self._server.add_generic_rpc_handlers((_Unknown(self.tarpit),))  # the last: those before it come first
         await self._server.start()
 
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, and end those that are open after so many seconds (None: at once)."""
+        self.tarpit.close()
         await self._server.stop(grace)
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc.aio's signature
         """Wait for the end of a stop; return whether the time was up before."""
         return await self._server.wait_for_termination(timeout)
 
+    async def _message(self, context: Context) -> bytes | None:
+        return await self.tarpit.unless_cancelled(self.waiting.message(context))
+
     def _reading(self, handler: Handler) -> Handler:
         """Return a handler that reads the message itself; one of request streams does so anyway."""
         if handler.request_streaming:
-            return handler
+            return self._conversation(handler)
         return self._streaming(handler) if handler.response_streaming else self._unary(handler)
+
+    def _conversation(self, handler: Handler) -> Handler:
+        converse: Any = handler.stream_stream
+
+        async def behaviour(requests: Any, context: Context) -> None:
+            await self.tarpit.unless_cancelled(converse(requests, context))
+
+        return grpc.stream_stream_rpc_method_handler(
+            behaviour, handler.request_deserializer, handler.response_serializer
+        )
 
     def _unary(self, handler: Handler) -> Handler:
         # An attribute that the type does not have: its stub knows synchronous handlers only.
@@ -163,7 +188,7 @@ class GrpcioServer(grpc.aio.Server):
         is_raw = handler.request_deserializer is None
 
         async def behaviour(_requests: Any, context: Context) -> Any:
-            message = await self.waiting.message(context)
+            message = await self._message(context)
             return await answer(message if is_raw else await _parsed(handler, message, context), context)
 
         return grpc.stream_unary_rpc_method_handler(behaviour, response_serializer=handler.response_serializer)
@@ -172,12 +197,27 @@ class GrpcioServer(grpc.aio.Server):
         answers: Any = handler.unary_stream
 
         async def behaviour(_requests: Any, context: Context) -> AsyncIterator[Any]:
-            request = await _parsed(handler, await self.waiting.message(context), context)
+            request = await _parsed(handler, await self._message(context), context)
             async with aclosing(answers(request, context)) as responses:
                 async for response in responses:
                     yield response
 
         return grpc.stream_stream_rpc_method_handler(behaviour, response_serializer=handler.response_serializer)
+
+
+class _Unknown(grpc.GenericRpcHandler):
+    """Serves all methods that nothing else serves: with UNIMPLEMENTED, late where there are many such calls."""
+
+    def __init__(self, tarpit: Tarpit) -> None:
+        async def behaviour(_requests: Any, context: Context) -> NoReturn:
+            await tarpit.unless_cancelled(tarpit.slow_down())
+            await _abort(context, grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
+
+        self._handler: Handler = grpc.stream_unary_rpc_method_handler(behaviour)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:  # noqa: ARG002 - grpc's signature
+        """Return what answers a call of any method."""
+        return self._handler
 
 
 async def _parsed(handler: Handler, message: bytes | None, context: Context) -> Any:

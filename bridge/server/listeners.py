@@ -9,6 +9,7 @@ import grpc.aio
 from bridge.address import bind_error, cannot_listen
 from bridge.server.descriptors import connections_max
 from bridge.settings.model import Settings
+from bridge.settings.server import Server
 
 REQUEST_BYTES_MAX = 64 * 1024
 METADATA_BYTES_MAX = 16 * 1024
@@ -17,18 +18,21 @@ AGE_GRACE_S = 1.0
 """Time beyond any call's deadline for which a connection that is too old stays open: time for the status to arrive."""
 
 SPARE_STREAMS = 50
-"""Streams of a connection beyond those that admission takes: for refusals, health checks and reflection."""
+"""Streams of a connection beyond its part of what admission takes: for refusals, health checks and reflection."""
 
-ENDED_STREAMS_MAX = 200
-"""Streams of a connection beyond its limit that have ended and that this process has not looked at."""
+ENDED_STREAMS_MAX = 300
+"""Streams of a connection beyond its limit that have ended and that this process has not let go: of a client that has
+as many calls as it may, when many are answered in one turn of the event loop and it begins as many. Those beyond are
+refused, without details. Cancelled calls are held (tarpit.py), and count too."""
 
-PENDING_CALLS_MIN, PENDING_CALLS_SPARE = 1_000, 150
-"""Number of calls that gRPC's C core keeps until this process has looked at them: at least so many (gRPC's own
-default), and so many more than one connection may have, so that no connection fills the queue for all others.
+PENDING_CALLS_MIN, PENDING_CALLS_SPARE = 1_500, 150
+"""Number of calls that gRPC's C core keeps until this process has looked at them: at least so many, and so many more
+than one connection may have, so that no connection fills the queue for all others.
 
 It resets those beyond as CANCELLED, with no word of what to do; the bridge itself refuses in less than a millisecond
 what is too much, and says so. One that waits here costs about 24 KiB and delays the next by 0.2 to 0.3 ms, so that with
-more of them a flood would delay the calls of others by still more."""
+more of them a flood would delay the calls of others by still more. A burst of 1,500 calls that begin at once, over
+three connections or more, is answered in full."""
 
 HEALTH_STREAMS_MAX = 100
 """Streams of a connection to the listener for health alone; a prober uses one, a client that watches one more."""
@@ -64,8 +68,21 @@ def server_options(settings: Settings, *, reuse_port: bool) -> Options:
     client goes on with another one. It closes when its last call has ended; the grace is longer than any call may
     last, so that it cuts off none.
     """
-    streams_max = settings.server.max_in_flight + settings.server.max_queued + SPARE_STREAMS
-    return _options(settings, streams_max, ENDED_STREAMS_MAX, reuse_port=reuse_port)
+    return _options(settings, streams_max(settings.server), ENDED_STREAMS_MAX, reuse_port=reuse_port)
+
+
+def streams_max(server: Server) -> int:
+    """Return how many calls one connection may have at once: half of what admission takes, and a few more.
+
+    All calls wait in one line until this process looks at them: as many as a connection may have stand before those of
+    others. Clients keep what is more in a queue of their own.
+
+    A provider's share is reserved against other providers. Where it is larger than half, a connection gets as much: one
+    provider whose wallet hangs would else take all of it, and those who share it could call no other.
+    """
+    half, share = -(-server.max_in_flight // 2), server.max_in_flight_per_provider or server.max_in_flight
+    places = share if half < share < server.max_in_flight else half
+    return places + -(-server.max_queued * places // server.max_in_flight) + SPARE_STREAMS
 
 
 def health_options(settings: Settings, *, reuse_port: bool) -> Options:
@@ -73,8 +90,8 @@ def health_options(settings: Settings, *, reuse_port: bool) -> Options:
     return _options(settings, HEALTH_STREAMS_MAX, HEALTH_STREAMS_MAX, reuse_port=reuse_port)
 
 
-def _options(settings: Settings, streams_max: int, ended_max: int, *, reuse_port: bool) -> Options:
-    pending_max = max(PENDING_CALLS_MIN, streams_max + ended_max + PENDING_CALLS_SPARE)
+def _options(settings: Settings, streams: int, ended_max: int, *, reuse_port: bool) -> Options:
+    pending_max = max(PENDING_CALLS_MIN, streams + ended_max + PENDING_CALLS_SPARE)
     options: Options = (
         ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
@@ -84,7 +101,7 @@ def _options(settings: Settings, streams_max: int, ended_max: int, *, reuse_port
         # Two unrelated servers could share the port without a word; only several workers of one bridge may.
         ("grpc.so_reuseport", int(reuse_port)),
         # RFC 9113, section 5.1.2. Without a limit a caller may open any number of streams, and reset them at once.
-        ("grpc.max_concurrent_streams", streams_max),
+        ("grpc.max_concurrent_streams", streams),
         ("grpc.max_allowed_incoming_connections", connections_max(CONNECTIONS_MAX)),
         ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(PING_INTERVAL_S)),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -1,0 +1,94 @@
+"""Calls that are worth no work: held for a time, in bounded number, and let go at a stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from bridge.server import tarpit
+from bridge.server.first_message import GrpcioServer
+from bridge.server.listeners import health_options
+from bridge.server.tarpit import Tarpit
+from bridge.settings.model import load
+from tests.support.full_bridge import until
+from tests.support.whole_path import PATIENCE_S, environment
+
+FOREVER_S = 3600.0
+
+
+async def held(pit: Tarpit, count: int) -> list[asyncio.Task[None]]:
+    """Let so many calls be held, one after the other."""
+    tasks = []
+    for _ in range(count):
+        tasks.append(asyncio.create_task(pit.hold()))
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_the_oldest_gives_way() -> None:
+    """Where one is too many the oldest is let go, and only that."""
+    pit = Tarpit(3, FOREVER_S)
+    tasks = await held(pit, 5)
+    await asyncio.wait(tasks[:2])
+    assert ([task.done() for task in tasks], len(pit)) == ([True, True, False, False, False], 3)
+    pit.close()
+    await asyncio.gather(*tasks)
+
+
+async def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is held for its time, not less, and let go in its order; then nothing runs any more."""
+    monkeypatch.setattr(tarpit, "LOOK_S", 0.001)
+    pit, loop, ends = Tarpit(100, 0.05), asyncio.get_running_loop(), list[int]()
+
+    async def one(number: int) -> float:
+        begun = loop.time()
+        await pit.hold()
+        ends.append(number)
+        return loop.time() - begun
+
+    assert min(await asyncio.gather(*(one(number) for number in range(5)))) >= 0.05
+    assert (ends, len(pit)) == ([0, 1, 2, 3, 4], 0)
+    await until(lambda: pit._timer is None)
+
+
+async def test_a_cancelled_call_leaves() -> None:
+    """What is cancelled while it is held takes no place."""
+    pit = Tarpit(3, FOREVER_S)
+    (task,) = await held(pit, 1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert (task.cancelled(), len(pit)) == (True, 0)
+    pit.close()
+
+
+async def test_after_the_end() -> None:
+    """At the end all are let go, and none is held from then on."""
+    pit = Tarpit(3, FOREVER_S)
+    tasks = await held(pit, 2)
+    pit.close()
+    await asyncio.gather(*tasks, pit.hold())
+
+
+@asynccontextmanager
+async def nothing_served() -> AsyncIterator[tuple[GrpcioServer, grpc.aio.Channel]]:
+    """Run a server that serves no method."""
+    server = GrpcioServer(health_options(load(None, environment("http://127.0.0.1:1")), reuse_port=False))
+    server.tarpit = Tarpit(10, FOREVER_S, free=3, free_s=FOREVER_S)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield server, channel
+        await server.stop(None)
+
+
+async def test_unknown_methods() -> None:
+    """Some calls of unknown methods are answered at once, the others are held first, but not beyond a stop."""
+    async with nothing_served() as (server, channel):
+        methods: list[Any] = [channel.unary_unary(f"/x.Y/Z{number}") for number in range(5)]
+        calls = [method(b"") for method in methods]
+        await until(lambda: (len(server.tarpit), sum(call.done() for call in calls)) == (2, 3))
+        await server.stop(PATIENCE_S)
+        assert {await call.code() for call in calls} == {grpc.StatusCode.UNIMPLEMENTED}

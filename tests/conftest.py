@@ -42,7 +42,18 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector overlook what all modules and thousands of tests consist of, as it stays to the end.
+    """Overlook what all modules and thousands of tests consist of."""
+    _overlook_what_stays()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _earlier_modules_stay() -> None:
+    """Overlook what the tests of earlier modules have left: reports, caches, modules that were imported."""
+    _overlook_what_stays()
+
+
+def _overlook_what_stays() -> None:
+    """Let the garbage collector overlook all that is there, as it stays to the end.
 
     Many tests collect garbage to see what is left; each time it took longer than the rest of such a test.
     """

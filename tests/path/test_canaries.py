@@ -16,6 +16,9 @@ from tests.support.canaries.record import PLACES, Record
 from tests.support.canaries.run import run
 from tests.support.canaries.secrets import CANARIES, found_in
 
+# All of it happens before the first test: 20 seconds of CPU, minutes on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def what_was_said(tmp_path_factory: pytest.TempPathFactory) -> Record:

@@ -83,8 +83,8 @@ class NewCall(msgspec.Struct, frozen=True, gc=False):
     """A call to be written: attached to the open entry of the same request, or as a new entry."""
 
     ticket: str
-    """Random id of this call in the store (`new_ticket`): call ids are the callers' own and may recur. Writing the
-    same ticket twice is writing it once, so that a write of unclear end can be retried."""
+    """Random id of this call in the store, like that of its own new entry: call ids are the callers' own and may recur.
+    Writing the same ticket twice is writing it once, so that a write of unclear end can be retried."""
     call: Call
     sealed: Sealed
     due_in_s: float

@@ -13,16 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
+
 from bridge.errors import WalletEchoMismatch, WalletNotProcessed, WalletThrottled, WalletUnavailable, WalletUnreachable
 from bridge.events import Emit, SettlementChanged, SettlementNotWritten
 from bridge.identity.certificate import ANONYMOUS, identities_of
 from bridge.outcome import BridgeError, Outcome
-from bridge.settlement.entry import NO_FAILURE, Added, Call, CallEnd, Last, NewCall, State, new_ticket
+from bridge.settlement.entry import NO_FAILURE, Call, CallEnd, Last, NewCall, State
 from bridge.settlement.known import Known
 from bridge.settlement.pace import DELAY_FIRST_S, jittered_s
 from bridge.settlement.sealing import Keys
 from bridge.settlement.writer import Writer
-from bridge.settlement.written import Waits, Written
+from bridge.settlement.written import Waiter, Waits, Written
 from bridge.settling import Sending, Ticket
 
 LOGGER = logging.getLogger(__name__)
@@ -113,22 +115,24 @@ class Intake:
         return error.outcome is Outcome.UNKNOWN or (self.settles_failed and isinstance(error, FAILED))
 
 
-class _CallTicket:
-    """One call that may be settled. The store's ticket and the encryption are made when the first write needs them."""
+class _CallTicket(msgspec.Struct, eq=False):
+    """One call that may be settled. What is written, and the encryption, are made when the first write needs them."""
 
-    __slots__ = ("_held", "_intake", "_new", "_sending")
+    _intake: Intake
+    _sending: Sending
+    _new: NewCall | None = None
+    _held: Written | None = None
+    """The write of the call as under way, if it was queued: then its end must be written, too."""
 
-    def __init__(self, intake: Intake, sending: Sending) -> None:
-        self._intake = intake
-        self._sending = sending
-        self._new: NewCall | None = None
-        self._held: Written | None = None
-        """The write of the call as under way, if it was queued: then its end must be written, too."""
+    def __repr__(self) -> str:
+        return "_CallTicket()"
 
     async def before_send(self, remaining_s: float) -> None:
         """Write the call down before its first byte is sent; see settling.py."""
         self._held = held = self._put(is_owed=False, due_in_s=remaining_s + HELD_BEYOND_S)
-        await self._confirmed(held)
+        waiter = self._waiter_for(held)
+        if waiter is not None:
+            await waiter
 
     async def failed(self, error: BridgeError) -> bool:
         """Take over the call if it is one to settle; see settling.py."""
@@ -137,7 +141,7 @@ class _CallTicket:
             return False
         is_mismatch = isinstance(error, WalletEchoMismatch)
         last = Last(error.reason, error.wallet.code)
-        is_held = self._is_held_open()
+        is_held = _is_pending(self._held)
         written = self._put(
             is_owed=True, due_in_s=_first_delay_s(error), last=last, never_repeat=is_mismatch, cause=NO_ROOM
         )
@@ -146,8 +150,10 @@ class _CallTicket:
         elif is_held:
             # It stands in the store already, and falls due there even if this write never came.
             return True
-        added = await self._confirmed(written)
-        return added is not None and added.state is State.PENDING
+        waiter = self._waiter_for(written)
+        if waiter is not None:
+            await waiter
+        return _is_pending(written)
 
     def cut_off(self, outcome: Outcome) -> None:
         """Take over a call whose task was cancelled, if its outcome is UNKNOWN."""
@@ -186,7 +192,7 @@ class _CallTicket:
         never_repeat: bool = False,
         cause: str = "",
     ) -> Written | None:
-        if _is_refused(self._sending):
+        if REFUSED in self._sending.metadata:
             return None
         try:
             self._new = new = self._written_as(is_owed=is_owed, due_in_s=due_in_s, last=last, never_repeat=never_repeat)
@@ -204,25 +210,20 @@ class _CallTicket:
         sending, before = self._sending, self._new
         if before is None:
             found = ANONYMOUS if sending.peer is None else identities_of(sending.peer.auth_context())
-            call, ticket = Call(sending.call_id, tuple(sorted(found)) if found else ()), new_ticket()
+            call = Call(sending.call_id, tuple(sorted(found)) if found else ())
             sealed = self._intake.keys.seal(
                 sending.operation.full_name, sending.provider_id, sending.request, sending.body
             )
         else:
-            call, ticket, sealed = before.call, before.ticket, before.sealed
-        return NewCall(ticket, call, sealed, due_in_s, is_owed, sending.fingerprint, last, never_repeat)
+            call, sealed = before.call, before.sealed
+        # The entry's id is random, and each call has one of its own, whether it becomes an entry or not.
+        return NewCall(sealed.entry_id, call, sealed, due_in_s, is_owed, sending.fingerprint, last, never_repeat)
 
-    async def _confirmed(self, written: Written | None) -> Added | None:
-        """Return what the store made of a write; None where it does not say so within WAIT_S."""
-        if written is None or self._intake.writer.is_failing:
+    def _waiter_for(self, written: Written | None) -> Waiter | None:
+        """Return what is done when the store has taken a write, at the latest after WAIT_S; None: do not wait."""
+        if written is None or written.is_done or self._intake.writer.is_failing:
             return None
-        if not written.is_done:
-            await written.wake(self._intake.waits.begin(WAIT_S))
-        return written.added
-
-    def _is_held_open(self) -> bool:
-        added = self._held.added if self._held is not None else None
-        return added is not None and added.state is State.PENDING
+        return written.wake(self._intake.waits.begin(WAIT_S))
 
     def _ended(self, *, is_success: bool) -> None:
         if self._held is not None and self._new is not None:
@@ -233,5 +234,7 @@ def _first_delay_s(error: BridgeError) -> float:
     return max(jittered_s(DELAY_FIRST_S), error.retry_after_s or 0.0)
 
 
-def _is_refused(sending: Sending) -> bool:
-    return REFUSED in sending.metadata
+def _is_pending(written: Written | None) -> bool:
+    """Say whether the store has taken a write, and the bridge goes on with its entry."""
+    added = written.added if written is not None else None
+    return added is not None and added.state is State.PENDING

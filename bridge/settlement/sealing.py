@@ -77,17 +77,14 @@ class KeyFinding(enum.Enum):
 class _Key:
     """One key of the file, with what is derived from it. Its repr holds none of it."""
 
-    __slots__ = ("_digest", "_expand", "id")
+    __slots__ = ("_expand", "digest", "id")
 
     def __init__(self, key: bytes) -> None:
         # HKDF-Extract with a salt of zeros, then HKDF-Expand (RFC 5869, sections 2.2 and 2.3). 32 bytes are one block.
         self._expand = HMAC(_code(HMAC(bytes(KEY_BYTES), SHA256()), key), SHA256())
-        self._digest = HMAC(self._derive(b"digest"), SHA256())
+        self.digest = HMAC(self._derive(b"digest"), SHA256())
+        """The digest key, for `_code`."""
         self.id = self._derive(b"id").hex()[:KEY_ID_DIGITS]
-
-    def digest(self, message: bytes) -> bytes:
-        """Return the message's code under the digest key."""
-        return _code(self._digest, message)
 
     def cipher(self, purpose: bytes) -> AESGCM:
         """Return the cipher of one entry key."""
@@ -124,14 +121,11 @@ class Keys:
         self._keys = tuple(_Key(key) for key in keys)
         self._by_id = {key.id: key for key in self._keys}
         self._sealer = _Sealer(self._keys[0])
+        self.first_id = self._keys[0].id
+        """Public id of the key that encrypts: the key-check value."""
 
     def __repr__(self) -> str:
         return f"Keys({len(self._keys)})"
-
-    @property
-    def first_id(self) -> str:
-        """Public id of the key that encrypts: the key-check value."""
-        return self._keys[0].id
 
     def seal(self, operation: str, provider_id: int, content: bytes, body: bytes) -> Sealed:
         """Return content, encrypted for a new entry, and the digests of operation and body that find it."""
@@ -150,7 +144,7 @@ class Keys:
     def digests(self, operation: str, body: bytes) -> tuple[bytes, ...]:
         """Return what the open entry of a request may be found by, one for each key, the first first."""
         message = operation.encode() + b"\0" + body
-        return tuple([key.digest(message) for key in self._keys])
+        return tuple([_code(key.digest, message) for key in self._keys])
 
     def open(self, entry: Entry) -> bytes:
         """Return what was sealed; raise KeyMissing or Damaged."""

@@ -7,27 +7,26 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
 
+import msgspec
+
 from bridge.settlement.entry import Added, CallEnd, NewCall
 
 Write = NewCall | CallEnd
 Waiter = asyncio.Future[None]
 
 
-class Written:
+class Written(msgspec.Struct, eq=False):
     """One write of the queue. `added` is its result once `is_done`: None for an end, and for what was replaced."""
 
-    __slots__ = ("_callbacks", "_waiter", "added", "is_done", "is_tried", "size", "write")
-
-    def __init__(self, write: Write, size: int) -> None:
-        """Take what is to be written, and the bytes of its encrypted request."""
-        self.write = write
-        self.size = size
-        self.is_tried = False
-        """It may stand in the store already: a write that failed may have been carried out."""
-        self.is_done = False
-        self.added: Added | None = None
-        self._waiter: Waiter | None = None
-        self._callbacks: tuple[Callable[[], None], ...] = ()
+    write: Write
+    size: int
+    """Bytes of the encrypted request."""
+    is_tried: bool = False
+    """It may stand in the store already: a write that failed may have been carried out."""
+    is_done: bool = False
+    added: Added | None = None
+    _waiter: Waiter | None = None
+    _callbacks: tuple[Callable[[], None], ...] = ()
 
     def __await__(self) -> Generator[object, None, Added | None]:
         """Wait for the result for as long as it takes."""

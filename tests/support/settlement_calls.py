@@ -1,6 +1,6 @@
 """Calls to be written into settlement stores, for tests."""
 
-from bridge.settlement.entry import NO_FAILURE, Added, Call, CallEnd, Last, NewCall, new_ticket
+from bridge.settlement.entry import NO_FAILURE, Added, Call, CallEnd, Last, NewCall
 from bridge.settlement.sealing import Keys
 from bridge.settlement.store import Store
 
@@ -30,7 +30,7 @@ def new_call(  # noqa: PLR0913 - every one has a default
     sealed = keys.seal(operation, provider_id, b"content of " + request.encode(), b"body of " + request.encode())
     failure = (TIMEOUT if is_owed else NO_FAILURE) if last is None else last
     return NewCall(
-        ticket=ticket or new_ticket(),
+        ticket=ticket or sealed.entry_id,
         call=Call(call_id, identities),
         sealed=sealed,
         due_in_s=due_in_s,

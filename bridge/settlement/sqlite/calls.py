@@ -47,14 +47,22 @@ def _write_light(
     """
     if len({one.ticket for one in writes}) < len(writes):
         return None
-    calls = [one for one in writes if isinstance(one, NewCall)]
+    calls: list[NewCall] = []
+    ends: list[CallEnd] = []
+    added: list[Added | None] = []
+    for one in writes:
+        if isinstance(one, NewCall):
+            calls.append(one)
+            added.append(_held(one))
+        else:
+            ends.append(one)
+            added.append(None)
     if calls and not _of_all(connection, calls, lambda: held.insert(connection, now, calls)):
         return None
-    ends = [one for one in writes if isinstance(one, CallEnd)]
     if ends and not _of_all(connection, ends, lambda: held.delete(connection, ends)):
         for end in ends:
             _end(connection, now, end)
-    return [_held(one) if isinstance(one, NewCall) else None for one in writes]
+    return added
 
 
 def _of_all(connection: sqlite3.Connection, writes: Sequence[object], change: Callable[[], int]) -> bool:
@@ -79,7 +87,7 @@ def _in_order(
 
 
 def _held(call: NewCall) -> Added:
-    return Added(call.sealed.entry_id, is_new=True, state=State.PENDING)
+    return Added(call.sealed.entry_id, True, State.PENDING)  # noqa: FBT003 - by position at half the cost
 
 
 def _add(connection: sqlite3.Connection, now: float, call: NewCall) -> Added:

@@ -1,8 +1,9 @@
 """Calls under way in the SQLite file: rows of a slim table, which look like entries from outside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,6 +25,15 @@ from tests.unit.settlement.test_store_any_order import (
     TICKETS,
     Comparison,
     sqlite_store,
+)
+
+ITS_OWN: Sequence[Mapping[str, Any]] = (
+    {},
+    {"identities": ("spiffe://a/b", "it's")},
+    {"operation": "wallet.v1.WalletService/Other"},
+    {"keys": Keys([bytes(range(1, 33))])},
+    {"operation": "it's %s, ?1"},
+    {"ticket": "another than the entry's id"},
 )
 
 EXAMPLES, STEPS = 60, 25
@@ -109,6 +119,23 @@ async def test_calls_under_way_are_no_entries_until_they_must_be(store: SqliteSt
     assert await store.take(count, FAR_S, OPERATIONS) == []
     assert await rows(store, "held") == count
     await store.write([CallEnd(call.ticket, is_success=bool(number % 2)) for number, call in enumerate(calls)])
+    assert [await rows(store, table) for table in ("held", "entries", "calls")] == [0, 0, 0]
+
+
+async def test_each_call_of_a_batch_keeps_its_own(store: SqliteStore) -> None:
+    """Operation, key, identities and ticket, although they are written together."""
+    calls = [
+        new_call(f"{number}", is_owed=False, due_in_s=FAR_S, call_id=f"call {number}", **its_own)
+        for number, its_own in enumerate(ITS_OWN)
+    ]
+    await store.write(calls)
+    assert await rows(store, "held") == len(calls)
+    entries = (await store.page(len(calls))).entries[::-1]
+    assert [entry.operation for entry in entries] == [call.sealed.operation for call in calls]
+    assert [entry.key_id for entry in entries] == [call.sealed.key_id for call in calls]
+    assert [entry.entry_id for entry in entries] == [call.sealed.entry_id for call in calls]
+    assert [entry.calls for entry in entries] == [(call.call,) for call in calls]
+    await store.write([CallEnd(call.ticket, is_success=False) for call in calls])
     assert [await rows(store, table) for table in ("held", "entries", "calls")] == [0, 0, 0]
 
 

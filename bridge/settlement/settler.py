@@ -14,14 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bridge.admission import Admission
-from bridge.errors import WalletEchoMismatch
-from bridge.events import Emit, SettlementChanged, SettlementPaused
+from bridge.events import Emit
 from bridge.outcome import BridgeError
-from bridge.settlement.attempt import PAUSING, is_final
-from bridge.settlement.ends import Ends, Refusal
-from bridge.settlement.entry import Entry, Last, State
-from bridge.settlement.pace import Pace, jittered_s, longest_delay_s
-from bridge.settlement.sealing import Damaged, SealError
+from bridge.settlement.entry import Entry
+from bridge.settlement.pace import Pace
+from bridge.settlement.results import Results
+from bridge.settlement.sealing import SealError
 from bridge.settlement.store import Store, StoreError
 from bridge.transcoding.verdict import Verdict
 
@@ -34,10 +32,6 @@ POLL_S = 1.0
 """Interval of looks for entries that other bridges wrote, or that fall due."""
 STORE_DELAY_S, STORE_DELAY_MAX_S = 1.0, 30.0
 """Pause after a failure of the store: first and longest, doubling."""
-
-CANNOT_OPEN = "ENTRY_KEY_MISSING"
-DAMAGED = "ENTRY_DAMAGED"
-"""Reasons of entries that cannot be decrypted. No call has them."""
 
 Send = Callable[[Entry], Awaitable[Verdict]]
 
@@ -76,10 +70,9 @@ class Settler:
         self._operations = operations
         self._admission = admission
         self._pace = pace
-        self._emit = emit
         self._in_flight_max = in_flight_max
-        self._give_up_after_s = give_up_after_s
-        self.ends = Ends(store, settled=ended, refused=self._refused)
+        self._results = Results(store, pace, emit=emit, give_up_after_s=give_up_after_s, ended=ended)
+        self.ends = self._results.ends
         self._may_take = may_take
         self._store_failed = store_failed
         self._attempts: set[asyncio.Task[None]] = set()
@@ -241,64 +234,8 @@ class Settler:
         try:
             await self._send(entry)
         except BridgeError as error:
-            await self._failed(entry, error, self._clock() - began)
+            await self._results.failed(entry, error, self._clock() - began)
         except SealError as error:
-            await self._cannot_open(entry, error)
+            await self._results.cannot_open(entry, error)
         else:
-            self._pace.certain(entry.provider_id, self._clock())
-            self.ends.confirm(entry.entry_id)
-            self._report(entry, State.SETTLED, Last(), self._clock() - began)
-            await self.ends.write()
-
-    async def _failed(self, entry: Entry, error: BridgeError, took_s: float) -> None:
-        now, last = self._clock(), Last(error.reason, error.wallet.code)
-        if is_final(error):
-            self._pace.certain(entry.provider_id, now)
-            is_mismatch = isinstance(error, WalletEchoMismatch)
-            await self._refuse(Refusal(entry, State.REJECTED, last, took_s, never_repeat=is_mismatch))
-            return
-        if isinstance(error, PAUSING):
-            if self._pace.pause(entry.provider_id, now, error.reason):
-                self._emit(SettlementPaused(provider_id=entry.provider_id, reason=error.reason, cause=error.cause))
-        else:
-            self._pace.failed(entry.provider_id, now, error.retry_after_s)
-        await self._postpone(entry, last, took_s, error.retry_after_s or 0.0)
-
-    async def _cannot_open(self, entry: Entry, error: SealError) -> None:
-        if isinstance(error, Damaged):
-            await self._refuse(Refusal(entry, State.UNRESOLVED, Last(DAMAGED), 0.0))
-            return
-        # Another bridge may have the key, or this one get it back.
-        await self._postpone(entry, Last(CANNOT_OPEN), 0.0, longest_delay_s(16))
-
-    async def _postpone(self, entry: Entry, last: Last, took_s: float, at_least_s: float) -> None:
-        if entry.read_at - entry.pending_since + took_s >= self._give_up_after_s:
-            await self._refuse(Refusal(entry, State.UNRESOLVED, last, took_s))
-            return
-        delay_s = max(jittered_s(longest_delay_s(entry.attempts)), at_least_s)
-        await self._store.postpone(entry.entry_id, entry.fence, delay_s, last)
-
-    # --- results ----------------------------------------------------------------------------------------------------
-
-    async def _refuse(self, refusal: Refusal) -> None:
-        self.ends.refuse(refusal)
-        await self.ends.write()
-
-    def _refused(self, refusal: Refusal) -> None:
-        self._report(refusal.entry, refusal.state, refusal.last, refusal.took_s)
-
-    def _report(self, entry: Entry, state: State, last: Last, took_s: float) -> None:
-        self._emit(
-            SettlementChanged(
-                entry_id=entry.entry_id,
-                call_id=entry.calls[-1].call_id if entry.calls else "",
-                operation=entry.operation,
-                provider_id=entry.provider_id,
-                state=state.value,
-                reason=last.reason,
-                wallet_code=last.code,
-                attempts=entry.attempts,
-                duration_s=round(entry.read_at - entry.created + took_s, 6),
-                token_fingerprint=entry.fingerprint,
-            )
-        )
+            await self._results.confirmed(entry, self._clock() - began)

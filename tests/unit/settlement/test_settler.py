@@ -34,8 +34,9 @@ from bridge.events import Event, SettlementChanged, SettlementPaused
 from bridge.outcome import BridgeError, GrpcCode, WalletFacts
 from bridge.settlement.entry import Call, Entry, Last, NewCall, State, new_ticket
 from bridge.settlement.pace import PAUSE_S, Pace
+from bridge.settlement.results import CANNOT_OPEN, DAMAGED
 from bridge.settlement.sealing import Damaged, KeyMissing, Keys
-from bridge.settlement.settler import CANNOT_OPEN, DAMAGED, LEASE_S, LEFT_MIN_S, Settler
+from bridge.settlement.settler import LEASE_S, LEFT_MIN_S, Settler
 from bridge.settlement.store import Problem, StoreError
 from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import virtually

@@ -49,7 +49,9 @@ class Written(msgspec.Struct, eq=False):
     def finish(self, added: Added | None) -> None:
         """Take the result."""
         self.added, self.is_done = added, True
-        for callback in self._callbacks:
+        # A callback may lead back here: kept, it would leave both to the garbage collector.
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback in callbacks:
             asyncio.get_running_loop().call_soon(callback)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

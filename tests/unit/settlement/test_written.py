@@ -1,6 +1,8 @@
 """Waits of calls for the store, in virtual time, and the results that they wait for."""
 
 import asyncio
+import weakref
+from functools import partial
 
 import pytest
 
@@ -79,3 +81,17 @@ async def test_callbacks_come_in_the_next_turn_of_the_loop() -> None:
     assert called == []
     await asyncio.sleep(0)
     assert called == ["before", "after"]
+
+
+@virtually
+async def test_what_was_called_is_not_kept() -> None:
+    """It may lead back to the write: else both would wait for the garbage collector."""
+    written, called = Written(new_call(), 1), list[Written]()
+    callback = partial(called.append, written)
+    kept = weakref.ref(callback)
+    written.then(callback)
+    del callback
+    written.finish(ADDED)
+    await asyncio.sleep(0.001)
+    assert called == [written]
+    assert kept() is None

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import msgspec
-
 from bridge.errors import WalletEchoMismatch, WalletNotProcessed, WalletThrottled, WalletUnavailable, WalletUnreachable
 from bridge.events import Emit, SettlementChanged, SettlementNotWritten
 from bridge.identity.certificate import ANONYMOUS, identities_of
@@ -115,17 +113,17 @@ class Intake:
         return error.outcome is Outcome.UNKNOWN or (self.settles_failed and isinstance(error, FAILED))
 
 
-class _CallTicket(msgspec.Struct, eq=False):
+class _CallTicket:
     """One call that may be settled. What is written, and the encryption, are made when the first write needs them."""
 
-    _intake: Intake
-    _sending: Sending
-    _new: NewCall | None = None
-    _held: Written | None = None
-    """The write of the call as under way, if it was queued: then its end must be written, too."""
+    __slots__ = ("_held", "_intake", "_new", "_sending")
 
-    def __repr__(self) -> str:
-        return "_CallTicket()"
+    def __init__(self, intake: Intake, sending: Sending) -> None:
+        self._intake = intake
+        self._sending = sending
+        self._new: NewCall | None = None
+        self._held: Written | None = None
+        """The write of the call as under way, if it was queued: then its end must be written, too."""
 
     async def before_send(self, remaining_s: float) -> None:
         """Write the call down before its first byte is sent; see settling.py."""

@@ -42,7 +42,7 @@ LIBRARIES: dict[str, set[str]] = {
     "grpc_reflection": {"server.reflection"},
     "msgspec": {
         *("cli.call_output", "deadline", "events", "outcome", "settlement.entry", "settlement.redis.script"),
-        *("settling", "telemetry", "transcoding.codec", "transcoding.strict_json"),
+        *("settlement.written", "settling", "telemetry", "transcoding.codec", "transcoding.strict_json"),
     },
     "pydantic": {"settings"},
     "opentelemetry": {"telemetry.tracing"},

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import grpc.aio
 
 from tests.chaos.processes import BridgeProcess
-from tests.support.whole_path import End, end_of, terminate_request
+from tests.support.whole_path import CHANNEL_OPTIONS, End, end_of, terminate_request
 from wallet.v1.wallet_error_pb2 import SETTLEMENT_PENDING
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
@@ -18,7 +18,6 @@ DEADLINES_S = (0.5, 1.0, 2.0, 3.0)
 PAUSE_S = (0.0, 0.2)
 AGAIN = 0.2
 """The share of calls whose request is an earlier one's."""
-OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Callers:
         token = self._chance.choice(self._tokens) if is_again else f"canary-token-{number}"
         self._tokens.append(token)
         call_id = f"call-{number}"
-        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             end = await end_of(
                 WalletServiceStub(channel).Terminate(
                     terminate_request(token),

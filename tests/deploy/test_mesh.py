@@ -9,13 +9,10 @@ import yaml
 
 from bridge.http2.exchanges import STREAMS_MAX
 from bridge.http2.liveness import TRUST
-from bridge.settings.messages import find
-from bridge.settings.model import KNOWN
 from bridge.transcoding.status import SAFE_TO_REPEAT
 from bridge.upstream.retry import ATTEMPTS_MAX, RetryBudget
 from tests.mesh.policies import BRIDGES_WORD_AS_ISTIO
 from tests.support.manifests import ROOT, Manifest, Manifests, base
-from tests.support.metrics_page import EVERY_EVENT, counted
 from tests.support.sums import value
 
 MESH = ROOT / "deploy" / "mesh"
@@ -169,17 +166,6 @@ def test_sidecars_outlive_the_drain(notes: str, pattern: str) -> None:
 def test_the_example_is_calculated_right(formula: str, result: str) -> None:
     """Every row of the worked example comes to what it says."""
     assert value(formula) == int(result)
-
-
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:server|wallet|telemetry)\.\w+)`", SCALING))))
-def test_named_settings_exist(name: str) -> None:
-    """Every setting that the page names is one."""
-    assert find(KNOWN, tuple(name.split("."))) is not None
-
-
-def test_named_metrics_exist() -> None:
-    """Every metric that the page names is exposed."""
-    assert set(re.findall(r"`(wallet_bridge_\w+)`", SCALING)) <= set(counted(*EVERY_EVENT).families)
 
 
 def test_the_page_knows_the_limits() -> None:

@@ -67,7 +67,7 @@ async def called(sandbox: Sequence[str], serve: Sequence[str], call: Sequence[st
             "BRIDGE_TELEMETRY__LOG_FORMAT": "json",
         }
         async with bridge_command(*serve, environ=environ, folder=copy) as bridge:
-            port = json.loads(await bridge.line(lambda line: '"serving"' in line))["address"].rpartition(":")[2]
+            port = (await bridge.address()).rpartition(":")[2]
             address = f"{value_of('--address', call, ADDRESS).rpartition(':')[0]}:{port}"
             async with bridge_command(*call, "--deadline-s=60", f"--address={address}", folder=copy) as calling:
                 assert await calling.end() == 0, calling.output + bridge.output

@@ -16,7 +16,7 @@ from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-DEVELOPMENT = (DOCS / "development.md").read_text()
+DEVELOPMENT, OPERATIONS = ((DOCS / name).read_text() for name in ("development.md", "operations.md"))
 README_BYTES_MAX = 8_000
 
 
@@ -69,9 +69,10 @@ def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`((?:bridge|tests|protos|generated)/[\w/.]*)`", README + DEVELOPMENT)))
-)
+PATHS = re.findall(r"`((?:bridge|tests|protos|generated|deploy|docs)/[\w/.-]*)`", README + DEVELOPMENT + OPERATIONS)
+
+
+@pytest.mark.parametrize("path", sorted(set(PATHS)))
 def test_named_files_exist(path: str) -> None:
-    """Every file and folder that README and docs/development.md name is there."""
+    """Every file and folder that README, docs/development.md and docs/operations.md name is there."""
     assert (ROOT / path).exists()

@@ -7,10 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import grpc.aio
-
-from tests.support.processes import bridge_command
-from tests.support.whole_path import End, end_of, environment, terminate_request
+from tests.support.serving import serving
+from tests.support.whole_path import End, end_of, terminate_request
 from wallet.v1.wallet_error_pb2 import Outcome
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
@@ -74,19 +72,16 @@ def ended(token: str, end: End) -> Ended:
 @asynccontextmanager
 async def bridge_process(url: str, settings: Mapping[str, str]) -> AsyncIterator[Terminate]:
     """Run `bridge serve` before this wallet and return what calls it."""
-    async with bridge_command("serve", environ=environment(url, settings)) as command:
-        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
-        options = (("grpc.enable_retries", 0),)
+    async with serving(url, settings) as (command, channel):
         # Read on, or the pipe fills.
         reading = asyncio.create_task(command.end())
         try:
-            async with grpc.aio.insecure_channel(address, options=options) as channel:
-                stub = WalletServiceStub(channel)
+            stub = WalletServiceStub(channel)
 
-                async def terminate(token: str, *, timeout_s: float, **fields: Any) -> End:
-                    return await end_of(stub.Terminate(terminate_request(token, **fields), timeout=timeout_s))
+            async def terminate(token: str, *, timeout_s: float, **fields: Any) -> End:
+                return await end_of(stub.Terminate(terminate_request(token, **fields), timeout=timeout_s))
 
-                yield terminate
+            yield terminate
         finally:
             command.process.kill()
             await reading

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -49,8 +48,7 @@ class Bridge:
         if self._command is not None and self._command.process.returncode is None:
             return
         self._command = await self._stack.enter_async_context(bridge_command("serve", environ=self._environ))
-        serving = json.loads(await self._command.line(lambda line: '"serving"' in line))
-        assert serving["address"] == self.address
+        assert await self._command.address() == self.address
 
     def terminate(self) -> None:
         """Ask it to end, as an operator does: it drains first."""

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bridge.admission import RETRY_AFTER_S
 from bridge.sandbox.behaviours import terminated
@@ -15,6 +15,7 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.engines import on_both_engines
 from tests.support.full_bridge import FullBridge, Tap, full_bridge, until
+from tests.support.serving import health_of
 from tests.support.whole_path import PATIENCE_S, End, Failure, end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
@@ -52,17 +53,6 @@ async def test_one_more_waits_and_succeeds() -> None:
     assert waited_s[2] > 0
 
 
-async def test_line_is_served_in_order() -> None:
-    """Those in line reach the wallet in the order in which they came."""
-    tap = Tap()
-    names = [f"queued-{number}" for number in range(5)]
-    async with full_bridge(FaultServer(tap), {**ONE, "SERVER__MAX_QUEUED": "5"}) as bridge:
-        calls = await bridge.hold(1) + await bridge.queue(*names)
-        tap.open()
-        assert {(await end_of(call)).code for call in calls} == {"OK"}
-        assert bridge.tokens == ["held-0", *names]
-
-
 @pytest.mark.parametrize("settings", [ONE, NO_LINE], ids=["the line is full", "there is no line"])
 async def test_full(settings: dict[str, str]) -> None:
     """Who finds no place in the queue is refused at once, may come again in a second, and nothing of it is sent."""
@@ -84,8 +74,7 @@ async def test_health_of_a_full_bridge() -> None:
     async with full_bridge(FaultServer(Tap()), NO_LINE) as bridge:
         (held,) = await bridge.hold(1)
         NOW.check(await bridge.caller.terminate("refused"))
-        stub: Any = health_pb2_grpc.HealthStub(bridge.caller.channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest())
+        answer = await health_of(bridge.caller.channel).Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         held.cancel()
 
@@ -107,27 +96,18 @@ async def test_cancel_in_line() -> None:
 
 
 async def test_deadline_in_line() -> None:
-    """A call whose time ends in line is refused with its details while its caller still waits, and is not sent."""
+    """A call whose time ends in line is refused while its caller still waits, and not sent; the report has its time."""
     tap = Tap()
     async with full_bridge(FaultServer(tap), SOON) as bridge:
         (held,) = await bridge.hold(1, PATIENCE_S)
         (late,) = await bridge.queue("late")
         IN_LINE.check(await end_of(late))
+        (ended,) = await bridge.ends.number(1)
+        assert (ended.reason, ended.cause, ended.queue_s > 0) == ("BRIDGE_OVERLOADED", "queue", True)
         tap.open()
         assert (await end_of(held)).code == "OK"
         assert bridge.tokens == ["held-0"]
         await until(lambda: is_empty(bridge))
-
-
-async def test_time_in_line_of_one_who_was_refused() -> None:
-    """The report of a call whose time ended in line says how long it was there."""
-    async with full_bridge(FaultServer(Tap()), SOON) as bridge:
-        (held,) = await bridge.hold(1, PATIENCE_S)
-        await end_of(bridge.start("late"))
-        (ended,) = await bridge.ends.number(1)
-        held.cancel()
-    assert (ended.reason, ended.cause) == ("BRIDGE_OVERLOADED", "queue")
-    assert ended.queue_s > 0
 
 
 async def test_calls_that_fail_leave_their_place() -> None:

@@ -96,14 +96,6 @@ async def test_the_trailer_and_the_report_agree(token: str, sent: str | None) ->
 
 
 @on_both_engines
-async def test_each_call_has_an_id_of_its_own() -> None:
-    """Two calls on one channel are distinguished."""
-    async with serve() as sandbox, bridge_to(sandbox.url) as caller:
-        ends = [await caller.terminate() for _ in range(2)]
-    assert ends[0].call_id != ends[1].call_id
-
-
-@on_both_engines
 async def test_request_info_is_the_wallets_where_it_gave_one() -> None:
     """RequestInfo has the wallet's id if there is one, and the call's id otherwise."""
     async with serve() as sandbox, bridge_to(sandbox.url) as caller:

@@ -1,16 +1,9 @@
-"""Wrong calls, and what a bridge shows to observers: limits, deadlines, health, reflection."""
+"""Wrong calls, and what a bridge shows to observers: limits, deadlines, and that reflection can be off."""
 
-import asyncio
 from typing import Any
 
-import grpc
 import pytest
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from bridge.sandbox import serve
 from bridge.sandbox.behaviours import hang, terminated
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.sandbox.server import FaultServer
@@ -117,43 +110,6 @@ async def test_deadline_is_capped() -> None:
     async with FaultServer(hang) as wallet, bridge_to(wallet.url, limits) as caller:
         end = await caller.terminate(timeout_s=3600)
     Failure("DEADLINE_EXCEEDED", "WALLET_TIMEOUT", "UNKNOWN").check(end)
-
-
-@pytest.mark.parametrize("service", ["", "wallet.v1.WalletService"])
-async def test_health(service: str) -> None:
-    """Health is SERVING for the whole and for the service."""
-    async with FaultServer(terminated) as wallet, bridge_to(wallet.url) as caller:
-        request = health_pb2.HealthCheckRequest(service=service)
-        stub: Any = health_pb2_grpc.HealthStub(caller.channel)
-        found = await stub.Check(request)
-    assert found.status == health_pb2.HealthCheckResponse.SERVING
-
-
-def grpcurl(address: str) -> tuple[list[str], str, list[str]]:
-    """List, describe and call as grpcurl does: with nothing but what reflection returns."""
-    with grpc.insecure_channel(address) as channel:
-        database = ProtoReflectionDescriptorDatabase(channel)
-        pool = DescriptorPool(database)
-        method = pool.FindServiceByName("wallet.v1.WalletService").methods_by_name["Terminate"]
-        request_type, response_type = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
-        call: Any = channel.unary_unary(METHOD, request_type.SerializeToString, response_type.FromString)
-        response = call(request_type(**TERMINATE_REQUEST), timeout=PATIENCE_S)
-        # grpcurl decodes the details of an error through reflection too.
-        details = [pool.FindMessageTypeByName(name).name for name in ("wallet.v1.WalletError", "google.rpc.ErrorInfo")]
-        return list(database.get_services()), response.balance.value, details
-
-
-async def test_reflection() -> None:
-    """Through reflection alone a client lists the services, finds the method, calls it and knows the error's type."""
-    async with serve() as sandbox, bridge_to(sandbox.url) as caller:
-        services, balance, details = await asyncio.to_thread(grpcurl, caller.bridge.address)
-    assert sorted(services) == [
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
-        "grpc.reflection.v1alpha.ServerReflection",
-        "wallet.v1.WalletService",
-    ]
-    assert (balance, details) == ("22085.75", ["WalletError", "ErrorInfo"])
 
 
 async def test_reflection_can_be_off() -> None:

@@ -211,13 +211,11 @@ async def test_methods(method: str) -> None:
 
 
 @on_grpcio
-@pytest.mark.parametrize("port", ["address", "health_address"])
+@pytest.mark.parametrize("port", PORTS)
 async def test_settings_that_are_not_acknowledged(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is closed when the time for the acknowledgement is up (RFC 9113, section 6.5.3)."""
     monkeypatch.setattr(listeners, "HANDSHAKE_S", 0.05)
-    settings = {"SERVER__HEALTH_LISTEN": "127.0.0.1:0"}
-    async with listening_bridge(WALLET, settings) as bridge, raw_caller(getattr(bridge, port)) as caller:
+    async with connection(port) as caller:
         caller.acknowledges = False
-        async with asyncio.timeout(30):
-            while not caller.is_closed:
-                await caller.read()
+        while not caller.is_closed:
+            await caller.read()

@@ -16,7 +16,7 @@ from bridge.sandbox.behaviours import answer, reset_with, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.secure_callers import Received
+from tests.support.reported import Reported
 from tests.support.tls_chains import AUTHORITY, WORKLOAD, Extension, chain, constraints, usage
 from tests.support.whole_path import NO_SETTINGS, End, Failure, bridge_to
 
@@ -28,7 +28,7 @@ HTTP_1_1_REQUIRED = 0xD
 
 async def ends_of(url: str, settings: dict[str, str] | None = None) -> tuple[End, CallEnded, AttemptEnded]:
     """Call once; return what the caller, the call's log line and that of the first attempt say."""
-    received = Received()
+    received = Reported()
     async with bridge_to(url, settings or NO_SETTINGS, emit=received) as caller:
         end = await caller.terminate(timeout_s=20.0)
         attempt = await received.next(AttemptEnded)
@@ -64,7 +64,7 @@ async def test_certificate(reason: str, tmp_path: Path) -> None:
     trust = {"WALLET__CA_FILE": str(made.ca_file(tmp_path))}
     async with FaultServer(terminated, tls=made.server_context(tmp_path)) as wallet:
         check(await ends_of(wallet.url, trust), Failure(*UNREACHABLE, cause="tls"), reason)
-        assert wallet.received_bytes == 0
+        assert (wallet.connections, wallet.received_bytes) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Keyring
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import Ends, FullBridge, Tap, full_bridge, until
+from tests.support.full_bridge import FullBridge, Tap, full_bridge, until
 from tests.support.random_wallet import abort, wallet_says
+from tests.support.reported import Reported
 from tests.support.whole_path import ACCESS_KEY, PATIENCE_S, PRIVATE_KEY, end_of, terminate_request
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -246,12 +247,12 @@ ROUTE = Route(operations(SERVICES[0])[0], {})
 
 @asynccontextmanager
 async def service_over(
-    transport: httpx.AsyncBaseTransport, wallet: FaultServer, ends: Ends
+    transport: httpx.AsyncBaseTransport, wallet: FaultServer, ends: Reported
 ) -> AsyncIterator[tuple[BridgeService, "asyncio.Task[Any]"]]:
     """Put a service together over this transport, without a server, with a call that the wallet has."""
     client = WalletClient(transport, wallet.url)
     keyring = Keyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
-    service = BridgeService(keyring, client, DeadlineLimits(default_s=PATIENCE_S), Watchers(ends.received))
+    service = BridgeService(keyring, client, DeadlineLimits(default_s=PATIENCE_S), Watchers(ends))
     call = asyncio.create_task(service.handle(ROUTE, terminate_request("held").SerializeToString(), None))
     await wallet.until(lambda: len(wallet.requests) == 1)
     yield service, call
@@ -260,7 +261,7 @@ async def service_over(
 
 async def test_a_second_cancel_ends_it() -> None:
     """A second cancel of a call counts: its stream is given up, and its end reported as unknown."""
-    ends = Ends()
+    ends = Reported()
     transport = Http2Transport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     async with FaultServer(hang) as wallet, service_over(transport, wallet, ends) as (service, call):
         call.cancel()
@@ -277,7 +278,7 @@ async def test_a_second_cancel_ends_it() -> None:
 
 async def test_a_transport_that_cannot_go_on() -> None:
     """Over httpx's own transport a cancel ends the call, and the report says that its outcome is unknown."""
-    ends = Ends()
+    ends = Reported()
     transport = httpx.AsyncHTTPTransport(http1=False, http2=True)
     async with FaultServer(hang) as wallet, service_over(transport, wallet, ends) as (service, call):
         call.cancel()

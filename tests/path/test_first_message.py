@@ -22,7 +22,8 @@ from tests.support.engines import on_both_engines
 from tests.support.floods.attacks import CANCEL, CHECK, EMPTY, REQUEST, TERMINATE, message
 from tests.support.http2.frames import RST_STREAM, data, frame
 from tests.support.raw_caller import RawCaller, raw_caller
-from tests.support.secure_callers import Received, call_once, listening_bridge
+from tests.support.reported import Reported
+from tests.support.secure_callers import call_once, listening_bridge
 from tests.support.whole_path import PATIENCE_S
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
 
@@ -78,7 +79,7 @@ async def test_a_stream_that_ends_without_a_message(
 
 async def test_a_call_without_a_message_is_reported() -> None:
     """On grpcio the caller gets INVALID_REQUEST with all details, and the log and the metrics have the call."""
-    received = Received()
+    received = Reported()
     async with listening_bridge("http://127.0.0.1:1", {}, received) as bridge, raw_caller(bridge.address) as caller:
         caller.call(TERMINATE, b"", more=(("x-request-id", "mine"),))
         headers = (await caller.answer()).headers
@@ -96,7 +97,7 @@ async def test_a_call_without_a_message_is_reported() -> None:
 
 async def test_a_caller_that_leaves_is_not_reported() -> None:
     """A stream that is reset before its message came is no call: nothing is logged, and nothing is left of it."""
-    received = Received()
+    received = Reported()
     async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, {}, received) as bridge:
         async with raw_caller(bridge.address) as caller:
             for stream_id in range(1, 41, 2):

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bridge.address import ListenError
 from bridge.sandbox.behaviours import after, terminated
@@ -17,7 +17,8 @@ from bridge.server.health import LIVENESS
 from tests.support.certificates import write_certificates
 from tests.support.engines import on_both_engines, on_grpcio
 from tests.support.http2.frames import HEADERS, SETTINGS, data, headers, settings
-from tests.support.secure_callers import call_once, call_over, channel_to, listening_bridge, tls_settings
+from tests.support.secure_callers import call_once, channel_to, listening_bridge, tls_settings
+from tests.support.serving import call_over, health_of
 from tests.support.whole_path import NO_SETTINGS, end_of
 
 pytestmark = on_both_engines
@@ -28,11 +29,6 @@ WALLET = "http://127.0.0.1:1"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 NAMES = ["", "wallet.v1.WalletService"]
 """Those that a drain changes."""
-
-
-def health_of(channel: grpc.aio.Channel) -> Any:
-    """Return a stub for health; its generated type is that of another kind of channel."""
-    return health_pb2_grpc.HealthStub(channel)
 
 
 async def status_at(address: str, service: str = "") -> int:
@@ -89,9 +85,8 @@ async def test_unknown_service() -> None:
         assert not watch.done()
 
 
-@pytest.mark.parametrize("service", NAMES)
-async def test_watchers_learn_of_the_drain(service: str) -> None:
-    """A watch on either port receives SERVING, and NOT_SERVING as soon as a drain begins: not first at its end."""
+async def test_what_a_drain_changes() -> None:
+    """On both ports watchers learn as soon as it begins, not first at its end; `liveness` is SERVING all the time."""
     may_answer = asyncio.Event()
     async with (
         FaultServer(after(may_answer)) as wallet,
@@ -99,36 +94,17 @@ async def test_watchers_learn_of_the_drain(service: str) -> None:
         channel_to(bridge.address) as channel,
         channel_to(bridge.health_address) as health_channel,
     ):
-        watches = [health_of(each).Watch(Request(service=service)) for each in (channel, health_channel)]
-        assert [(await watch.read()).status for watch in watches] == [Response.SERVING] * 2
+        stubs = health_of(channel), health_of(health_channel)
+        watches = [stub.Watch(Request(service=name)) for stub in stubs for name in NAMES]
+        liveness = [stub.Watch(Request(service=LIVENESS)) for stub in stubs]
+        assert [(await watch.read()).status for watch in (*watches, *liveness)] == [Response.SERVING] * 6
         held = asyncio.create_task(call_over(channel))
         await wallet.until(lambda: len(wallet.requests) == 1)
         drain = asyncio.create_task(bridge.drain(0))
-        assert [(await watch.read()).status for watch in watches] == [Response.NOT_SERVING] * 2
-        assert await status_at(bridge.address, service) == Response.NOT_SERVING
-        may_answer.set()
-        assert (await held).code == "OK"
-        await drain
-
-
-async def test_liveness_is_no_drain() -> None:
-    """Under the name `liveness` both ports say SERVING while calls are held in a drain, to Check, List and Watch."""
-    may_answer = asyncio.Event()
-    async with (
-        FaultServer(after(may_answer)) as wallet,
-        listening_bridge(wallet.url, BOTH) as bridge,
-        channel_to(bridge.address) as channel,
-        channel_to(bridge.health_address) as health_channel,
-    ):
-        whole = health_of(channel).Watch(Request())
-        liveness = [health_of(each).Watch(Request(service=LIVENESS)) for each in (channel, health_channel)]
-        assert [(await watch.read()).status for watch in (whole, *liveness)] == [Response.SERVING] * 3
-        held = asyncio.create_task(call_over(channel))
-        await wallet.until(lambda: len(wallet.requests) == 1)
-        drain = asyncio.create_task(bridge.drain(0))
-        assert (await whole.read()).status == Response.NOT_SERVING
-        addresses = (bridge.address, bridge.health_address)
-        assert [await status_at(each, LIVENESS) for each in addresses] == [Response.SERVING] * 2
+        assert [(await watch.read()).status for watch in watches] == [Response.NOT_SERVING] * 4
+        assert [await status_at(bridge.address, name) for name in NAMES] == [Response.NOT_SERVING] * 2
+        for address in (bridge.address, bridge.health_address):
+            assert await status_at(address, LIVENESS) == Response.SERVING
         may_answer.set()
         assert (await held).code == "OK"
         await drain

@@ -2,16 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 from prometheus_client import CollectorRegistry
 
 from bridge import sandbox
-from bridge.events import AttemptEnded, CallEnded, Event, StateSampled
+from bridge.events import AttemptEnded, StateSampled
 from bridge.sandbox.answers import JSON
 from bridge.sandbox.behaviours import after, refuse, success_body, terminated
-from bridge.sandbox.record import Pulse
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from bridge.telemetry.fan_out import fan_out
@@ -19,6 +18,7 @@ from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import serve_metrics
 from tests.support.engines import on_both_engines
 from tests.support.metrics_page import METHOD, Page, scrape
+from tests.support.reported import Reported
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, Caller, bridge_to
 
 pytestmark = on_both_engines
@@ -30,25 +30,11 @@ class Watched:
     def __init__(self, address: str) -> None:
         self.address = address
         self.caller: Caller
-        self.events: list[Event] = []
-        self._changed = Pulse()
-
-    def received(self, event: Event) -> None:
-        """Remember an event."""
-        self.events.append(event)
-        self._changed.beat()
-
-    async def until(self, condition: Callable[[Event], bool]) -> None:
-        """Wait for such an event."""
-        await self._changed.until(lambda: any(condition(event) for event in self.events))
+        self.reported = Reported()
 
     async def page(self) -> Page:
         """Scrape it."""
         return await asyncio.to_thread(scrape, self.address)
-
-    def kinds(self, kind: type[Event]) -> int:
-        """Say how many events of a kind there were."""
-        return sum(isinstance(event, kind) for event in self.events)
 
 
 @asynccontextmanager
@@ -57,7 +43,7 @@ async def watched_bridge(wallet_url: str) -> AsyncIterator[Watched]:
     registry = CollectorRegistry()
     with closing(serve_metrics("127.0.0.1:0", registry=registry)) as endpoint:
         watched = Watched(endpoint.address)
-        emit = fan_out(Metrics([METHOD], registry), watched.received)
+        emit = fan_out(Metrics([METHOD], registry), watched.reported)
         async with bridge_to(wallet_url, emit=emit) as watched.caller:
             yield watched
 
@@ -77,8 +63,8 @@ ENDS = {
 }
 
 
-async def test_every_call_is_counted_once_by_how_it_ended() -> None:
-    """By gRPC status with its duration, and by outcome with its reason."""
+async def test_what_comes_of_calls_is_counted_once() -> None:
+    """Ends by gRPC status and by outcome; attempts, none for what was refused here; the wallet's codes and drift."""
     async with sandbox.serve() as wallet, watched_bridge(wallet.url) as bridge:
         for token in ENDS:
             await bridge.caller.terminate(token)
@@ -94,17 +80,14 @@ async def test_every_call_is_counted_once_by_how_it_ended() -> None:
         if sample.name == "wallet_bridge_calls_total" and sample.value
     }
     assert ends == {end[1:]: 3 if end[0] == "OK" else 1 for end in ENDS.values()}
-
-
-async def test_every_attempt_is_counted_once() -> None:
-    """Each POST to the wallet is one observation of the client's histogram; a call that was refused here is none."""
-    async with sandbox.serve() as wallet, watched_bridge(wallet.url) as bridge:
-        for token in ENDS:
-            await bridge.caller.terminate(token)
-        page = await bridge.page()
-    statuses = page.by("http_client_request_duration_seconds_count", "http_response_status_code")
-    assert sum(statuses.values()) == bridge.kinds(AttemptEnded) == len(ENDS) - 1
-    assert {status: statuses[status] for status in ("200", "429", "502")} == {"200": 4, "429": 1, "502": 1}
+    answered = page.by("http_client_request_duration_seconds_count", "http_response_status_code")
+    attempts = [event for event in bridge.reported.events if isinstance(event, AttemptEnded)]
+    assert sum(answered.values()) == len(attempts) == len(ENDS) - 1
+    assert {status: answered[status] for status in ("200", "429", "502")} == {"200": 4, "429": 1, "502": 1}
+    codes = page.by("wallet_bridge_wallet_codes_total", "code")
+    assert {code: codes[code] for code in ("1", "2", "77")} == {"1": 4, "2": 1, "77": 1}
+    assert page.by("wallet_bridge_missing_fields_total", "field") == {"request_id": 1, "message": 1, "balance": 1}
+    assert page.value("wallet_bridge_unknown_members_total", grpc_method=METHOD) >= 1
 
 
 async def test_a_retry_is_counted_by_its_end() -> None:
@@ -135,10 +118,11 @@ async def test_the_end_of_a_call_whose_caller_has_left_is_counted() -> None:
         leaving.cancel()
         await asyncio.wait([leaving])
         # Only now is it certain that the bridge knows.
-        await bridge.until(lambda event: isinstance(event, StateSampled) and event.detached == 1)
+        while (await bridge.reported.next(StateSampled)).detached != 1:
+            pass
         before = await bridge.page()
         answers.set()
-        await bridge.until(lambda event: isinstance(event, CallEnded))
+        await bridge.reported.number(1)
         page = await bridge.page()
     assert before.value("grpc_server_call_started_total", grpc_method=METHOD) == 1
     assert before.by("grpc_server_call_duration_seconds_count", "grpc_status") == {}
@@ -147,18 +131,6 @@ async def test_the_end_of_a_call_whose_caller_has_left_is_counted() -> None:
     assert page.by("wallet_bridge_detached_ends_total", "outcome") == {"OK": 1}
     assert page.by("wallet_bridge_calls_total", "outcome") == {"OK": 1}
     assert page.by("grpc_server_call_duration_seconds_count", "grpc_status") == {"CANCELLED": 1}
-
-
-async def test_what_the_wallet_says_is_counted() -> None:
-    """Its codes, and where it has drifted from its page."""
-    async with sandbox.serve() as wallet, watched_bridge(wallet.url) as bridge:
-        for token in ENDS:
-            await bridge.caller.terminate(token)
-        page = await bridge.page()
-    codes = page.by("wallet_bridge_wallet_codes_total", "code")
-    assert {code: codes[code] for code in ("1", "2", "77")} == {"1": 4, "2": 1, "77": 1}
-    assert page.by("wallet_bridge_missing_fields_total", "field") == {"request_id": 1, "message": 1, "balance": 1}
-    assert page.value("wallet_bridge_unknown_members_total", grpc_method=METHOD) >= 1
 
 
 CANARY = "canary-7f3a"
@@ -186,6 +158,6 @@ async def test_no_secret_and_no_text_of_others_is_on_the_page() -> None:
             await bridge.caller.terminate(f"{CANARY}-{end}", player_id=PLAYER_ID, metadata=((CANARY, CANARY),))
         page = await bridge.page()
         signatures = [dict(request.headers)["x-request-signature"] for request in wallet.requests]
-    assert bridge.kinds(CallEnded) == len(signatures)
+    assert len(bridge.reported.calls) == len(signatures)
     for secret in (CANARY, str(PLAYER_ID), ACCESS_KEY, PRIVATE_KEY, *signatures):
         assert secret not in page.text

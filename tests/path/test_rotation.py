@@ -17,7 +17,8 @@ from bridge.sandbox.stream import Behaviour, Stream
 from bridge.telemetry.fan_out import fan_out
 from tests.support.engines import on_both_engines
 from tests.support.log_file import Log, loggers_put_back
-from tests.support.rotating_bridge import Listener, Load, rotating_bridge
+from tests.support.reported import Reported
+from tests.support.rotating_bridge import Load, rotating_bridge
 from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files
 from tests.support.whole_path import PATIENCE_S, Caller, Failure
 
@@ -32,7 +33,7 @@ class Change:
 
     folder: Path
     wanted: RotatingWallet = field(default_factory=lambda: RotatingWallet(OLD))
-    listener: Listener = field(default_factory=Listener)
+    listener: Reported = field(default_factory=Reported)
     written: Keys = OLD
     wallet: FaultServer = field(init=False)
     caller: Caller = field(init=False)
@@ -154,13 +155,6 @@ async def test_a_call_that_was_signed_before(change: Change) -> None:
     assert len(change.wallet.requests) == 2
 
 
-async def test_without_a_change_a_rejection_is_final(change: Change) -> None:
-    """With one version of the keys a call that is rejected is rejected, after one request."""
-    await change.want(OTHER)
-    Failure(*AUTH_REJECTED).check(await change.caller.terminate())
-    assert len(change.wallet.requests) == 1
-
-
 async def test_rejected_with_all_keys(change: Change) -> None:
     """With two key versions, neither of which the wallet accepts, the call ends, and reports its attempts."""
     await change.write(NEW)
@@ -203,11 +197,8 @@ def loggers_are_put_back() -> Iterator[None]:
 
 
 ACCESS_KEY_RULE = "access_key: must be printable ASCII without white space at its ends in access_key_file"
-PRIVATE_KEY_RULE = "private_key: must be the text of a UUID, 36 characters with dashes in private_key_file"
 BAD_FILES: dict[str, tuple[str, str | None, str]] = {
     "emptied": ("access_key", "", f"{ACCESS_KEY_RULE}; it is empty"),
-    "cut short": ("private_key", NEW.private_key[:-4], PRIVATE_KEY_RULE),
-    "of another form": ("private_key", NEW.access_key, PRIVATE_KEY_RULE),
     "gone": ("private_key", None, "cannot be read: No such file or directory"),
 }
 
@@ -227,7 +218,7 @@ async def test_a_bad_file(
     """A bad file is reported in an event and in the log, without its content; the keys in use stay."""
     OLD.write(tmp_path)
     log_file = Log(tmp_path_factory.mktemp("log") / "log")
-    listener, log = Listener(), log_file.configure("debug", "json")
+    listener, log = Reported(), log_file.configure("debug", "json")
     key = f"wallet.providers.1.{name}_file"
     async with (
         FaultServer(RotatingWallet(OLD)) as wallet,

@@ -14,7 +14,8 @@ from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.certificates import Certificates, write_certificates
-from tests.support.rotating_bridge import Listener, Load, rotating_bridge
+from tests.support.reported import Reported
+from tests.support.rotating_bridge import Load, rotating_bridge
 from tests.support.whole_path import Caller, Failure, environment
 
 CA, CERTIFICATE, KEY = FILES = ("ca_file", "client_certificate_file", "client_key_file")
@@ -29,7 +30,7 @@ class Change:
     folder: Path
     old: Certificates
     new: Certificates
-    listener: Listener = field(default_factory=Listener)
+    listener: Reported = field(default_factory=Reported)
     wallet: FaultServer = field(init=False)
     caller: Caller = field(init=False)
 

@@ -10,16 +10,16 @@ from bridge.events import Reloaded, ReloadFailed
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.certificates import Identity
+from tests.support.reported import Reported
 from tests.support.secure_callers import (
     Authority,
-    Received,
     call_once,
-    call_over,
     channel_to,
     listening_bridge,
     shown_certificate,
     tls_settings,
 )
+from tests.support.serving import call_over
 from tests.support.whole_path import Failure
 
 CERTIFICATE, KEY, CLIENT_CA = "server.tls_certificate_file", "server.tls_key_file", "server.tls_client_ca_file"
@@ -43,28 +43,14 @@ async def test_call_over_tls(authority: Authority) -> None:
         assert (await call_once(bridge.address, authority.ca_file)).code == "OK"
 
 
-async def test_plaintext_is_refused(authority: Authority) -> None:
-    """A port with TLS takes no plaintext: nothing reaches the wallet."""
-    settings = tls_settings(authority.server("server"))
-    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings) as bridge:
-        assert (await call_once(bridge.address)).code == "UNAVAILABLE"
-        assert wallet.connections == 0
-
-
-async def test_client_without_a_certificate(authority: Authority) -> None:
-    """With tls_client_ca_file, a client that shows no certificate does not get through the handshake."""
-    settings = tls_settings(authority.server("server"), authority.ca_file)
-    async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings) as bridge:
-        assert (await call_once(bridge.address, authority.ca_file)).code == "UNAVAILABLE"
-        assert wallet.connections == 0
-
-
-async def test_client_of_another_authority(authority: Authority, tmp_path: Path) -> None:
-    """A certificate that anybody could issue proves nothing, whatever names stand in it."""
-    other = Authority(tmp_path, "other").client("client", DNS)
+@pytest.mark.parametrize("shows", ["plaintext", "no certificate", "a certificate of another authority"])
+async def test_who_is_not_let_in(authority: Authority, tmp_path: Path, shows: str) -> None:
+    """Plaintext, a client without a certificate, and one that anybody could issue, whatever its names: all refused."""
     settings = tls_settings(authority.server("server"), authority.ca_file, "slots.games.example")
+    other = Authority(tmp_path, "other").client("client", DNS)
+    trust = {"plaintext": (), "no certificate": (authority.ca_file,)}.get(shows, (authority.ca_file, other))
     async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, settings) as bridge:
-        assert (await call_once(bridge.address, authority.ca_file, other)).code == "UNAVAILABLE"
+        assert (await call_once(bridge.address, *trust)).code == "UNAVAILABLE"
         assert wallet.connections == 0
 
 
@@ -125,7 +111,7 @@ def replace(old: Identity, new: Identity) -> None:
     shutil.copyfile(new.key_file, old.key_file)
 
 
-async def until_reloaded(received: Received, *keys: str) -> None:
+async def until_reloaded(received: Reported, *keys: str) -> None:
     """Wait until the new content of these settings' files is in use."""
     waiting = set(keys)
     while waiting:
@@ -134,7 +120,7 @@ async def until_reloaded(received: Received, *keys: str) -> None:
 
 async def test_new_certificate(authority: Authority, tmp_path: Path) -> None:
     """After a replacement new connections are shown the new certificate, and the connection that there is goes on."""
-    next_authority, received = Authority(tmp_path, "next_ca"), Received()
+    next_authority, received = Authority(tmp_path, "next_ca"), Reported()
     old, new = authority.server("server"), next_authority.server("next_server")
     async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, tls_settings(old), received) as bridge:
         async with channel_to(bridge.address, authority.ca_file) as channel:
@@ -160,7 +146,7 @@ BAD_FILES = {
 @pytest.mark.parametrize(("bad", "problem"), BAD_FILES.items(), ids=BAD_FILES.keys())
 async def test_bad_new_files(authority: Authority, bad: str, problem: str) -> None:
     """Files that cannot be used together change nothing for callers and are reported; what fixes them is taken up."""
-    old, new, received = authority.server("server"), authority.server("next_server"), Received()
+    old, new, received = authority.server("server"), authority.server("next_server"), Reported()
     before = old.certificate_file.read_text()
     async with FaultServer(terminated) as wallet, listening_bridge(wallet.url, tls_settings(old), received) as bridge:
         assert await shown_certificate(bridge.address) == before
@@ -180,7 +166,7 @@ async def test_bad_new_files(authority: Authority, bad: str, problem: str) -> No
 
 async def test_kubernetes_secret(authority: Authority, tmp_path: Path) -> None:
     """A mounted secret is replaced by swapping a link above the files, and that is noticed too."""
-    mount, received = tmp_path / "mount", Received()
+    mount, received = tmp_path / "mount", Reported()
     identities = {name: authority.server(name) for name in ("first", "second")}
     for name, identity in identities.items():
         (mount / name).mkdir(parents=True)
@@ -200,7 +186,7 @@ async def test_kubernetes_secret(authority: Authority, tmp_path: Path) -> None:
 
 async def test_new_client_authority(authority: Authority, tmp_path: Path) -> None:
     """When the clients' CA is replaced, clients of the new one are let in and clients of the old one no longer."""
-    next_authority, received = Authority(tmp_path, "next_ca"), Received()
+    next_authority, received = Authority(tmp_path, "next_ca"), Reported()
     old_client, new_client = authority.client("client", DNS), next_authority.client("next_client", DNS)
     client_ca_file = shutil.copyfile(authority.ca_file, tmp_path / "client_ca.pem")
     settings = tls_settings(authority.server("server"), client_ca_file, "slots.games.example")

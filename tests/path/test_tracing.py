@@ -3,16 +3,12 @@
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
 from typing import Any
 
-import grpc.aio
 import pytest
 from h2.errors import ErrorCodes
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from bridge.events import CallEnded, Event
@@ -21,11 +17,11 @@ from bridge.sandbox.behaviours import after, answer, refuse, reset_with, termina
 from bridge.sandbox.record import Request
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
-from bridge.telemetry.tracing import Tracing
 from tests.support.broken_servers import refusing_port
 from tests.support.engines import on_both_engines
-from tests.support.processes import bridge_command
-from tests.support.whole_path import Metadata, bridge_to, end_of, environment, terminate_request
+from tests.support.serving import call_over, serving
+from tests.support.spans import Traces
+from tests.support.whole_path import Metadata, bridge_to, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = on_both_engines
@@ -43,21 +39,6 @@ HEADERS = {
     *(":method", ":scheme", ":authority", ":path", "content-type", "accept", "accept-encoding"),
     *("content-length", "user-agent", "authorization", "x-request-signature"),
 }
-
-
-class Traces:
-    """A tracer for a wallet, and the spans that it made."""
-
-    def __init__(self, wallet_url: str) -> None:
-        self._exporter = InMemorySpanExporter()
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracer = Tracing(provider, wallet_url)
-
-    @property
-    def spans(self) -> Sequence[ReadableSpan]:
-        """Every span that has ended: that of a call comes before those of its attempts."""
-        return sorted(self._exporter.get_finished_spans(), key=lambda span: span.kind is not SpanKind.SERVER)
 
 
 def traceparent_of(received: Request) -> tuple[str, str, str]:
@@ -84,51 +65,38 @@ def parent_id_of(span: ReadableSpan) -> str:
     return "" if span.parent is None else f"{span.parent.span_id:016x}"
 
 
+def ids_in(events: list[Event]) -> tuple[str, str]:
+    """Return the ids of trace and span in the report of the one call."""
+    (ended,) = (event for event in events if isinstance(event, CallEnded))
+    return ended.trace_id, ended.span_id
+
+
 async def test_the_callers_trace_goes_on_to_the_wallet() -> None:
-    """The wallet receives the caller's trace, as a child of the attempt's span, and nothing else that is new."""
+    """The wallet receives the caller's trace, as a child of the attempt's span, and nothing else that is new.
+
+    The call's report, and so its log line, has the ids under which a trace viewer shows the call's span.
+    """
+    events: list[Event] = []
     async with FaultServer(terminated) as wallet:
         traces = Traces(wallet.url)
-        async with bridge_to(wallet.url, tracer=traces.tracer) as caller:
+        async with bridge_to(wallet.url, tracer=traces.tracer, emit=events.append) as caller:
             assert (await caller.terminate(metadata=CONTEXT)).code == "OK"
     (received,) = wallet.requests
     call, attempt = traces.spans
+    assert ids_in(events) == (TRACE_ID, span_id_of(call))
     assert traceparent_of(received) == (TRACE_ID, span_id_of(attempt), "01")
     assert [parent_id_of(call), parent_id_of(attempt)] == [SPAN_ID, span_id_of(call)]
+    assert getattr(call.parent, "is_remote", False)
     assert {name for name, _ in received.headers} == {*HEADERS, "traceparent"}
 
 
 async def test_without_tracing_nothing_is_passed_on() -> None:
-    """A bridge that does not trace sends no traceparent, whatever the caller sends."""
-    async with FaultServer(terminated) as wallet, bridge_to(wallet.url) as caller:
+    """A bridge that does not trace sends no traceparent, and has no ids to report, whatever the caller sends."""
+    events: list[Event] = []
+    async with FaultServer(terminated) as wallet, bridge_to(wallet.url, emit=events.append) as caller:
         assert (await caller.terminate(metadata=CONTEXT)).code == "OK"
+    assert ids_in(events) == ("", "")
     assert {name for name, _ in wallet.requests[0].headers} == HEADERS
-
-
-STRANGE: dict[str, Metadata] = {"none": (), "garbage": (("traceparent", "00-garbage"), ("tracestate", "=,="))}
-
-
-@pytest.mark.parametrize("metadata", STRANGE.values(), ids=STRANGE)
-async def test_without_a_good_context_a_trace_begins_here(metadata: Metadata) -> None:
-    """A caller that sends none, or none that can be read, is served all the same, in a new trace."""
-    async with FaultServer(terminated) as wallet:
-        traces = Traces(wallet.url)
-        async with bridge_to(wallet.url, tracer=traces.tracer) as caller:
-            assert (await caller.terminate(metadata=metadata)).code == "OK"
-    call, _ = traces.spans
-    assert parent_id_of(call) == ""
-    assert traceparent_of(wallet.requests[0])[0] != TRACE_ID
-
-
-async def test_what_the_caller_does_not_sample() -> None:
-    """The wallet is informed that this trace is not recorded, and it is not."""
-    async with FaultServer(terminated) as wallet:
-        traces = Traces(wallet.url)
-        async with bridge_to(wallet.url, tracer=traces.tracer) as caller:
-            metadata = (("traceparent", f"00-{TRACE_ID}-{SPAN_ID}-00"),)
-            assert (await caller.terminate(metadata=metadata)).code == "OK"
-    trace_id, span_id, flags = traceparent_of(wallet.requests[0])
-    assert (trace_id, flags, traces.spans) == (TRACE_ID, "00", [])
-    assert span_id != SPAN_ID
 
 
 async def test_each_attempt_has_its_own_span() -> None:
@@ -145,7 +113,7 @@ async def test_each_attempt_has_its_own_span() -> None:
     assert span_id_of(attempts[0]) != span_id_of(attempts[1])
     assert {parent_id_of(attempt) for attempt in attempts} == {span_id_of(call)}
     assert attributes_of(attempts[0])["error.type"] == "WALLET_NOT_PROCESSED"
-    assert attributes_of(attempts[1])["http.request.resend_count"] == 1
+    assert [attributes_of(attempt).get("http.request.resend_count") for attempt in attempts] == [None, 1]
     assert attributes_of(call)["wallet_bridge.attempts"] == 2
     kept = [[pair for pair in received.headers if pair[0] != "traceparent"] for received in (first, second)]
     assert kept[0] == kept[1]
@@ -229,27 +197,6 @@ async def test_spans_have_the_outcome(
     }
 
 
-async def test_the_report_names_the_span() -> None:
-    """The call's report, and so its log line, has the ids under which a trace viewer shows the call's span."""
-    events: list[Event] = []
-    async with FaultServer(terminated) as wallet:
-        traces = Traces(wallet.url)
-        async with bridge_to(wallet.url, tracer=traces.tracer, emit=events.append) as caller:
-            await caller.terminate(metadata=CONTEXT)
-    (ended,) = (event for event in events if isinstance(event, CallEnded))
-    call, _ = traces.spans
-    assert (ended.trace_id, ended.span_id) == (TRACE_ID, span_id_of(call))
-
-
-async def test_without_tracing_the_report_names_no_span() -> None:
-    """A bridge that does not trace has no ids to report, whatever the caller sends."""
-    events: list[Event] = []
-    async with FaultServer(terminated) as wallet, bridge_to(wallet.url, emit=events.append) as caller:
-        await caller.terminate(metadata=CONTEXT)
-    (ended,) = (event for event in events if isinstance(event, CallEnded))
-    assert (ended.trace_id, ended.span_id) == ("", "")
-
-
 async def test_a_wallet_that_cannot_be_reached() -> None:
     """Every attempt has a span with the cause, although no byte left."""
     with refusing_port() as port:
@@ -326,23 +273,9 @@ NEVER = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
 async def test_the_end_of_a_drain_flushes() -> None:
     """With telemetry.tracing = true the process exports what it has before it ends."""
     async with FaultServer(terminated) as wallet:
-        environ = environment(wallet.url, {"TELEMETRY__TRACING": "true"}) | {"OTEL_TRACES_EXPORTER": "console"} | NEVER
-        async with bridge_command("serve", environ=environ) as command:
-            address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
-            async with grpc.aio.insecure_channel(address) as channel:
-                assert (await end_of(WalletServiceStub(channel).Terminate(terminate_request()))).code == "OK"
+        settings = {"TELEMETRY__TRACING": "true"}
+        async with serving(wallet.url, settings, OTEL_TRACES_EXPORTER="console", **NEVER) as (command, channel):
+            assert (await call_over(channel)).code == "OK"
             command.process.terminate()
             assert await command.end() == 0
     assert f'"name": "{CALL_NAME}"' in command.output
-
-
-async def test_tracing_that_cannot_start() -> None:
-    """One event, and exit code 2."""
-    settings = environment("https://wallet.example", {"TELEMETRY__TRACING": "true", "WALLET__ALLOW_PLAINTEXT": "false"})
-    async with bridge_command("serve", environ=settings | {"OTEL_TRACES_EXPORTER": "zipkin"}) as command:
-        assert await command.end() == 2
-    (line,) = command.output.splitlines()
-    event = json.loads(line)
-    assert event["event"] == "cannot start"
-    assert event["problem"].startswith("telemetry.tracing: ")
-    assert "zipkin" in line

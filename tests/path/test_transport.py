@@ -16,13 +16,12 @@ from bridge.sandbox.behaviours import (
     refuse,
     reset_with,
     sequence,
-    success_body,
     terminated,
 )
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.broken_servers import closing_server, refusing_port, silent_server
-from tests.support.certificates import Certificates, Identity
+from tests.support.certificates import Certificates
 from tests.support.engines import on_both_engines
 from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to
 
@@ -59,15 +58,6 @@ async def test_reset_before_http2() -> None:
         assert wallet.requests == []
 
 
-async def test_tls_success(certificates: Certificates) -> None:
-    """Over TLS with ALPN h2 and the wallet's own CA, a call goes through."""
-    async with (
-        FaultServer(terminated, tls=certificates.server.server_context()) as wallet,
-        secure_bridge(wallet, certificates.ca_file) as caller,
-    ):
-        assert (await caller.terminate()).code == "OK"
-
-
 async def test_client_certificate(certificates: Certificates) -> None:
     """A wallet that demands a client certificate gets the configured one; without it nothing is sent."""
     tls = certificates.server.server_context(client_ca_file=certificates.ca_file)
@@ -84,18 +74,6 @@ async def test_client_certificate(certificates: Certificates) -> None:
             # With TLS 1.3 the server's no comes after our side of the handshake, with an alert or without.
             assert (end.error_info.reason, end.error_info.metadata["outcome"]) == UNREACHABLE[1:]
             assert len(wallet.requests) == 1
-
-
-@pytest.mark.parametrize("flaw", ["expired", "wrong_name", "untrusted"])
-async def test_tls_certificate(certificates: Certificates, flaw: str) -> None:
-    """A certificate that cannot be trusted is WALLET_UNREACHABLE, cause tls, in one attempt, with no request sent."""
-    identity: Identity = getattr(certificates, flaw)
-    async with (
-        FaultServer(terminated, tls=identity.server_context()) as wallet,
-        secure_bridge(wallet, certificates.ca_file) as caller,
-    ):
-        Failure(*UNREACHABLE, cause="tls").check(await caller.terminate())
-        assert (wallet.connections, wallet.received_bytes) == (1, 0)
 
 
 @pytest.mark.parametrize("alpn", [["http/1.1"], []], ids=["http/1.1 only", "no ALPN"])
@@ -225,17 +203,3 @@ async def test_unknown_is_retried_only_with_leave(*, allowed: bool) -> None:
         assert end.code == ("OK" if allowed else "UNKNOWN")
         assert len(wallet.requests) == (2 if allowed else 1)
         assert len({request.body for request in wallet.requests}) == 1
-
-
-async def informed(stream: Stream) -> None:
-    """Send 103 before the answer and trailers after it."""
-    stream.mark_processed()
-    stream.informational(103)
-    await stream.respond(200, success_body(stream.request), end=False)
-    stream.trailers((("x-trailer", "1"),))
-
-
-async def test_informational_and_trailers_are_ignored() -> None:
-    """A 1xx before the answer and trailers after it change nothing."""
-    async with FaultServer(informed) as wallet, bridge_to(wallet.url) as caller:
-        assert (await caller.terminate()).code == "OK"

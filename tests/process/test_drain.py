@@ -2,25 +2,25 @@
 
 What proves the rows of docs/design/faults.md, "Callers and process":
 
-    unset, over-long, invalid UTF-8 fields       test_path_callers: test_unset_field, test_every_violation_is_listed,
+    unset, over-long, invalid UTF-8 fields       path/test_callers: test_unset_field, test_every_violation_is_listed,
     unknown provider                             test_bytes_that_are_no_request, test_unknown_provider
-    metadata that names authorization and so on  test_path_sandbox: test_headers_are_exactly_the_contract
-    message, metadata too large; unknown method  test_path_callers: test_message_over_64_kib, test_metadata_over_16_kib,
+    metadata that names authorization and so on  path/test_sandbox: test_headers_are_exactly_the_contract
+    message, metadata too large; unknown method  path/test_callers: test_message_over_64_kib, test_metadata_over_16_kib,
                                                  test_unknown_method
-    deadline 1 ms; none; 1 hour                  test_path_callers: test_deadline_too_short, test_default_deadline,
+    deadline 1 ms; none; 1 hour                  path/test_callers: test_deadline_too_short, test_default_deadline,
                                                  test_deadline_is_capped
-    cancel while queued                          test_path_admission: test_cancel_in_line
-    cancel after sending                         test_path_detached
+    cancel while queued                          path/test_admission: test_cancel_in_line
+    cancel after sending                         path/test_detached
     10 times the capacity for 30 s               benchmarks/overload.py, by hand; in the suite path/test_admission:
                                                  test_far_too_many, test_health_of_a_full_bridge
     SIGTERM under load                           here: test_end_under_load; calls served during drain_s: test_serve:
                                                  test_calls_are_served_in_the_first_step_of_a_drain; with workers:
                                                  test_workers_start_and_end
     SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
-                                                 test_a_crash_loop_backs_off; test_worker_restarts
-    secret or certificate file replaced, bad     test_path_rotation, test_path_rotation_tls, test_rotation_tls
+                                                 test_a_crash_loop_backs_off; unit/process/test_supervisor
+    secret or certificate file replaced, bad     path/test_rotation, path/test_rotation_tls, upstream/test_rotation_tls
     DEBUG logging with canary secrets            path/test_canaries
-    invariants over a random mix                 test_http2_invariants: test_random_mix
+    invariants over a random mix                 path/test_invariants: test_random_mix
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bridge.process.serve import END_S
 from bridge.sandbox.behaviours import after, hang, terminated
@@ -43,8 +43,9 @@ from bridge.sandbox.server import FaultServer
 from bridge.server.app import REFUSE_AT_LEAST_S
 from tests.support.engines import on_both_engines
 from tests.support.full_bridge import Tap, until
-from tests.support.processes import Command, bridge_command
-from tests.support.whole_path import NO_SETTINGS, end_of, environment, terminate_request
+from tests.support.processes import Command
+from tests.support.serving import health_of, serving, watch_health
+from tests.support.whole_path import NO_SETTINGS, end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = on_both_engines
@@ -70,8 +71,6 @@ SETTINGS = {
 LONGEST_S = DRAIN_S + max(min(DRAIN_S, REFUSE_AT_LEAST_S), DEADLINE_MAX_S) + END_S
 """Both steps of a drain, of which the second may last as long as a call, and what run.py grants for the rest."""
 
-OPTIONS = (("grpc.enable_retries", 0),)
-
 
 @dataclass(eq=False)
 class Serving:
@@ -86,8 +85,7 @@ class Serving:
 
     async def status(self) -> int:
         """Ask for its health."""
-        stub: Any = health_pb2_grpc.HealthStub(self.channel)
-        return int((await stub.Check(health_pb2.HealthCheckRequest())).status)
+        return int((await health_of(self.channel).Check(health_pb2.HealthCheckRequest())).status)
 
     async def ends(self, exit_code: int) -> None:
         """Wait for its end, no longer than its settings allow."""
@@ -101,12 +99,10 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(wallet: FaultServer, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Serving]:
+async def serving_bridge(wallet: FaultServer, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Serving]:
     """Run `bridge serve` until it serves."""
-    async with bridge_command("serve", environ=environment(wallet.url, {**SETTINGS, **settings})) as command:
-        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
-        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-            yield Serving(command, channel)
+    async with serving(wallet.url, {**SETTINGS, **settings}) as running:
+        yield Serving(*running)
 
 
 @dataclass(eq=False)
@@ -141,8 +137,7 @@ class Load:
             await asyncio.sleep(BACKOFF_S)
 
     async def _watch(self) -> None:
-        stub: Any = health_pb2_grpc.HealthStub(self.bridge.channel)
-        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        watch = watch_health(self.bridge.channel)
         while (await watch.read()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
             pass
         self.received.append("NOT_SERVING")
@@ -157,7 +152,7 @@ back its last refusals so that hardly any call comes then; where callers get no 
 
 async def ended_under_load() -> None:
     """Ask one bridge to end while callers keep calling; see what they received."""
-    async with FaultServer(terminated) as wallet, serving(wallet) as bridge:
+    async with FaultServer(terminated) as wallet, serving_bridge(wallet) as bridge:
         load = Load(bridge)
         # In flight, it holds the second step open until that has refused a call, however busy the machine is.
         wallet.behaviour = after(load.is_refused)
@@ -198,7 +193,7 @@ CROWD = 1500
 async def test_a_crowd_before_a_busy_process() -> None:
     """Calls that come while the process gets no CPU are refused like any others, with what to do, and not cut off."""
     tap, patient = Tap(), {"WALLET__DEADLINE_DEFAULT_S": "300", "WALLET__DEADLINE_MAX_S": "300"}
-    async with FaultServer(tap) as wallet, serving(wallet, patient) as bridge:
+    async with FaultServer(tap) as wallet, serving_bridge(wallet, patient) as bridge:
         assert await bridge.status() == health_pb2.HealthCheckResponse.SERVING
         bridge.command.process.send_signal(signal.SIGSTOP)
         calls = [bridge.start(f"call-{number}") for number in range(CROWD)]
@@ -223,7 +218,7 @@ async def leave(bridge: Serving, wallet: FaultServer) -> None:
 async def test_a_call_without_its_caller_is_finished_first() -> None:
     """The process does not end before a call whose client has cancelled has its answer, and its end is in the log."""
     tap = Tap()
-    async with FaultServer(tap) as wallet, serving(wallet) as bridge:
+    async with FaultServer(tap) as wallet, serving_bridge(wallet) as bridge:
         await leave(bridge, wallet)
         bridge.command.process.terminate()
         await bridge.command.line(lambda line: '"draining"' in line)
@@ -241,7 +236,7 @@ async def test_a_call_without_its_caller_is_finished_first() -> None:
 async def test_a_call_without_its_caller_ends_at_its_deadline() -> None:
     """A wallet that never answers holds the process up no longer than the call's deadline."""
     settings = {"WALLET__DEADLINE_DEFAULT_S": "2"}  # until then the call has left and its caller too
-    async with FaultServer(hang) as wallet, serving(wallet, settings) as bridge:
+    async with FaultServer(hang) as wallet, serving_bridge(wallet, settings) as bridge:
         await leave(bridge, wallet)
         bridge.command.process.terminate()
         await bridge.ends(0)
@@ -251,7 +246,7 @@ async def test_a_call_without_its_caller_ends_at_its_deadline() -> None:
 
 async def test_a_second_signal_does_not_wait_for_it() -> None:
     """A second signal ends the process at once, calls without a caller or not."""
-    async with FaultServer(hang) as wallet, serving(wallet) as bridge:
+    async with FaultServer(hang) as wallet, serving_bridge(wallet) as bridge:
         await leave(bridge, wallet)
         bridge.command.process.terminate()
         await bridge.command.line(lambda line: '"draining"' in line)

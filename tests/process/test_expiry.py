@@ -30,7 +30,7 @@ def waited_s(*pids: int) -> float:
 async def test_calls_that_expire_together() -> None:
     """95 % of 1000 get WalletError and ErrorInfo in time, on a machine with a free core; all end as they should."""
     async with FaultServer(hang) as wallet, bridge_command("serve", environ=environment(wallet.url)) as bridge:
-        address = json.loads(await bridge.line(lambda line: '"serving"' in line))["address"]
+        address = await bridge.address()
         log = asyncio.create_task(bridge.end())
         callers = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.support.expiring_callers", address, str(COUNT), str(DEADLINE_S)),

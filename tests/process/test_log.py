@@ -17,18 +17,26 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 import bridge
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
-from tests.support.broken_servers import refusing_port
 from tests.support.engines import current, on_both_engines
 from tests.support.metrics_page import scrape
 from tests.support.ports import reserved_address
-from tests.support.processes import SOURCES, bridge_command
+from tests.support.processes import SOURCES, bridge_command, children_of
+from tests.support.serving import call_over, health_of
 from tests.support.supervised import NOWHERE, supervised
-from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, bridge_to, end_of, environment, terminate_request
+from tests.support.whole_path import (
+    CHANNEL_OPTIONS,
+    NO_SETTINGS,
+    PATIENCE_S,
+    bridge_to,
+    end_of,
+    environment,
+    terminate_request,
+)
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 PIPE_BYTES = 4096
@@ -51,7 +59,7 @@ async def bridge_with_log(
             stderr=stderr,
         )
         try:
-            async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
+            async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
                 async with asyncio.timeout(STARTED_S):
                     await channel.channel_ready()
                 yield process, channel
@@ -63,7 +71,7 @@ async def bridge_with_log(
 
 async def works_and_ends(process: asyncio.subprocess.Process, channel: grpc.aio.Channel) -> None:
     """See that calls, health and SIGTERM work."""
-    stub, health = WalletServiceStub(channel), health_stub(channel)
+    stub, health = WalletServiceStub(channel), health_of(channel)
     for _ in range(CALLS):
         assert (await end_of(stub.Terminate(terminate_request(), timeout=PATIENCE_S))).code == "OK"
     answer = await health.Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=PATIENCE_S)
@@ -71,11 +79,6 @@ async def works_and_ends(process: asyncio.subprocess.Process, channel: grpc.aio.
     process.terminate()
     async with asyncio.timeout(PATIENCE_S):
         assert await process.wait() == 0
-
-
-def health_stub(channel: grpc.aio.Channel) -> Any:
-    """Return a stub for health; its generated type is that of another kind of channel."""
-    return health_pb2_grpc.HealthStub(channel)
 
 
 def small_pipe() -> tuple[int, int]:
@@ -86,26 +89,15 @@ def small_pipe() -> tuple[int, int]:
 
 
 DEBUG = {"TELEMETRY__LOG_LEVEL": "debug"}
-FORMATS = {name: {"TELEMETRY__LOG_FORMAT": name, **DEBUG} for name in ("json", "console")}
+SETTINGS = {name: {"TELEMETRY__LOG_FORMAT": name, **DEBUG} for name in ("json", "console")}
+SETTINGS["two workers"] = {"SERVER__WORKERS": "2", **DEBUG}
 
 
 @on_both_engines
-@pytest.mark.parametrize("settings", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 async def test_the_log_is_not_read(settings: Mapping[str, str]) -> None:
-    """Calls, health and SIGTERM do not care whether anybody reads standard error."""
+    """Calls, health and SIGTERM do not care whether anybody reads standard error, of one process or of several."""
     reading, writing = small_pipe()
-    try:
-        async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, settings) as running:
-            await works_and_ends(*running)
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-
-async def test_the_log_of_workers_is_not_read() -> None:
-    """Nor do they with several workers and their supervisor."""
-    reading, writing = small_pipe()
-    settings = {"SERVER__WORKERS": "2", **DEBUG}
     try:
         async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, settings) as running:
             await works_and_ends(*running)
@@ -152,7 +144,7 @@ async def test_a_late_reader_finds_every_line_whole() -> None:
     reading, writing = small_pipe()
     async with FaultServer(terminated) as wallet, bridge_with_log(writing, wallet.url, DEBUG) as (process, channel):
         for _ in range(CALLS):
-            await end_of(WalletServiceStub(channel).Terminate(terminate_request()))
+            await call_over(channel)
         process.terminate()
         text = await asyncio.to_thread(read_to_the_end, reading, writing)
     events = [json.loads(line)["event"] for line in text.splitlines()]
@@ -306,24 +298,6 @@ def test_nor_do_people_see_such_a_text() -> None:
     assert [event for _, event, _ in OTHERS.values() if event not in text] == []
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_what_keeps_the_bridge_from_starting_is_json_too(workers: str) -> None:
-    """Once the settings are in force, also the line that says why there is no bridge is one of the log."""
-    with refusing_port() as port:
-        settings = {"SERVER__LISTEN": f"192.0.2.1:{port}", "SERVER__WORKERS": workers}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bridge", "serve"),
-            env={**os.environ, **environment(NOWHERE, settings)},
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, said = await process.communicate()
-    lines = [json.loads(line) for line in said.decode().splitlines()]
-    (line,) = (line for line in lines if line["event"] == "cannot start")
-    assert (process.returncode, line["level"]) == (2, "critical")
-    assert line["problem"].startswith("server.listen: cannot listen on 192.0.2.1:")
-    assert current() == "grpcio"
-
-
 HANGING = """
 import asyncio, os, sys, threading
 from bridge.settings.model import load
@@ -355,7 +329,7 @@ async def test_liveness_asks_the_loop() -> None:
     try:
         address = (await process.stdout.readline()).decode().strip()
         async with grpc.aio.insecure_channel(address) as channel:
-            check = health_stub(channel).Check
+            check = health_of(channel).Check
             request = health_pb2.HealthCheckRequest(service="liveness")
             assert (await check(request, timeout=PATIENCE_S)).status == health_pb2.HealthCheckResponse.SERVING
             process.stdin.write(b"now\n")
@@ -371,9 +345,10 @@ async def test_liveness_asks_the_loop() -> None:
 
 
 async def test_a_process_alone_names_itself() -> None:
-    """Every line of a bridge without workers has its process id, and no worker."""
+    """A bridge without workers, which is the default, has no children; each line has its process id, and no worker."""
     async with bridge_command("serve", environ=environment(NOWHERE)) as command:
         await command.line(lambda line: '"event":"serving"' in line)
+        assert not children_of(command.process.pid)
         command.process.terminate()
         await command.end()
         pid = command.process.pid

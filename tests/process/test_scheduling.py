@@ -9,16 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import pytest
 
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
-from tests.support.processes import bridge_command
 from tests.support.refused_syscall import NUMBERS
+from tests.support.serving import call_over, serving
 from tests.support.supervised import supervised
-from tests.support.whole_path import end_of, environment, terminate_request
-from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has SCHED_BATCH")
 
@@ -45,13 +42,8 @@ async def after_a_call(
     settings: Mapping[str, str], within: Sequence[str] = ()
 ) -> AsyncIterator[tuple[int, dict[str, Any]]]:
     """Run a bridge that has carried out a call; yield its process and its log line about scheduling."""
-    async with (
-        FaultServer(terminated) as wallet,
-        bridge_command("serve", environ=environment(wallet.url, settings), within=within) as command,
-    ):
-        serving = json.loads(await command.line(lambda line: '"serving"' in line))
-        async with grpc.aio.insecure_channel(serving["address"]) as channel:
-            assert (await end_of(WalletServiceStub(channel).Terminate(terminate_request()))).code == "OK"
+    async with FaultServer(terminated) as wallet, serving(wallet.url, settings, within) as (command, channel):
+        assert (await call_over(channel)).code == "OK"
         lines = [json.loads(line) for line in command.lines if '"scheduling"' in line]
         assert len(lines) == 1
         yield command.process.pid, lines[0]

@@ -1,43 +1,26 @@
 """The bridge as an operator runs it: processes, signals, exit codes, and one line for every mistake."""
 
 import asyncio
-import json
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bridge.process.signals import STOP_SIGNALS
 from bridge.sandbox import ROWS
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer, bound_socket
-from tests.support.processes import Command, bridge_command, children_of
+from tests.support.processes import bridge_command, children_of
+from tests.support.serving import call_over, serving, watch_health
 from tests.support.whole_path import (
     ACCESS_KEY,
-    NO_SETTINGS,
     PRIVATE_KEY,
     end_of,
-    environment,
     terminate_request,
 )
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
-
-
-@asynccontextmanager
-async def serving(
-    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS, within: Sequence[str] = ()
-) -> AsyncIterator[tuple[Command, grpc.aio.Channel]]:
-    """Run `bridge serve` as a process until it serves, with a channel to it."""
-    async with bridge_command("serve", environ=environment(wallet_url, settings), within=within) as command:
-        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
-        async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
-            yield command, channel
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
@@ -45,7 +28,7 @@ async def test_drain_finishes_what_is_in_flight(number: signal.Signals) -> None:
     """On SIGTERM, SIGINT or SIGQUIT a call in flight still gets its answer, then the process ends with 0."""
     may_answer = asyncio.Event()
     async with FaultServer(after(may_answer, terminated)) as wallet, serving(wallet.url) as (command, channel):
-        call = asyncio.create_task(end_of(WalletServiceStub(channel).Terminate(terminate_request())))
+        call = asyncio.create_task(call_over(channel))
         await wallet.until(lambda: len(wallet.requests) == 1)
         command.process.send_signal(number)
         await command.line(lambda line: '"draining"' in line)
@@ -53,12 +36,6 @@ async def test_drain_finishes_what_is_in_flight(number: signal.Signals) -> None:
         assert (await call).code == "OK"
         assert await command.end() == 0
         assert '"stopped"' in command.output
-
-
-def watch_health(channel: grpc.aio.Channel) -> Any:
-    """Watch the health of the whole; the stub's generated type is that of another kind of channel."""
-    stub: Any = health_pb2_grpc.HealthStub(channel)
-    return stub.Watch(health_pb2.HealthCheckRequest())
 
 
 async def test_calls_are_served_in_the_first_step_of_a_drain() -> None:
@@ -69,31 +46,9 @@ async def test_calls_are_served_in_the_first_step_of_a_drain() -> None:
         assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
         command.process.terminate()
         assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert (await end_of(WalletServiceStub(channel).Terminate(terminate_request()))).code == "OK"
+        assert (await call_over(channel)).code == "OK"
         command.process.terminate()
         assert await command.end() == -signal.SIGTERM
-
-
-async def test_calls_are_refused_in_the_second_step_of_a_drain() -> None:
-    """After `drain_s` calls get BRIDGE_DRAINING, and the process ends when those in flight have their answers."""
-    may_answer = asyncio.Event()
-    wallet = FaultServer(after(may_answer, terminated))
-    async with wallet, serving(wallet.url, {"SERVER__DRAIN_S": "0.2"}) as (command, channel):
-        stub, health = WalletServiceStub(channel), watch_health(channel)
-        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
-        # A call that stays in flight holds the second step open until it has its answer.
-        held = asyncio.create_task(end_of(stub.Terminate(terminate_request())))
-        await wallet.until(lambda: len(wallet.requests) == 1)
-        wallet.behaviour = terminated
-        command.process.terminate()
-        assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        while (end := await end_of(stub.Terminate(terminate_request()))).code == "OK":
-            pass
-        assert (end.code, end.error_info.reason) == ("UNAVAILABLE", "BRIDGE_DRAINING")
-        assert end.error_info.metadata["outcome"] == "NOT_SENT"
-        may_answer.set()
-        assert (await held).code == "OK"
-        assert await command.end() == 0
 
 
 CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -119,46 +74,21 @@ async def test_second_signal_in_a_container(number: signal.Signals) -> None:
         call.cancel()
 
 
-async def test_second_signal_ends_at_once() -> None:
-    """A second signal does not wait for calls in flight."""
-    async with FaultServer(after(asyncio.Event())) as wallet, serving(wallet.url) as (command, channel):
-        call = WalletServiceStub(channel).Terminate(terminate_request())
-        await wallet.until(lambda: len(wallet.requests) == 1)
-        command.process.terminate()
-        await command.line(lambda line: '"draining"' in line)
-        command.process.terminate()
-        assert await command.end() == -signal.SIGTERM
-        call.cancel()
-
-
 async def run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
     """Run a command to its end; return exit code and output."""
     async with bridge_command(*arguments, environ=environ) as command:
         return await command.end(), command.output
 
 
-async def test_check_prints_settings_without_secrets() -> None:
-    """`serve --check` prints every effective setting, hides the keys, and exits with 0."""
-    code, output = await run("serve", "--check", environ=environment("http://127.0.0.1:1"))
-    assert code == 0
-    assert 'wallet.url = "http://127.0.0.1:1"' in output
-    assert 'wallet.providers.1.private_key = "********"' in output
-    assert [secret for secret in (ACCESS_KEY, PRIVATE_KEY) if secret in output] == []
-
-
-@pytest.mark.parametrize("command", ["serve", "sandbox"])
-async def test_port_in_use(command: str) -> None:
-    """A port that is taken is one line that names the address, in the bridge's log or plain, and exit code 2."""
+async def test_a_sandbox_on_a_port_in_use() -> None:
+    """A port that is taken is one line that names the address, and exit code 2."""
     with bound_socket() as taken:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        arguments = ["--listen", address] if command == "sandbox" else []
-        environ = environment("http://127.0.0.1:1", {"SERVER__LISTEN": address})
-        async with bridge_command(command, *arguments, environ=environ) as ran:
-            code = await ran.end()
-    lines = [line for line in ran.output.splitlines() if line.startswith("bridge: ")] + ran.problems
-    assert (code, len(lines)) == (2, 1)
-    assert address in lines[0]
+        code, output = await run("sandbox", "--listen", address)
+    assert (code, output.count("\n")) == (2, 1)
+    assert output.startswith("bridge: ")
+    assert address in output
 
 
 async def test_demo() -> None:

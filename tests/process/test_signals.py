@@ -1,21 +1,19 @@
 """Signals to real processes: none of them cuts off a call, but for a second one that stops."""
 
 import asyncio
-import json
 import os
 import signal
 from pathlib import Path
 
-import grpc.aio
 import pytest
 
 from bridge.process.signals import IGNORED_SIGNALS, STOP_SIGNALS
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import bridge_command
+from tests.support.serving import call_over, serving
 from tests.support.supervised import NOWHERE, key_in, supervised
-from tests.support.whole_path import PRIVATE_KEY, end_of, environment, terminate_request
-from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.support.whole_path import PRIVATE_KEY, environment
 
 OTHER_PRIVATE_KEY = "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456"
 SOME = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPROF, signal.SIGRTMIN, signal.SIGRTMAX)
@@ -33,19 +31,14 @@ def test_which_signals_are_ignored() -> None:
 async def test_other_signals_are_logged_and_ignored() -> None:
     """A call in flight gets its answer whatever signal comes meanwhile."""
     may_answer = asyncio.Event()
-    async with (
-        FaultServer(after(may_answer)) as wallet,
-        bridge_command("serve", environ=environment(wallet.url)) as command,
-    ):
-        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
-        async with grpc.aio.insecure_channel(address) as channel:
-            call = asyncio.create_task(end_of(WalletServiceStub(channel).Terminate(terminate_request())))
-            await wallet.until(lambda: len(wallet.requests) == 1)
-            for number in SOME:
-                command.process.send_signal(number)
-                await command.line(lambda line, name=number.name: f"{name} is ignored" in line)  # type: ignore[misc]
-            may_answer.set()
-            assert (await call).code == "OK"
+    async with FaultServer(after(may_answer)) as wallet, serving(wallet.url) as (command, channel):
+        call = asyncio.create_task(call_over(channel))
+        await wallet.until(lambda: len(wallet.requests) == 1)
+        for number in SOME:
+            command.process.send_signal(number)
+            await command.line(lambda line, name=number.name: f"{name} is ignored" in line)  # type: ignore[misc]
+        may_answer.set()
+        assert (await call).code == "OK"
         command.process.send_signal(signal.SIGQUIT)
         assert await command.end() == 0
 
@@ -75,7 +68,7 @@ async def test_signals_while_it_starts() -> None:
         await command.line(lambda line: '"worker started"' in line)
         for number in (signal.SIGHUP, signal.SIGUSR1):
             command.process.send_signal(number)
-        await command.line(lambda line: '"serving"' in line)
+        await command.address()
         command.process.terminate()
         assert await command.end() == 0
 

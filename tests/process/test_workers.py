@@ -1,32 +1,26 @@
 """Several workers on one port, as an operator runs them: real processes, signals and calls."""
 
 import asyncio
-import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 import httpx
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import refusing_port
-from tests.support.processes import bridge_command, children_of
-from tests.support.supervised import NOWHERE, key_in, supervised
+from tests.support.serving import call_over, health_of, serving
+from tests.support.supervised import key_in, supervised
 from tests.support.whole_path import (
     ACCESS_KEY,
     NO_SETTINGS,
     PATIENCE_S,
     PRIVATE_KEY,
-    end_of,
-    environment,
-    terminate_request,
 )
-from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 CALLS_OK = 'wallet_bridge_calls_total{grpc_method="wallet.v1.WalletService/Terminate",outcome="OK",reason="OK"}'
 
@@ -42,14 +36,6 @@ async def test_all_workers_serve_one_port() -> None:
         assert not bridge.address.endswith(":0")
         await bridge.meet_all()
         assert len({*bridge.pids.values(), bridge.command.process.pid}) == 3
-
-
-async def test_one_worker_is_no_supervisor() -> None:
-    """With one worker, which is the default, the process serves by itself and shares its port with no one."""
-    async with bridge_command("serve", environ=environment(NOWHERE)) as command:
-        await command.line(lambda line: '"serving"' in line)
-        assert not children_of(command.process.pid)
-        assert "worker" not in command.output
 
 
 async def test_workers_read_the_same_file(tmp_path: Path) -> None:
@@ -77,8 +63,7 @@ async def test_workers_share_the_health_port() -> None:
             supervised(wallet, {"SERVER__HEALTH_LISTEN": address}),
             grpc.aio.insecure_channel(address) as channel,
         ):
-            stub: Any = health_pb2_grpc.HealthStub(channel)
-            answer = await stub.Check(health_pb2.HealthCheckRequest())
+            answer = await health_of(channel).Check(health_pb2.HealthCheckRequest())
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -144,16 +129,15 @@ async def test_telemetry_needs_no_disk(tmp_path: Path, temporary: str) -> None:
     with refusing_port() as port:
         address = f"127.0.0.1:{port}"
         settings = {"SERVER__WORKERS": "2", "TELEMETRY__METRICS_LISTEN": address}
-        async with FaultServer(terminated) as wallet:
-            environ = {**environment(wallet.url, settings), "TMPDIR": str(folder)}
-            async with bridge_command("serve", environ=environ, within=within) as command:
-                serving = json.loads(await command.line(lambda line: '"serving"' in line))
-                async with grpc.aio.insecure_channel(serving["address"]) as channel:
-                    for _ in range(20):
-                        assert (await end_of(WalletServiceStub(channel).Terminate(terminate_request()))).code == "OK"
-                await until_counted(address, 20)
-                command.process.terminate()
-                assert await command.end() == 0
+        async with (
+            FaultServer(terminated) as wallet,
+            serving(wallet.url, settings, within, TMPDIR=str(folder)) as (command, channel),
+        ):
+            for _ in range(20):
+                assert (await call_over(channel)).code == "OK"
+            await until_counted(address, 20)
+            command.process.terminate()
+            assert await command.end() == 0
 
 
 async def until_counted(address: str, calls: int) -> None:

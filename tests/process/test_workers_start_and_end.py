@@ -36,17 +36,18 @@ async def test_a_worker_that_cannot_start() -> None:
 
 
 @pytest.mark.parametrize("setting", ["listen", "health_listen"])
-async def test_a_port_in_use(setting: str) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_port_in_use(setting: str, workers: str) -> None:
     """A port that is taken is one problem that names the setting, and exit code 2; no worker is started."""
     with bound_socket() as taken:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        environ = environment(NOWHERE, {**TWO, f"SERVER__{setting.upper()}": address})
+        environ = environment(NOWHERE, {"SERVER__WORKERS": workers, f"SERVER__{setting.upper()}": address})
         async with bridge_command("serve", environ=environ) as command:
             assert await command.end() == 2
     assert len(command.problems) == 1
     assert "worker started" not in command.output
-    assert command.problems[0].startswith(f"server.{setting}: cannot listen on {address}; ")
+    assert command.problems[0].startswith(f"server.{setting}: cannot listen on {address}")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -64,7 +65,7 @@ async def test_modules_of_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "bridge.py").write_text("raise SystemExit('another module')")
     environ = {**environment(NOWHERE, TWO), "PYTHONPATH": ROOT}
     async with program(sys.executable, "-P", *SERVE[1:], env=os.environ | environ, cwd=tmp_path) as command:
-        await command.line(lambda line: '"serving"' in line)
+        await command.address()
         command.process.terminate()
         assert await command.end() == 0
 

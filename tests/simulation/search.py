@@ -1,6 +1,6 @@
 """Runs seeds one after the other, and makes a failing one small enough to be read."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.simulation import invariants, settled_invariants
@@ -45,10 +45,9 @@ def check(seed: int) -> Failure | None:
     return shrunk(seed, found[0]) if found else None
 
 
-def first_failure(seeds: Iterable[int], progress: Callable[[int], None] = lambda _seed: None) -> Failure | None:
+def first_failure(seeds: Iterable[int]) -> Failure | None:
     """Run seeds until one fails."""
     for seed in seeds:
-        progress(seed)
         failure = check(seed)
         if failure is not None:
             return failure

@@ -25,7 +25,6 @@ from tests.simulation.history import History
 from tests.simulation.network import Address, Link, NetworkLoop
 from tests.simulation.scenario import Scenario
 
-GOAWAY_CODES = (ErrorCodes.NO_ERROR, ErrorCodes.INTERNAL_ERROR, ErrorCodes.ENHANCE_YOUR_CALM)
 SETTING = h2.settings.SettingCodes
 GUARD_S, GUARD_RESETS = 10.0, 40
 """The reset guard that real servers have: so many RST_STREAMs in so many seconds, and the connection is closed."""

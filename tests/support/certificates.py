@@ -50,12 +50,10 @@ class Certificates:
     untrusted: Identity
     """As `server`, but from a CA that is not in `ca_file`."""
 
-    def client_context(self, alpn: Sequence[str] = ("h2",), identity: Identity | None = None) -> ssl.SSLContext:
-        """Be a client that trusts the CA and, with an identity, presents it."""
+    def client_context(self) -> ssl.SSLContext:
+        """Be a client that trusts the CA and speaks HTTP/2."""
         context = ssl.create_default_context(cafile=self.ca_file)
-        context.set_alpn_protocols(list(alpn))
-        if identity:
-            context.load_cert_chain(identity.certificate_file, identity.key_file)
+        context.set_alpn_protocols(["h2"])
         return context
 
 

@@ -1,6 +1,6 @@
-"""A TCP proxy that does harm on the way, to any protocol: it slices, stops, swallows, resets and half-closes.
+"""A TCP proxy that does harm on the way, to any protocol: it stops, swallows, resets and half-closes.
 
-    async with FaultProxy(server.port, piece_bytes=1) as proxy:
+    async with FaultProxy(server.port) as proxy:
         ...  # connect to proxy.port
         proxy.links[0].pause()
 
@@ -23,8 +23,7 @@ _READ_BYTES_MAX = 65536
 class Link:
     """One connection through the proxy: the client's half and the server's half."""
 
-    def __init__(self, piece_bytes: int, client: "_Half", server: "_Half") -> None:
-        self._piece_bytes = piece_bytes
+    def __init__(self, client: "_Half", server: "_Half") -> None:
         self._client = client
         self._server = server
         self._is_swallowing = False
@@ -66,7 +65,7 @@ class Link:
             self._server.close()
 
     async def _pump(self, source: "_Half", target: "_Half") -> None:
-        while piece := await source.reader.read(self._piece_bytes):
+        while piece := await source.reader.read(_READ_BYTES_MAX):
             await self._flowing.wait()
             if not self._is_swallowing:
                 await target.send(piece)
@@ -77,11 +76,10 @@ class Link:
 
 
 class FaultProxy:
-    """A proxy on 127.0.0.1 to a port there, for the time of its `async with`; writes are of `piece_bytes` at most."""
+    """A proxy on 127.0.0.1 to a port there, for the time of its `async with`."""
 
-    def __init__(self, server_port: int, piece_bytes: int = _READ_BYTES_MAX) -> None:
+    def __init__(self, server_port: int) -> None:
         self._server_port = server_port
-        self._piece_bytes = piece_bytes
         self._listener: socket.socket
         self._tasks: set[asyncio.Task[None]] = set()
         self.links: list[Link] = []
@@ -128,7 +126,7 @@ class FaultProxy:
             send_reset_on_close(accepted)
             accepted.close()
             return
-        link = Link(self._piece_bytes, await _Half.of(accepted), await _Half.of(connecting))
+        link = Link(await _Half.of(accepted), await _Half.of(connecting))
         self.links.append(link)
         await link.run()
 

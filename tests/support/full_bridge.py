@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.events import CallEnded, Event
 from bridge.sandbox.behaviours import terminated
-from bridge.sandbox.record import Pulse
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.service import BridgeService
+from tests.support.reported import Reported
 from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
@@ -33,32 +32,13 @@ class Tap:
         self.is_open.set()
 
 
-@dataclass(eq=False)
-class Ends:
-    """The ends of calls as the bridge reports them, oldest first."""
-
-    calls: list[CallEnded] = field(default_factory=list)
-    _changed: Pulse = field(default_factory=Pulse)
-
-    def received(self, event: Event) -> None:
-        """Remember the end of a call."""
-        if isinstance(event, CallEnded):
-            self.calls.append(event)
-            self._changed.beat()
-
-    async def number(self, count: int) -> list[CallEnded]:
-        """Wait until that many calls have ended, and return them."""
-        await self._changed.until(lambda: len(self.calls) >= count)
-        return self.calls
-
-
 @dataclass(frozen=True)
 class FullBridge:
     """A bridge with a caller, and what it reports."""
 
     wallet: FaultServer
     caller: Caller
-    ends: Ends
+    ends: Reported
 
     @property
     def service(self) -> BridgeService:
@@ -105,9 +85,9 @@ async def full_bridge(server: FaultServer, settings: Mapping[str, str] = NO_SETT
     """Run a bridge with these settings before this wallet, which is started for it; see that no task is left."""
     tasks, complaints = asyncio.all_tasks(), list[Mapping[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _loop, complaint: complaints.append(complaint))
-    ends = Ends()
+    ends = Reported()
     async with server as wallet:
-        async with bridge_to(wallet.url, settings, emit=ends.received) as caller:
+        async with bridge_to(wallet.url, settings, emit=ends) as caller:
             yield FullBridge(wallet, caller, ends)
         await wallet.until(lambda: not wallet.open_connections)
     await until(lambda: asyncio.all_tasks() == tasks)

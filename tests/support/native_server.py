@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 
 from bridge.server.native.server import NativeServer
+from tests.support.whole_path import CHANNEL_OPTIONS
 
 REQUEST_BYTES_MAX, METADATA_BYTES_MAX, STREAMS_MAX = 1000, 2000, 1200
 OPTIONS = (
@@ -23,8 +24,6 @@ OPTIONS = (
 SERVICE = "test.Service"
 DEADLINE_S = 60.0
 """No test waits for it: a call that hangs ends as DEADLINE_EXCEEDED, which no test expects."""
-
-CHANNEL = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 
 
 def unary(behaviour: Any, **converters: Any) -> Any:
@@ -45,7 +44,7 @@ async def native(handlers: Mapping[str, Any]) -> AsyncIterator[tuple[NativeServe
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
             yield server, channel
     finally:
         await server.stop(None)

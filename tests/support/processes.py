@@ -45,6 +45,10 @@ class Command:
                 return self.lines[-1]
         raise AssertionError(f"the process ended with {await self.process.wait()}: {self.output}")
 
+    async def address(self) -> str:
+        """Read on until the bridge serves; return the address of its port for calls."""
+        return str(json.loads(await self.line(lambda line: '"serving"' in line))["address"])
+
     async def end(self) -> int:
         """Read to the end and return the exit code."""
         assert self.process.stdout is not None

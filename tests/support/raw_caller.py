@@ -1,7 +1,7 @@
 """A caller that speaks HTTP/2 frame by frame: for calls that no gRPC library makes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -105,12 +105,12 @@ class RawCaller:
 
 
 @asynccontextmanager
-async def raw_caller(address: str, settings: Mapping[int, int] | None = None) -> AsyncIterator[RawCaller]:
-    """Open a connection to "host:port" and send the preface with these settings."""
+async def raw_caller(address: str) -> AsyncIterator[RawCaller]:
+    """Open a connection to "host:port" and send the preface."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     caller = RawCaller(reader, writer)
-    caller.send(PREFACE, h2.settings(*(settings or {}).items()))
+    caller.send(PREFACE, h2.settings())
     try:
         yield caller
     finally:

@@ -8,36 +8,11 @@ from itertools import count
 
 import grpc.aio
 
-from bridge.events import Emit, Event, Reloaded, ReloadFailed
+from bridge.events import Emit
 from bridge.sandbox.record import Pulse
 from bridge.server.app import running
 from bridge.settings.model import load
 from tests.support.whole_path import CHANNEL_OPTIONS, PATIENCE_S, Caller
-
-
-class Listener:
-    """Everything that a bridge reports, to be waited for."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._reported = Pulse()
-
-    def __call__(self, event: Event) -> None:
-        """Take an event."""
-        self.events.append(event)
-        self._reported.beat()
-
-    async def reports(self, count: int) -> list[Event]:
-        """Wait until that many events about files are there; return them and forget all events."""
-
-        def found() -> list[Event]:
-            return [event for event in self.events if isinstance(event, Reloaded | ReloadFailed)]
-
-        async with asyncio.timeout(PATIENCE_S):
-            await self._reported.until(lambda: len(found()) >= count)
-        reports = found()
-        self.events.clear()
-        return reports
 
 
 @asynccontextmanager

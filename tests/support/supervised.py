@@ -16,6 +16,7 @@ from bridge.sandbox.server import FaultServer
 from tests.support.processes import Command, bridge_command
 from tests.support.whole_path import (
     ACCESS_KEY,
+    CHANNEL_OPTIONS,
     NO_SETTINGS,
     PATIENCE_S,
     TOKEN,
@@ -33,12 +34,6 @@ NOWHERE = "http://127.0.0.1:1"
 """A wallet for tests that do not call it."""
 
 TWO = {"SERVER__WORKERS": "2"}
-
-OPTIONS = (
-    ("grpc.enable_retries", 0),
-    # Channels to one address would otherwise share a connection, and so a worker.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 @dataclass
@@ -70,7 +65,7 @@ class Supervised:
 
     async def call(self, token: str = TOKEN, **fields: Any) -> End:
         """Call on a connection of its own."""
-        async with grpc.aio.insecure_channel(self.address, options=OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS) as channel:
             return await end_of(WalletServiceStub(channel).Terminate(terminate_request(token, **fields)))
 
     async def meet_all(self) -> None:

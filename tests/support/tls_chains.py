@@ -26,6 +26,16 @@ HOST = "127.0.0.1"
 SAN: Extension = (x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), False)
 
 
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Return a new private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a private key as PKCS#8."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 def usage(*names: str, critical: bool = True) -> Extension:
     """Return a keyUsage extension with these usages."""
     return x509.KeyUsage(**dict.fromkeys(USAGES, False) | dict.fromkeys(names, True)), critical
@@ -63,7 +73,7 @@ class Chain:
         shown = self.certificates[: max(1, len(self.certificates) - 1)]
         own, key = folder / "own.pem", folder / "own.key"
         own.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in shown))
-        key.write_bytes(self.keys[0].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        key.write_bytes(pem_of(self.keys[0]))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(own, key)
         context.set_alpn_protocols(["h2"])
@@ -81,17 +91,17 @@ def chain(
 
     The server's is valid since so many days and for so many days; those above for 2, or for as many as their level has.
     """
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in levels]
+    keys = [new_key() for _ in levels]
     names = [common_name, *(f"authority {level}" for level in range(1, len(levels)))]
     made = []
     for level, extensions in enumerate(levels):
         above = min(level + 1, len(levels) - 1)
         days = (begun_days, left_days) if level == 0 else (2, left_days_above.get(level, 2))
-        made.append(_signed(keys[level], keys[above], names[level], names[above], extensions, days))
+        made.append(signed(keys[level], keys[above], names[level], names[above], extensions, days))
     return Chain(keys, made)
 
 
-def _signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
+def signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
     key: ec.EllipticCurvePrivateKey,
     issuer_key: ec.EllipticCurvePrivateKey,
     name: str,
@@ -99,6 +109,7 @@ def _signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
     extensions: Sequence[Extension],
     days: tuple[float, float],
 ) -> x509.Certificate:
+    """Return a certificate for this key, valid since so many days and for so many days."""
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()

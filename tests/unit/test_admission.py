@@ -1,4 +1,4 @@
-"""Who is admitted, who waits, who is refused, with a single provider: one case after the other.
+"""Who is refused, and what happens at once, with a single provider; bounds and order: test_admission_any_order.py.
 
 Calls that a drain holds back until the port closes, and their deadlines.
 """
@@ -62,37 +62,6 @@ async def is_idle(admission: Admission) -> bool:
     return not waiting.cancel()
 
 
-def test_bounds() -> None:
-    """So many are admitted at once and not one more, and each that leaves makes room for one."""
-    admission = full(max_in_flight=3)
-    assert (admission.count, admission.enter(ONE)) == (3, False)
-    admission.leave(ONE)
-    assert (admission.count, admission.enter(ONE)) == (2, True)
-
-
-async def test_line_is_served_in_order() -> None:
-    """Those in line are admitted in the order in which they came, one for each that leaves."""
-    admission = full()
-    line = Line(admission)
-    await line.join("first")
-    await line.join("second")
-    admission.leave(ONE)
-    await turns()
-    assert (line.admitted, admission.count, admission.queued) == (["first"], 1, 1)
-    admission.leave(ONE)
-    await turns()
-    assert (line.admitted, admission.count, admission.queued) == (["first", "second"], 1, 0)
-
-
-async def test_no_call_overtakes() -> None:
-    """Who comes when a place was just given to the first in line does not get it."""
-    admission = full()
-    line = Line(admission)
-    await line.join("first")
-    admission.leave(ONE)
-    assert not admission.enter(ONE)
-
-
 @pytest.mark.parametrize("max_queued", [0, 2])
 async def test_a_full_line_refuses(max_queued: int) -> None:
     """Who finds the line full is refused at once, with the time after which to come again."""
@@ -104,21 +73,6 @@ async def test_a_full_line_refuses(max_queued: int) -> None:
     assert (refused.value.retry_after_s, refused.value.cause) == (RETRY_AFTER_S, "")
     for task in waiting:
         task.cancel()
-
-
-async def test_cancel_in_line_frees_the_place() -> None:
-    """Who is cancelled leaves the line: another one may join, and the one behind is next."""
-    admission = full(max_queued=2)
-    line = Line(admission)
-    cancelled = await line.join("cancelled")
-    await line.join("behind")
-    cancelled.cancel()
-    await turns()
-    assert (cancelled.cancelled(), admission.queued, admission.count) == (True, 1, 1)
-    await line.join("another")
-    admission.leave(ONE)
-    await turns()
-    assert line.admitted == ["behind"]
 
 
 @pytest.mark.parametrize("turn_first", [True, False], ids=["turn first", "cancel first"])

@@ -209,18 +209,6 @@ async def test_displaced_and_cancelled_at_once(*, cancel_first: bool) -> None:
         assert (calls.admission.count, calls.admission.queued) == (1, 0)
 
 
-async def test_idle_with_several_providers() -> None:
-    """Idle is reported when the last call of the last provider has left."""
-    async with queue(4, 4, 2) as calls:
-        await calls.come(HUNG, "hung")
-        await calls.come(GOOD, "good")
-        idle = asyncio.create_task(calls.admission.idle())
-        await calls.leave(GOOD)
-        assert not idle.done()
-        await calls.leave(HUNG)
-        assert idle.done()
-
-
 @pytest.mark.parametrize("is_served", [True, False], ids=["served", "cancelled"])
 async def test_who_waits_no_more_has_no_part(*, is_served: bool) -> None:
     """The queue is divided among those who wait now: a provider whose last call has left it counts no more."""

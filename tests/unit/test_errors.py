@@ -7,7 +7,7 @@ import pytest
 from google.rpc import code_pb2
 
 from bridge import errors
-from bridge.errors import WalletFailed, WalletRejected, WalletUnreachable, leaves
+from bridge.errors import WalletRejected, WalletUnreachable, leaves
 from bridge.outcome import BridgeError, ByCode, GrpcCode, Outcome, WalletFacts
 from wallet.v1 import wallet_error_pb2
 
@@ -81,36 +81,11 @@ def test_a_leaf_says_what_happened(leaf: type[BridgeError]) -> None:
     assert 20 <= len(leaf.summary) <= 300
 
 
-@each_leaf
-def test_an_unavailable_leaf_is_safe_to_repeat(leaf: type[BridgeError]) -> None:
-    """UNAVAILABLE means: safe to repeat. Nothing of unknown outcome is ever UNAVAILABLE."""
-    is_unavailable = leaf.grpc_code is GrpcCode.UNAVAILABLE
-    assert not (is_unavailable and leaf.outcome is Outcome.UNKNOWN)
-
-
-@each_leaf
-def test_a_leaf_can_be_raised_with_the_wallets_facts(leaf: type[BridgeError]) -> None:
-    """Every leaf takes the wallet's facts; until they are counted, no attempt was made."""
-    facts = WalletFacts(http_status=500, code=9, message="no", request_id="r")
-    error = leaf(wallet=facts)
-    assert error.wallet is facts
-    assert (error.attempts, error.cause, error.retry_after_s, error.violations) == (0, "", None, ())
-
-
 def test_the_text_of_an_error_is_reason_and_cause() -> None:
     """What str() gives holds nothing of a caller or a wallet."""
     assert str(WalletUnreachable()) == "WALLET_UNREACHABLE"
     assert str(WalletUnreachable(cause="dns")) == "WALLET_UNREACHABLE: dns"
     assert "secret" not in str(WalletRejected(wallet=WalletFacts(message="secret")))
-
-
-@pytest.mark.parametrize("kind", [WalletRejected, WalletFailed])
-def test_an_operator_may_name_a_code(kind: type[ByCode]) -> None:
-    """The operator's gRPC code and reason take the place of the class's; the outcome stays."""
-    error = kind(grpc_code=GrpcCode.NOT_FOUND, reason="TOKEN_NOT_FOUND", retry_after_s=2.0)
-    assert (error.grpc_code, error.reason, error.retry_after_s) == (GrpcCode.NOT_FOUND, "TOKEN_NOT_FOUND", 2.0)
-    assert error.outcome is kind.outcome
-    assert (kind().grpc_code, kind().reason) == (kind.grpc_code, kind.reason)
 
 
 def test_grpc_codes_are_googles() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc.aio
 from cryptography import x509
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bridge.sandbox.server import FaultServer
 from tests.support.canaries.record import Record, arguments_of, command_line
@@ -31,7 +31,9 @@ from tests.support.metrics_page import get
 from tests.support.ports import reserved_address
 from tests.support.processes import bridge_command, children_of
 from tests.support.random_wallet import FAULTS
-from tests.support.secure_callers import OPTIONS, Authority, call_over, channel_to, tls_settings
+from tests.support.secure_callers import Authority, channel_to, tls_settings
+from tests.support.serving import call_over, health_of
+from tests.support.whole_path import CHANNEL_OPTIONS
 
 Part = Callable[[Record, Path], Coroutine[Any, Any, None]]
 
@@ -61,7 +63,7 @@ async def alone(record: Record, folder: Path, metrics: str) -> None:
     wallet = CanaryWallet()
     async with FaultServer(wallet) as server, _bridge(server.url, folder, settings) as talk:
         record.say("command lines", await command_line(talk.command.process))
-        async with grpc.aio.insecure_channel(talk.address, options=OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(talk.address, options=CHANNEL_OPTIONS) as channel:
             scene = Scene(talk, server, wallet, channel, folder)
             await _everything(scene)
             await scene.overload()
@@ -88,7 +90,7 @@ async def workers(record: Record, folder: Path, metrics: str) -> None:
             supervisor = talk.command.process
             children = [int(child) for child in children_of(supervisor.pid).split()]
             record.say("command lines", *map(arguments_of, (supervisor.pid, *children)))
-            async with grpc.aio.insecure_channel(talk.address, options=OPTIONS) as channel:
+            async with grpc.aio.insecure_channel(talk.address, options=CHANNEL_OPTIONS) as channel:
                 scene = Scene(talk, server, wallet, channel, folder)
                 await _everything(scene)
                 await scene.use_replaced_keys()
@@ -118,7 +120,7 @@ async def settling(record: Record, folder: Path, metrics: str) -> None:
     wallet = CanaryWallet()
     async with collecting() as collector, FaultServer(wallet) as server:
         async with _bridge(server.url, folder, settings, _tracing_to(collector)) as talk:
-            async with grpc.aio.insecure_channel(talk.address, options=OPTIONS) as channel:
+            async with grpc.aio.insecure_channel(talk.address, options=CHANNEL_OPTIONS) as channel:
                 scene = Scene(talk, server, wallet, channel, folder)
                 scene.replace_keys()
                 for fault in FAULTS:
@@ -217,9 +219,8 @@ def _pages(address: str) -> list[bytes]:
 
 async def _health_at(address: str) -> AsyncIterator[bytes]:
     async with channel_to(address) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
         for service in ("", "wallet.v1.WalletService"):
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+            answer = await health_of(channel).Check(health_pb2.HealthCheckRequest(service=service))
             yield f"{answer}".encode() + answer.SerializeToString()
 
 

@@ -13,7 +13,7 @@ from tests.support.canaries.record import Record, command_line
 from tests.support.canaries.scene import IN_ENVIRONMENT, TIMEOUT_S, Talk, canary_environment
 from tests.support.canaries.secrets import CANARIES
 from tests.support.processes import bridge_command
-from tests.support.whole_path import End, end_of, terminate_request
+from tests.support.whole_path import CHANNEL_OPTIONS, End, end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 
@@ -55,7 +55,7 @@ async def before_the_sandbox(record: Record, folder: Path) -> None:
 
 
 async def _every_row(address: str) -> list[End]:
-    async with grpc.aio.insecure_channel(address, options=(("grpc.enable_retries", 0),)) as channel:
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         stub, ends = WalletServiceStub(channel), []
         for row in ROWS:
             request = terminate_request(

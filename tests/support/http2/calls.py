@@ -125,12 +125,12 @@ async def wallet(behaviour: Behaviour, **options: Any) -> AsyncIterator[tuple[Fa
 
 @asynccontextmanager
 async def wallet_behind_proxy(
-    behaviour: Behaviour, piece_bytes: int = 65_536, **options: Any
+    behaviour: Behaviour, **options: Any
 ) -> AsyncIterator[tuple[FaultServer, FaultProxy, Calls]]:
     """Do as `wallet`, with a proxy between the two that can fail."""
     async with (
         FaultServer(behaviour, **_of_the_server(options)) as server,
-        FaultProxy(server.port, piece_bytes) as proxy,
+        FaultProxy(server.port) as proxy,
         calls_to(server, port=proxy.port, **options) as calls,
     ):
         yield server, proxy, calls

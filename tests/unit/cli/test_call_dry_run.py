@@ -13,7 +13,7 @@ from bridge.cli.main import main
 from bridge.sandbox import serve
 from bridge.settings.model import SettingsError
 from tests.support.fake_channel import EXAMPLE, parsed
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, bridge_to, environment
+from tests.support.whole_path import bridge_to, environment
 
 WALLET_URL = "https://wallet.example/base"
 
@@ -118,10 +118,3 @@ def test_wrong_settings_are_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert "none.toml: cannot be read: No such file or directory" in err
-
-
-def test_dry_run_prints_no_secret() -> None:
-    """Neither key is in what a dry run prints, nor the access key as Basic encodes it."""
-    _, text = dry_run(*EXAMPLE)
-    for secret in (ACCESS_KEY, PRIVATE_KEY, "MTphYmNkZTEyMzQ1"):
-        assert secret not in text

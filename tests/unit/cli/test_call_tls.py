@@ -165,31 +165,35 @@ def test_a_wrong_file_is_named_by_health_too(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == f"bridge: --ca-file: {MISSING}\n"
 
 
-async def test_the_command_prints_one_line(certificates: Certificates) -> None:
-    """Of a refused handshake the command prints that one line alone: gRPC's own log stays out."""
-    async with bridge_with(tls_settings(certificates.wrong_name)) as address:
-        flags = (
-            f"--address={address}",
-            "--deadline-s=30",
-            f"--ca-file={certificates.ca_file}",
-            "--server-name=third.example",
-        )
-        async with bridge_command("call", "terminate", *EXAMPLE, *flags) as command:
-            assert await command.end() == 1
-    assert len(command.output.splitlines()) == 1, command.output
+ECHOED = ("player_id", "game_id", "site_id", "provider_id")
+OUTPUTS = {
+    "an answer": (
+        *("server mutual", "ca client", 0),
+        [
+            *(
+                "code",
+                "request_id",
+                "token",
+                "player_id",
+                "game_id",
+                "site_id",
+                "provider_id",
+                "balance",
+                "wallet-call-id",
+            )
+        ],
+    ),
+    "a refused handshake": ("wrong_name", "ca --server-name=third.example", 1, ["127.0.0.1"]),
+}
 
 
-async def test_the_command_over_tls(certificates: Certificates) -> None:
-    """The command itself prints the answer and nothing else: no line of gRPC's own log."""
-    async with bridge_with(tls_settings(certificates.server, certificates.ca_file)) as address:
-        flags = (
-            f"--address={address}",
-            "--deadline-s=30",
-            f"--ca-file={certificates.ca_file}",
-            *shown(certificates.client),
-        )
+@pytest.mark.parametrize(("certificate", "words", "code", "begins"), OUTPUTS.values(), ids=OUTPUTS)
+async def test_the_command_itself(
+    certificates: Certificates, certificate: str, words: str, code: int, begins: list[str]
+) -> None:
+    """The command prints the answer, or one line, and nothing else: no line of gRPC's own log."""
+    async with bridge_with(served(certificates, certificate)) as address:
+        flags = (f"--address={address}", "--deadline-s=30", *flags_of(certificates, words))
         async with bridge_command("call", "terminate", *EXAMPLE, *flags) as command:
-            assert await command.end() == 0
-    assert [line.partition(": ")[0] for line in command.output.splitlines()] == [
-        *("code", "request_id", "token", "player_id", "game_id", "site_id", "provider_id", "balance", "wallet-call-id")
-    ]
+            assert await command.end() == code
+    assert [line.partition(":")[0] for line in command.output.splitlines()] == begins

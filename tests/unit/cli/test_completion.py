@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -65,15 +65,10 @@ def test_what_is_offered(shell: str, folder: Path, words: Sequence[str], wanted:
 
 
 @each_shell
-def test_every_command_is_offered(shell: str, folder: Path) -> None:
-    """Before any command every command is offered."""
-    assert {word for word in offers(shell, folder, "") if not word.startswith("-")} == set(COMMANDS)
-
-
-@each_shell
-def test_every_state_is_offered(shell: str, folder: Path) -> None:
-    """Where one of a few words must stand, all of them are offered."""
-    assert {word for word in offers(shell, folder, "settlement", "list", "") if word[0] != "-"} == set(STATES)
+@pytest.mark.parametrize(("words", "wanted"), [(("",), COMMANDS), (("settlement", "list", ""), STATES)])
+def test_every_word_is_offered(shell: str, folder: Path, words: Sequence[str], wanted: Collection[str]) -> None:
+    """Where one of a few words must stand, all of them are offered: the commands, the states."""
+    assert {word for word in offers(shell, folder, *words) if word[0] != "-"} == set(wanted)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)

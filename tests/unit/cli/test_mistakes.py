@@ -2,19 +2,19 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridge.cli.main import main
 from bridge.process.signals import IGNORED_SIGNALS
-from tests.support.mistakes import LATE_MISTAKES, NO_WARNINGS, PAIR, WARNINGS, Mistake
+from tests.support.mistakes import LATE_MISTAKES, NO_WARNINGS, WARNINGS, Mistake
 from tests.support.pem_files import write_pem_files
 from tests.support.processes import bridge_command
 from tests.support.settings_files import (
     ACCESS_KEY,
-    KEYS,
     LISTEN_RULE,
     PRIVATE_KEY,
     PROVIDER,
@@ -41,123 +41,74 @@ OTHER_PORT = "telemetry.metrics_listen: must be another port than that of server
 SETTLEMENT = '[settlement]\nkey_file = "settlement.key"\nstore = "'
 
 
-def listed() -> dict[str, Mistake]:
-    """Return the mistakes of the tests of settings that are found in one setting, or in its name."""
-    engine, server = test_engine.WRONG.items(), test_server.WRONG_SETTINGS.items()
-    listen, url = test_types.WRONG_LISTENS.items(), test_types.WRONG_URLS.items()
-    wallet, codes = test_model.WRONG_WALLET.items(), test_model.WRONG_CODES.items()
-    access, private = test_secrets.WRONG_ACCESS_KEYS.items(), test_secrets.WRONG_PRIVATE_KEYS.items()
-    pem, keys, environ = test_pem.CERTIFICATES.items(), test_pem.KEYS.items(), test_sources.ENVIRON
-    store, rule = test_settlement.WRONG.items(), test_settlement.STORE_RULE
-    return {
-        **{f"engine: {name}": Mistake(line, toml(server=text)) for name, (text, line) in engine},
-        **{f"server: {name}": Mistake(line, toml(server=text)) for name, (text, line) in server},
-        **{
-            f"listen: {name}": Mistake(f"server.listen: {LISTEN_RULE}; {cause}", toml(server=f'listen = "{text}"'))
-            for name, (text, cause) in listen
-        },
-        **{
-            f"url: {name}": Mistake(f"wallet.url: {URL_RULE}; {cause}", toml(wallet=f'url = "{text}"'))
-            for name, (text, cause) in url
-        },
-        **{f"wallet: {name}": Mistake(line, toml(wallet=text)) for name, (text, line) in wallet if "\n" not in line},
-        **{
-            f"code: {name}": Mistake(f"wallet.codes.{code}{line}", toml(rest=f"[wallet.codes.{code}]\n{text}"))
-            for name, (code, text, line) in codes
-        },
-        **{
-            f"access key: {name}": Mistake(
-                f"{PROVIDER}.access_key: {test_secrets.ACCESS_KEY_RULE}{cause}",
-                toml(keys=f'access_key = {text}\nprivate_key = "{PRIVATE_KEY}"'),
-            )
-            for name, (text, cause) in access
-        },
-        **{
-            f"private key: {name}": Mistake(
-                f"{PROVIDER}.private_key: {test_secrets.PRIVATE_KEY_RULE}{cause}",
-                toml(keys=f'access_key = "{ACCESS_KEY}"\nprivate_key = {text}'),
-            )
-            for name, (text, cause) in private
-        },
-        **{
-            f"keys: {name}": Mistake(lines[0], toml(keys=text))
-            for name, (text, *lines) in test_secrets.WRONG_KEYS.items()
-            if len(lines) == 1
-        },
-        **{
-            f"certificate: {name}": Mistake(
-                f"{test_pem.CERTIFICATE}: {cause}", test_pem.settings_with(test_pem.CERTIFICATE, name)
-            )
-            for name, cause in pem
-        },
-        **{f"key: {name}": Mistake(f"{test_pem.KEY}: {cause}", test_pem.tls("own.pem", name)) for name, cause in keys},
-        **{f"name: {name}": Mistake(line, text, environ) for name, (text, line) in test_sources.UNKNOWN_KEYS.items()},
-        **{
-            f"store: {name}": Mistake(f"settlement.store: {rule}; {cause}", toml(rest=f'{SETTLEMENT}{text}"'))
-            for name, (text, cause) in store
-        },
-    }
+def server(text: str, line: str) -> Mistake:
+    """Return a mistake in the section [server]."""
+    return Mistake(line, toml(server=text))
 
 
-def file(content: str | bytes, line: str) -> Mistake:
-    """Return a mistake in the configuration file itself."""
-    return Mistake(f"{CONFIG}: {line}", content)
+def keys(line: str, **given: str) -> Mistake:
+    """Return a mistake in one of a provider's keys, of which the other is right."""
+    both = {"access_key": f'"{ACCESS_KEY}"', "private_key": f'"{PRIVATE_KEY}"'} | given
+    return Mistake(f"{PROVIDER}.{line}", toml(keys="\n".join(f"{name} = {text}" for name, text in both.items())))
 
 
-MISTAKES = listed() | {
-    "BOM": file(
-        b"\xef\xbb\xbf" + GOOD.encode(), "begins with a byte order mark of UTF-8: save it as UTF-8 without one"
+Rows = tuple[Mapping[str, tuple[Any, ...]], Callable[..., Mistake]]
+ACCESS, PRIVATE = f"access_key: {test_secrets.ACCESS_KEY_RULE}", f"private_key: {test_secrets.PRIVATE_KEY_RULE}"
+LISTED: dict[str, Rows] = {
+    "engine": (test_engine.WRONG, server),
+    "server": (test_server.WRONG_SETTINGS, server),
+    "listen": (
+        test_types.WRONG_LISTENS,
+        lambda text, cause: server(f'listen = "{text}"', f"server.listen: {LISTEN_RULE}; {cause}"),
     ),
-    "UTF-16": file(GOOD.encode("utf-16"), "begins with a byte order mark of UTF-16: save it as UTF-8 without one"),
-    "UTF-16 without BOM": file(GOOD.encode("utf-16-le"), "is no text in UTF-8 (it has NUL bytes): save it as UTF-8"),
-    "Latin-1": file(f"# gr\u00f6\u00dfe\n{GOOD}".encode("latin-1"), "line 1 is not TOML: it is not UTF-8"),
-    "JSON": file(
-        '{"wallet": {}}', 'line 1 is not TOML: Invalid statement, at column 1 (each line is [table] or key = "value")'
+    "url": (
+        test_types.WRONG_URLS,
+        lambda text, cause: Mistake(f"wallet.url: {URL_RULE}; {cause}", toml(wallet=f'url = "{text}"')),
     ),
-    "no quotes": file(
-        "[wallet]\nurl = wallet", "line 2 is not TOML: Invalid value, at column 7 (a text stands in quotes)"
+    "wallet": (test_model.WRONG_WALLET, lambda text, line: Mistake(line, toml(wallet=text))),
+    "code": (
+        test_model.WRONG_CODES,
+        lambda code, text, line: Mistake(f"wallet.codes.{code}{line}", toml(rest=f"[wallet.codes.{code}]\n{text}")),
     ),
-    "key twice": file(
-        "[server]\nworkers = 1\nworkers = 2\n",
-        "line 3 is not TOML: Cannot overwrite a value, at column 12 (the key stands there twice)",
+    "access key": (test_secrets.WRONG_ACCESS_KEYS, lambda text, cause: keys(f"{ACCESS}{cause}", access_key=text)),
+    "private key": (test_secrets.WRONG_PRIVATE_KEYS, lambda text, cause: keys(f"{PRIVATE}{cause}", private_key=text)),
+    "keys": (
+        {name: row for name, row in test_secrets.WRONG_KEYS.items() if len(row) == len(("keys", "line"))},
+        lambda text, line: Mistake(line, toml(keys=text)),
     ),
+    "name": (test_sources.UNKNOWN_KEYS, lambda text, line: Mistake(line, text, test_sources.ENVIRON)),
+    "file": (test_sources.UNREADABLE, lambda content, line: Mistake(f"{CONFIG}: {line}", content)),
+    "store": (
+        test_settlement.WRONG,
+        lambda text, cause: Mistake(
+            f"settlement.store: {test_settlement.STORE_RULE}; {cause}", toml(rest=f'{SETTLEMENT}{text}"')
+        ),
+    ),
+}
+"""The mistakes of the tests of settings: rows, and what makes a mistake of one."""
+
+MISTAKES = {
+    **{f"{kind}: {name}": make(*row) for kind, (rows, make) in LISTED.items() for name, row in rows.items()},
+    **{
+        f"{place}: {name}": Mistake(f"{place}: {cause}", test_pem.settings_with(place, name))
+        for place in (test_pem.CERTIFICATE, test_pem.CLIENT_CA, test_pem.CA)
+        for name, cause in test_pem.CERTIFICATES.items()
+    },
+    **{
+        f"key: {name}": Mistake(f"{test_pem.KEY}: {cause}", test_pem.tls("own.pem", name))
+        for name, cause in test_pem.KEYS.items()
+    },
     "flat provider": Mistake(
         f"{PROVIDER}: must be a table, [{PROVIDER}], with access_key, private_key",
         f'{WALLET}[wallet.providers]\n12345 = "{ACCESS_KEY}"',
     ),
-    "name for an id": Mistake(
-        f"wallet.providers.casino: must have a number from 1 to {2**64 - 1} as its last part, without leading zeros",
-        toml(rest=f"[wallet.providers.casino]\n{KEYS}"),
-    ),
     "no provider": Mistake(PROVIDERS_MISSING, WALLET),
-    "no wallet": Mistake(f"wallet.url: is missing; {URL_RULE}", f"[{PROVIDER}]\n{KEYS}"),
-    "misspelt variable": Mistake(
-        "BRIDGE_SERVER__LISEN: is not a setting; did you mean BRIDGE_SERVER__LISTEN?",
-        GOOD,
-        {"BRIDGE_SERVER__LISEN": "x"},
-    ),
-    "variable without an id": Mistake(
-        "BRIDGE_WALLET__CODES__GRPC: is not a setting; did you mean BRIDGE_WALLET__CODES__<ID>__GRPC?",
-        GOOD,
-        {"BRIDGE_WALLET__CODES__GRPC": "x"},
-    ),
-    "empty": Mistake(f"{test_server.WORKERS} (BRIDGE_SERVER__WORKERS is set)", GOOD, {"BRIDGE_SERVER__WORKERS": ""}),
-    "key in file and variable": Mistake(
-        f"{PROVIDER}.access_key: set exactly one of access_key and access_key_file, not both "
-        "(BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE is set)",
-        GOOD,
-        {"BRIDGE_WALLET__PROVIDERS__12345__ACCESS_KEY_FILE": "x"},
-    ),
+    "empty table of providers": Mistake(PROVIDERS_MISSING.replace("is missing; ", ""), f"{WALLET}[wallet.providers]"),
     "metrics and calls": Mistake(f"{OTHER_PORT}listen", toml(rest='[telemetry]\nmetrics_listen = "127.0.0.1:50051"')),
     "metrics on the port of calls, everywhere": Mistake(
         f"{OTHER_PORT}listen", toml(rest='[telemetry]\nmetrics_listen = "0.0.0.0:50051"')
     ),
     "health and metrics": Mistake(f"{OTHER_PORT}health_listen", toml(server='health_listen = "0.0.0.0:9464"')),
-    "empty key file": Mistake(
-        f"{PROVIDER}.access_key: {test_secrets.ACCESS_KEY_RULE} in access_key_file; it is empty",
-        toml(keys=f'access_key_file = "empty.pem"\nprivate_key = "{PRIVATE_KEY}"'),
-    ),
-    "fingerprint key": Mistake(test_secrets.FINGERPRINT_RULE, toml(rest='[telemetry]\nfingerprint_key = "short"')),
     "chain in the wrong order": Mistake(
         f"{test_pem.KEY}: is the key of certificate 2 in tls_certificate_file, where it must be that of the first: put "
         "the bridge's own certificate first, then those above it",
@@ -167,11 +118,6 @@ MISTAKES = listed() | {
         f"{test_pem.KEY}: cannot be used with tls_certificate_file: the certificate's key is too short to be safe: RSA "
         "must have 2048 bits or more",
         test_pem.tls("short.pem", "short.key"),
-    ),
-    "TLS with the native engine": Mistake(test_engine.NO_TLS, toml(server=f"{test_engine.NATIVE}\n{PAIR}")),
-    "reason of the bridge": Mistake(
-        "wallet.codes.7.reason: must be another reason: this one is the bridge's own",
-        toml(rest='[wallet.codes.7]\ngrpc = "NOT_FOUND"\nreason = "WALLET_REJECTED"'),
     ),
     "no settlement key": Mistake(
         "settlement.key_file: must be a file with one base64 key of 32 bytes a line; it cannot be read: "
@@ -308,12 +254,3 @@ def test_no_settings_at_all(command: tuple[str, ...], capsys: pytest.CaptureFixt
     """Without --config and without variables, the first line says what is not there."""
     assert main(command) == 2
     assert capsys.readouterr().err.startswith("bridge: no --config FILE is given, so that only variables like ")
-
-
-@pytest.mark.parametrize(("name", "reason"), [("nowhere.toml", "No such file or directory"), (".", "Is a directory")])
-def test_no_such_file(name: str, reason: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that cannot be read is named as it was given, with the system's reason."""
-    path = str(folder / name)
-    for command in (SERVE, CHECK, DOCTOR):
-        assert main((*command, "--config", path)) == 2
-        assert capsys.readouterr().err == f"bridge: {path.removesuffix('/.')}: cannot be read: {reason}\n"

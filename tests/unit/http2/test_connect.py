@@ -109,18 +109,6 @@ async def test_dead_address(
                 assert calls.transport.connections == 1
 
 
-async def test_address_that_worked_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address that worked last is not preferred for ever: when it dies, another one serves the very next call."""
-    resolve(monkeypatch, given("127.0.0.1", "127.0.0.2"))
-    async with FaultServer(terminated) as server, calls_by_name(server) as calls:
-        assert await calls.end() == OK
-        set_connect_timeout(calls, 0.2)
-        async with server.offline():
-            with mute("127.0.0.2", server.port) as other:
-                assert await calls.end() == f"{UNREACHABLE} timeout"
-                other.accept()[0].close()
-
-
 @pytest.mark.parametrize("flaw", ["expired", "untrusted"])
 async def test_refused_certificate_ends_all(
     monkeypatch: pytest.MonkeyPatch, certificates: Certificates, flaw: str
@@ -134,17 +122,6 @@ async def test_refused_certificate_ends_all(
             other.settimeout(0)
             with pytest.raises(BlockingIOError):
                 other.accept()
-
-
-async def test_all_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no address works, the limit holds, the cause is said, and no socket is left."""
-    resolve(monkeypatch, given("127.0.0.2", "127.0.0.3"))
-    async with FaultServer(terminated) as server:
-        with mute("127.0.0.2", server.port), unanswered("127.0.0.3", server.port):
-            async with calls_to(server, connect_timeout_s=0.2) as calls:
-                named = Calls(calls.transport, calls.url.replace("127.0.0.1", "localhost"))
-                assert await named.end() == f"{UNREACHABLE} timeout"
-                assert calls.transport.connections == 0
 
 
 async def test_name_server_without_answers_for_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:

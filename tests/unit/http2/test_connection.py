@@ -171,13 +171,6 @@ async def test_a_lost_connection_is_unknown(tmp_path: Path, behaviour: Behaviour
         assert server.connections == 2
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 7], ids=["single bytes", "sevens"])
-async def test_answers_in_small_pieces(piece_bytes: int) -> None:
-    """However TCP cuts the frames, the answers are the same."""
-    async with wallet_behind_proxy(terminated, piece_bytes) as (_, _, calls):
-        assert await asyncio.gather(*map(calls.end, "abc")) == [OK] * 3
-
-
 async def test_half_closed_by_the_server() -> None:
     """FIN means that no answer can come any more: what is under way is UNKNOWN at once, what is new is sent again."""
     async with wallet_behind_proxy(hang) as (server, proxy, calls):

@@ -14,8 +14,7 @@ from hyperframe.frame import DataFrame, HeadersFrame
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError
 from bridge.http2.exchange import Exchange
 from bridge.http2.transport import exchange
-from bridge.outcome import Outcome
-from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
+from bridge.sandbox.behaviours import after, by_token, hang, in_turn
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, calls_to, wallet
@@ -122,19 +121,3 @@ async def test_not_begun_is_not_processed(deny: Callable[[Stream], None]) -> Non
         assert await calls.end("denied") == NOT_PROCESSED
         gate.set()
         assert await first in {OK, LOST}  # GOAWAY denies both
-
-
-async def test_interim_answer_then_the_answer() -> None:
-    """An interim answer changes nothing about the answer that follows it."""
-    async with wallet(in_turn(lambda stream: stream.informational(103), terminated)) as (_, calls):
-        assert await calls.end() == OK
-
-
-@pytest.mark.parametrize("begun", [False, True])
-async def test_outcome_of_a_denial(*, begun: bool) -> None:
-    """An exchange is NOT_PROCESSED by a denial only while nothing of an answer has come."""
-    sent = Exchange((), b"", asyncio.get_running_loop().create_future())
-    sent.written()
-    sent.has_begun = begun
-    sent.disowned()
-    assert sent.outcome is (Outcome.UNKNOWN if begun else Outcome.NOT_PROCESSED)

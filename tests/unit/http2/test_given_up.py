@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from h2.settings import SettingCodes
 
 from bridge.http2.reset_budget import BURST, REFILL_PER_S, ResetBudget
 from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
@@ -188,13 +187,3 @@ async def test_no_room_for_another_connection() -> None:
         assert (server.connections, len(server.resets)) == (1, BURST + 20)
         gate.set()
         assert await neighbour == OK
-
-
-@of_both_loops
-async def test_half_sent_request_is_reset() -> None:
-    """A request whose body is held back is reset beyond the budget: the server would wait for its rest for ever."""
-    async with wallet(hang, early=True, settings={SettingCodes.INITIAL_WINDOW_SIZE: 0}) as (server, calls):
-        tasks = [calls.start() for _ in range(BURST + 10)]
-        await server.until(lambda: len(server.requests) == BURST + 10)
-        await cancelled(*tasks)
-        await server.until(lambda: len(server.resets) == BURST + 10)

@@ -116,7 +116,12 @@ def entries_of(table: DynamicTable) -> list[Field]:
         return found
 
 
+HALF = (b"", bytes(TABLE_BYTES_MAX // 2 - ENTRY_BYTES))
+
+
 @given(STEPS)
+@example([("add_later", (HALF, HALF))])  # no byte is left free
+@example([("add_later", ((b"date", b"today"),)), ("resize", 0), ("resize", TABLE_BYTES_MAX)])  # nothing comes back
 def test_a_table_that_waits_is_as_one_that_does_not(steps: list[tuple[str, object]]) -> None:
     """Whatever is added at once or later, resized and read: entries and their number of changes are the same."""
     table, eager = DynamicTable(), EagerTable()
@@ -141,20 +146,3 @@ def test_blocks_that_are_never_read_leave_the_newest_fields(blocks: int) -> None
     assert entries[:3] == [(b"server", b"s"), (b"date", b"%05d" % (blocks - 1)), (b"server", b"s")]
     sizes = [len(name) + len(value) + ENTRY_BYTES for name, value in entries]
     assert TABLE_BYTES_MAX - max(sizes) < sum(sizes) <= TABLE_BYTES_MAX
-
-
-def test_fields_that_fill_the_table_exactly_stay() -> None:
-    """An entry that leaves no byte free is kept, also beside others and also after waiting."""
-    table = DynamicTable()
-    half = (b"", bytes(TABLE_BYTES_MAX // 2 - ENTRY_BYTES))
-    table.add_later((half, half))
-    assert entries_of(table) == [half, half]
-
-
-def test_what_waited_before_a_change_of_size_does_not_come_back() -> None:
-    """A table of size 0 is empty, and stays so when it may grow again."""
-    table = DynamicTable()
-    table.add_later(((b"date", b"today"),))
-    table.resize(0)
-    table.resize(TABLE_BYTES_MAX)
-    assert entries_of(table) == []

@@ -77,28 +77,16 @@ async def test_maximum_lowered_while_streams_are_open() -> None:
         assert (server.connections, server.client_errors) == (1, [])
 
 
-async def test_time_passes_in_line() -> None:
-    """A call whose time passes in line is NOT_SENT, and those behind it are served in its place."""
+async def test_who_leaves_the_line_is_never_sent() -> None:
+    """A call whose time passes in line is NOT_SENT, one may be cancelled there, and those behind take their places."""
     gate = asyncio.Event()
     async with wallet(sequence(after(gate), terminated), settings=streams_max(1), connections_max=1) as (server, calls):
         first = calls.start("first")
         await server.until(lambda: len(server.requests) == 1)
-        late, last = calls.start("late", timeout_s=0.05), calls.start("last")
-        assert await late == f"{UNREACHABLE} timeout"
-        gate.set()
-        assert [await first, await last] == [OK, OK]
-        assert server.processed == ["first", "last"]
-
-
-async def test_cancelled_in_line() -> None:
-    """A call that is cancelled in line is never sent."""
-    gate = asyncio.Event()
-    async with wallet(after(gate), settings=streams_max(1), connections_max=1) as (server, calls):
-        first = calls.start("first")
-        await server.until(lambda: len(server.requests) == 1)
-        gone, last = calls.start("gone"), calls.start("last")
+        late, gone, last = calls.start("late", timeout_s=0.05), calls.start("gone"), calls.start("last")
         await asyncio.sleep(0)
         await cancelled(gone)
+        assert await late == f"{UNREACHABLE} timeout"
         gate.set()
         assert [await first, await last] == [OK, OK]
         assert server.processed == ["first", "last"]

@@ -134,41 +134,6 @@ async def test_cancelled_at_any_moment(turns: int) -> None:
             assert await calls.end("next") == OK
 
 
-async def test_abandoned_answers_are_credited() -> None:
-    """20 MB of abandoned streams do not use up the connection's window, and are no flood to it."""
-    gate = asyncio.Event()
-
-    async def long_answer(stream: Stream) -> None:
-        stream.send_headers(200)
-        # Around h2, as if all of it had been on its way when the reset came.
-        for _ in range(200_000 // 10_000):
-            stream.connection.raw(bytes.fromhex("0027100000") + stream.id.to_bytes(4) + bytes(10_000))
-            await stream.connection.drain()
-        await hang(stream)
-
-    table: dict[str, Behaviour] = {"neighbour": after(gate), "long": long_answer}
-    async with wallet(by_token(table), connections_max=1) as (server, calls):
-        neighbour = calls.start("neighbour")
-        for _ in range(100):
-            server.requests.clear()
-            task = calls.start("long")
-            await server.until(lambda: any(request.token == "long" for request in server.requests))
-            await cancelled(task)
-        assert await calls.end("next") == OK
-        gate.set()
-        assert await neighbour == OK
-        assert server.connections == 1
-
-
-async def test_answers_are_credited() -> None:
-    """More than the connection's window of 8 MiB can be read on one connection."""
-    behaviour = answer(200, b'{"token": "t"}' + b" " * 60_000)
-    async with wallet(behaviour, connections_max=1) as (server, calls):
-        for _ in range(3):
-            assert await asyncio.gather(*(calls.end() for _ in range(50))) == [OK] * 50
-        assert server.connections == 1
-
-
 async def test_endless_answer_is_cut() -> None:
     """An answer without end is handed over just above the limit, and its stream is reset."""
     async with wallet(by_token({"endless": endless(b"x" * 999)}), body_bytes_max=5000) as (server, calls):

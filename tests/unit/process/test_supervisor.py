@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import pytest
 
-from bridge.events import Event, WorkerEnded, WorkerStarted
+from bridge.events import Event, WorkerEnded, WorkerStarted, ignore
 from bridge.process.child import WorkerProcess
 from bridge.process.supervisor import RESTART_FIRST_S, RESTART_MAX_S, SETTLED_S, RestartDelay, Workers, WorkersError
+from tests.support.reported import Reported
 
 SERVE = "import signal, socket, sys; line = socket.socket(fileno=int(sys.argv[1])); line.send(b'serving\\n'); "
 OBEDIENT = SERVE + "line.recv(1)"
@@ -54,19 +54,6 @@ def test_a_settled_worker_starts_over() -> None:
     assert delays_s[4] <= RESTART_FIRST_S
 
 
-EventT = TypeVar("EventT")
-
-
-class Events(asyncio.Queue[Event]):
-    """What was emitted, and can be waited for."""
-
-    async def until(self, kind: type[EventT]) -> EventT:
-        """Return the next event of a kind."""
-        while True:
-            if isinstance(event := await self.get(), kind):
-                return event
-
-
 def starting(script: str) -> Callable[[int], Awaitable[WorkerProcess]]:
     """Return what starts a worker that runs this script."""
     return lambda _worker: WorkerProcess.start([sys.executable, "-S", "-c", script], os.environ)
@@ -91,17 +78,17 @@ async def kept(workers: Workers) -> AsyncIterator[None]:
 )
 async def test_drain_says_how_workers_ended(script: str, *, all_well: bool) -> None:
     """An exit code shows a fault, but not the signal that a service manager sends to all processes."""
-    workers = Workers(2, starting(script), Events().put_nowait, lambda _pid: None)
+    workers = Workers(2, starting(script), ignore, lambda _pid: None)
     await workers.start()
     assert await workers.drain(longest_s=PATIENCE_S) is all_well
 
 
 async def test_a_worker_that_does_not_leave_is_killed() -> None:
     """A drain has an end, also when a worker does not react, or is stuck."""
-    events = Events()
-    workers = Workers(1, starting(DEAF), events.put_nowait, lambda _pid: None)
+    events = Reported()
+    workers = Workers(1, starting(DEAF), events, lambda _pid: None)
     await workers.start()
-    started = await events.until(WorkerStarted)
+    started = await events.next(WorkerStarted)
     assert await workers.drain(longest_s=0.01) is False
     with pytest.raises(ProcessLookupError):
         os.kill(started.pid, 0)
@@ -109,12 +96,11 @@ async def test_a_worker_that_does_not_leave_is_killed() -> None:
 
 async def test_a_first_start_that_fails() -> None:
     """The first worker starts alone: what is wrong with all of them is said by one."""
-    events, gone = Events(), list[int]()
-    workers = Workers(3, starting(FAILING_AT_THE_START), events.put_nowait, gone.append)
+    events, gone = Reported(), list[int]()
+    workers = Workers(3, starting(FAILING_AT_THE_START), events, gone.append)
     with pytest.raises(WorkersError, match=r"^worker 1 has ended with exit code 3 before it served$"):
         await workers.start()
-    assert [events.get_nowait()] == [WorkerStarted(worker=1, pid=gone[0])]
-    assert events.empty()
+    assert events.events == [WorkerStarted(worker=1, pid=gone[0])]
     assert await workers.drain(longest_s=PATIENCE_S) is True
 
 
@@ -122,11 +108,11 @@ async def test_a_successor_waits_for_its_time() -> None:
     """The second in a row is started when its delay is over, and no earlier."""
     scripts = iter([OBEDIENT, FAILING_AT_THE_START, OBEDIENT])
     times_s: list[float] = []
-    events = Events()
+    events = Reported()
 
     def emit(event: Event) -> None:
         times_s.append(time.monotonic())
-        events.put_nowait(event)
+        events(event)
 
     async def start(worker: int) -> WorkerProcess:
         return await starting(next(scripts))(worker)
@@ -134,10 +120,10 @@ async def test_a_successor_waits_for_its_time() -> None:
     workers = Workers(1, start, emit, lambda _pid: None)
     await workers.start()
     async with kept(workers):
-        os.kill((await events.until(WorkerStarted)).pid, signal.SIGKILL)
-        await events.until(WorkerEnded)
-        ended = await events.until(WorkerEnded)
-        await events.until(WorkerStarted)
+        os.kill((await events.next(WorkerStarted)).pid, signal.SIGKILL)
+        await events.next(WorkerEnded)
+        ended = await events.next(WorkerEnded)
+        await events.next(WorkerStarted)
     assert 0 < ended.restart_s <= times_s[-1] - times_s[-2]
 
 
@@ -151,13 +137,13 @@ async def test_a_start_that_the_system_refuses() -> None:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return await starting(OBEDIENT)(worker)
 
-    events, gone = Events(), list[int]()
-    workers = Workers(1, start, events.put_nowait, gone.append)
+    events, gone = Reported(), list[int]()
+    workers = Workers(1, start, events, gone.append)
     await workers.start()
-    first = await events.until(WorkerStarted)
+    first = await events.next(WorkerStarted)
     async with kept(workers):
         os.kill(first.pid, signal.SIGKILL)
-        assert await events.until(WorkerEnded) == WorkerEnded(1, first.pid, exit_code=-signal.SIGKILL, restart_s=0)
+        assert await events.next(WorkerEnded) == WorkerEnded(1, first.pid, exit_code=-signal.SIGKILL, restart_s=0)
         assert gone == [first.pid]
-        assert await events.until(WorkerStarted) != first
+        assert await events.next(WorkerStarted) != first
         assert len(attempts) == 3

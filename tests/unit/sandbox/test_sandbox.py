@@ -1,13 +1,11 @@
 """The sandbox wallet: what it checks, what it answers, what it remembers."""
 
-import ast
 import base64
 import hashlib
 import hmac
 import json
 import ssl
 import uuid
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import bridge.sandbox
 from bridge.sandbox import OPERATIONS, SAMPLE_PROVIDERS, TEXT, UINT64, FieldRule, Operation, Provider, Sandbox, serve
 from bridge.sandbox.answers import Reply, json_text
 from bridge.sandbox.checks import BODY_BYTES_MAX, signature_of
@@ -142,14 +139,6 @@ def test_signature_vectors(body: bytes, signature: str) -> None:
     assert signature_of(body, SAMPLE_PROVIDERS[0]) == signature
 
 
-async def test_largest_ids_are_exact(client: httpx.AsyncClient) -> None:
-    """2^64-1 passes in and comes back to the last digit."""
-    answer = await post(client, body_of(player_id=UINT64_MAX, site_id=UINT64_MAX))
-    assert answer.status_code == 200
-    assert '"player_id":18446744073709551615,' in answer.text
-    assert '"site_id":"18446744073709551615",' in answer.text
-
-
 async def test_signature_is_over_the_bytes_as_sent(client: httpx.AsyncClient) -> None:
     """White space and escapes do not matter to the checks, only the bytes that were sent."""
     body = json.dumps(json.loads(EXAMPLE_BODY) | {"token": "žeton"}, indent=2).encode()
@@ -220,12 +209,6 @@ def test_client_that_leaves_out_what_others_send(changes: dict[str, str | None],
     assert isinstance(plan, Reply)
     assert plan.answer.status == status
     assert dict(plan.answer.headers)["content-type"] == ("application/json" if status == 200 else "text/html")
-
-
-async def test_signature_of_another_body_is_refused(client: httpx.AsyncClient) -> None:
-    """One changed byte in the body makes the signature a wrong one."""
-    answer = await post(client, EXAMPLE_BODY.replace(b"EUR", b"USD"), x_request_signature=EXAMPLE_SIGNATURE)
-    assert answer.status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -412,13 +395,3 @@ async def test_provider_given_twice() -> None:
     with pytest.raises(ValueError, match="provider 1 is given twice"):
         async with serve(providers=[Provider(1, "a", "b"), Provider(1, "c", "d")]):
             raise AssertionError
-
-
-def test_sandbox_shares_no_code() -> None:
-    """The sandbox imports nothing of the bridge but itself, so that its checks are independent."""
-    for module in Path(bridge.sandbox.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or "", "." * node.level] if isinstance(node, ast.ImportFrom) else []
-            foreign = [name for name in names if name.startswith((".", "bridge")) and "bridge.sandbox" not in name]
-            assert not foreign, module

@@ -1,6 +1,5 @@
 """The sandbox's test tokens: every row answers as its words say."""
 
-import asyncio
 import gzip
 import json
 from collections.abc import Callable
@@ -10,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.sandbox import ROWS, Received, Sandbox, markdown, plain_text, serve
+from bridge.sandbox import ROWS, Sandbox, markdown, plain_text
 from bridge.sandbox.answers import Reply
 from bridge.sandbox.recipes import Call
 from bridge.sandbox.rows import EXACT_BALANCE
 from bridge.sandbox.tokens import find_row
-from tests.unit.sandbox.test_sandbox import body_of, headers_for, http2_client, post
+from tests.unit.sandbox.test_sandbox import body_of, headers_for, post
 
 Check = Callable[[httpx.Response], bool]
 
@@ -243,23 +242,6 @@ async def test_what_is_no_test_token_succeeds(client: httpx.AsyncClient, token: 
     answer = await post(client, body_of(**REQUEST, token=token), authorization=AUTHORIZATION)
     assert answer.status_code == 200
     assert success()(answer)
-
-
-@pytest.mark.parametrize("token", ["test-never", "test-slow"])
-async def test_waiting_ends_when_the_client_goes(token: str) -> None:
-    """A call that is given up frees its stream; the connection serves the next call."""
-    arrived = asyncio.Event()
-
-    def on_call(_received: Received) -> None:
-        arrived.set()
-
-    async with serve(on_call=on_call) as sandbox, http2_client(sandbox) as client:
-        call = asyncio.create_task(client.send(request_for(client, token)))
-        await arrived.wait()
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
-        assert (await post(client, body_of(token="next"))).status_code == 200
-        assert [received.status for received in sandbox.received] == [None if token == "test-never" else 200, 200]
 
 
 async def test_drip_comes_byte_by_byte(client: httpx.AsyncClient) -> None:

@@ -42,12 +42,7 @@ WRONG = {
     ),
     "connection-age": (f"{NATIVE}\nconnection_age_s = 300", NO_AGE),
 }
-
-
-@pytest.mark.parametrize(("server", "line"), WRONG.values(), ids=WRONG)
-def test_wrong_setting(tmp_path: Path, server: str, line: str) -> None:
-    """What an engine cannot do is one line with the setting's name."""
-    assert refusal(write(tmp_path, toml(server=server))) == [line]
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 def test_no_tls_with_native(tmp_path: Path) -> None:

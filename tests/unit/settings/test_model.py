@@ -8,18 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.deadline import DeadlineLimits
-from bridge.settings.model import NO_FILE, CodeSetting, load
+from bridge.settings.model import CodeSetting, load
 from tests.support.settings_files import (
     BOOL_RULE,
     CODE_RULE,
     GRPC_RULE,
-    PROVIDERS_MISSING,
     REASON_RULE,
     UINT64_MAX,
     URL,
     URL_RULE,
     WHOLE_RULE,
-    refusal,
     refused,
     toml,
     write,
@@ -34,31 +32,6 @@ CONNECTIONS = "wallet.connections_max: must be a whole number from 1 to 1000"
 RETRY = f"wallet.retry_unknown: {BOOL_RULE}"
 URL_MISSING = f"wallet.url: is missing; {URL_RULE}"
 PLAIN = 'url = "http://wallet.example"'
-
-
-def test_defaults(tmp_path: Path) -> None:
-    """A URL and one provider are enough; everything else has the default of the contract."""
-    settings = load(write(tmp_path, toml()), {})
-    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 50051)
-    assert (settings.server.reflection, settings.server.drain_s) == (True, 5.0)
-    assert (settings.server.workers, settings.server.max_in_flight, settings.server.max_queued) == (1, 1000, 100)
-    assert (settings.server.tls_certificate_file, settings.server.tls_key_file) == (None, None)
-    assert (settings.server.tls_client_ca_file, settings.server.allowed_identities) == (None, None)
-    assert (settings.server.health_listen, settings.server.connection_age_s) == ("", 300.0)
-    assert (settings.wallet.url, settings.wallet.allow_plaintext) == ("https://wallet.example", False)
-    assert (settings.wallet.ca_file, settings.wallet.connect_timeout_s) == (None, 1.0)
-    assert settings.wallet.deadlines == DeadlineLimits(default_s=5.0, max_s=30.0)
-    assert settings.wallet.retry_unknown is False
-    assert dict(settings.wallet.codes) == {}
-    assert (settings.telemetry.log_level, settings.telemetry.log_format) == ("info", "json")
-    assert (settings.telemetry.metrics_listen, settings.telemetry.tracing) == ("127.0.0.1:9464", False)
-    assert (settings.telemetry.fingerprint_key, settings.telemetry.fingerprint_key_file) == (None, None)
-
-
-def test_plaintext_when_allowed(tmp_path: Path) -> None:
-    """http:// is possible once the operator says so."""
-    wallet = 'url = "http://127.0.0.1:8080"\nallow_plaintext = true'
-    assert load(write(tmp_path, toml(wallet=wallet)), {}).wallet.url == "http://127.0.0.1:8080"
 
 
 def test_edges_of_ranges(tmp_path: Path) -> None:
@@ -113,29 +86,8 @@ WRONG_WALLET = {
     "connections-true": (f"{URL}\nconnections_max = true", CONNECTIONS),
     "connections-text": (f'{URL}\nconnections_max = "many"', CONNECTIONS),
     "retry-unknown": (f'{URL}\nretry_unknown = ""', RETRY),
-    "several": ("connect_timeout_s = 0\nretry_unknown = 7", f"{URL_MISSING}\n{CONNECT}\n{RETRY}"),
 }
-
-
-@pytest.mark.parametrize(("wallet", "lines"), WRONG_WALLET.values(), ids=WRONG_WALLET.keys())
-def test_wrong_wallet(tmp_path: Path, wallet: str, lines: str) -> None:
-    """Every wrong setting of the wallet is refused with one line of its own."""
-    assert "\n".join(refused(tmp_path, wallet=wallet)) == lines
-
-
-@pytest.mark.parametrize(
-    ("section", "line"),
-    [("", PROVIDERS_MISSING), ("[wallet.providers]", PROVIDERS_MISSING.replace("is missing; ", ""))],
-    ids=["no-table", "empty-table"],
-)
-def test_no_provider(tmp_path: Path, section: str, line: str) -> None:
-    """Without credentials the bridge could not do anything."""
-    assert refusal(write(tmp_path, f"[wallet]\n{URL}\n{section}")) == [line]
-
-
-def test_nothing_given() -> None:
-    """Without a file and without variables, the two settings that have no default are missing, and so is --config."""
-    assert refusal(None) == [NO_FILE, URL_MISSING, PROVIDERS_MISSING]
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 WRONG_CODES = {
@@ -165,12 +117,7 @@ WRONG_CODES = {
     "reason-line-end": ("7", 'grpc = "ABORTED"\nreason = "X\\n"', f".reason: {REASON_RULE}"),
     "reason-too-long": ("7", f'grpc = "ABORTED"\nreason = "{"X" * 64}"', f".reason: {REASON_RULE}"),
 }
-
-
-@pytest.mark.parametrize(("code", "rule", "problem"), WRONG_CODES.values(), ids=WRONG_CODES.keys())
-def test_wrong_code(tmp_path: Path, code: str, rule: str, problem: str) -> None:
-    """A rule that contradicts the wallet's page, the contract or itself is refused."""
-    assert refused(tmp_path, rest=f"[wallet.codes.{code}]\n{rule}") == [f"wallet.codes.{code}{problem}"]
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 def test_code_2_may_be_named(tmp_path: Path) -> None:
@@ -196,13 +143,13 @@ def test_wrong_telemetry(tmp_path: Path, telemetry: str, line: str) -> None:
     assert refused(tmp_path, rest=f"[telemetry]\n{telemetry}") == [line]
 
 
-@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "INFO", "Warning"])
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_telemetry(tmp_path: Path, level: str, format_: str) -> None:
-    """Every level and format there is can be set."""
+    """Every level, in any case (docs/design/contract.md, "Settings"), and every format there is can be set."""
     text = toml(rest=f'[telemetry]\nlog_level = "{level}"\nlog_format = "{format_}"')
     telemetry = load(write(tmp_path, text), {}).telemetry
-    assert (telemetry.log_level, telemetry.log_format) == (level, format_)
+    assert (telemetry.log_level, telemetry.log_format) == (level.lower(), format_)
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:9464", "[::]:0", ""])
@@ -237,10 +184,3 @@ def test_process_environment_is_read_only_by_default(tmp_path: Path) -> None:
     assert load.__defaults__ == (os.environ,)
     path = write(tmp_path, toml())
     assert load(path, {"SERVER": "x", "server": "x"}) == load(path, {})
-
-
-@pytest.mark.parametrize("level", ["INFO", "Warning", "debug"])
-def test_log_level_in_any_case(tmp_path: Path, level: str) -> None:
-    """A log level may be written as other programs write it: docs/design/contract.md, "Settings"."""
-    settings = load(write(tmp_path, toml(rest=f'[telemetry]\nlog_level = "{level}"')), {})
-    assert settings.telemetry.log_level == level.lower()

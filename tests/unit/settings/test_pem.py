@@ -45,7 +45,7 @@ CERTIFICATES = {
     ".": "cannot be read: Is a directory: {folder}",
     "-----BEGIN CERTIFICATE-----": "must be the path of a file, not what the file holds",
 }
-"""File -> what is said of it, wherever certificates are wanted."""
+"""File -> what is said of it, wherever certificates are wanted, by every command (tests/unit/cli/test_mistakes.py)."""
 
 KEYS = {
     "empty.pem": "is empty",
@@ -68,11 +68,9 @@ KEYS = {
     "nowhere.key": "cannot be read: No such file or directory: {folder}/nowhere.key",
     "-----BEGIN PRIVATE KEY-----": "must be the path of a file, not what the file holds",
 }
-"""File -> what is said of it as the key of own.pem."""
+"""File -> what every command says of it as the key of own.pem."""
 
 PAIRS = {
-    "short": (KEY, "short.pem", "short.key", "cannot be used with tls_certificate_file: the certificate's key is too"),
-    "reversed": (KEY, "chain-reversed.pem", "own.key", "is the key of certificate 2 in tls_certificate_file, where "),
     "secp256k1": (CERTIFICATE, "k1.pem", "k1.key", NOT_FOR_GRPC),
     "Ed448": (CERTIFICATE, "ed448.pem", "ed448.key", NOT_FOR_GRPC),
     "trusted": (CERTIFICATE, "trusted.pem", "own.key", "holds a certificate in a form of OpenSSL's own (TRUSTED): "),
@@ -103,20 +101,6 @@ def settings_with(place: str, file: str) -> str:
     if place == CA:
         return toml(wallet=f'{URL}\nca_file = "{file}"')
     return tls(file, "own.key") if place == CERTIFICATE else tls("own.pem", "own.key", tls_client_ca_file=file)
-
-
-@pytest.mark.parametrize("place", [CERTIFICATE, CLIENT_CA, CA])
-@pytest.mark.parametrize(("file", "problem"), CERTIFICATES.items(), ids=CERTIFICATES)
-def test_a_wrong_file_of_certificates(folder: Path, place: str, file: str, problem: str) -> None:
-    """The error about a file of certificates that cannot be used says which one, why, and what to do."""
-    path = write(folder, settings_with(place, file))
-    assert refusal(path) == [f"{place}: {problem.format(folder=folder)}"]
-
-
-@pytest.mark.parametrize(("file", "problem"), KEYS.items(), ids=KEYS)
-def test_a_wrong_key_file(folder: Path, file: str, problem: str) -> None:
-    """A key file that does not go with the certificate is named, with the reason."""
-    assert refusal(write(folder, tls("own.pem", file))) == [f"{KEY}: {problem.format(folder=folder)}"]
 
 
 @pytest.mark.parametrize(("place", "certificate", "key", "problem"), PAIRS.values(), ids=PAIRS)

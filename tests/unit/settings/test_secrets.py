@@ -90,6 +90,7 @@ WRONG_ACCESS_KEYS = {
     "delete": ('"abcde12345\\u007f"', LINES),
     "number": ("12345", ""),
 }
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 WRONG_PRIVATE_KEYS = {
@@ -111,6 +112,7 @@ WRONG_PRIVATE_KEYS = {
     "change-me": ('"changeme"', PLACEHOLDER),
     "list": (f'["{PRIVATE_KEY}"]', ""),
 }
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 @pytest.mark.parametrize("case", WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
@@ -119,20 +121,6 @@ def test_wrong_keys(tmp_path: Path, case: tuple[str, ...]) -> None:
     keys, *lines = case
     (tmp_path / "path").write_text("/run/secrets/private_key\n")
     assert refused(tmp_path, keys=keys) == [line.replace("{folder}", str(tmp_path)) for line in lines]
-
-
-@pytest.mark.parametrize(("key", "cause"), WRONG_ACCESS_KEYS.values(), ids=WRONG_ACCESS_KEYS.keys())
-def test_wrong_access_key(tmp_path: Path, key: str, cause: str) -> None:
-    """An access key that could not go into Basic is refused."""
-    keys = f"access_key = {key}\n{OTHER}"
-    assert refused(tmp_path, keys=keys) == [f"{PROVIDER}.access_key: {ACCESS_KEY_RULE}{cause}"]
-
-
-@pytest.mark.parametrize(("key", "cause"), WRONG_PRIVATE_KEYS.values(), ids=WRONG_PRIVATE_KEYS.keys())
-def test_wrong_private_key(tmp_path: Path, key: str, cause: str) -> None:
-    """A private key that has not a UUID's shape is refused."""
-    keys = f'access_key = "{ACCESS_KEY}"\nprivate_key = {key}'
-    assert refused(tmp_path, keys=keys) == [f"{PROVIDER}.private_key: {PRIVATE_KEY_RULE}{cause}"]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", "\t"], ids=["none", "lf", "crlf", "space", "tab"])

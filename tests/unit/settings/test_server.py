@@ -18,7 +18,6 @@ from tests.support.settings_files import (
     PRIVATE_KEY,
     URL,
     refusal,
-    refused,
     toml,
     write,
 )
@@ -114,12 +113,7 @@ WRONG_SETTINGS = {
     # In TOML a list is written as one: commas are for variables alone.
     "commas": (f'{MUTUAL}\nallowed_identities = "a,b"', f'{IDENTITIES_RULE}; it is a text: write ["..."]'),
 }
-
-
-@pytest.mark.parametrize(("server", "line"), WRONG_SETTINGS.values(), ids=WRONG_SETTINGS.keys())
-def test_wrong_setting(folder: Path, server: str, line: str) -> None:
-    """A wrong setting of the server, or one that makes no sense without another, is refused with one line."""
-    assert refused(folder, server=server) == [line.replace("{folder}", str(folder))]
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 @pytest.mark.parametrize("listen", ['listen = "127.0.0.1:0"\nhealth_listen = "127.0.0.1:0"', 'health_listen = ""'])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.settings.model import load
-from tests.support.settings_files import refusal, toml, write
+from tests.support.settings_files import toml, write
 
 STORE_RULE = (
     'must be the URL of a store, like "sqlite:///var/lib/wallet-bridge/settlement.db" or '
@@ -51,6 +51,7 @@ WRONG = {
     "no socket": ("unix:///", "it has no path of a socket"),
     "fragment of a socket": ("unix:///run/redis.sock#canary", FRAGMENT),
 }
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 def settings_with(folder: Path, store: str) -> Path:
@@ -66,9 +67,3 @@ def test_a_store(tmp_path: Path, store: str) -> None:
     assert settlement is not None
     assert settlement.store.get_secret_value() == store
     assert "canary" not in str(settlement.store)
-
-
-@pytest.mark.parametrize(("store", "cause"), WRONG.values(), ids=WRONG)
-def test_a_wrong_store(tmp_path: Path, store: str, cause: str) -> None:
-    """Another URL is refused with the part that is wrong, and without any part of it, which may be a password."""
-    assert refusal(settings_with(tmp_path, store)) == [f"settlement.store: {STORE_RULE}; {cause}"]

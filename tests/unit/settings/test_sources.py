@@ -154,12 +154,7 @@ UNKNOWN_KEYS = {
     "key-of-provider": ("[wallet]\naccess_key = 1", f"wallet.access_key: {UNKNOWN} wallet.providers.<id>.access_key?"),
     "key-of-a-code-in-server": ("[server]\ngrpc = 1", f"server.grpc: {UNKNOWN} wallet.codes.<id>.grpc?"),
 }
-
-
-@pytest.mark.parametrize(("text", "line"), UNKNOWN_KEYS.values(), ids=UNKNOWN_KEYS.keys())
-def test_unknown_key(tmp_path: Path, text: str, line: str) -> None:
-    """A key that does not exist is refused with its name and, where there is one close to it, the right name."""
-    assert refusal(write(tmp_path, text), ENVIRON) == [line]
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 UNKNOWN_VARIABLES = {
@@ -220,11 +215,15 @@ def test_wrong_value_of_a_variable(name: str, value: str, problem: str) -> None:
 IN_QUOTES = " (a text stands in quotes)"
 A_LINE = ' (each line is [table] or key = "value")'
 SAVE = "save it as UTF-8"
+BACKSLASH = " (in 'single quotes' a backslash stands for itself)"
 UNREADABLE = {
     "no-value": (b"[server]\nlisten =\n", f"line 2 is not TOML: Invalid value, at column 9{IN_QUOTES}"),
     "no-quotes": (b"[server]\nlisten = here\n", f"line 2 is not TOML: Invalid value, at column 10{IN_QUOTES}"),
     "json": (b'{"server": {}}', f"line 1 is not TOML: Invalid statement, at column 1{A_LINE}"),
-    "yml": (b"server:\n  listen: a\n", "line 1 is not TOML: Expected '=' after a key in a key/value pair, at column 7"),
+    "yml": (
+        b"server:\n  listen: a\n",
+        f"line 1 is not TOML: Expected '=' after a key in a key/value pair, at column 7{A_LINE}",
+    ),
     "key-twice": (
         b"a = 1\na = 1\n",
         "line 2 is not TOML: Cannot overwrite a value, at column 6 (the key stands there twice)",
@@ -233,10 +232,13 @@ UNREADABLE = {
         b"[a]\n[a]\n",
         "line 2 is not TOML: Cannot declare ('a',) twice, at column 3 (the table stands there twice)",
     ),
-    "escape": (b'a = "C:\\certs"', r"line 1 is not TOML: Unescaped '\' in a string, at column 10 (in 'single quotes' "),
+    "escape": (
+        b'a = "C:\\certs"',
+        rf"line 1 is not TOML: Unescaped '\' in a string, at column 10{BACKSLASH}",
+    ),
     "second-statement": (
         b"a = 1\nb = 2 c",
-        "line 2 is not TOML: Expected newline or end of document after a statement, ",
+        "line 2 is not TOML: Expected newline or end of document after a statement, at column 7",
     ),
     "open-string": (b'[server]\nlisten = "a', "is not TOML: Unterminated string (at end of document)"),
     "not-utf-8": (b"[server]\n\n# \xff", "line 3 is not TOML: it is not UTF-8"),
@@ -248,15 +250,7 @@ UNREADABLE = {
     "deep": (b"a = " + b"[" * 20_000, "is not TOML that can be read: it is nested too deep"),
     "long-number": (b"a = " + b"9" * 5_000, "is not TOML that can be read: a number in it is too long"),
 }
-
-
-@pytest.mark.parametrize(("content", "text"), UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_not_toml(tmp_path: Path, content: bytes, text: str) -> None:
-    """A file that is no TOML is named with the line, and nothing that could follow from it is said."""
-    path = tmp_path / "bridge.toml"
-    path.write_bytes(content)
-    (line,) = refusal(path)
-    assert line.startswith(f"{path}: {text}")
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 def test_a_path_that_cannot_be_read(tmp_path: Path) -> None:
@@ -297,14 +291,6 @@ def test_all_errors_at_once(tmp_path: Path) -> None:
         "server.drain_s: must be seconds, 0 to 600",
         "wallet.connect_timeout_s: must be seconds, more than 0, at most 30",
         f"{LOG_LEVEL} (BRIDGE_TELEMETRY__LOG_LEVEL is set)",
-    ]
-
-
-def test_what_follows_from_a_flat_table_has_no_line(tmp_path: Path) -> None:
-    """Where a provider's id has a value in place of a table, nothing more is said of providers that are missing."""
-    path = write(tmp_path, f'[wallet]\n{URL}\n[wallet.providers]\n12345 = "{ACCESS_KEY}"')
-    assert refusal(path) == [
-        "wallet.providers.12345: must be a table, [wallet.providers.12345], with access_key, private_key"
     ]
 
 

@@ -9,7 +9,7 @@ import trustme
 from bridge.errors import REASONS
 from bridge.outcome import GrpcCode
 from bridge.settings.model import load
-from tests.support.settings_files import KEYS, LISTEN_RULE, UINT64_MAX, URL, URL_RULE, refused, toml, write
+from tests.support.settings_files import KEYS, UINT64_MAX, URL, refused, toml, write
 
 ID_RULE = f"must have a number from 1 to {UINT64_MAX} as its last part, without leading zeros"
 
@@ -99,12 +99,7 @@ WRONG_LISTENS = {
     "space": ("127.0.0.1: 50051", WHITE_SPACE),
     "url": ("http://127.0.0.1:50051", "it is a URL: leave the part up to :// out"),
 }
-
-
-@pytest.mark.parametrize(("listen", "cause"), WRONG_LISTENS.values(), ids=WRONG_LISTENS)
-def test_wrong_listen(tmp_path: Path, listen: str, cause: str) -> None:
-    """What is not host:port is refused with the part that is wrong."""
-    assert refused(tmp_path, server=f'listen = "{listen}"') == [f"server.listen: {LISTEN_RULE}; {cause}"]
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 NOT_A_PORT = "its port is not a number from 1 to 65535"
@@ -142,12 +137,7 @@ WRONG_URLS = {
     "two-slashes": ("https://wallet.example/a//b", "its path has an empty segment (//)"),
     "dot-segment": ("https://wallet.example/a/../b", "its path has a segment . or .."),
 }
-
-
-@pytest.mark.parametrize(("url", "cause"), WRONG_URLS.values(), ids=WRONG_URLS)
-def test_wrong_url(tmp_path: Path, url: str, cause: str) -> None:
-    """What is not scheme, host, port and prefix is no address of a wallet: the wrong part is named."""
-    assert refused(tmp_path, wallet=f'url = "{url}"') == [f"wallet.url: {URL_RULE}; {cause}"]
+"""Each is refused by every command: tests/unit/cli/test_mistakes.py."""
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "007", "1.5", "x", " 1", "1_000", "\u0665", str(UINT64_MAX + 1)])
@@ -164,26 +154,12 @@ def test_longest_reason(tmp_path: Path) -> None:
     assert load(write(tmp_path, toml(rest=f"[wallet.codes.7]\n{rule}")), {}).wallet.codes[7].reason == "X" * 63
 
 
-def test_ca_file(tmp_path: Path) -> None:
-    """A file with a PEM certificate is taken, relative to the folder of the TOML file."""
-    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
-    wallet = load(write(tmp_path, toml(wallet=f'{URL}\nca_file = "ca.pem"')), {}).wallet
-    assert wallet.ca_file == tmp_path / "ca.pem"
-
-
 def client_pair(folder: Path, name: str) -> str:
     """Write a client's certificate and key into the folder; return the two settings that name them."""
     issued = trustme.CA().issue_cert("client.example")
     issued.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
     issued.private_key_pem.write_to_path(folder / f"{name}_key.pem")
     return f'client_certificate_file = "{name}.pem"\nclient_key_file = "{name}_key.pem"'
-
-
-def test_client_certificate(tmp_path: Path) -> None:
-    """A certificate with its key is taken."""
-    wallet = load(write(tmp_path, toml(wallet=f"{URL}\n{client_pair(tmp_path, 'client')}")), {}).wallet
-    assert wallet.client_certificate_file == tmp_path / "client.pem"
-    assert wallet.client_key_file == tmp_path / "client_key.pem"
 
 
 @pytest.mark.parametrize(

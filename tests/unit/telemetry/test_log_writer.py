@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,19 +170,12 @@ def test_a_descriptor_that_does_not_block(pipe: Pipe) -> None:
     assert writer.dropped == 0
 
 
-@contextmanager
-def closed(writer: LogWriter) -> Iterator[None]:
-    """Close a writer first."""
-    writer.close(PATIENCE_S)
-    yield
-
-
 def test_after_the_end_nothing_is_written(pipe: Pipe) -> None:
     """What is logged when the log is closed is counted, and waits for no one."""
     writer = pipe.writer()
     writer.put("last\n")
-    with closed(writer):
-        writer.put("too late\n")
+    writer.close(PATIENCE_S)
+    writer.put("too late\n")
     assert writer.dropped == 1
     assert pipe.read_until("last") == ["last"]
 

@@ -29,7 +29,6 @@ from bridge.events import (
     Stopped,
     WorkerEnded,
     WorkerStarted,
-    ignore,
 )
 from bridge.telemetry.logs import LIBRARY_LINE
 from tests.support.log_file import Log, loggers_put_back
@@ -194,14 +193,6 @@ def test_a_level_silences_what_is_below(log: Log) -> None:
     assert [line["reason"] for line in log.lines()] == ["WALLET_TIMEOUT"]
 
 
-def test_an_attempt_is_for_debugging(log: Log) -> None:
-    """At INFO a call is one line, however many attempts it took."""
-    emit = log.configure("INFO", "json")
-    emit(AttemptEnded("Terminate", 1, 0.5, http_status=200))
-    emit(OK)
-    assert [line["event"] for line in log.lines()] == ["call ended"]
-
-
 SILENT: tuple[Event, ...] = (
     StateSampled(in_flight=1, queued=2, detached=3, connections=4, streams=5),
     CallStarted("wallet.v1.WalletService", "Terminate"),
@@ -225,11 +216,6 @@ def test_the_console_format_is_for_people(log: Log) -> None:
     assert written.count("\n") == 1
     assert "WALLET_REJECTED" in written
     assert "\x1b" not in written
-
-
-def test_a_listener_is_optional() -> None:
-    """An event that is ignored goes nowhere."""
-    ignore(OK)
 
 
 def test_a_line_of_a_library_has_the_same_form(log: Log) -> None:

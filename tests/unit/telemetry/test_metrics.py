@@ -15,8 +15,6 @@ from bridge.events import (
     Serving,
     StateSampled,
     Stopped,
-    WorkerEnded,
-    WorkerStarted,
 )
 from tests.support.metrics_page import METHOD, RPC, SERVICE, call, counted, failed, supervised
 
@@ -93,13 +91,6 @@ def test_an_event_is_counted(event: Event, name: str, value: float, labels: dict
     assert counted(event).value(name, **labels) == value
 
 
-def test_counts_add_up() -> None:
-    """Equal events are one series."""
-    page = counted(*[call()] * 3, *[failed("WALLET_TIMEOUT")] * 2)
-    assert page.by("wallet_bridge_calls_total", "reason") == {"OK": 3, "WALLET_TIMEOUT": 2}
-    assert page.by("grpc_server_call_duration_seconds_count", "grpc_status") == {"OK": 3, "UNKNOWN": 2}
-
-
 def test_a_first_attempt_is_no_retry() -> None:
     """Retries are attempts beyond the first, whatever became of that."""
     first = AttemptEnded(RPC, 1, 0.25, reason="WALLET_NOT_PROCESSED")
@@ -143,14 +134,6 @@ def test_cpu_time_is_not_counted_twice() -> None:
     """Each sample adds what the process used since the last one."""
     once, often = counted(), counted(*[StateSampled(0, 0, 0, 0, 0)] * 50)
     assert often.value("process_cpu_seconds_total") < once.value("process_cpu_seconds_total") + 10
-
-
-def test_the_supervisor_counts_workers() -> None:
-    """Those under way, and those that had to be replaced."""
-    page = supervised(WorkerStarted(1, 11), WorkerStarted(2, 12), WorkerEnded(1, 11, -9, 0.5))
-    assert page.value("wallet_bridge_workers") == 1
-    assert page.value("wallet_bridge_worker_restarts_total") == 1
-    assert page.by("wallet_bridge_build_info", "version") == {__version__: 1}
 
 
 def test_other_events_are_no_matter() -> None:

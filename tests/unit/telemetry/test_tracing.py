@@ -18,17 +18,16 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from bridge import __version__
 from bridge.events import AttemptEnded, CallEnded
 from bridge.outcome import GrpcCode
 from bridge.telemetry.logs import HELD_LOGGERS
 from bridge.telemetry.tracing import Tracing
-from bridge.tracer import CallSpan, Metadata, Tracer, TracingError
+from bridge.tracer import CallSpan, Metadata, TracingError
 from bridge.transcoding.operation import operations
+from tests.support.spans import Traces
 from wallet.v1.wallet_service_pb2 import DESCRIPTOR
 
 TERMINATE = operations(DESCRIPTOR.services_by_name["WalletService"])[0]
@@ -49,14 +48,11 @@ def ended(grpc_code: str = "OK", **facts: Any) -> CallEnded:
     return CallEnded("wallet.v1.WalletService", "Terminate", 1, grpc_code, 0.1, **facts)
 
 
-class Memory:
-    """A tracer that keeps its spans."""
+class Memory(Traces):
+    """A tracer that traces calls."""
 
     def __init__(self, wallet_url: str = WALLET_URL) -> None:
-        self._exporter = InMemorySpanExporter()
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracer: Tracer = Tracing(provider, wallet_url)
+        super().__init__(wallet_url)
 
     def start(self, metadata: Metadata | None = None) -> CallSpan:
         """Begin a call of Terminate."""
@@ -70,11 +66,6 @@ class Memory:
             span.attempt_ended(attempt)
         span.ended(event)
         return self.spans
-
-    @property
-    def spans(self) -> Sequence[ReadableSpan]:
-        """Every span that has ended: that of a call comes before those of its attempts."""
-        return sorted(self._exporter.get_finished_spans(), key=lambda span: span.kind is not SpanKind.SERVER)
 
 
 @pytest.fixture(autouse=True)
@@ -101,23 +92,6 @@ def sent(span: CallSpan, number: int = 1) -> list[str]:
     ((name, value),) = span.attempt(number)
     assert name == b"traceparent"
     return value.decode().split("-")
-
-
-def test_context_goes_on(memory: Memory) -> None:
-    """The call's span is a child of the caller's, the attempt's a child of the call's, which the wallet gets."""
-    span = memory.start([("user-agent", "x"), ("traceparent", TRACEPARENT), ("x-bin", b"\xff")])
-    version, trace_id, attempt_id, flags = sent(span)
-    span.attempt_ended(ANSWERED)
-    span.ended(ended())
-    call, attempt = memory.spans
-    assert (version, trace_id, flags) == ("00", TRACE_ID, "01")
-    assert call.parent is not None
-    assert attempt.parent is not None
-    assert f"{call.parent.span_id:016x}" == SPAN_ID
-    assert call.parent.is_remote
-    assert ids(call)[0] == TRACE_ID
-    assert (f"{attempt.parent.span_id:016x}", ids(attempt)) == (ids(call)[1], (TRACE_ID, attempt_id))
-    assert len({SPAN_ID, attempt_id, ids(call)[1]}) == 3
 
 
 GOOD = {
@@ -219,20 +193,6 @@ def test_tracestate(
     assert caplog.text == ""
 
 
-def test_each_attempt_has_its_own_span(memory: Memory) -> None:
-    """The wallet can distinguish the attempts of a call, and the trace counts them."""
-    span = memory.start()
-    reported = []
-    for number in (1, 2, 3):
-        reported.append(sent(span, number)[2])
-        span.attempt_ended(AttemptEnded("Terminate", number, 0.1, reason="WALLET_NOT_PROCESSED"))
-    span.ended(ended("UNAVAILABLE", reason="WALLET_NOT_PROCESSED", outcome="NOT_PROCESSED", attempts=3))
-    call, *attempts = memory.spans
-    assert [ids(attempt)[1] for attempt in attempts] == reported
-    assert len({*reported, ids(call)[1]}) == 4
-    assert [(attempt.attributes or {}).get("http.request.resend_count") for attempt in attempts] == [None, 1, 2]
-
-
 CALL = {"rpc.system.name": "grpc", "rpc.method": "wallet.v1.WalletService/Terminate"}
 POST = {
     "http.request.method": "POST",
@@ -244,23 +204,7 @@ POST = {
 }
 
 
-def test_success(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
-    """Names, kinds and attributes are those of the semantic conventions; a success sets no status."""
-    call, attempt = memory.call(ended(attempts=1, wallet_code=1, request_id="r-1", http_status=200), ANSWERED)
-    assert caplog.text == "", "the SDK complains of a span that is ended twice"
-    named = call.name, call.kind, call.status.status_code.name
-    assert named == ("wallet.v1.WalletService/Terminate", SpanKind.SERVER, "UNSET")
-    assert call.attributes == CALL | {
-        "rpc.response.status_code": "OK",
-        "wallet_bridge.attempts": 1,
-        "wallet_bridge.wallet_code": "1",
-    }
-    named = attempt.name, attempt.kind, attempt.status.status_code.name
-    assert named == ("POST /v2/api/wallet/terminate", SpanKind.CLIENT, "UNSET")
-    assert attempt.attributes == POST | {"http.response.status_code": 200}
-
-
-def test_failure(memory: Memory) -> None:
+def test_failure(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
     """A failure says its reason, outcome, cause, attempts and the wallet's code; code 0 is one."""
     event = ended(
         "DATA_LOSS",
@@ -271,7 +215,8 @@ def test_failure(memory: Memory) -> None:
         wallet_code=0,
         is_detached=True,
     )
-    (call,) = memory.call(event)
+    call, _ = memory.call(event, ANSWERED)
+    assert caplog.text == "", "the SDK complains of a span that is ended twice"
     assert call.attributes == CALL | {
         "rpc.response.status_code": "DATA_LOSS",
         "error.type": "DATA_LOSS",

@@ -150,11 +150,6 @@ def test_operations_come_in_the_order_of_the_proto() -> None:
     assert [(one.method, one.path) for one in found] == [("Again", "/v2/ask-again.now"), ("Ask", "/ask")]
 
 
-def test_a_service_without_rpcs_has_no_operations() -> None:
-    """An empty service is no error."""
-    assert operations(compile_proto(f"{HEADER} service Asking {{}}").services_by_name["Asking"]) == ()
-
-
 def test_an_rpc_without_a_rest_path_is_no_operation() -> None:
     """The bridge's own rpcs may stand beside the wallet's in one service, with whatever messages they need."""
     own = "rpc Own(Place) returns (stream Place) { option idempotency_level = NO_SIDE_EFFECTS; }"

@@ -153,11 +153,6 @@ def test_what_was_closed_no_longer_counts() -> None:
         parse_object((neighbours % objects(64)).encode())
 
 
-def test_siblings_do_not_add_up() -> None:
-    """Depth is what is open at once: a hundred neighbours are one level."""
-    assert len(parse_object(b'{"a":[' + b",".join([b'{"b":[]}'] * 100) + b"]}")["a"]) == 100
-
-
 @pytest.mark.parametrize("text", IN_STRINGS.values(), ids=IN_STRINGS)
 def test_brackets_inside_strings_do_not_count(text: str) -> None:
     """Only structure is depth, whatever quotes and backslashes stand around the brackets."""

@@ -92,11 +92,6 @@ def test_each_field_of_terminate_is_required(name: str) -> None:
         assert violations(request) == [(name, UNSET)]
 
 
-def test_a_whole_request_is_valid() -> None:
-    """The least that Terminate needs."""
-    assert violations(TerminateRequest(**GOOD)) == []
-
-
 def test_every_unset_field_is_listed() -> None:
     """A caller fixes everything at once: all violations come together, in the proto's order."""
     assert violations(TerminateRequest()) == [(name, UNSET) for name in GOOD]
@@ -176,12 +171,6 @@ def test_a_decimal_must_be_a_number_of_json(text: str) -> None:
 def test_a_good_decimal_is_sent(text: str) -> None:
     """Every text that the codec can write is valid."""
     assert violations(Free(amount={"value": text})) == []
-
-
-def test_a_request_is_parsed() -> None:
-    """What a caller serialized comes back."""
-    request = TerminateRequest(**GOOD)
-    assert parse(TerminateRequest, request.SerializeToString()) == request
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,15 @@
 """What new TLS files mean: other certificates for new connections to the wallet, or nothing but a report."""
 
-import asyncio
 import shutil
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from bridge.events import Event, Reloaded, ReloadFailed
 from bridge.settings.model import Wallet, load
-from bridge.upstream.from_settings import keyring_of, tls_context
+from bridge.upstream.from_settings import keyring_of
 from bridge.upstream.key_rotation import Rotation
-from tests.support.certificates import Certificates, Identity, write_certificates
+from tests.support.certificates import Certificates, write_certificates
 from tests.support.whole_path import environment
 
 CA_FILE, CERTIFICATE_FILE, KEY_FILE = KEYS = tuple(
@@ -73,11 +68,6 @@ def test_all_tls_files_are_one_change(
     assert rotating_tls.used == [rotating_tls.wallet]
 
 
-def test_tls_files_that_stay(rotating_tls: RotatingTls) -> None:
-    """While nothing changes, TLS is not set up again."""
-    assert (rotating_tls.look(), rotating_tls.used) == ([], [])
-
-
 OTHER_KEY = (
     "client_key_file: is not the key of the certificate in client_certificate_file: it belongs to another certificate"
 )
@@ -118,98 +108,3 @@ def test_a_bad_tls_file_is_not_used(
     rotating_tls.put(certificates[0])
     assert rotating_tls.look() == [Reloaded(key)]
     assert rotating_tls.used == [rotating_tls.wallet]
-
-
-@asynccontextmanager
-async def reporting_server(context: ssl.SSLContext) -> AsyncIterator[int]:
-    """Run a TLS server that answers each line with the serial number of its client's certificate; yield its port."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readline():
-            certificate = writer.get_extra_info("peercert") or {}
-            writer.write(f"{certificate.get('serialNumber', 'none')}\n".encode())
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-class Client:
-    """A TLS connection to a reporting server, held open."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    @asynccontextmanager
-    async def connected(cls, port: int, context: ssl.SSLContext) -> AsyncIterator["Client"]:
-        """Connect with this context."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-        try:
-            yield cls(reader, writer)
-        finally:
-            writer.close()
-            await writer.wait_closed()
-
-    async def serial(self) -> str:
-        """Return the serial number of the certificate that the server sees."""
-        self._writer.write(b"?\n")
-        return (await self._reader.readline()).decode().strip()
-
-
-def serial_of(identity: Identity) -> str:
-    """Return the serial number of a certificate, as `ssl` shows it."""
-    certificate = x509.load_pem_x509_certificate(identity.certificate_file.read_bytes())
-    text = f"{certificate.serial_number:X}"
-    return text.zfill(len(text) + len(text) % 2)
-
-
-async def test_new_connections_show_the_new_certificate(
-    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
-) -> None:
-    """After a change new connections show the new client certificate; one that stands goes on with the old."""
-    old, new = certificates
-    trusts_both = old.server.server_context(client_ca_file=old.ca_file)
-    trusts_both.load_verify_locations(new.ca_file)
-    async with (
-        reporting_server(trusts_both) as port,
-        Client.connected(port, tls_context(rotating_tls.wallet)) as before,
-    ):
-        assert await before.serial() == serial_of(old.client)
-        rotating_tls.put(new, CERTIFICATE_FILE, KEY_FILE)
-        rotating_tls.look()
-        (wallet,) = rotating_tls.used
-        async with Client.connected(port, tls_context(wallet)) as after:
-            assert await after.serial() == serial_of(new.client)
-        assert await before.serial() == serial_of(old.client)
-
-
-async def test_a_removed_authority_is_not_trusted(
-    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
-) -> None:
-    """After a change of the CA a server of the old authority is refused, and one of the new is trusted."""
-    old, new = certificates
-    rotating_tls.put(new)
-    rotating_tls.look()
-    context = tls_context(rotating_tls.used[0])
-    async with reporting_server(old.server.server_context()) as port:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    async with reporting_server(new.server.server_context()) as port, Client.connected(port, context) as client:
-        assert await client.serial() == "none"
-
-
-async def test_a_context_stays_as_it_was_made(
-    rotating_tls: RotatingTls, certificates: tuple[Certificates, Certificates]
-) -> None:
-    """Files that change under a context in use change nothing in it: bad ones cannot break it."""
-    old, _ = certificates
-    context = tls_context(rotating_tls.wallet)
-    for path in rotating_tls.files.values():
-        path.write_bytes(b"")
-    async with (
-        reporting_server(old.server.server_context(client_ca_file=old.ca_file)) as port,
-        Client.connected(port, context) as client,
-    ):
-        assert await client.serial() == serial_of(old.client)

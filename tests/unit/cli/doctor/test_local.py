@@ -1,6 +1,5 @@
 """What the doctor says of settings, credentials and certificate files; nothing of it needs a network."""
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ import trustme
 
 from bridge.cli.doctor.local import Subject, local_findings
 from bridge.settings.model import load
-from tests.support.settings_files import ACCESS_KEY, KEYS, PRIVATE_KEY, URL, toml, write
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY, URL, toml, write
 
 NOW = datetime.now(UTC)
 PATHS = ("/api/wallet/terminate",)
@@ -253,12 +252,3 @@ def test_certificate_that_went_wrong(tmp_path: Path, authority: trustme.CA) -> N
         assert f"{found.level} {found.text}".startswith(
             "warn wallet.client_certificate_file: its dates cannot be read: "
         )
-
-
-def test_no_key_in_any_text(tmp_path: Path) -> None:
-    """Whatever is wrong with keys, no finding shows one."""
-    config = write(tmp_path, toml(keys=KEYS, rest=f"[wallet.providers.2]\n{KEYS}"))
-    text = os.linesep.join(reported(config))
-    assert "warn" in text
-    assert ACCESS_KEY not in text
-    assert PRIVATE_KEY not in text

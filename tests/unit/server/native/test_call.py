@@ -161,14 +161,6 @@ async def test_details_stay_beside_a_reserved_trailer() -> None:
         assert tuple(await call(channel, "Method").trailing_metadata()) == (DETAILS,)
 
 
-async def test_unknown_methods() -> None:
-    """A method or a service that is not registered is UNIMPLEMENTED."""
-    async with native({"Method": unary(echo)}) as (_, channel):
-        assert (await status_of(call(channel, "Other")))[0] == "UNIMPLEMENTED"
-        other: Any = channel.unary_unary("/other.Service/Method")
-        assert (await status_of(other(b"")))[0] == "UNIMPLEMENTED"
-
-
 @pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip], ids=["plain", "gzip"])
 async def test_message_size(compression: grpc.Compression | None) -> None:
     """A message of the largest size is taken, compressed or not; one with a byte more is refused unseen."""

@@ -14,7 +14,8 @@ from pygrpc_native import EVENT_CALL, EVENT_CANCEL, NativeGrpcFront
 
 from bridge.address import ListenError
 from bridge.server.native.server import NativeServer
-from tests.support.native_server import CHANNEL, DEADLINE_S, OPTIONS, SERVICE, call, native, status_of, unary
+from tests.support.native_server import DEADLINE_S, OPTIONS, SERVICE, call, native, status_of, unary
+from tests.support.whole_path import CHANNEL_OPTIONS
 
 MANY = 1100
 """More calls on one connection than the engine takes by default."""
@@ -166,7 +167,7 @@ def test_a_loop_that_ends_without_a_stop() -> None:
         return port
 
     port = asyncio.run(start())
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL) as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
         send: Any = channel.unary_unary(f"/{SERVICE}/Echo")
         with pytest.raises(grpc.RpcError) as refused:
             send(b"", timeout=DEADLINE_S)
@@ -181,7 +182,7 @@ async def test_reflection_is_served_behind_it(tmp_path: Path, monkeypatch: pytes
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     assert files_in(tmp_path) != []
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL) as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
         ask: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
         answers = ask(iter([b"\x3a\x01*"]))  # list_services
         assert reflection.SERVICE_NAME.encode() in await answers.read()

@@ -164,7 +164,10 @@ class GrpcioServer(grpc.aio.Server):
         return await self._server.wait_for_termination(timeout)
 
     async def _message(self, context: Context) -> bytes | None:
-        return await self.tarpit.unless_cancelled(self.waiting.message(context))
+        message = await self.tarpit.unless_cancelled(self.waiting.message(context))
+        if message is None:
+            await self.tarpit.unless_cancelled(self.tarpit.slow_down())
+        return message
 
     def _reading(self, handler: Handler) -> Handler:
         """Return a handler that reads the message itself; one of request streams does so anyway."""

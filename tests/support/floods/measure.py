@@ -8,7 +8,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +56,9 @@ class Figures:
     """What was seen during and after one flood."""
 
     latencies_s: list[float] = field(default_factory=list)
-    """Of calls on a connection of their own."""
+    """Of calls, on a connection of their own, that began during the flood."""
+    around_s: list[float] = field(default_factory=list)
+    """Of calls that began before or after it: what the flood has left to be done delays those, too."""
     health_s: list[float] = field(default_factory=list)
     """Of health checks on a connection of their own, at the port for health alone."""
     failures: list[str] = field(default_factory=list)
@@ -64,18 +66,20 @@ class Figures:
     most_bytes: int = 0
     after_bytes: int = 0
     attack: Mapping[str, int] = field(default_factory=dict)
+    is_flooded: bool = False
+    """The flood is under way."""
     is_over: bool = False
     """No further call begins."""
 
     @property
     def median_s(self) -> float:
-        """The median latency of calls."""
+        """The median latency of calls that began during the flood."""
         return statistics.median(self.latencies_s)
 
     @property
     def longest_s(self) -> float:
         """The longest latency of a call or a check."""
-        return max(self.latencies_s + self.health_s)
+        return max(self.latencies_s + self.around_s + self.health_s)
 
     @property
     def growth_mb(self) -> float:
@@ -153,8 +157,9 @@ async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: flo
         watching = group.create_task(_watch_memory(bridge, figures))
         beside = [group.create_task(each(bridge, figures)) for each in (_call, _check)]
         await asyncio.sleep(CALL_INTERVAL_S)
+        figures.is_flooded = True
         figures.attack = await _attack(bridge, name, seconds)
-        # What the flood has left to be done delays calls, too: those that begin now are waited for.
+        figures.is_flooded = False
         await asyncio.sleep(AFTERMATH_S)
         figures.is_over = True
         await asyncio.wait(beside)
@@ -179,27 +184,39 @@ async def _attack(bridge: Target, name: str, seconds: float) -> Mapping[str, int
 async def _call(bridge: Target, figures: Figures) -> None:
     async with grpc.aio.insecure_channel(bridge.address, options=OPTIONS) as channel:
         stub: Any = WalletServiceStub(channel)
-        await _time(lambda: stub.Terminate(_request(), timeout=CALL_TIMEOUT_S), figures.latencies_s, figures)
+        await _again_and_again(
+            lambda: stub.Terminate(_request(), timeout=CALL_TIMEOUT_S),
+            lambda: figures.latencies_s if figures.is_flooded else figures.around_s,
+            figures,
+        )
 
 
 async def _check(bridge: Target, figures: Figures) -> None:
     async with grpc.aio.insecure_channel(bridge.health_address, options=OPTIONS) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest()
-        await _time(lambda: stub.Check(request, timeout=CALL_TIMEOUT_S), figures.health_s, figures)
+        await _again_and_again(lambda: stub.Check(request, timeout=CALL_TIMEOUT_S), lambda: figures.health_s, figures)
+
+
+async def _again_and_again(begin: Any, durations_s: Callable[[], list[float]], figures: Figures) -> None:
+    """Call again and again until it is over, whether calls have ended or not: one that waits must not hide others.
+
+    `durations_s`: where the latency of a call that begins now belongs.
+    """
+    async with asyncio.TaskGroup() as group:
+        while not figures.is_over:
+            group.create_task(_time(begin, durations_s(), figures))
+            await asyncio.sleep(CALL_INTERVAL_S)
 
 
 async def _time(begin: Any, durations_s: list[float], figures: Figures) -> None:
-    """Call again and again until it is over."""
-    while not figures.is_over:
-        begun = time.monotonic()
-        try:
-            await begin()
-        except grpc.aio.AioRpcError as error:
-            figures.failures.append(error.code().name)
-        finally:
-            durations_s.append(time.monotonic() - begun)
-        await asyncio.sleep(max(0.0, CALL_INTERVAL_S - durations_s[-1]))
+    begun = time.monotonic()
+    try:
+        await begin()
+    except grpc.aio.AioRpcError as error:
+        figures.failures.append(error.code().name)
+    finally:
+        durations_s.append(time.monotonic() - begun)
 
 
 async def _watch_memory(bridge: Target, figures: Figures) -> None:

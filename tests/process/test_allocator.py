@@ -12,8 +12,8 @@ import pytest
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import bridge_command
-from tests.support.supervised import OPTIONS, supervised
-from tests.support.whole_path import end_of, environment, terminate_request
+from tests.support.supervised import supervised
+from tests.support.whole_path import CHANNEL_OPTIONS, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="this C library is not glibc")
@@ -47,7 +47,7 @@ async def call_often(address: str) -> None:
     """Call over several connections at once, so that several of gRPC's threads allocate."""
 
     async def one() -> None:
-        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             stub = WalletServiceStub(channel)
             ends = await asyncio.gather(*(end_of(stub.Terminate(terminate_request())) for _ in range(CALLS)))
             assert {end.code for end in ends} == {"OK"}

@@ -22,11 +22,14 @@ BENCH_PYTHON = $(if $(filter command line,$(origin PYTHON)),$(PYTHON),$(shell \
 REAL_PATH := -c 'import os, sys; print(os.path.realpath(sys.executable))'
 IN_BENCH = $(MAKE) --no-print-directory bench-environment && \
 	$(MAKE) --no-print-directory VENV=$(BENCH_VENV) PYTHON=$(BENCH_PYTHON) $(BENCH_VENV)/bench.done && $(BENCH_VENV)/bin/python -m
+# The compiled form of the bridge (hatch_build.py), installed; its other packages are those of .venv.
+COMPILED := .venv-compiled
+IN_COMPILED = $(BIN)/python tools/compiled_environment.py $(COMPILED)
 # An environment that forbids bytecode files would have every process of a test compile the bridge again, and pytest all tests.
-test test-long test-alone test-unit coverage: export PYTHONDONTWRITEBYTECODE :=
+test test-long test-alone test-unit test-compiled coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run certs test test-long test-alone test-unit test-newest check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling bench-policies profile bench-telemetry bench-overload bench-floods h2spec soak simulate chaos pictures mesh interop tools clients contract release release-check second-operation charts lock clean
+.PHONY: help run certs test test-long test-alone test-unit test-newest test-compiled check lint types generated proto proto-lint coverage bench-pure fast-json bench bench-quick bench-scaling bench-policies profile bench-telemetry bench-overload bench-floods h2spec soak simulate chaos pictures mesh interop tools clients contract release release-check second-operation charts lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +58,10 @@ test-newest: $(VENV)/dev.done  ## The unit tests on the newest Python that this 
 	@newest="$$($(BIN)/python tools/newest_python.py)"; \
 	if [ -n "$$newest" ]; then $(MAKE) --no-print-directory VENV=.venv-newest PYTHON="$$newest" test-unit; \
 	else echo "test-newest: no newer Python here than $$($(BIN)/python --version)"; fi
+
+# COMPILED_TESTS="tests/unit tests/path": only these.
+test-compiled: $(COMPILED)/installed.done  ## The tests of `make test` against the bridge with compiled modules, installed in .venv-compiled (needs gcc)
+	@$(IN_COMPILED) -m pytest --override-ini pythonpath= $(or $(COMPILED_TESTS),tests) $(SHORT)
 
 check: lint types generated proto-lint coverage test-alone  ## Everything a change must pass: lint, types, protos, all tests, coverage
 
@@ -183,17 +190,18 @@ charts:  ## Lint and render deploy/ (builds Helm and kustomize once, needs go)
 	@bash tools/helm.sh
 
 lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies again into requirements/
-	@echo "lock: requirements/run.txt, dev.txt, image.txt, bench.txt, release.txt"
+	@echo "lock: requirements/run.txt, dev.txt, image.txt, bench.txt, release.txt, compile.txt"
 	@$(BIN)/$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra native --extra redis --extra tracing --constraint requirements/dev.txt --output-file requirements/image.txt pyproject.toml
 	@$(BIN)/$(COMPILE) --upgrade --extra dev --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	@$(BIN)/$(filter-out --all-build-deps,$(COMPILE)) --upgrade --constraint requirements/dev.txt --output-file requirements/release.txt requirements/release.in
+	@$(BIN)/$(filter-out --all-build-deps,$(COMPILE)) --upgrade --constraint requirements/dev.txt --output-file requirements/compile.txt requirements/compile.in
 	@# What no lock names, and why, stands above: pip-compile's warning of it is left out.
 	@sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/*.txt
 
 clean:  ## Remove the environment and everything that tools left behind
-	@rm -rf $(VENV) .venv-newest $(BENCH_VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf $(VENV) .venv-newest $(BENCH_VENV) $(COMPILED) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt, bench.txt all of dev.txt.
 $(VENV)/run.done: requirements/run.txt pyproject.toml
@@ -207,6 +215,11 @@ $(VENV)/dev.done: requirements/dev.txt pyproject.toml
 $(VENV)/bench.done: requirements/bench.txt pyproject.toml
 	@$(MAKE) --no-print-directory install LOCK=requirements/bench.txt
 	@touch $(VENV)/run.done $(VENV)/dev.done $@
+
+$(COMPILED)/installed.done: $(VENV)/dev.done hatch_build.py tools/compiled_environment.py $(shell find bridge generated/python -name '*.py')
+	@echo "compile: the modules of pyproject.toml's table, into $(COMPILED)"
+	@$(IN_COMPILED)
+	@touch $@
 
 # release.txt has what comes on top of dev.txt.
 $(VENV)/release.done: $(VENV)/dev.done requirements/release.txt

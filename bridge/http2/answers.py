@@ -27,6 +27,7 @@ from bridge.http2.limits import (
     STREAM_WINDOW_BYTES,
 )
 from bridge.http2.streams import HeaderBlock, Stream, Streams
+from bridge.places import without_context
 
 
 class Answers:
@@ -121,7 +122,7 @@ class Answers:
         except hpack.HeaderListTooLongError:
             fields = None
         except hpack.HeaderBlockError as error:
-            raise ViolationError(error.error_code, f"header block: {error}") from None
+            raise without_context(ViolationError(error.error_code, f"header block: {error}")) from None
         self._is_decoding = False
         return fields
 

@@ -14,6 +14,7 @@ from bridge.http2.frames import ErrorCode
 from bridge.http2.huffman import HuffmanError
 from bridge.http2.huffman import decode as decode_huffman
 from bridge.http2.static_table import STATIC, Field
+from bridge.places import without_context
 
 Fields = tuple[Field, ...]
 
@@ -145,7 +146,7 @@ class HeaderDecoder:
         try:
             return self._decode(block)
         except (IndexError, HuffmanError):
-            raise HeaderBlockError("cut short, or no such entry") from None
+            raise without_context(HeaderBlockError("cut short, or no such entry")) from None
 
     def _decode(self, block: bytes) -> Fields:
         fields: list[Field] = []

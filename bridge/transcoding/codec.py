@@ -27,6 +27,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from bridge.places import without_context
 from bridge.transcoding.decimals import DECIMAL, is_unsigned_decimal
 from bridge.transcoding.operation import ContractError
 from bridge.transcoding.strict_json import Flaw, Number
@@ -114,7 +115,7 @@ def _read_bytes(value: Any) -> bytes:
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise Flaw("must be base64") from None
+        raise without_context(Flaw("must be base64")) from None
 
 
 def _write_decimal(value: Any) -> msgspec.Raw:
@@ -134,7 +135,12 @@ def _decimal_reader(message: Descriptor) -> Read:
 
 def _enum_writer(enum: EnumDescriptor) -> Write:
     names = {number: value.name for number, value in enum.values_by_number.items()}
-    return lambda number: names.get(number, number)
+
+    def write(number: int) -> str | int:
+        # A number that the proto does not name stands for itself.
+        return names.get(number, number)
+
+    return write
 
 
 def _enum_reader(enum: EnumDescriptor) -> Read:
@@ -210,7 +216,7 @@ class Codec:
                 if name in readers:
                     fields[name] = readers[name](member)
         except Flaw as flaw:
-            raise flaw.inside(name) from None
+            raise without_context(flaw.inside(name)) from None
         return fields
 
 
@@ -240,7 +246,9 @@ def _value_codec(field: FieldDescriptor, known: dict[str, Codec]) -> tuple[Write
     try:
         return _SCALARS[field.type]
     except KeyError:
-        raise ContractError(f"{field.full_name}: nothing may pass through a float; use {DECIMAL}") from None
+        raise without_context(
+            ContractError(f"{field.full_name}: nothing may pass through a float; use {DECIMAL}")
+        ) from None
 
 
 _SCALARS: dict[int, tuple[Write, Read]] = {

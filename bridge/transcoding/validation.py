@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from bridge.errors import InvalidRequest
 from bridge.outcome import Violation
+from bridge.places import without_context
 from bridge.transcoding.decimals import DECIMAL, is_unsigned_decimal
 
 FIELD_BEHAVIOR: Any = field_behavior  # its stub calls the extension a plain field
@@ -42,7 +43,7 @@ def parse(message_type: type[Message], serialized: bytes | None) -> Message:
     except DecodeError:
         name = message_type.DESCRIPTOR.full_name
         violation = Violation("", f"the request is no {name}: it is malformed, or a string in it is not UTF-8")
-        raise InvalidRequest(violations=(violation,)) from None
+        raise without_context(InvalidRequest(violations=(violation,))) from None
 
 
 class Validator:

@@ -30,6 +30,7 @@ from bridge.errors import (
     WalletUnknownError,
 )
 from bridge.outcome import CODE_SUCCESS, CODE_UNKNOWN_ERROR, BridgeError, GrpcCode, Value, WalletFacts
+from bridge.places import without_context
 from bridge.transcoding.codec import Read, codec_of, read_bool, read_string, read_uint64
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.retry_after import retry_after_s
@@ -120,7 +121,7 @@ class Classifier:
         try:
             fields = self._codec.read_fields(reading.members)
         except Flaw as flaw:
-            raise WalletResponseInvalid(wallet=reading.facts, cause=str(flaw)) from None
+            raise without_context(WalletResponseInvalid(wallet=reading.facts, cause=str(flaw))) from None
         # Drift is what a success lacks; a failure body has only the envelope (docs/design/wallet.md, "Codes").
         is_whole = done_before or len(fields) == len(self._codec.field_names)
         missing = () if is_whole else tuple(name for name in self._codec.field_names if name not in fields)
@@ -184,7 +185,7 @@ def _member(members: Mapping[str, Any], name: str, read_value: Read, default: An
     try:
         return read_value(members[name])
     except Flaw as flaw:
-        raise flaw.inside(name) from None
+        raise without_context(flaw.inside(name)) from None
 
 
 # --- rules ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,102 @@
+"""Build hook of hatchling: the wheel with compiled modules.
+
+    HATCH_BUILD_HOOK_ENABLE_CUSTOM=true python -m hatchling build -t wheel
+
+Without that variable the hook does not run, and the wheel is pure Python. With it mypyc compiles the modules of
+pyproject.toml's table `compiled` for this Python and platform. Their sources stay in the wheel: tracebacks show them,
+and of the two a Python imports the compiled module. Needs mypy[mypyc], types-protobuf, and a C compiler.
+"""
+
+import contextlib
+import os
+import shutil
+import sysconfig
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.config import BuilderConfig
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+GROUP = "wallet_bridge"
+"""The library with the code of all compiled modules is named after it."""
+EDITABLE = "editable"
+
+
+def compiled_modules(root: Path) -> list[str]:
+    """Return the names of the modules that are compiled: the one table of them."""
+    with (root / "pyproject.toml").open("rb") as file:
+        table: list[str] = tomllib.load(file)["tool"]["wallet-bridge"]["compiled"]
+    return table
+
+
+def missing() -> str:
+    """Return what this machine lacks to compile, and how to get it; "" where all is there."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return f"no C compiler: {compiler} is not on PATH; on Debian: apt-get install gcc libc6-dev"
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").exists():
+        return f"no {headers / 'Python.h'}; on Debian: apt-get install python3-dev"
+    try:
+        import mypyc.build  # noqa: F401, PLC0415 - a build of the pure wheel goes without
+    except ImportError:
+        return "no mypyc: pip install 'mypy[mypyc]'"
+    return ""
+
+
+def compile_modules(root: Path, folder: Path) -> list[Path]:
+    """Compile the modules below a folder; return the libraries' paths in it, as they stand in the wheel."""
+    from mypyc.build import mypycify  # noqa: PLC0415 - likewise
+    from setuptools import Distribution  # noqa: PLC0415 - likewise
+
+    sources = [f"{name.replace('.', '/')}.py" for name in compiled_modules(root)]
+    with contextlib.chdir(root):
+        options = ["--config-file=pyproject.toml", f"--cache-dir={os.devnull}", *sources]
+        # Level 2, as Debian builds its Python; 3 takes longer and shows no gain. Without debug symbols, whose paths
+        # would make each build another.
+        extensions = mypycify(
+            options, opt_level="2", debug_level="0", group_name=GROUP, target_dir=str(folder / "c"), verbose=False
+        )
+        command = Distribution({"name": GROUP, "ext_modules": extensions}).get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(folder / "lib"), str(folder / "objects")
+        command.ensure_finalized()
+        command.run()
+    return sorted(path.relative_to(folder / "lib") for path in (folder / "lib").rglob("*") if path.is_file())
+
+
+def tag() -> str:
+    """Return the wheel's tag: this Python, and this system's C library or a newer one (PEP 600, PEP 656)."""
+    from packaging.tags import sys_tags  # noqa: PLC0415 - hatchling has it
+
+    tags = list(sys_tags())
+    # "linux" would be taken by every C library, and is the first.
+    return str(next((each for each in tags if "linux_" in each.platform[4:]), tags[0]))
+
+
+class CompiledBuild(BuildHookInterface[BuilderConfig]):
+    """The hook."""
+
+    _folder = ""
+
+    def dependencies(self) -> list[str]:
+        """Return what an isolated build has to install."""
+        return ["mypy[mypyc]", "types-protobuf"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and add the libraries to the wheel."""
+        if version == EDITABLE:
+            return  # an editable installation is its sources
+        if lacks := missing():
+            self.app.abort(f"the compiled wheel cannot be built: {lacks}")
+        self._folder = tempfile.mkdtemp(prefix="wallet-bridge-compiled-")
+        libraries = compile_modules(Path(self.root), Path(self._folder))
+        build_data["pure_python"] = False
+        build_data["tag"] = tag()
+        lib = Path(self._folder, "lib")
+        build_data["force_include"] |= {str(lib / path): path.as_posix() for path in libraries}
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's signature
+        """Remove what the compiler has left."""
+        shutil.rmtree(self._folder, ignore_errors=True)

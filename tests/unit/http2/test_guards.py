@@ -19,11 +19,16 @@ from bridge.http2.writer import Writer
 from bridge.sandbox.behaviours import by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
+from tests.support.forms import NEEDS_SOURCES
 from tests.support.http2.calls import LOST, OK, UNREACHABLE, alone_fails, calls_to, streams_max, wallet
 from tests.support.http2.conversation import BODY, OPEN_STREAMS
 
 pytest_plugins = ["tests.support.two_loops"]
-pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]
+pytestmark = [
+    pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]),
+    pytest.mark.usefixtures("nothing_left"),
+    NEEDS_SOURCES,
+]
 
 FOREIGN = "text-of-the-server"
 NEIGHBOUR, BAD = OPEN_STREAMS[:2]

@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.alone, pytest.mark.skipif(not Path("/proc/self/statm")
 MEDIAN_S, LONGEST_S = 0.25, 2.0
 GROWTH_MB, KEPT_MB = 64.0, 30.0
 FLOOD_S, LONG_FLOOD_S = 1.0, 1.5
+FIRST_S = 1.0
+"""More for floods that begin with all the streams that a connection may have: the median is of what comes after, too."""
+FROM_FULL = frozenset({"rapid reset", "open streams", "no message"})
 OTHERS_MAX = 0.25
 """Share of all cores that others may have while latencies are measured: bridge, wallet and attacker need two cores."""
 
@@ -34,7 +37,7 @@ ON_NATIVE = ("rapid reset", "open streams", "watches", "checks, window 0", "sett
 
 FOR_MEMORY = frozenset({"large messages held open"})
 """Its thousands of calls wait for the loop before those of others: on a machine with many other busy processes, not on
-a free one, some of those take longer than the limit, or find gRPC's queue full."""
+a free one, some of those take longer than the limits, or find gRPC's queue full."""
 
 OVERLOAD = frozenset({"requests, window 0"})
 """Good requests, more than the bridge may hold: other callers may be asked to come again. Its connections end and come
@@ -59,7 +62,7 @@ async def test_flood(bridge: tuple[str, Target], name: str, seconds: float) -> N
     if name not in {"grpcio": ON_GRPCIO, "native": ON_NATIVE}[engine]:
         pytest.skip("measured on the other engine only")
     others = Others()
-    figures = await measure(running, name, seconds, kept_mb_max=KEPT_MB)
+    figures = await measure(running, name, seconds + FIRST_S * (name in FROM_FULL), kept_mb_max=KEPT_MB)
     others_share = others.share()
     sys.stdout.write(f"{engine}: {figures.row(name)}\n")
     assert figures.growth_mb < GROWTH_MB
@@ -73,7 +76,7 @@ async def test_flood(bridge: tuple[str, Target], name: str, seconds: float) -> N
 
 def _is_in_time(figures: Figures, name: str) -> bool:
     return (
-        (figures.median_s < MEDIAN_S or name in OVERLOAD)
+        (figures.median_s < MEDIAN_S or name in FOR_MEMORY | OVERLOAD)
         and (figures.longest_s < LONGEST_S or name in FOR_MEMORY)
         and (not figures.failures or name in FOR_MEMORY | OVERLOAD)
     )

@@ -22,7 +22,7 @@ MEDIAN_S, LONGEST_S = 0.25, 2.0
 GROWTH_MB, KEPT_MB = 64.0, 30.0
 FLOOD_S, LONG_FLOOD_S = 1.0, 1.5
 FIRST_S = 1.0
-"""More for floods that begin with all the streams that a connection may have: the median is of what comes after, too."""
+"""More for floods that begin with all the streams of a connection: the median is of what comes after, too."""
 FROM_FULL = frozenset({"rapid reset", "open streams", "no message"})
 OTHERS_MAX = 0.25
 """Share of all cores that others may have while latencies are measured: bridge, wallet and attacker need two cores."""

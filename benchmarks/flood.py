@@ -9,9 +9,6 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
-from itertools import cycle
 from typing import Any
 
 import grpc.aio
@@ -22,9 +19,7 @@ from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 METHOD = "/wallet.v1.WalletService/Terminate"
 REQUEST = TerminateRequest(**TERMINATE_REQUEST).SerializeToString()
-UNDER_WAY_MAX, CONNECTIONS = 1000, 2
-"""Calls at once, and over how many connections: a connection to the bridge may have 600 by default, and calls beyond
-that would wait in this process."""
+UNDER_WAY_MAX = 1000
 CALL_TIMEOUT_S = 5.0
 TICK_S = 0.002
 OPTIONS = (
@@ -34,11 +29,11 @@ OPTIONS = (
 
 
 class Flood:
-    """Calls on these channels, in turn."""
+    """Calls on one channel."""
 
-    def __init__(self, channels: Sequence[grpc.aio.Channel]) -> None:
+    def __init__(self, channel: grpc.aio.Channel) -> None:
         # Bytes in, bytes out: what this process does not spend, the bridge and the wallet can.
-        self._send: Iterator[Any] = cycle([channel.unary_unary(METHOD) for channel in channels])
+        self._send: Any = channel.unary_unary(METHOD)
         self._under_way: set[asyncio.Task[None]] = set()
         self.calls: list[tuple[float, float, str]] = []
         self.skipped = 0
@@ -65,20 +60,15 @@ class Flood:
 
     async def _call(self) -> None:
         begun = time.monotonic()
-        code = await next(self._send)(REQUEST, timeout=CALL_TIMEOUT_S).code()
+        code = await self._send(REQUEST, timeout=CALL_TIMEOUT_S).code()
         self.calls.append((round(begun, 6), round(time.monotonic() - begun, 6), code.name))
 
 
 async def main(address: str, per_s: float, seconds: float) -> None:
     """Call, and print what came of it."""
-    async with AsyncExitStack() as stack:
-        channels = [
-            await stack.enter_async_context(grpc.aio.insecure_channel(address, options=OPTIONS))
-            for _ in range(CONNECTIONS)
-        ]
-        for channel in channels:
-            await channel.channel_ready()
-        flood = Flood(channels)
+    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        await channel.channel_ready()
+        flood = Flood(channel)
         await flood.run(per_s, seconds)
     json.dump({"calls": flood.calls, "skipped": flood.skipped}, sys.stdout)
 

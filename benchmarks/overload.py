@@ -30,7 +30,7 @@ from tests.support.whole_path import environment
 
 TIMES = 10
 FLOODS = 2
-"""Load processes, each with connections of its own."""
+"""Load processes, each with a connection of its own."""
 HEALTH_INTERVAL_S, HEALTH_TIMEOUT_S = 0.1, 2.0
 CALM_S = 5.0
 PROGRESS_S = 5

@@ -18,7 +18,7 @@ AGE_GRACE_S = 1.0
 """Time beyond any call's deadline for which a connection that is too old stays open: time for the status to arrive."""
 
 SPARE_STREAMS = 50
-"""Streams of a connection beyond its part of what admission takes: for refusals, health checks and reflection."""
+"""Streams of a connection beyond those that admission takes: for refusals, health checks and reflection."""
 
 ENDED_STREAMS_MAX = 300
 """Streams of a connection beyond its limit that have ended and that this process has not let go: of a client that has
@@ -72,17 +72,11 @@ def server_options(settings: Settings, *, reuse_port: bool) -> Options:
 
 
 def streams_max(server: Server) -> int:
-    """Return how many calls one connection may have at once: half of what admission takes, and a few more.
+    """Return how many calls one connection may have at once: all that admission takes, and a few more.
 
-    All calls wait in one line until this process looks at them: as many as a connection may have stand before those of
-    others. Clients keep what is more in a queue of their own.
-
-    A provider's share is reserved against other providers. Where it is larger than half, a connection gets as much: one
-    provider whose wallet hangs would else take all of it, and those who share it could call no other.
+    So a caller with one connection can use all of the bridge, and gets a reason where it has too much.
     """
-    half, share = -(-server.max_in_flight // 2), server.max_in_flight_per_provider or server.max_in_flight
-    places = share if half < share < server.max_in_flight else half
-    return places + -(-server.max_queued * places // server.max_in_flight) + SPARE_STREAMS
+    return server.max_in_flight + server.max_queued + SPARE_STREAMS
 
 
 def health_options(settings: Settings, *, reuse_port: bool) -> Options:

@@ -96,7 +96,7 @@ async def test_a_flood_of_pings(port: str) -> None:
         assert (caller.goaway, caller.is_closed) == (ENHANCE_YOUR_CALM, True)
 
 
-@pytest.mark.parametrize(("port", "streams"), [("address", 15 + SPARE_STREAMS), ("health_address", HEALTH_STREAMS_MAX)])
+@pytest.mark.parametrize(("port", "streams"), [("address", 30 + SPARE_STREAMS), ("health_address", HEALTH_STREAMS_MAX)])
 async def test_streams_of_a_connection(port: str, streams: int) -> None:
     """The limit is announced; the streams beyond it are refused, which asks a client to retry, and no others."""
     settings = {"SERVER__MAX_IN_FLIGHT": "20", "SERVER__MAX_QUEUED": "10", "SERVER__MAX_IN_FLIGHT_PER_PROVIDER": "20"}

@@ -1,21 +1,11 @@
-"""What one connection may have: half of the places, so that the calls of others wait behind few.
-
-A burst over several connections is answered in full, and a provider that hangs takes no connection from others.
-"""
+"""A burst of calls over several connections, before the bridge can look at any of them."""
 
 import asyncio
 import socket
 from contextlib import AsyncExitStack
 
-import pytest
-
-from bridge.sandbox.server import FaultServer
-from bridge.server.listeners import streams_max
-from bridge.settings.server import Server
-from tests.path.test_admission import GOOD, HangsForOne, hang
 from tests.support.engines import on_both_engines
 from tests.support.floods.attacks import PREFACE, REQUEST, TERMINATE, opened
-from tests.support.full_bridge import full_bridge
 from tests.support.http2 import frames as h2
 from tests.support.raw_caller import RawCaller
 from tests.support.secure_callers import listening_bridge
@@ -24,41 +14,6 @@ from tests.support.whole_path import PATIENCE_S
 WALLET = "http://127.0.0.1:1"
 BURST, CONNECTIONS = 500, 3
 PING, PONG = h2.frame(h2.PING, payload=b"all sent"), h2.frame(h2.PING, h2.ACK, payload=b"all sent")
-ENOUGH_SHARE = {"SERVER__MAX_IN_FLIGHT": "200", "SERVER__MAX_IN_FLIGHT_PER_PROVIDER": "150", "SERVER__MAX_QUEUED": "20"}
-
-
-@pytest.mark.parametrize(
-    ("in_flight", "share", "queued", "streams"),
-    [
-        (1000, 500, 100, 600),
-        (1000, 250, 100, 600),
-        pytest.param(1000, 800, 100, 930, id="a share above half"),
-        pytest.param(1000, 1000, 100, 600, id="nothing is kept for other providers"),
-        pytest.param(1000, None, 100, 600, id="not yet counted"),
-        (100_000, 50_000, 100_000, 100_050),
-        (3, 1, 3, 54),
-        (1, 1, 0, 51),
-    ],
-)
-def test_streams(in_flight: int, share: int | None, queued: int, streams: int) -> None:
-    """A connection gets half of what admission takes, or what one provider may have where that is more, and 50."""
-    server = Server(max_in_flight=in_flight, max_in_flight_per_provider=share, max_queued=queued)
-    assert streams_max(server) == streams
-
-
-@on_both_engines
-async def test_a_provider_that_hangs_takes_no_connection() -> None:
-    """With all that it may have on one connection, calls of another provider on the same connection are served."""
-    wallet = HangsForOne()
-    async with full_bridge(FaultServer(wallet), ENOUGH_SHARE) as bridge:
-        hung = await hang(bridge, 300)
-        admission = bridge.service.admission
-        assert (admission.count, admission.queued) == (150, 15)
-        for number in range(5):
-            async with asyncio.timeout(PATIENCE_S):
-                assert (await bridge.caller.terminate(f"good-{number}", provider_id=GOOD)).code == "OK"
-        wallet.open()
-        await asyncio.gather(*hung)
 
 
 def burst(address: str) -> tuple[socket.socket, bytes]:

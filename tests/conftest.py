@@ -2,6 +2,7 @@
 
 import gc
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,3 +67,10 @@ def _engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the bridges of a test each engine in turn."""
     with engines.served_by(request.param):
         yield request.param
+
+
+@pytest.fixture(name="short_path")
+def _short_path() -> Iterator[Path]:
+    """Give a folder whose path is short enough for a Unix socket in it: pytest's own grow with each run."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)

@@ -1,8 +1,5 @@
 """Settlement under SIGKILL, in its short form: `make chaos` runs the same for minutes."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +12,6 @@ from tests.support.redis_server import needs_redis
 SECONDS_MAX = 60.0
 KILLS, PENDING = 4, 4
 """What must have happened before the run is long enough, unless SECONDS_MAX have passed."""
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """Give a folder whose path is short enough for a socket in it."""
-    folder = Path(tempfile.mkdtemp(prefix="c"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def _is_enough(seconds: float, killer: Killer, callers: Callers) -> bool:

@@ -3,10 +3,8 @@
 import asyncio
 import base64
 import json
-import shutil
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,14 +122,6 @@ class Running:
         async with grpc.aio.insecure_channel(self.address, options=options) as channel:
             end = await end_of(WalletServiceStub(channel).Terminate(terminate_request(token)))
         return bool(end.wallet_error.settlement == SETTLEMENT_PENDING)
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """Give a folder whose path is short enough for a socket in it."""
-    folder = Path(tempfile.mkdtemp(prefix="s"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @asynccontextmanager

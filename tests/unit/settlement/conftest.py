@@ -1,7 +1,6 @@
 """The stores that the rules are tested on."""
 
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -36,14 +35,6 @@ def _patient() -> Iterator[None]:
 def _seeded() -> None:
     """Draw the same delays in every run."""
     random.seed(7)
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """Give a folder whose path is short enough for a socket in it."""
-    folder = Path(tempfile.mkdtemp(prefix="b"))
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

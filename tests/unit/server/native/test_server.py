@@ -174,20 +174,20 @@ def test_a_loop_that_ends_without_a_stop() -> None:
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
-async def test_reflection_is_served_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reflection_is_served_behind_it(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reflection, which is a stream of requests, is answered too, and its socket is gone in the end."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(short_path))
     server = NativeServer(OPTIONS)
     reflection.enable_server_reflection([reflection.SERVICE_NAME], server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    assert files_in(tmp_path) != []
+    assert files_in(short_path) != []
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
         ask: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
         answers = ask(iter([b"\x3a\x01*"]))  # list_services
         assert reflection.SERVICE_NAME.encode() in await answers.read()
     await server.stop(None)
-    assert files_in(tmp_path) == []
+    assert files_in(short_path) == []
 
 
 def files_in(folder: Path) -> list[Path]:

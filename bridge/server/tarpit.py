@@ -12,7 +12,7 @@ from typing import TypeVar
 
 ResultT = TypeVar("ResultT")
 
-HOLD_S = 1.0
+HOLD_S = 2.0
 """For how long a call is held: a connection gets no more of such calls in this time than it may have streams."""
 
 FREE, FREE_S = 100, 1.0

@@ -243,12 +243,9 @@ def _value_codec(field: FieldDescriptor, known: dict[str, Codec]) -> tuple[Write
         return _message_codec(field, field.message_type, known)
     if field.enum_type is not None:
         return _enum_writer(field.enum_type), _enum_reader(field.enum_type)
-    try:
-        return _SCALARS[field.type]
-    except KeyError:
-        raise without_context(
-            ContractError(f"{field.full_name}: nothing may pass through a float; use {DECIMAL}")
-        ) from None
+    if field.type not in _SCALARS:
+        raise ContractError(f"{field.full_name}: nothing may pass through a float; use {DECIMAL}")
+    return _SCALARS[field.type]
 
 
 _SCALARS: dict[int, tuple[Write, Read]] = {

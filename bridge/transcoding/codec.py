@@ -134,13 +134,9 @@ def _decimal_reader(message: Descriptor) -> Read:
 
 
 def _enum_writer(enum: EnumDescriptor) -> Write:
-    names = {number: value.name for number, value in enum.values_by_number.items()}
-
-    def write(number: int) -> str | int:
-        # A number that the proto does not name stands for itself.
-        return names.get(number, number)
-
-    return write
+    names: dict[int, str | int] = {number: value.name for number, value in enum.values_by_number.items()}
+    # A number that the proto does not name stands for itself.
+    return lambda number: names.get(number, number)
 
 
 def _enum_reader(enum: EnumDescriptor) -> Read:

@@ -40,9 +40,11 @@ FOR_MEMORY = frozenset({"large messages held open"})
 a free one, some of those take longer than the limits, or find gRPC's queue full."""
 
 OVERLOAD = frozenset({"requests, window 0"})
-"""Good requests, more than the bridge may hold: other callers may be asked to come again. Its connections end and come
-again faster than gRPC's queue is emptied, so that others wait behind all of it: the median is not within its limit yet,
-and is measured by `make bench-floods` alone."""
+"""Good requests, more than the bridge may hold: other callers may be asked to come again."""
+
+MISSED_S = {"requests, window 0": 1.0, "large messages held open": 1.0}
+"""Floods that fill gRPC's queue, behind all of which others wait: their medians are not within MEDIAN_S yet. Until they
+are, no worse than this."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["grpcio", "native"])
@@ -76,7 +78,7 @@ async def test_flood(bridge: tuple[str, Target], name: str, seconds: float) -> N
 
 def _is_in_time(figures: Figures, name: str) -> bool:
     return (
-        (figures.median_s < MEDIAN_S or name in FOR_MEMORY | OVERLOAD)
+        figures.median_s < MISSED_S.get(name, MEDIAN_S)
         and (figures.longest_s < LONGEST_S or name in FOR_MEMORY)
         and (not figures.failures or name in FOR_MEMORY | OVERLOAD)
     )

@@ -21,9 +21,7 @@ def is_right(file: str | None) -> bool:
     """Say whether a module was imported from where this run requires it."""
     if file is None:
         return False
-    return file is not None and (
-        not file.endswith(".py") if IS_COMPILED else Path(file).is_relative_to(ROOT / "bridge")
-    )
+    return not file.endswith(".py") if IS_COMPILED else Path(file).is_relative_to(ROOT / "bridge")
 
 
 @pytest.mark.parametrize("name", COMPILED)

@@ -197,6 +197,19 @@ async def test_what_worked_comes_first_and_what_failed_last() -> None:
 
 
 @virtually
+async def test_a_success_makes_up_for_a_failure() -> None:
+    """An address that has failed once and worked since stands where the name has it, and not behind the others."""
+    world = World({"a": REFUSES, "dropped": DROPS, "b": GOOD})
+    assert await world.connect() == "b 0.250"
+    world.hosts |= {"a": GOOD, "b": REFUSES}
+    assert await world.connect() == "a 0.250"
+    world.hosts |= {"a": Host(tcp_s=0.9), "b": GOOD}
+    assert await world.connect() == "b 0.500"
+    world.hosts |= {"a": GOOD, "b": REFUSES}
+    assert await world.connect() == "a 0.000"
+
+
+@virtually
 async def test_every_address_is_reached_in_the_end() -> None:
     """A name with more dead addresses than fit into one limit is no outage: the next connect tries the others first."""
     world = World({**{f"dead-{number}": DROPS for number in range(20)}, "good": GOOD})

@@ -1,7 +1,7 @@
 """A real bridge that lives through everything that can happen, with canaries for secrets: one wallet, one caller."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -100,11 +100,13 @@ class Scene:
     """Where the key files are."""
     ends: list[End] = field(default_factory=list)
     """Of all calls that were no success."""
+    then: Sequence[str] = ()
+    """What a request meets that is sent again, one after the other. Nothing: the same each time."""
 
     async def call(self, fault: str = GOOD, timeout_s: float = PATIENCE_S, **fields: Any) -> End:
         """Call about a canary; keep the end, unless it is a success, which echoes the token to its caller."""
         token = f"{CANARIES['token']}-{len(self.wallet.plans)}"
-        self.wallet.plans[token] = (fault,)
+        self.wallet.plans[token] = (fault, *self.then)
         fields = {"player_id": int(CANARIES["player"]), **fields}
         request = terminate_request(token, **fields)
         return await self._end(WalletServiceStub(self.channel).Terminate(request, timeout=timeout_s, metadata=METADATA))

@@ -4,12 +4,14 @@ import gc
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support import engines
 from tests.support.examples import register
+from tests.support.short_form import mark_other_cases
 
 ROOT = Path(__file__).parents[1]
 LONG_FOLDERS = ("benchmarks", "tests/deploy", "tests/release", "tests/second_operation", "tests/unit/tools")
@@ -24,7 +26,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return max(1, (os.cpu_count() or 1) * 3 // 2)
 
 
+@cache
 def _is_in_long_folder(path: Path) -> bool:
+    """Say whether a file is in one; kept, as each of thousands of tests asks."""
     return any(path.is_relative_to(ROOT / folder) for folder in LONG_FOLDERS)
 
 
@@ -35,11 +39,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark all tests of the long folders, before `-m` chooses."""
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Mark all tests of the long folders, and the cases that `short` leaves out, before `-m` chooses."""
     for item in items:
         if _is_in_long_folder(item.path):
             item.add_marker(pytest.mark.long)
+    mark_other_cases(items, are_all_collected=not any("::" in argument for argument in config.args))
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,7 @@ from bridge.sandbox.stream import Behaviour
 from tests.support.engines import on_both_engines
 from tests.support.whole_path import TOKEN, Failure, bridge_to
 
-pytestmark = on_both_engines
+pytestmark = [on_both_engines, pytest.mark.short("grpcio")]
 
 REQUEST_ID = "4d5a42b3-62ec-40cb-b5e9-b338f194ce60"
 PAGE = b"<html><body>Bad gateway</body></html>"
@@ -105,6 +105,7 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
 
 
 @pytest.mark.parametrize(("behaviour", "failure"), ROWS.values(), ids=ROWS)
+@pytest.mark.short
 async def test_failure_is_reported_in_every_place(behaviour: Behaviour, failure: Failure) -> None:
     """A failing answer gives the code, details and trailers of its row, after one POST."""
     async with FaultServer(behaviour) as wallet, bridge_to(wallet.url) as caller:

@@ -4,6 +4,8 @@ import asyncio
 import socket
 from contextlib import AsyncExitStack
 
+import pytest
+
 from tests.support.engines import on_both_engines
 from tests.support.floods.attacks import PREFACE, REQUEST, TERMINATE, opened
 from tests.support.http2 import frames as h2
@@ -48,6 +50,7 @@ async def answers(connection: socket.socket, received: bytes) -> list[dict[str, 
 
 
 @on_both_engines
+@pytest.mark.short("grpcio")
 async def test_a_burst_over_connections() -> None:
     """1,500 calls that begin at once, before the bridge can look at any, all end with a status and details."""
     async with listening_bridge(WALLET, {}) as bridge, AsyncExitStack() as stack:

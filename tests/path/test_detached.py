@@ -31,7 +31,11 @@ from tests.support.reported import Reported
 from tests.support.whole_path import ACCESS_KEY, PATIENCE_S, PRIVATE_KEY, end_of, terminate_request
 
 pytest_plugins = ["tests.support.two_loops"]
-pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), on_both_engines]
+pytestmark = [
+    pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]),
+    on_both_engines,
+    pytest.mark.short("asyncio-grpcio", "uvloop-native"),
+]
 
 
 async def leave(bridge: FullBridge, *calls: Any) -> None:
@@ -228,6 +232,7 @@ REPETITIONS: Mapping[str, Callable[[], Behaviour]] = {
 }
 
 
+@pytest.mark.short("grpcio")
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 @pytest.mark.parametrize("name", REPETITIONS)
 async def test_failure_of_a_repetition(name: str) -> None:

@@ -91,6 +91,7 @@ async def reload_under_load(nginx: Nginx, upstream: Upstream) -> None:
         await nginx.reload()
 
 
+@pytest.mark.short("tls")
 async def test_no_call_fails(certificates: Certificates, identity: Identity | None, tmp_path: Path) -> None:
     """While nginx recycles each 20 requests and reloads thrice, all of 40 callers' calls are OK, each made once."""
     settings = {"WALLET__CA_FILE": str(certificates.ca_file)}

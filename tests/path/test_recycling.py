@@ -33,6 +33,7 @@ async def codes_of(caller: Caller, each: int) -> dict[str, int]:
 
 
 @on_both_engines
+@pytest.mark.short("grpcio")
 async def test_recycling_is_invisible() -> None:
     """While each connection is retired after 80 requests, no call fails, and each token is processed exactly once."""
     each = 12
@@ -55,6 +56,7 @@ def takes_only(requests: int) -> Behaviour:
 
 @on_both_engines
 @pytest.mark.parametrize("requests", [1, 2, 7])
+@pytest.mark.short("grpcio-1", "native-2")
 async def test_no_call_fails(requests: int) -> None:
     """40 callers at once, though each connection takes only so many requests: all are OK, each is processed once."""
     async with (
@@ -93,6 +95,7 @@ async def retire_the_first(connection: Connection) -> None:
 
 @on_both_engines
 @pytest.mark.parametrize("connections", ["1", "10"])
+@pytest.mark.short("grpcio-1", "native-10")
 async def test_calls_that_wait_for_a_connection_that_is_closed(connections: str) -> None:
     """Though more calls wait for it than the retry budget pays for, none fails, and each token is processed once."""
     budget = RetryBudget()

@@ -203,6 +203,7 @@ async def test_a_caller_who_reads_nothing_ends(name: str) -> None:
         await until(lambda: not reflection._streams)
 
 
+@pytest.mark.short("grpcio-grpc.reflection.v1.ServerReflection", "native-grpc.reflection.v1alpha.ServerReflection")
 async def test_a_stream_has_so_many_requests(name: str) -> None:
     """After its last one it ends as OK, so that a tool which goes on opens another."""
     async with patient_for(20, name) as (_, channel):

@@ -104,6 +104,12 @@ COURSES: dict[str, Sequence[Move]] = {
 
 
 @pytest.mark.parametrize("course", COURSES.values(), ids=COURSES)
+@pytest.mark.short(
+    "grpcio-the bridge first",
+    "grpcio-the wallet first, which takes both for a while",
+    "grpcio-taken back by the wallet, then by the bridge",
+    "native-wrong keys, then the right ones",
+)
 async def test_no_call_fails(change: Change, course: Sequence[Move]) -> None:
     """While twelve callers call, keys change on both sides: every call is OK, and every token is processed once."""
     async with Load.running(change.caller) as load:

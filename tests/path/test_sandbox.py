@@ -74,6 +74,7 @@ async def test_credentials_follow_the_provider() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.token)
+@pytest.mark.short("grpcio")
 async def test_test_token(row: TokenRow) -> None:
     """Each of the sandbox's test tokens gives the caller exactly what its row promises."""
     token = row.token.replace("<ms>", "1")

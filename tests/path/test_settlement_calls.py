@@ -20,7 +20,7 @@ from tests.support.whole_path import End, terminate_request
 from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
-pytestmark = on_both_engines
+pytestmark = [on_both_engines, pytest.mark.short("grpcio")]
 
 SOON = {"WALLET__DEADLINE_DEFAULT_S": "0.6"}
 """The bridge gives up soon on a call before a wallet that hangs; its caller, who says no deadline, does not."""
@@ -154,6 +154,7 @@ async def test_a_caller_may_refuse_it(durability: str, tmp_path: Path) -> None:
         assert await bridge.entries() == ()
 
 
+@pytest.mark.short
 async def test_calls_whose_caller_has_left_are_settled(tmp_path: Path) -> None:
     """No caller is answered, but the token must die all the same."""
     async with settled(sequence(hang, terminated), tmp_path, SOON) as bridge:

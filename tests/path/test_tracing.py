@@ -242,6 +242,7 @@ CANARY_PLAYER_ID = 8070605040302010907
 MESSAGE = "An unknown error has occurred."
 
 
+@pytest.mark.short("grpcio")
 async def test_no_secret_is_in_a_span() -> None:
     """Through every test token: no key, token, player, signature or text of the wallet is in anything exported."""
     providers = (Provider(1, CANARY_ACCESS_KEY, CANARY_PRIVATE_KEY),)
@@ -270,6 +271,7 @@ async def test_no_secret_is_in_a_span() -> None:
 NEVER = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
 
 
+@pytest.mark.short("grpcio")
 async def test_the_end_of_a_drain_flushes() -> None:
     """With telemetry.tracing = true the process exports what it has before it ends."""
     async with FaultServer(terminated) as wallet:

@@ -25,7 +25,7 @@ from tests.support.certificates import Certificates
 from tests.support.engines import on_both_engines
 from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to
 
-pytestmark = on_both_engines
+pytestmark = [on_both_engines, pytest.mark.short("grpcio")]
 
 UNREACHABLE = ("UNAVAILABLE", "WALLET_UNREACHABLE", "NOT_SENT")
 LOST = Failure("UNKNOWN", "WALLET_CONNECTION_LOST", "UNKNOWN")

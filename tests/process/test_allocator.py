@@ -66,6 +66,7 @@ async def test_one_process() -> None:
         assert arenas(command.process.pid) <= ARENAS_MAX
 
 
+@pytest.mark.long
 async def test_workers() -> None:
     """So has every worker, once it has served calls."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:

@@ -51,8 +51,9 @@ from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 pytestmark = on_both_engines
 
 AT_ONCE = [
-    ("grpcio", 2),
+    ("grpcio", 1),
     ("native", 1),
+    pytest.param("grpcio", 2, marks=pytest.mark.long),
     *(pytest.param(engine, 4, marks=pytest.mark.long) for engine in ("grpcio", "grpcio", "native")),
 ]
 """Engines, and how many bridges at once."""
@@ -190,6 +191,7 @@ CROWD = 1500
 """More than gRPC's C core keeps by default for a server that is busy: 1000 (grpc.server.max_pending_requests)."""
 
 
+@pytest.mark.short("grpcio")
 async def test_a_crowd_before_a_busy_process() -> None:
     """Calls that come while the process gets no CPU are refused like any others, with what to do, and not cut off."""
     tap, patient = Tap(), {"WALLET__DEADLINE_DEFAULT_S": "300", "WALLET__DEADLINE_MAX_S": "300"}
@@ -233,6 +235,7 @@ async def test_a_call_without_its_caller_is_finished_first() -> None:
         assert bridge.command.output.index('"call ended"') < bridge.command.output.index('"stopped"')
 
 
+@pytest.mark.short("grpcio")
 async def test_a_call_without_its_caller_ends_at_its_deadline() -> None:
     """A wallet that never answers holds the process up no longer than the call's deadline."""
     settings = {"WALLET__DEADLINE_DEFAULT_S": "2"}  # until then the call has left and its caller too
@@ -244,6 +247,7 @@ async def test_a_call_without_its_caller_ends_at_its_deadline() -> None:
         assert (ended["reason"], ended["outcome"], ended["is_detached"]) == ("WALLET_TIMEOUT", "UNKNOWN", True)
 
 
+@pytest.mark.short("native")
 async def test_a_second_signal_does_not_wait_for_it() -> None:
     """A second signal ends the process at once, calls without a caller or not."""
     async with FaultServer(hang) as wallet, serving_bridge(wallet) as bridge:

@@ -95,6 +95,7 @@ SETTINGS["two workers"] = {"SERVER__WORKERS": "2", **DEBUG}
 
 @on_both_engines
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.short("grpcio-json", "native-two workers")
 async def test_the_log_is_not_read(settings: Mapping[str, str]) -> None:
     """Calls, health and SIGTERM do not care whether anybody reads standard error, of one process or of several."""
     reading, writing = small_pipe()
@@ -129,6 +130,7 @@ async def test_the_reader_of_the_log_has_gone() -> None:
         os.close(writing)
 
 
+@pytest.mark.long
 async def test_the_disk_of_the_log_is_full() -> None:
     """Nor does a full disk end anything."""
     full = os.open("/dev/full", os.O_WRONLY)
@@ -316,6 +318,7 @@ asyncio.run(main())
 
 
 @on_both_engines
+@pytest.mark.short("grpcio")
 async def test_liveness_asks_the_loop() -> None:
     """While the event loop turns the answer is SERVING; when it hangs there is none, though the port is open."""
     process = await asyncio.create_subprocess_exec(
@@ -366,6 +369,7 @@ async def test_a_worker_names_itself() -> None:
     assert {line["worker"]: line["pid"] for line in reported} == bridge.pids
 
 
+@pytest.mark.long
 async def test_a_line_for_people_names_the_worker() -> None:
     """The console's format has the same fields."""
     settings = environment(NOWHERE, {"SERVER__WORKERS": "2", "TELEMETRY__LOG_FORMAT": "console"})

@@ -57,6 +57,7 @@ async def test_keys_of_a_file_are_not_printed(tmp_path: Path) -> None:
     assert not [line for line in lines if "canary-access" in line or "c0ffee654321" in line]
 
 
+@pytest.mark.long
 async def test_no_page() -> None:
     """An empty address is no page."""
     assert (await begun("--page", ""))[0] == ""

@@ -60,6 +60,7 @@ async def after_a_call(
     ],
     ids=["default", "native", "other", "other, started under batch", "batch, started under batch"],
 )
+@pytest.mark.short("default", "other, started under batch")
 async def test_every_thread_has_the_policy(
     settings: Mapping[str, str], within: Sequence[str], policy: int, *, changes: bool
 ) -> None:
@@ -92,6 +93,7 @@ async def test_a_refusal_is_no_obstacle() -> None:
 
 
 @pytest.mark.skipif(platform.machine() not in NUMBERS, reason="no number of the system call for this machine")
+@pytest.mark.long
 async def test_other_asks_for_nothing() -> None:
     """With "other" nothing is asked of a system that would refuse it, so nothing is refused."""
     async with after_a_call({"SERVER__SCHEDULING": "other"}, REFUSED) as (pid, line):

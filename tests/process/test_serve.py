@@ -24,6 +24,7 @@ from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+@pytest.mark.short("SIGTERM")
 async def test_drain_finishes_what_is_in_flight(number: signal.Signals) -> None:
     """On SIGTERM, SIGINT or SIGQUIT a call in flight still gets its answer, then the process ends with 0."""
     may_answer = asyncio.Event()
@@ -55,6 +56,7 @@ CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+@pytest.mark.short("SIGTERM")
 async def test_second_signal_in_a_container(number: signal.Signals) -> None:
     """To the first process of a container the kernel leaves out signals in their default: it ends all the same."""
     tried = await asyncio.create_subprocess_shell(" ".join([*CONTAINER, "true"]), stderr=asyncio.subprocess.DEVNULL)

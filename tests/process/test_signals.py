@@ -74,6 +74,7 @@ async def test_signals_while_it_starts() -> None:
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+@pytest.mark.short("SIGTERM")
 async def test_the_sandbox_too(number: signal.Signals) -> None:
     """`bridge sandbox` says which signals it ignores, and ends with 0 at those that stop."""
     async with bridge_command("sandbox", "--listen", "127.0.0.1:0") as sandbox:

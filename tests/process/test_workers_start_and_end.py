@@ -37,6 +37,7 @@ async def test_a_worker_that_cannot_start() -> None:
 
 @pytest.mark.parametrize("setting", ["listen", "health_listen"])
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.short("1-listen", "2-health_listen")
 async def test_a_port_in_use(setting: str, workers: str) -> None:
     """A port that is taken is one problem that names the setting, and exit code 2; no worker is started."""
     with bound_socket() as taken:
@@ -51,6 +52,7 @@ async def test_a_port_in_use(setting: str, workers: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.short("1")
 async def test_a_port_of_other_workers(workers: str) -> None:
     """The port of a bridge with workers is taken for any other bridge, with workers or without."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
@@ -60,6 +62,7 @@ async def test_a_port_of_other_workers(workers: str) -> None:
         assert command.problems[0].startswith(f"server.listen: cannot listen on {bridge.address}")
 
 
+@pytest.mark.long
 async def test_modules_of_the_working_directory(tmp_path: Path) -> None:
     """A module that lies in the working directory is imported by workers only if it is by the supervisor."""
     (tmp_path / "bridge.py").write_text("raise SystemExit('another module')")
@@ -71,6 +74,7 @@ async def test_modules_of_the_working_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+@pytest.mark.short("SIGTERM")
 async def test_drain_under_load(number: signal.Signals) -> None:
     """On SIGTERM or SIGINT all workers finish what is in flight, then all processes end, with 0."""
     may_answer = asyncio.Event()

@@ -79,6 +79,12 @@ def tree(module: str) -> ast.Module:
     return ast.parse(FILES[module].read_text())
 
 
+@cache
+def nodes(module: str) -> tuple[ast.AST, ...]:
+    """Return all that a module's syntax consists of."""
+    return tuple(ast.walk(tree(module)))
+
+
 def is_part(name: str, package: str) -> bool:
     """Say whether a full name is this package or something in it."""
     return f"{name}.".startswith(f"{package}.")
@@ -94,7 +100,7 @@ each_module = pytest.mark.parametrize("module", FILES, ids=lambda module: module
 
 def imported(module: str) -> Iterator[str]:
     """Yield the full name of everything that a module imports, wherever in it."""
-    for node in ast.walk(tree(module)):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -104,7 +110,7 @@ def imported(module: str) -> Iterator[str]:
 
 def names_in(module: str) -> Iterator[str]:
     """Yield every identifier and every whole string of a module."""
-    for node in ast.walk(tree(module)):
+    for node in nodes(module):
         for value in (getattr(node, name, None) for name in ("id", "attr", "arg", "name", "value")):
             if isinstance(value, str):
                 yield value
@@ -125,7 +131,7 @@ def test_a_library_is_known_only_where_it_belongs(module: str) -> None:
 @pytest.mark.parametrize("module", [module for module in FILES if is_in(module, PURE)])
 def test_a_pure_module_has_no_io(module: str) -> None:
     """No await, no clock, no network, no file, no chance."""
-    assert not [node for node in ast.walk(tree(module)) if isinstance(node, ASYNC_SYNTAX)]
+    assert not [node for node in nodes(module) if isinstance(node, ASYNC_SYNTAX)]
     libraries = {name.partition(".")[0] for name in imported(module)}
     assert not libraries & (IMPURE_LIBRARIES | {"grpc", "h2", "httpx"})
 

@@ -57,6 +57,7 @@ def test_each_command_has_its_flags_and_what_runs_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["wallet.v1.WalletError", "google.rpc.ErrorInfo", "google.rpc.RetryInfo"])
+@pytest.mark.short("wallet.v1.WalletError")
 def test_call_knows_the_details_of_a_status(name: str) -> None:
     """A process that has imported `bridge call` and nothing else can decode each detail that a bridge sends."""
     script = "import bridge.cli.call; from google.protobuf import descriptor_pool as pools\n"

@@ -194,6 +194,7 @@ def test_a_late_mistake(
 
 
 @pytest.mark.parametrize("name", ["wrong settlement key", "exporter of traces"])
+@pytest.mark.short("wrong settlement key")
 async def test_serve_refuses_it_too(name: str, folder: Path) -> None:
     """A bridge does not start with what --check refuses, and says so in the same words, once, with workers too."""
     mistake = LATE_MISTAKES[name]

@@ -101,6 +101,7 @@ async def test_goaway_in_one_piece_with_settings() -> None:
         assert await calls.end() == OK
 
 
+@pytest.mark.short("asyncio")
 async def test_no_call_fails_while_the_server_recycles() -> None:
     """40 callers, 30 calls each, GOAWAY each 200 requests: each token is processed once, and no call fails."""
     async with wallet(recycle_after(200)) as (server, calls):

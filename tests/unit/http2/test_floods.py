@@ -197,6 +197,7 @@ FLOODS: dict[str, tuple[Callable[[Stream], bytes], Callable[[Stream], bytes]]] =
 
 
 @pytest.mark.parametrize(("opening", "piece"), FLOODS.values(), ids=FLOODS)
+@pytest.mark.short("asyncio")
 async def test_flood_closes_the_connection(
     opening: Callable[[Stream], bytes], piece: Callable[[Stream], bytes]
 ) -> None:

@@ -132,6 +132,7 @@ class Callers:
 
 
 @pytest.mark.timeout(240)  # it takes CPU: a busy machine needs minutes
+@pytest.mark.long
 async def test_given_up_calls_leave_nothing() -> None:
     """Calls that are cancelled or time out harm no other call, and leave no stream, task, descriptor or memory."""
     tasks, descriptors = asyncio.all_tasks(), open_descriptors()

@@ -55,6 +55,7 @@ async def most_connections(server: FaultServer) -> AsyncIterator[list[int]]:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.short("asyncio-plain", "uvloop-TLS")
 async def test_goaway_after_each_request(tmp_path: Path, *, secure: bool) -> None:
     """60 calls at a server that is slow and ends each connection after one: no more than 4, and all are OK."""
     slow = in_turn(lambda _: asyncio.sleep(0.02), terminated)  # the fault itself: answers overlap

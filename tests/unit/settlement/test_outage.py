@@ -10,6 +10,8 @@ from bridge.settlement.pace import PAUSE_S
 from tests.support.settlement_outage import ANSWER_S, LIMIT, OUTAGE_S, OUTAGES, Aftermath, after_an_outage, in_flight
 from tests.support.virtual_time import run_virtually
 
+pytestmark = pytest.mark.short("silent")
+
 ENTRIES, PROVIDERS = 900, 3
 
 

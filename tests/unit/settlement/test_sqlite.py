@@ -310,6 +310,7 @@ def take_all(path: Path, start: object) -> list[str]:
     return asyncio.run(main())
 
 
+@pytest.mark.long
 def test_processes_that_share_the_file_own_every_entry_once(path: Path) -> None:
     """They create the file at the same moment, too."""
     context = multiprocessing.get_context("spawn")
@@ -374,6 +375,7 @@ asyncio.run(main(folder))
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path: Path) -> None:
     """It is reported, what was written before is there, and with free space the store serves again."""
     assert in_small_disk(tmp_path, FULL).splitlines() == ["FULL", "True", "serves again"]

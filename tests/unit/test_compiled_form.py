@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -35,3 +37,13 @@ def test_processes_import_it_too() -> None:
     command = (sys.executable, "-c", PLACES, *COMPILED)
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own
     assert [file for file in json.loads(printed) if not is_right(file)] == []
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="a source searches no library")
+def test_no_library_is_searched_for_in_a_folder_of_the_builder() -> None:
+    """No library of the wheel names a folder of the Python that it was built with (ld(1), -rpath), nor its own."""
+    folder = Path(importlib.import_module(COMPILED[0]).__file__ or "").parents[2]
+    libraries = [path.read_bytes() for path in folder.rglob("*.so")]
+    named = [os.fsencode(path) + b"/" for path in (sys.base_prefix, ROOT, tempfile.gettempdir()) if path != "/usr"]
+    assert len(libraries) == len(COMPILED) + 1
+    assert not [name for name in named for library in libraries if name in library]

@@ -19,6 +19,10 @@ LONG_FOLDERS = ("benchmarks", "tests/deploy", "tests/release", "tests/second_ope
 
 register()
 
+# argparse looks for translations of each word of each command's help, and there are none: a third of the time of tests
+# that run commands in this process. Its English is what they compare with.
+os.environ["LANGUAGE"] = "C"
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:

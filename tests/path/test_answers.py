@@ -105,7 +105,9 @@ ROWS: dict[str, tuple[Behaviour, Failure]] = {
 
 
 @pytest.mark.parametrize(("behaviour", "failure"), ROWS.values(), ids=ROWS)
-@pytest.mark.short
+@pytest.mark.short(
+    "grpcio", "native-throttled", "native-401", "native-code 2", "native-502 page", "native-rejected with 409"
+)
 async def test_failure_is_reported_in_every_place(behaviour: Behaviour, failure: Failure) -> None:
     """A failing answer gives the code, details and trailers of its row, after one POST."""
     async with FaultServer(behaviour) as wallet, bridge_to(wallet.url) as caller:

@@ -82,6 +82,7 @@ CERTAIN: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("behaviour", CERTAIN.values(), ids=CERTAIN)
 @pytest.mark.parametrize("durability", ["unknown", "before"])
+@pytest.mark.short("grpcio-before", "grpcio-unknown-OK")
 async def test_what_ends_for_certain_leaves_nothing(behaviour: Behaviour, durability: str, tmp_path: Path) -> None:
     """No entry, nothing reported, and nothing sent again, also where the call was written down before it was sent."""
     async with settled(behaviour, tmp_path, DURABILITY=durability) as bridge:

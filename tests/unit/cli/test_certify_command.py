@@ -205,6 +205,7 @@ async def test_interrupted(number: signal.Signals, flags: Sequence[str], tmp_pat
         assert MAY_BE in command.output
 
 
+@pytest.mark.long
 async def test_as_a_process(tmp_path: Path) -> None:
     """It runs by its name; without --yes and a terminal the exit code is 2, with --yes here 0."""
     (tmp_path / "token").write_text(LIVE)

@@ -160,15 +160,21 @@ def test_there_are_enough() -> None:
     assert len(MISTAKES) + len(LATE_MISTAKES) >= 80
 
 
+@pytest.mark.short("serve --check", "no provider", "metrics and calls", "short RSA key", "file: not-utf-8")
+@pytest.mark.parametrize("commands", [(CHECK,), (SERVE, DOCTOR)], ids=["serve --check", "serve and doctor"])
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake(
-    mistake: Mistake, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mistake: Mistake,
+    commands: tuple[tuple[str, ...], ...],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """All three commands refuse these settings with this line alone, and exit code 2."""
+    """All three commands, which read settings by one function, refuse these with this line alone, and exit code 2."""
     config = config_of(mistake, folder)
     for name, value in mistake.environ.items():
         monkeypatch.setenv(name, value)
-    for command in (SERVE, CHECK, DOCTOR):
+    for command in commands:
         code = main((*command, "--config", str(config)))
         said = capsys.readouterr()
         assert (code, said.out) == (2, "")

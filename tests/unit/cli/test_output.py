@@ -186,6 +186,7 @@ def test_replicas_that_would_not_share_a_key(listen: str, settings: dict[str, st
     assert line.isprintable()
 
 
+@pytest.mark.long
 def test_the_check_warns() -> None:
     """`serve --check` says it on standard error, and the settings are good all the same."""
     checked = command("serve", "--check", settings={"SERVER__LISTEN": "0.0.0.0:1"})

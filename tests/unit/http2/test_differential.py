@@ -202,6 +202,7 @@ def _said(request: Request) -> tuple[list[tuple[str, str]], bytes]:
 
 
 @pytest.mark.parametrize("peer", ["stock", "pyqwest"])
+@pytest.mark.short("stock")
 async def test_same_answers_at_once(peer: str) -> None:
     """Twenty callers at once, each with other cases than its neighbours, get the same answers from both transports."""
     names = [name for name, case in CASES.items() if peer in case.peers]

@@ -224,6 +224,7 @@ LONG_ANSWERS: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("behaviour", LONG_ANSWERS.values(), ids=LONG_ANSWERS)
+@pytest.mark.short("headers", "hints")
 async def test_only_the_call_with_too_many_headers_fails(behaviour: Behaviour) -> None:
     """18 kB of headers, again and again: each such call is UNKNOWN, a neighbour on the same connection is answered."""
     gate = asyncio.Event()

@@ -220,6 +220,18 @@ async def survive(data: bytes, *, ends: bool, timeout_s: float = SOON_S) -> list
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.short(
+    "closes_bad_huffman",
+    "closes_data_inside_headers",
+    "closes_frame_too_large",
+    "closes_http_1",
+    "closes_push_promise",
+    "closes_rst_on_idle_stream",
+    "closes_settings_length",
+    "keeps_answer_in_pieces",
+    "keeps_data_after_our_reset",
+    "keeps_truncated_frame",
+)
 async def test_corpus_over_a_socket(name: str) -> None:
     """After a case that closes the connection no call waits for its time-out; after any case calls succeed again."""
     closes = name.startswith("closes_")

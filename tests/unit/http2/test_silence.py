@@ -48,6 +48,7 @@ async def until_replaced(calls: Calls, proxy: FaultProxy) -> tuple[list[asyncio.
 
 
 @pytest.mark.parametrize("others", [0, 100])
+@pytest.mark.short("asyncio-0", "uvloop-100")
 async def test_silent_death_under_load(others: int) -> None:
     """Only calls fail that began before the connection was replaced, also beside 100 calls that are under way."""
     async with (
@@ -70,6 +71,7 @@ async def test_silent_death_under_load(others: int) -> None:
         await cancelled(*waiting)
 
 
+@pytest.mark.short("uvloop")
 async def test_all_connections_die_at_once() -> None:
     """Where several connections die in one moment, they are found out together, and not one after the other."""
     gate = asyncio.Event()
@@ -121,6 +123,7 @@ class SlowServer:
         writer.write(raw.headers(stream_id) + raw.data(stream_id, body, end=True))
 
 
+@pytest.mark.short("asyncio")
 async def test_slow_server() -> None:
     """A server that needs 3 s for each answer gets no more than a PING a second, and one connection suffices."""
     loop = asyncio.get_running_loop()

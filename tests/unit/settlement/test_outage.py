@@ -47,6 +47,7 @@ def test_a_wallet_that_is_out_is_probed_seldom(aftermath: Aftermath) -> None:
         assert 1 <= sum(sent.began_s < OUTAGE_S for sent in aftermath.of(provider_id)) <= 60
 
 
+@pytest.mark.long
 def test_an_unreachable_wallet_is_probed_once_in_five_minutes() -> None:
     """An operator must cure that: the pauses fill the hour."""
     random.seed(7)

@@ -309,6 +309,7 @@ async def test_what_cannot_be_decrypted(make: Callable[[], Exception], state: St
 
 @pytest.mark.parametrize("kind", [WalletAuthRejected, WalletEndpoint, WalletUnreachable, ProviderNotConfigured])
 @virtually
+@pytest.mark.short("WalletAuthRejected", "WalletUnreachable")
 async def test_what_an_operator_must_cure_pauses_the_provider(kind: type[BridgeError]) -> None:
     """One probe every five minutes, reported once; other providers are not concerned; then the ramp."""
     broken = True

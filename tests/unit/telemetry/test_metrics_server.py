@@ -196,6 +196,7 @@ DRIPS = {"a request line": b"GET /metrics?" + b"a" * 10_000, "headers": b"GET /m
 
 
 @pytest.mark.parametrize("text", DRIPS.values(), ids=DRIPS)
+@pytest.mark.short("headers")
 def test_a_request_has_its_time_as_a_whole(endpoint: MetricsEndpoint, text: bytes) -> None:
     """Who sends a byte now and then, so that no single read takes long, is cut off after 5 seconds all the same."""
     began = time.monotonic()

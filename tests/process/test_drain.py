@@ -217,6 +217,7 @@ async def leave(bridge: Serving, wallet: FaultServer) -> None:
     call.cancel()
 
 
+@pytest.mark.short("native")
 async def test_a_call_without_its_caller_is_finished_first() -> None:
     """The process does not end before a call whose client has cancelled has its answer, and its end is in the log."""
     tap = Tap()

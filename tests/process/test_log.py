@@ -95,7 +95,7 @@ SETTINGS["two workers"] = {"SERVER__WORKERS": "2", **DEBUG}
 
 @on_both_engines
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-@pytest.mark.short("grpcio-json", "native-two workers")
+@pytest.mark.short("grpcio-json", "native-console")
 async def test_the_log_is_not_read(settings: Mapping[str, str]) -> None:
     """Calls, health and SIGTERM do not care whether anybody reads standard error, of one process or of several."""
     reading, writing = small_pipe()
@@ -361,6 +361,7 @@ async def test_a_process_alone_names_itself() -> None:
     assert {(line["pid"], line.get("worker")) for line in lines} == {(pid, None)}
 
 
+@pytest.mark.long
 async def test_a_worker_names_itself() -> None:
     """A line of a worker has its number and its process id, which are those that its supervisor has logged."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:

@@ -71,6 +71,7 @@ async def test_no_page() -> None:
         ("wallet.example:8081", "bridge: --page: wallet.example is not a loopback address"),
     ],
 )
+@pytest.mark.short("0.0.0.0:8081")
 async def test_bad_page(page: str, line: str) -> None:
     """An address that is none, or that others could reach, is one line and exit code 2."""
     async with bridge_command("sandbox", "--listen", "127.0.0.1:0", "--page", page) as command:

@@ -75,6 +75,7 @@ async def test_every_thread_has_the_policy(
         assert (line.get("threads", 0) >= 2) == changes
 
 
+@pytest.mark.long
 async def test_workers_have_the_policy() -> None:
     """Supervisor and workers are under it, a successor too; one line says so for all of them."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:

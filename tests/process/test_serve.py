@@ -82,6 +82,7 @@ async def run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[i
         return await command.end(), command.output
 
 
+@pytest.mark.long
 async def test_a_sandbox_on_a_port_in_use() -> None:
     """A port that is taken is one line that names the address, and exit code 2."""
     with bound_socket() as taken:
@@ -128,6 +129,7 @@ async def test_sandbox_command(tmp_path: Path) -> None:
     assert said[2].startswith("POST /api/wallet/terminate: 401 (")
 
 
+@pytest.mark.long
 async def test_sandbox_tokens() -> None:
     """`bridge sandbox --tokens` prints the table of test tokens."""
     code, output = await run("sandbox", "--tokens")
@@ -135,6 +137,7 @@ async def test_sandbox_tokens() -> None:
     assert all(row.token in output for row in ROWS)
 
 
+@pytest.mark.long
 async def test_sandbox_bad_address() -> None:
     """An address that is none is one line, and exit code 2."""
     assert await run("sandbox", "--listen", "here") == (

@@ -145,6 +145,7 @@ STORES = pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=
 
 @STORES
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.short("SIGKILL-sqlite")
 async def test_another_bridge_finishes_what_one_has_begun(short_path: Path, kind: str, number: signal.Signals) -> None:
     """The bridge that answered PENDING is gone: the next one on the store has the wallet confirm each token."""
     async with place_in(short_path, kind) as place:
@@ -162,6 +163,7 @@ async def test_another_bridge_finishes_what_one_has_begun(short_path: Path, kind
 
 
 @STORES
+@pytest.mark.short("sqlite")
 async def test_workers_share_a_store(short_path: Path, kind: str) -> None:
     """Each entry is confirmed by the wallet once, whichever worker answered its call and whichever takes it."""
     async with place_in(short_path, kind) as place, place.bridge({"SERVER__WORKERS": "2"}) as bridge:
@@ -189,6 +191,7 @@ async def test_keys_are_replaced_while_the_bridge_runs(short_path: Path) -> None
 
 
 @STORES
+@pytest.mark.short("sqlite")
 async def test_files_log_and_metrics_hold_no_secret(short_path: Path, kind: str) -> None:
     """Neither token, body, signature nor key, raw, in hex or base64, while an entry is PENDING and afterwards."""
     options = ("--appendonly", "yes", "--save", "1 1")

@@ -43,6 +43,7 @@ async def test_other_signals_are_logged_and_ignored() -> None:
         assert await command.end() == 0
 
 
+@pytest.mark.long
 async def test_hangup_re_reads_the_files_of_all_workers(tmp_path: Path) -> None:
     """The supervisor hands SIGHUP on: every worker takes up what has changed. Other signals end neither it nor them."""
     key = tmp_path / "key"
@@ -62,6 +63,7 @@ async def test_hangup_re_reads_the_files_of_all_workers(tmp_path: Path) -> None:
         assert "SIGHUP: all files are looked at now" in bridge.command.output
 
 
+@pytest.mark.long
 async def test_signals_while_it_starts() -> None:
     """SIGHUP and SIGUSR1 that come before the bridge serves do not end it."""
     async with bridge_command("serve", environ=environment(NOWHERE, {"SERVER__WORKERS": "2"})) as command:
@@ -74,7 +76,7 @@ async def test_signals_while_it_starts() -> None:
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
-@pytest.mark.short("SIGTERM")
+@pytest.mark.long
 async def test_the_sandbox_too(number: signal.Signals) -> None:
     """`bridge sandbox` says which signals it ignores, and ends with 0 at those that stop."""
     async with bridge_command("sandbox", "--listen", "127.0.0.1:0") as sandbox:

@@ -38,6 +38,7 @@ async def test_all_workers_serve_one_port() -> None:
         assert len({*bridge.pids.values(), bridge.command.process.pid}) == 3
 
 
+@pytest.mark.long
 async def test_workers_read_the_same_file(tmp_path: Path) -> None:
     """What only the configuration file says holds for the workers, too."""
     config = tmp_path / "bridge.toml"
@@ -46,6 +47,7 @@ async def test_workers_read_the_same_file(tmp_path: Path) -> None:
         assert (await bridge.call(provider_id=777)).code == "OK"
 
 
+@pytest.mark.long
 async def test_no_secret_in_the_arguments() -> None:
     """A list of the processes shows no key."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
@@ -54,6 +56,7 @@ async def test_no_secret_in_the_arguments() -> None:
         assert [secret for secret in (ACCESS_KEY, PRIVATE_KEY) if secret in "".join(shown)] == []
 
 
+@pytest.mark.long
 async def test_workers_share_the_health_port() -> None:
     """The port for health alone is shared, too."""
     with refusing_port() as port:
@@ -89,6 +92,7 @@ async def test_metrics_are_those_of_all_workers(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.long
 async def test_a_worker_that_ends_reports_all_it_has_counted() -> None:
     """The last counts of a worker that drains are not lost, however soon after its last call it ends."""
     with refusing_port() as port:
@@ -112,6 +116,7 @@ NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 
 
 @pytest.mark.parametrize("temporary", ["full", "missing", "read-only"])
+@pytest.mark.short("full")
 async def test_telemetry_needs_no_disk(tmp_path: Path, temporary: str) -> None:
     """Whatever the folder for temporary files is like, workers serve, and their metrics are on the page."""
     within: tuple[str, ...] = ()
@@ -179,6 +184,7 @@ async def test_a_killed_worker_loses_only_its_own_calls() -> None:
         await bridge.meet_all()
 
 
+@pytest.mark.long
 async def test_a_worker_that_leaves_is_replaced() -> None:
     """SIGTERM to one worker drains that one, and a successor takes its place."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
@@ -189,6 +195,7 @@ async def test_a_worker_that_leaves_is_replaced() -> None:
         await bridge.meet_all()
 
 
+@pytest.mark.long
 async def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
     """A successor that cannot start is replaced, but not at once; the other worker serves; in the end both do."""
     key = tmp_path / "key"
@@ -206,6 +213,7 @@ async def test_a_crash_loop_backs_off(tmp_path: Path) -> None:
         await bridge.meet_all()
 
 
+@pytest.mark.long
 async def test_a_worker_that_hangs_is_replaced() -> None:
     """One whose event loop does not turn is killed and replaced; the other worker and the supervisor serve on."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:

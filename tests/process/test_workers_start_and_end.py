@@ -37,7 +37,7 @@ async def test_a_worker_that_cannot_start() -> None:
 
 @pytest.mark.parametrize("setting", ["listen", "health_listen"])
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.short("1-listen", "2-health_listen")
+@pytest.mark.short("1-listen")
 async def test_a_port_in_use(setting: str, workers: str) -> None:
     """A port that is taken is one problem that names the setting, and exit code 2; no worker is started."""
     with bound_socket() as taken:
@@ -52,7 +52,7 @@ async def test_a_port_in_use(setting: str, workers: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.short("1")
+@pytest.mark.long
 async def test_a_port_of_other_workers(workers: str) -> None:
     """The port of a bridge with workers is taken for any other bridge, with workers or without."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
@@ -89,6 +89,7 @@ async def test_drain_under_load(number: signal.Signals) -> None:
         assert "worker ended" not in bridge.command.output
 
 
+@pytest.mark.long
 async def test_a_service_manager_signals_every_process() -> None:
     """SIGTERM to the workers and to their supervisor is one order to drain, not two: no call in flight fails."""
     may_answer = asyncio.Event()
@@ -103,6 +104,7 @@ async def test_a_service_manager_signals_every_process() -> None:
         assert await bridge.command.end() == 0
 
 
+@pytest.mark.long
 async def test_a_second_signal_ends_at_once() -> None:
     """A second signal does not wait for calls in flight: all processes are gone, and the exit code says so."""
     async with FaultServer(hang) as wallet, supervised(wallet) as bridge:
@@ -137,6 +139,7 @@ if "--worker" in sys.orig_argv:
 """A module that Python imports at its start: there a worker waits for the first word of its supervisor."""
 
 
+@pytest.mark.long
 async def test_ctrl_c_during_the_start(tmp_path: Path) -> None:
     """Ctrl-C, which a terminal sends to all its processes, reaches no worker that cannot handle it yet."""
     (tmp_path / "sitecustomize.py").write_text(HELD_WORKERS)

@@ -184,7 +184,7 @@ def certify_command(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "JSON"])
-@pytest.mark.short("text-SIGINT", "JSON-SIGTERM")
+@pytest.mark.short("text-SIGINT")
 async def test_interrupted(number: signal.Signals, flags: Sequence[str], tmp_path: Path) -> None:
     """A signal while the live token is out: what was found so far is printed, and that it may be terminated."""
     (tmp_path / "token").write_text(f"{LIVE}\n")
@@ -219,7 +219,7 @@ async def test_as_a_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("typed", "exit_code"), [(b"y\n", 0), (b"n\n", 2), (b"\n", 2)], ids=["y", "n", "Enter"])
-@pytest.mark.short("y", "n")
+@pytest.mark.short("y")
 async def test_on_a_terminal(typed: bytes, exit_code: int, tmp_path: Path) -> None:
     """On a real terminal it asks, and only a yes sends the live token."""
     (tmp_path / "token").write_text(LIVE)

@@ -26,6 +26,7 @@ def waited_s(*pids: int) -> float:
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) for pid in pids) / 1e9
 
 
+@pytest.mark.short("grpcio")
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs /proc/self/schedstat")
 async def test_calls_that_expire_together() -> None:
     """95 % of 1000 get WalletError and ErrorInfo in time, on a machine with a free core; all end as they should."""

@@ -48,7 +48,7 @@ test: $(VENV)/dev.done  ## Test the bridge: side by side (PROCESSES=4), then wha
 	@$(BIN)/python -m pytest tests $(SHORT)
 	@$(BIN)/python -m pytest $(ALONE) -m "alone and not long"
 
-test-long: $(VENV)/dev.done  ## What `make test` leaves out: charts, packages, tools, sample callers, planted bugs, chaos
+test-long: $(VENV)/dev.done  ## What `make test` leaves out: charts, packages, tools, sample callers, planted bugs, chaos, further cases
 	@$(BIN)/python -m pytest $(TOGETHER) -m "long and not alone"
 	@$(BIN)/python -m pytest $(ALONE) -m "alone and long"
 

@@ -90,6 +90,12 @@ def is_part(name: str, package: str) -> bool:
     return f"{name}.".startswith(f"{package}.")
 
 
+def packages(name: str) -> Iterator[str]:
+    """Yield a full name and those of all packages that it is in."""
+    parts = name.split(".")
+    return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
 def is_in(module: str, places: tuple[str, ...] | set[str]) -> bool:
     """Say whether a module is one of these, or in one of these packages."""
     return any(is_part(module, place) for place in places)
@@ -119,12 +125,8 @@ def names_in(module: str) -> Iterator[str]:
 @each_module
 def test_a_library_is_known_only_where_it_belongs(module: str) -> None:
     """Sockets, TLS, HTTP/2, HTTP, gRPC, JSON, settings and logs each stay behind one door."""
-    names = set(imported(module))
-    foreign = {
-        library
-        for library, knowing in LIBRARIES.items()
-        if not is_in(module, {*knowing, "sandbox"}) and any(is_part(name, library) for name in names)
-    }
+    used = {package for name in imported(module) for package in packages(name)}
+    foreign = {library for library in used & {*LIBRARIES} if not is_in(module, {*LIBRARIES[library], "sandbox"})}
     assert not foreign
 
 

@@ -20,7 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import archives
+import hatch_build
 import proto_image
+from compiled_environment import SWITCH
 from protos import ROOT
 from stamps import go_module, version
 
@@ -42,9 +44,9 @@ class Release:
     epoch: int
     """Seconds since 1970."""
 
-    def run(self, *command: str, folder: str = "") -> None:
+    def run(self, *command: str, folder: str = "", **variables: str) -> None:
         """Run a command in a folder of the source; ReleaseError with its output when it fails."""
-        environ = {**os.environ, "SOURCE_DATE_EPOCH": str(self.epoch)}
+        environ = {**os.environ, "SOURCE_DATE_EPOCH": str(self.epoch), **variables}
         ended = subprocess.run(
             command, cwd=self.source / folder, env=environ, capture_output=True, text=True, check=False
         )
@@ -53,9 +55,15 @@ class Release:
 
 
 def build_python(release: Release) -> None:
-    """Build wheel and sdist of the bridge and of its stubs."""
+    """Build wheel and sdist of the bridge and of its stubs, in Python alone: they fit everywhere."""
     for folder in ("generated/python", "."):
         release.run(sys.executable, "-m", "hatchling", "build", "--directory", str(release.target), folder=folder)
+
+
+def build_compiled(release: Release) -> None:
+    """Build the bridge's wheel with compiled modules, for this Python and platform: pip prefers it where it fits."""
+    hatchling = (sys.executable, "-m", "hatchling", "build", "--target", "wheel")
+    release.run(*hatchling, "--directory", str(release.target), **{SWITCH: "true"})
 
 
 def build_npm(release: Release) -> None:
@@ -111,19 +119,30 @@ def build_sbom(release: Release) -> None:
 class Part:
     """One part of a release."""
 
-    needs: tuple[str, ...]
-    """Programs that must be on PATH."""
+    missing: Callable[[], str]
+    """Returns what this machine lacks to build it; "" where all is there."""
     build: Callable[[Release], None]
 
 
+def on_path(*programs: str) -> Callable[[], str]:
+    """Return what says which of these programs are not on PATH."""
+
+    def missing() -> str:
+        lacks = ", ".join(program for program in programs if shutil.which(program) is None)
+        return lacks and f"{lacks} not found on PATH"
+
+    return missing
+
+
 PARTS: Mapping[str, Part] = {
-    "python": Part((), build_python),
-    "npm": Part(("npm",), build_npm),
-    "java": Part(("java", "mvn"), build_java),
-    "go": Part((), build_go),
-    "chart": Part((), build_chart),
-    "contract": Part((), build_contract),
-    "sbom": Part((), build_sbom),
+    "python": Part(on_path(), build_python),
+    "compiled": Part(hatch_build.missing, build_compiled),
+    "npm": Part(on_path("npm"), build_npm),
+    "java": Part(on_path("java", "mvn"), build_java),
+    "go": Part(on_path(), build_go),
+    "chart": Part(on_path(), build_chart),
+    "contract": Part(on_path(), build_contract),
+    "sbom": Part(on_path(), build_sbom),
 }
 
 
@@ -161,9 +180,8 @@ def write_checksums(folder: Path) -> None:
 def build(target: Path, names: Sequence[str], time: int) -> None:
     """Build these parts into a folder, which is emptied first; ReleaseError when one cannot be built."""
     for name in names:
-        missing = ", ".join(program for program in PARTS[name].needs if shutil.which(program) is None)
-        if missing:
-            raise ReleaseError(f"{name}: {missing} not found on PATH; leave it out by naming the other parts")
+        if missing := PARTS[name].missing():
+            raise ReleaseError(f"{name}: {missing}; leave it out by naming the other parts")
     # Jars have the modes of the files that Maven finds and makes.
     os.umask(0o022)
     shutil.rmtree(target, ignore_errors=True)

@@ -8,18 +8,41 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from bridge.cli.main import parser_for
+from compiled_environment import SWITCH
+from tests.support.forms import IS_COMPILED
 from tests.support.manifests import ROOT, base
 
 TEXT = (ROOT / "deploy" / "Containerfile").read_text()
 IGNORED = (ROOT / "deploy" / "Containerfile.dockerignore").read_text().splitlines()
 LINES = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE)).splitlines()
 STEPS = [(line.partition(" ")[0], line.partition(" ")[2].strip()) for line in LINES if line]
-FINAL = STEPS[max(index for index, (step, _) in enumerate(STEPS) if step == "FROM") :]
+Step = tuple[str, str]
+
+
+def stages() -> Mapping[str, Sequence[Step]]:
+    """Return the steps of each stage, from its FROM on, by its name; the final one has none."""
+    found: dict[str, list[Step]] = {}
+    for step, rest in STEPS:
+        if step == "FROM":
+            steps = found.setdefault(rest.partition(" AS ")[2], [])
+        if found:
+            steps.append((step, rest))
+    return found
+
+
+STAGES = stages()
+FINAL = STAGES[""]
+
+
+def commands(stage: str) -> list[list[str]]:
+    """Return what a stage runs."""
+    return [json.loads(rest) for step, rest in STAGES[stage] if step == "RUN"]
 
 
 def rest_of(step: str) -> list[str]:
@@ -47,7 +70,7 @@ def test_the_wheels_have_all_they_need(tmp_path: Path) -> None:
         into = tmp_path / path
         into.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / path).is_dir() else shutil.copyfile)(ROOT / path, into)
-    (own,) = (command for command in map(json.loads, rest_of("RUN")) if "--no-index" in command)
+    (own,) = (command for command in map(json.loads, rest_of("RUN")) if "wheel" in command)
     sources = [word for word in own if word.startswith(".")]
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", "wheels"]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, *sources], cwd=tmp_path, check=True)  # noqa: S603 - our own
@@ -65,12 +88,59 @@ def test_no_shell(step: str) -> None:
 
 
 def test_every_dependency_has_a_hash() -> None:
-    """Packages come from the lock with hashes as wheels; the bridge itself fetches nothing."""
-    (locked, own) = [command for command in map(json.loads, rest_of("RUN")) if "install" in command]
-    assert {"--require-hashes", "--only-binary=:all:"} < set(locked)
-    assert locked[-2:] == ["--requirement", "requirements/image.txt"]
-    assert {"--no-index", "--no-deps", "--no-build-isolation"} < set(own)
-    assert own[-1] == "."
+    """Packages come from locks with hashes as wheels, each lock into its stage; the bridge itself fetches nothing."""
+    locks = {"compiled": ["image.txt", "compile.txt"], "build": ["image.txt"]}
+    for stage, names in locks.items():
+        locked, own = (command for command in commands(stage) if "pip" in command and "uninstall" not in command)
+        assert {"--require-hashes", "--only-binary=:all:"} < set(locked)
+        assert [word for word in locked if word.startswith("requirements/")] == [
+            f"requirements/{name}" for name in names
+        ]
+        assert locked.count("--requirement") == len(names)
+        assert {"--no-index", "--no-deps"} < set(own)
+    assert not [command for stage in ("checked", "") for command in commands(stage) if "pip" in command]
+
+
+def test_the_wheel_is_compiled() -> None:
+    """One stage has what the hook that compiles needs, and its switch; the environment gets what that stage has built.
+
+    Whether its modules are compiled is asked of the environment as the last step: the build stops where they are not.
+    """
+    (apt,) = (command for command in commands("compiled") if "apt-get" in command and "install" in command)
+    assert {"gcc", "libc6-dev"} <= set(apt)
+    names = [name for name, _ in STAGES["compiled"]]
+    assert ("ENV", f"{SWITCH}=true") in STAGES["compiled"]
+    assert names.index("ENV") < len(names) - 1 - names[::-1].index("RUN")
+    (wheel,) = (command for command in commands("compiled") if "wheel" in command)
+    (own,) = (command for command in commands("build") if "--find-links" in command)
+    made, taken = wheel[wheel.index("--wheel-dir") + 1], own[own.index("--find-links") + 1]
+    assert ("COPY", f"--from=compiled {made} {taken}") in STAGES["build"]
+    assert "--no-build-isolation" in wheel
+    assert own[-2:] == ["wallet-bridge-stubs", "wallet-bridge"]
+    assert "hatch_build.py" in copied()
+    assert commands("build")[-1][:3] == ["/opt/wallet-bridge/bin/python", "-I", "-c"]
+
+
+def test_what_the_last_step_of_the_build_says() -> None:
+    """Its exit code is 1 where the bridge is pure, as its sources are, and 0 where its modules are compiled."""
+    done = subprocess.run([sys.executable, *commands("build")[-1][1:]], check=False)  # noqa: S603 - our own
+    assert done.returncode == int(not IS_COMPILED)
+
+
+def test_no_other_stage_has_a_compiler() -> None:
+    """Debian's packages and mypyc's lock are installed in one stage alone, of which only wheels are taken."""
+    assert [stage for stage, steps in STAGES.items() if "apt-get" in str(steps)] == ["compiled"]
+    assert [stage for stage, steps in STAGES.items() if "compile.txt" in str(steps)] == ["compiled"]
+    assert [rest for rest in rest_of("COPY") if rest.startswith("--from=compiled")] == [
+        "--from=compiled /wheels /wheels"
+    ]
+
+
+def test_the_lock_of_the_compiler_is_that_of_the_tests() -> None:
+    """What compiles in the image is what compiles for `make test-compiled`: every pin is the same."""
+    compiling, dev = (_pins(ROOT / "requirements" / f"{name}.txt") for name in ("compile", "dev"))
+    assert {"mypy", "setuptools"} <= {pin.partition("==")[0] for pin in compiling}
+    assert compiling <= dev
 
 
 def test_the_lock_is_the_bridges_with_the_extras_of_the_chart() -> None:
@@ -110,8 +180,9 @@ def _pins(lock: Path) -> set[str]:
 
 
 def test_the_final_stage() -> None:
-    """It is on the same base as the build, gets the environment alone, and runs nothing."""
-    assert {rest.split()[0] for rest in rest_of("FROM")} == {"${PYTHON_IMAGE}"}
+    """It is on the base that all stages are on, gets the environment alone, and runs nothing."""
+    bases = {stage: steps[0][1].split()[0] for stage, steps in STAGES.items()}
+    assert bases == {"checked": "${PYTHON_IMAGE}", "compiled": "checked", "build": "checked", "": "${PYTHON_IMAGE}"}
     copies = [rest for step, rest in FINAL if step == "COPY"]
     assert copies == ["--from=build /opt/wallet-bridge /opt/wallet-bridge"]
     assert "RUN" not in {step for step, _ in FINAL}

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,8 @@ import pytest
 import archives
 import release
 from bridge import __version__
+from bridge.sandbox.operations import TERMINATE_REQUEST
+from hatch_build import compiled_modules
 from newest_python import candidates, each_minor
 from protos import ROOT
 from stamps import go_module
@@ -27,6 +30,9 @@ WHOLE = bool(os.environ.get("RELEASE"))
 EPOCH = 1_700_000_000
 QUICK = ("python", "go", "chart", "contract")
 PARTS = tuple(release.PARTS) if WHOLE else QUICK
+PURE, COMPILED = "wallet_bridge-*-none-any.whl", "wallet_bridge-*linux_*.whl"
+MODULES = compiled_modules(ROOT)
+SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 CHART = f"wallet-bridge-chart-{__version__}.tgz"
 
 
@@ -70,7 +76,8 @@ def names(archive: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("pattern", "wanted"),
     [
-        ("wallet_bridge-*.whl", {"bridge/__main__.py", "bridge/py.typed"}),
+        (PURE, {"bridge/__main__.py", "bridge/py.typed"}),
+        (COMPILED, {f"{name.replace('.', '/')}{end}" for name in MODULES for end in (".py", SUFFIX)}),
         (
             "wallet_bridge_stubs-*.whl",
             {"wallet/v1/wallet_service_pb2.py", "wallet/v1/py.typed", "wallet/v1/service_config.json"},
@@ -137,13 +144,18 @@ def test_archives_depend_on_content_alone(tmp_path: Path, change: Callable[[Path
     assert made[0] == made[1]
 
 
-def test_a_missing_toolchain_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without npm the release stops before it has removed anything, and says which part needs it."""
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [("npm", "npm: npm not found on PATH"), ("compiled", "compiled: no C compiler: .+ is not on PATH; on Debian: ")],
+    ids=["a program", "what the hook that compiles says"],
+)
+def test_a_missing_toolchain_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, says: str) -> None:
+    """Without what a part needs the release stops before it has removed anything, and says which part needs what."""
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "older").touch()
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(release.ReleaseError, match="npm: npm not found on PATH"):
-        release.build(tmp_path / "dist", ["python", "npm"], EPOCH)
+    with pytest.raises(release.ReleaseError, match=f"{says}.*; leave it out by naming the other parts"):
+        release.build(tmp_path / "dist", ["python", part], EPOCH)
     assert (tmp_path / "dist" / "older").exists()
 
 
@@ -163,7 +175,10 @@ def run(folder: Path, *command: str | Path, **environ: str) -> str:
 @whole
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_bridge_installs_from_it(built: Path, tmp_path: Path, version: str) -> None:
-    """On each Python with what the lock has, both wheels install from the folder alone, and the command runs."""
+    """On each Python with what the lock has, both distributions install from the folder alone, and make a call.
+
+    Its modules are compiled on the Python that they were compiled for: pip takes that wheel. On others they are not.
+    """
     run(tmp_path, PYTHONS[version], "-m", "venv", "venv")
     python = tmp_path / "venv" / "bin" / "python"
     run(
@@ -172,6 +187,19 @@ def test_the_bridge_installs_from_it(built: Path, tmp_path: Path, version: str) 
     run(tmp_path, python, "-m", "pip", "install", "--no-index", "--find-links", built, f"wallet-bridge=={__version__}")
     run(tmp_path, python, "-m", "pip", "check")
     assert __version__ in run(tmp_path, python.with_name("bridge"), "--version")
+    printed = json.loads(run(tmp_path, python, "-I", Path(__file__).with_name("one_call.py"), *MODULES))
+    assert printed["token"] == TERMINATE_REQUEST["token"]
+    end = SUFFIX if version == f"{sys.version_info.major}.{sys.version_info.minor}" else ".py"
+    packages = Path(run(tmp_path, python, "-c", "import sysconfig; print(sysconfig.get_path('platlib'))").strip())
+    assert printed["files"] == [str(packages / f"{name.replace('.', '/')}{end}") for name in MODULES]
+
+
+@whole
+def test_the_compiled_wheel_fits_where_its_tag_says(built: Path) -> None:
+    """By auditwheel (PEP 600), what its libraries ask of a system is what the tag says."""
+    (wheel,) = built.glob(COMPILED)
+    found = json.loads(run(built, sys.executable, "-m", "auditwheel", "show", "--json", wheel.name))
+    assert found["overall_tag"] == wheel.stem.rpartition("-")[2]
 
 
 @whole

@@ -33,7 +33,7 @@ async def codes_of(caller: Caller, each: int) -> dict[str, int]:
 
 
 @on_both_engines
-@pytest.mark.short("grpcio")
+@pytest.mark.long
 async def test_recycling_is_invisible() -> None:
     """While each connection is retired after 80 requests, no call fails, and each token is processed exactly once."""
     each = 12

@@ -130,6 +130,7 @@ async def test_without_settlement_there_is_no_such_service() -> None:
         assert (await refused(stub.GetSettlement(pb.GetSettlementRequest(call_id="a"))))[0] == "UNIMPLEMENTED"
 
 
+@pytest.mark.long
 def test_without_settlement_nothing_of_it_is_imported(tmp_path: Path) -> None:
     """Off costs nothing: neither the command nor a server that runs has any of its modules, nor a database library."""
     code = """

@@ -55,6 +55,7 @@ async def call_often(address: str) -> None:
     await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
 
 
+@pytest.mark.long
 async def test_one_process() -> None:
     """After calls on several connections `bridge serve` has few arenas."""
     async with (

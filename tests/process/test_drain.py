@@ -191,7 +191,7 @@ CROWD = 1500
 """More than gRPC's C core keeps by default for a server that is busy: 1000 (grpc.server.max_pending_requests)."""
 
 
-@pytest.mark.short("grpcio")
+@pytest.mark.long
 async def test_a_crowd_before_a_busy_process() -> None:
     """Calls that come while the process gets no CPU are refused like any others, with what to do, and not cut off."""
     tap, patient = Tap(), {"WALLET__DEADLINE_DEFAULT_S": "300", "WALLET__DEADLINE_MAX_S": "300"}

@@ -161,6 +161,7 @@ def read_to_the_end(reading: int, writing: int) -> str:
         return stream.read().decode()
 
 
+@pytest.mark.long
 async def test_the_output_of_the_sandbox_is_not_read() -> None:
     """The sandbox answers and ends however little of its lines is read."""
     reading, writing = small_pipe()

@@ -60,7 +60,7 @@ async def after_a_call(
     ],
     ids=["default", "native", "other", "other, started under batch", "batch, started under batch"],
 )
-@pytest.mark.short("default", "other, started under batch")
+@pytest.mark.short("default")
 async def test_every_thread_has_the_policy(
     settings: Mapping[str, str], within: Sequence[str], policy: int, *, changes: bool
 ) -> None:

@@ -108,6 +108,7 @@ async def test_demo() -> None:
     assert "\ngrpcurl -plaintext -d '{" in command.output
 
 
+@pytest.mark.long
 async def test_sandbox_command(tmp_path: Path) -> None:
     """`bridge sandbox` serves the providers of a config file, says what it answered, and ends with 0 on Ctrl-C."""
     config = tmp_path / "bridge.toml"

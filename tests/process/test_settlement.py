@@ -174,6 +174,7 @@ async def test_workers_share_a_store(short_path: Path, kind: str) -> None:
         assert len(place.server.processed) == len(set(place.server.processed)) == len(entries)
 
 
+@pytest.mark.long
 async def test_keys_are_replaced_while_the_bridge_runs(short_path: Path) -> None:
     """New calls are encrypted with the new first key at SIGHUP; entries under the old one are still decrypted."""
     async with place_in(short_path, "sqlite") as place, place.bridge() as bridge:
@@ -191,7 +192,7 @@ async def test_keys_are_replaced_while_the_bridge_runs(short_path: Path) -> None
 
 
 @STORES
-@pytest.mark.short("sqlite")
+@pytest.mark.long
 async def test_files_log_and_metrics_hold_no_secret(short_path: Path, kind: str) -> None:
     """Neither token, body, signature nor key, raw, in hex or base64, while an entry is PENDING and afterwards."""
     options = ("--appendonly", "yes", "--save", "1 1")

@@ -30,6 +30,7 @@ def arguments_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
+@pytest.mark.long
 async def test_all_workers_serve_one_port() -> None:
     """Calls on many connections to one port are carried out by both workers, also when the port was 0."""
     async with FaultServer(terminated) as wallet, supervised(wallet) as bridge:
@@ -116,7 +117,7 @@ NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 
 
 @pytest.mark.parametrize("temporary", ["full", "missing", "read-only"])
-@pytest.mark.short("full")
+@pytest.mark.long
 async def test_telemetry_needs_no_disk(tmp_path: Path, temporary: str) -> None:
     """Whatever the folder for temporary files is like, workers serve, and their metrics are on the page."""
     within: tuple[str, ...] = ()

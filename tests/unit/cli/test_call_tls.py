@@ -188,7 +188,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize(("certificate", "words", "code", "begins"), OUTPUTS.values(), ids=OUTPUTS)
-@pytest.mark.short("an answer")
+@pytest.mark.long
 async def test_the_command_itself(
     certificates: Certificates, certificate: str, words: str, code: int, begins: list[str]
 ) -> None:

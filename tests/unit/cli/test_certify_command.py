@@ -236,6 +236,7 @@ async def test_on_a_terminal(typed: bytes, exit_code: int, tmp_path: Path) -> No
         os.close(descriptor)
 
 
+@pytest.mark.long
 async def test_interrupted_while_it_asks(tmp_path: Path) -> None:
     """Ctrl-C at the question ends it like any other: what was found is printed, and that the token was not sent."""
     (tmp_path / "token").write_text(LIVE)

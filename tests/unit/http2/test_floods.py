@@ -197,7 +197,13 @@ FLOODS: dict[str, tuple[Callable[[Stream], bytes], Callable[[Stream], bytes]]] =
 
 
 @pytest.mark.parametrize(("opening", "piece"), FLOODS.values(), ids=FLOODS)
-@pytest.mark.short("asyncio")
+@pytest.mark.short(
+    "asyncio-PING",
+    "asyncio-large SETTINGS",
+    "asyncio-empty DATA",
+    "asyncio-PING between single bytes",
+    "asyncio-full CONTINUATION",
+)
 async def test_flood_closes_the_connection(
     opening: Callable[[Stream], bytes], piece: Callable[[Stream], bytes]
 ) -> None:

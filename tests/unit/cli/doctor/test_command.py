@@ -119,7 +119,7 @@ async def test_configuration_and_environment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize("flaw", ["server", "untrusted"])
-@pytest.mark.short("server-text", "untrusted-json")
+@pytest.mark.short("server-text")
 async def test_no_secret_comes_out(certificates: Certificates, flaw: str, arguments: tuple[str, ...]) -> None:
     """Whatever is found, no key is printed, and none is sent: only a GET with the headers that HTTP/2 demands."""
     tls = getattr(certificates, flaw).server_context()

@@ -20,8 +20,12 @@ BENCH_VENV := .venv-bench
 BENCH_PYTHON = $(if $(filter command line,$(origin PYTHON)),$(PYTHON),$(shell \
 	for each in $(PYTHON) /usr/bin/python3; do "$$each" benchmarks/python_build.py >/dev/null 2>&1 && echo "$$each" && exit; done; echo $(PYTHON)))
 REAL_PATH := -c 'import os, sys; print(os.path.realpath(sys.executable))'
-IN_BENCH = $(MAKE) --no-print-directory bench-environment && \
-	$(MAKE) --no-print-directory VENV=$(BENCH_VENV) PYTHON=$(BENCH_PYTHON) $(BENCH_VENV)/bench.done && $(BENCH_VENV)/bin/python -m
+MAKE_BENCH = $(MAKE) --no-print-directory bench-environment && \
+	$(MAKE) --no-print-directory VENV=$(BENCH_VENV) COMPILED=$(BENCH_COMPILED) COMPILED_BESIDE=$(BENCH_VENV)/bench.done PYTHON=$(BENCH_PYTHON) $(BENCH_VENV)/bench.done
+IN_BENCH = $(MAKE_BENCH) && $(BENCH_VENV)/bin/python -m
+# With the compiled form of the bridge beside it (benchmarks/forms.py).
+BENCH_COMPILED := $(BENCH_VENV)-compiled
+IN_BENCH_COMPILED = $(MAKE_BENCH) $(BENCH_COMPILED)/installed.done && $(BENCH_VENV)/bin/python -m
 # The compiled form of the bridge (hatch_build.py), installed; its other packages are those of .venv.
 COMPILED := .venv-compiled
 IN_COMPILED = $(BIN)/python tools/compiled_environment.py $(COMPILED)
@@ -108,18 +112,22 @@ fast-json: $(VENV)/dev.done  ## Both JSON decoders on EXAMPLES=100000 documents:
 	@$(BIN)/python -m pytest -q tests/unit/transcoding/test_fast_json.py
 
 bench:  ## Bridge beside floor, textbook, Envoy; latency, scaling; writes docs/performance.md (20 minutes); AGAINST=REF: only beside that commit
-	@$(IN_BENCH) benchmarks.bench $(if $(AGAINST),--against $(AGAINST))
+	@$(if $(AGAINST),$(IN_BENCH) benchmarks.bench --against $(AGAINST),$(IN_BENCH_COMPILED) benchmarks.bench)
 
-bench-quick:  ## The table of `make bench` alone, from two short rounds, in under a minute
-	@$(IN_BENCH) benchmarks.bench --quick
+bench-quick:  ## The table of `make bench` alone, from two short rounds, in under a minute (and one to compile)
+	@$(IN_BENCH_COMPILED) benchmarks.bench --quick
 
 bench-scaling:  ## The scaling of `make bench` alone: workers, calls in flight, slow wallets, added latency
-	@$(IN_BENCH) benchmarks.bench --parts scaling
+	@$(IN_BENCH_COMPILED) benchmarks.bench --parts scaling
+
+.PHONY: bench-forms
+bench-forms:  ## The bridge with compiled modules beside the same in pure Python, in turns
+	@$(IN_BENCH_COMPILED) benchmarks.bench --parts forms
 
 bench-policies:  ## The bridge under each scheduling policy: on one core, on shared cores, beside a busy process
-	@$(IN_BENCH) benchmarks.bench --parts policies
+	@$(IN_BENCH_COMPILED) benchmarks.bench --parts policies
 
-profile:  ## Where the CPU time of a call of the bridge goes, step by step
+profile:  ## Where the CPU time of a call of the bridge in pure Python goes, step by step
 	@$(IN_BENCH) benchmarks.bench --parts profile
 
 bench-telemetry:  ## CPU that log lines and metrics add to a call, at most 10 % (QUICK=1 for few short rounds)
@@ -132,8 +140,8 @@ bench-floods: $(VENV)/dev.done  ## Every flood of a hostile caller on each engin
 	@$(BIN)/python -m benchmarks.floods --seconds $(or $(SECONDS),5)
 
 .PHONY: bench-instructions
-bench-instructions:  ## CPU instructions of a call, where times do not hold: rows, then settlement; AGAINST=REF: beside that commit
-	@$(IN_BENCH) benchmarks.instructions $(if $(AGAINST),--against $(AGAINST))
+bench-instructions:  ## CPU instructions of a call, where times do not hold: rows, then settlement; AGAINST=REF: beside that commit; COMPILED_TOO=1
+	@$(if $(COMPILED_TOO),$(IN_BENCH_COMPILED),$(IN_BENCH)) benchmarks.instructions $(if $(AGAINST),--against $(AGAINST)) $(if $(COMPILED_TOO),--compiled)
 
 .PHONY: bench-settlement outage
 bench-settlement: $(VENV)/dev.done  ## CPU that settlement adds to a call, stores with 200,000 entries, calls beside a backlog (QUICK=1)
@@ -181,7 +189,7 @@ clients: $(VENV)/dev.done  ## Run the sample callers and the commands of docs/ca
 contract: $(VENV)/dev.done  ## Write dist/contract.binpb, the protos and all that they import, for buf and other generators
 	@$(BIN)/python tools/proto_image.py --write dist/contract.binpb
 
-release: $(VENV)/release.done  ## Build wheels, sdists, npm archive, jars, Go module, chart, SBOM and checksums into dist/ (needs npm and Maven)
+release: $(VENV)/release.done  ## Build wheels, sdists, npm archive, jars, Go module, chart, SBOM and checksums into dist/ (needs npm, Maven, gcc)
 	@$(BIN)/python tools/release.py dist
 
 release-check: $(VENV)/release.done  ## Build a release twice, compare the bytes, and install from it what can be
@@ -205,7 +213,7 @@ lock: $(VENV)/lock.done $(VENV)/stubs  ## Resolve the dependencies again into re
 	@sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/*.txt
 
 clean:  ## Remove the environment and everything that tools left behind
-	@rm -rf $(VENV) .venv-newest $(BENCH_VENV) $(COMPILED) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf $(VENV) .venv-newest $(BENCH_VENV) $(BENCH_COMPILED) $(COMPILED) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 # The stamps name what is installed: a newer lock or pyproject installs again. dev.txt contains all of run.txt, bench.txt all of dev.txt.
 $(VENV)/run.done: requirements/run.txt pyproject.toml
@@ -220,7 +228,7 @@ $(VENV)/bench.done: requirements/bench.txt pyproject.toml
 	@$(MAKE) --no-print-directory install LOCK=requirements/bench.txt
 	@touch $(VENV)/run.done $(VENV)/dev.done $@
 
-$(COMPILED)/installed.done: $(VENV)/dev.done hatch_build.py tools/compiled_environment.py $(shell find bridge generated/python -name '*.py')
+$(COMPILED)/installed.done: $(or $(COMPILED_BESIDE),$(VENV)/dev.done) hatch_build.py tools/compiled_environment.py $(shell find bridge generated/python -name '*.py')
 	@echo "compile: the modules of pyproject.toml's table, into $(COMPILED)"
 	@$(IN_COMPILED)
 	@touch $@
@@ -243,7 +251,7 @@ $(VENV)/lock.done: $(VENV)/dev.done
 .PHONY: bench-environment
 bench-environment:
 	@wanted="$$($(BENCH_PYTHON) $(REAL_PATH))"; \
-	if [ -x $(BENCH_VENV)/bin/python ] && [ "$$($(BENCH_VENV)/bin/python $(REAL_PATH))" != "$$wanted" ]; then rm -rf $(BENCH_VENV); fi
+	if [ -x $(BENCH_VENV)/bin/python ] && [ "$$($(BENCH_VENV)/bin/python $(REAL_PATH))" != "$$wanted" ]; then rm -rf $(BENCH_VENV) $(BENCH_COMPILED); fi
 
 .PHONY: install
 install:

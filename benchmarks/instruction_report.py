@@ -23,6 +23,11 @@ Counts = Mapping[str, Sequence[float]]
 """Instructions of a call by the row's name, one for each round."""
 
 
+def compiled_name(row: Row) -> str:
+    """Return the name of one of our rows with compiled modules."""
+    return f"{row.name}, compiled"
+
+
 def ratio(counts: Sequence[float], others: Sequence[float]) -> Spread:
     """Return the ratio of two rows: of their medians, and the least and most that any two of their runs give."""
     return Spread(
@@ -47,14 +52,14 @@ def shown(found: Spread) -> str:
 
 
 def row_table(found: Counts, rows: Sequence[Row], refs: Sequence[str]) -> str:
-    """Return what each row costs, in its floor, and this work tree's cost in each commit's."""
+    """Return what each row costs, in its floor, and this work tree's cost in each other one's."""
     head = ("row", "instructions/call", "runs apart", "/ floor", "here / there")
     return plain([head, *(line for row in rows for line in _row_lines(found, row, refs))])
 
 
 def _row_lines(found: Counts, row: Row, refs: Sequence[str]) -> Iterator[Cells]:
     floor = found.get(FLOORS.get(row.name, FLOOR))
-    for name in (row.name, *(name_at(row, ref) for ref in refs)):
+    for name in (row.name, *(name_at(row, ref) for ref in refs), compiled_name(row)):
         if name in found:
             beside = f"{ratio(found[name], floor).median:.2f}" if floor and row.is_ours else "-"
             there = "-" if name == row.name else shown(ratio(found[row.name], found[name]))

@@ -1,12 +1,14 @@
 """`make bench-instructions`: CPU instructions of a call in user space, a figure that holds on a busy machine.
 
     make bench-instructions [AGAINST="REF REF"]
-    python -m benchmarks.instructions [--against REF [REF...]] [--parts rows settlement] [--rows ROW...] [--keep FOLDER]
+    python -m benchmarks.instructions [--against REF [REF...]] [--compiled] [--parts rows settlement] [--rows ROW...]
+                                      [--keep FOLDER]
 
 CPU time of one commit differs by tens of percent between the hours of a shared machine; its instructions differ by a
 few. Each row runs under valgrind's callgrind, which counts while a warm process answers some hundred calls; each
 figure is the median of several runs, each in a process of its own, in turns. What the kernel does is not counted:
-fsync, sockets, futexes. The exit code is 1 when a target is missed, 2 when something is not installed.
+fsync, sockets, futexes. The bridge is in pure Python, but for the rows that --compiled adds. The exit code is 1 when a
+target is missed, 2 when something is not installed.
 """
 
 import argparse
@@ -15,11 +17,11 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import callgrind, contestants, h2load, settlement_cost
+from benchmarks import callgrind, contestants, forms, h2load, settlement_cost
 from benchmarks.against import RefError, checked_out, rows_of
 from benchmarks.callgrind import CountError
 from benchmarks.contestants import (
@@ -35,7 +37,8 @@ from benchmarks.contestants import (
     Server,
     StartError,
 )
-from benchmarks.instruction_report import Counts, report_rows, report_settlement
+from benchmarks.forms import Form
+from benchmarks.instruction_report import Counts, compiled_name, report_rows, report_settlement
 from benchmarks.procfs import Cores
 from benchmarks.scene import Effort, Scene, a_scene
 from benchmarks.side_by_side import say
@@ -114,10 +117,16 @@ async def measure_rows(options: argparse.Namespace) -> bool:
     """Count the bridge on both engines and the floors here, and the bridge in other commits; print; return success."""
     chosen = [BY_NAME[name] for name in options.rows]
     with checked_out(options.against) as commits:
-        rows = [each for row in chosen for each in (rows_of(commits, [row]) or [row])]
+        rows = [each for row in chosen for each in (*(rows_of(commits, [row]) or [row]), *compiled(row, options))]
         async with a_scene(Cores.of_this_machine(), NO_EFFORT) as scene:
             found = await counts(scene, rows, same_calls(scene), options)
     return report_rows(found, chosen, [commit.ref for commit in commits])
+
+
+def compiled(row: Row, options: argparse.Namespace) -> Sequence[Row]:
+    """Return one of our rows with compiled modules, where that is asked for; no row otherwise."""
+    is_wanted = options.compiled and row.is_ours
+    return [replace(row, name=compiled_name(row), form=Form.COMPILED)] if is_wanted else []
 
 
 async def measure_settlement(options: argparse.Namespace) -> bool:
@@ -140,14 +149,15 @@ def _settlement_rows(folder: Path, redis_url: str, engine: str) -> list[Row]:
     return [replace(row, name=f"{engine}: {row.name}", kind=Kind.FULL_BATCHES) for row in rows]
 
 
-def missing() -> str:
-    """Return what is not installed and how to get it; "" when all is there."""
+def missing(needed: Collection[Form] = ()) -> str:
+    """Return what is not installed, these forms of the bridge included, and how to get it; "" when all is there."""
     needs = {
         callgrind.MISSING: callgrind.is_installed(),
         MISSING: NGINX is not None,
         h2load.MISSING: h2load.H2LOAD is not None,
     }
-    return "; ".join(text for text, is_there in needs.items() if not is_there)
+    lacks = [text for text, is_there in needs.items() if not is_there]
+    return "; ".join(filter(None, (*lacks, forms.missing(needed))))
 
 
 async def measure(options: argparse.Namespace) -> bool:
@@ -160,13 +170,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="instructions of a call in user space")
     parser.add_argument("--against", nargs="+", default=(), metavar="REF", help="the bridges of other commits, too")
+    parser.add_argument("--compiled", action="store_true", help="the bridge here with compiled modules, too")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
     parser.add_argument("--rows", nargs="+", choices=COMPARED, default=COMPARED, metavar="ROW", help="only these")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=tuple(ENGINES), help="of settlement, these")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each row ({ROUNDS})")
     parser.add_argument("--keep", type=Path, help="a folder for what callgrind wrote, for callgrind_annotate")
     options = parser.parse_args(arguments)
-    if text := missing():
+    if text := missing([Form.COMPILED] if options.compiled else ()):
         print(f"bench-instructions: {text}", file=sys.stderr)
         return 2
     try:

@@ -1,10 +1,12 @@
 """All rows in turns: what a call costs, how many end OK, and latency against offered load."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from benchmarks import h2load
 from benchmarks.contestants import Row
 from benchmarks.figures import LoadPoint, Round, spread
+from benchmarks.forms import Form
 from benchmarks.scene import Scene
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1)
@@ -25,7 +27,7 @@ async def measure_rounds(scene: Scene, rows: Sequence[Row]) -> dict[str, list[Ro
                 one = await scene.load(server, await scene.warm_up(server))
             measured[row.name].append(one)
             say(
-                f"round {number + 1} of {scene.effort.rounds}: {row.name:<15}{one.cpu_us:7.0f} us "
+                f"round {number + 1} of {scene.effort.rounds}: {row.name:<25}{one.cpu_us:7.0f} us "
                 f"{one.calls_per_s:7.0f} calls/s  p99 {one.p99_ms:6.1f} ms  errors {one.errors} of {one.calls}"
             )
     return measured
@@ -54,6 +56,13 @@ async def _point(scene: Scene, target: h2load.Target, share: float, capacity_per
     offered_per_s = capacity_per_s * share
     sent = await h2load.open_loop(target, offered_per_s, scene.effort.seconds, scene.folder)
     return LoadPoint(share, offered_per_s, sent.calls - sent.ok, sent.latency_ms(0.5), sent.latency_ms(0.99))
+
+
+async def measure_forms(scene: Scene, rows: Sequence[Row]) -> dict[str, dict[str, list[Round]]]:
+    """Measure each of these rows in each form of the bridge, in turns; return the rounds by row and form."""
+    both = {(row.name, form): replace(row, name=f"{row.name}, {form}", form=form) for row in rows for form in Form}
+    measured = await measure_rounds(scene, tuple(both.values()))
+    return {row.name: {form: measured[both[row.name, form].name] for form in Form} for row in rows}
 
 
 def say(line: str) -> None:

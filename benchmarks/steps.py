@@ -1,10 +1,13 @@
-"""Where the CPU time of a call goes: the bridge as it is, the bridge with timers, and the floor, in turns."""
+"""Where the CPU time of a call goes: the bridge as it is, the bridge with timers, and the floor, in turns.
+
+In pure Python: no timer can be put around a method of a compiled class.
+"""
 
 import json
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.contestants import BRIDGE, BY_NAME, FLOOR, INSTRUMENTED
+from benchmarks.contestants import BRIDGE, BY_NAME, FLOOR, INSTRUMENTED, pure
 from benchmarks.figures import Profile, Round, StepCost
 from benchmarks.scene import Scene
 from benchmarks.side_by_side import say
@@ -14,7 +17,7 @@ REST = "outside of any step: gRPC, the event loop, the kernel"
 
 async def measure_profile(scene: Scene) -> Profile:
     """Measure; the medians of some rounds."""
-    rows = (BY_NAME[FLOOR], BY_NAME[BRIDGE], INSTRUMENTED)
+    rows = (BY_NAME[FLOOR], pure(BY_NAME[BRIDGE]), INSTRUMENTED)
     rounds: dict[str, list[Round]] = {row.name: [] for row in rows}
     steps: list[dict[str, float]] = []
     for _ in range(scene.effort.rounds):

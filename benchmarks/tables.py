@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.cells import Cells, markdown, plain
-from benchmarks.contestants import BY_NAME, ENVOY, FLOOR, TEXTBOOK
-from benchmarks.figures import InFlightPoint, Profile, Results, Round, Scaling, cost_ratio
+from benchmarks.contestants import BY_NAME, ENVOY, FLOOR, OURS, TEXTBOOK
+from benchmarks.figures import InFlightPoint, Profile, Results, Scaling, cost_ratio
+from benchmarks.form_table import forms_text
 from benchmarks.policy_table import policies_text
 from benchmarks.targets import verdicts
 
@@ -23,6 +24,7 @@ def tables(results: Results) -> dict[str, str]:
         "in flight": markdown(_in_flight_cells(results.scaling)),
         "wallet": markdown(_wallet_cells(results.scaling)),
         "added": markdown(_added_cells(results.scaling)),
+        "forms": forms_text(results.forms),
         "policies": policies_text(results.policies),
         "steps": markdown(_step_cells(results.profile)),
         "targets": markdown(_target_cells(results)),
@@ -46,6 +48,7 @@ def _row_cells(results: Results) -> list[Cells]:
     others = [name for name in COMPARED_WITH if name in results.rounds]
     head = (
         "row",
+        "form",
         "CPU µs/call",
         "calls/s",
         "p50 ms",
@@ -54,12 +57,14 @@ def _row_cells(results: Results) -> list[Cells]:
         "memory MB",
         *(f"/ {name}" for name in others),
     )
-    return [[*head, f"{TEXTBOOK} /"], *(list(_row(results.rounds, name, others)) for name in results.rounds)]
+    return [[*head, f"{TEXTBOOK} /"], *(list(_row(results, name, others)) for name in results.rounds)]
 
 
-def _row(measured: Mapping[str, Sequence[Round]], name: str, others: Sequence[str]) -> Iterator[str]:
+def _row(results: Results, name: str, others: Sequence[str]) -> Iterator[str]:
+    measured = results.rounds
     rounds = measured[name]
     yield name
+    yield results.form if BY_NAME[name] in OURS else "-"
     yield f"{statistics.median(one.cpu_us for one in rounds):.0f}"
     yield f"{statistics.median(one.calls_per_s for one in rounds):.0f}"
     yield f"{statistics.median(one.p50_ms for one in rounds):.1f}"

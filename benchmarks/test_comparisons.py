@@ -12,6 +12,7 @@ from benchmarks import against, policy_table
 from benchmarks.against import Commit, RefError
 from benchmarks.contestants import BRIDGE, BY_NAME, FLOOR, NATIVE, OURS, Placement, environment_for, has_setting
 from benchmarks.figures import Policies, PolicyRound
+from benchmarks.forms import Form
 from benchmarks.test_benchmark import costing
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,8 @@ def test_rows_of_a_commit() -> None:
     assert [row.name for row in rows] == [BRIDGE, f"{BRIDGE} at HEAD", NATIVE, f"{NATIVE} at HEAD"]
     assert [row.source for row in rows] == [None, ROOT, None, ROOT]
     assert rows[2].settings == rows[3].settings
+    # Commits cannot be compiled: here it is the same form.
+    assert {row.form for row in rows} == {Form.PURE}
 
 
 def test_table_has_the_ratio_of_the_same_rounds() -> None:

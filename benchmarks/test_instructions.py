@@ -1,5 +1,6 @@
 """`make bench-instructions`, as far as it is pure: reading counts, ratios, targets and tables."""
 
+import argparse
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from benchmarks import callgrind, full_batches, instructions
 from benchmarks.callgrind import CountError
 from benchmarks.contestants import BRIDGE, BY_NAME, FLOOR, NATIVE, Placement
+from benchmarks.forms import Form
 from benchmarks.instruction_report import (
     figure,
     ratio,
@@ -92,6 +94,24 @@ def test_rows_beside_their_floor_and_another_commit() -> None:
     assert cells(lines[3])[3:] == ["2.67", "1.000 (0.963-1.038)"]
     # The native floor was not counted.
     assert cells(lines[5])[3:] == ["-", "1.040 (1.040-1.040)"]
+
+
+def test_the_compiled_form_is_beside_the_pure_one() -> None:
+    """Where it was counted it has a row below those of its engine: what the pure form costs in it, and no target."""
+    found = {**COUNTS, f"{BRIDGE}, compiled": [COUNTS[BRIDGE][0] / 2]}
+    lines = row_table(found, ROWS, ["A"]).splitlines()
+    assert [cells(line)[0] for line in lines[2:5]] == [BRIDGE, f"{BRIDGE} at A", f"{BRIDGE}, compiled"]
+    assert cells(lines[4])[-1].startswith("2.")
+    assert [each.what for each in row_verdicts(found, ROWS, [])] == []
+
+
+@pytest.mark.parametrize(("name", "is_ours"), [(BRIDGE, True), (NATIVE, True), (FLOOR, False)])
+def test_only_a_bridge_is_compiled(name: str, *, is_ours: bool) -> None:
+    """With --compiled each of our rows is counted in that form too, all else as it is; without it no row is added."""
+    row, wanted = BY_NAME[name], argparse.Namespace(compiled=True)
+    added = instructions.compiled(row, wanted)
+    assert [(each.name, each.form) for each in added] == ([(f"{name}, compiled", Form.COMPILED)] if is_ours else [])
+    assert instructions.compiled(row, argparse.Namespace(compiled=False)) == []
 
 
 def test_targets_of_rows() -> None:

@@ -22,13 +22,15 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.
 
 
 async def test_closing_ends_every_call() -> None:
-    """Closing the transport ends each call by its own outcome; later ones are NOT_SENT."""
+    """Closing the transport ends each call by its own outcome, and its connections before it returns; later calls are
+    NOT_SENT."""
     async with FaultServer(hang, settings=ONE_STREAM) as server, calls_to(server, connections_max=1) as calls:
         sent = calls.start("a")
         await server.until(lambda: len(server.requests) == 1)
         queued = calls.start("b")
         await asyncio.sleep(0)
         await calls.transport.aclose()
+        assert calls.transport.connections == 0
         assert [await sent, await queued] == [LOST, f"{UNREACHABLE} closed"]
         assert await calls.end("c") == f"{UNREACHABLE} closed"
         await server.until(lambda: not server.open_connections)

@@ -81,8 +81,8 @@ def compile_modules(root: Path, folder: Path) -> list[Path]:
             options, opt_level="2", debug_level="0", group_name=GROUP, target_dir=str(folder / "c"), verbose=False
         )
         for extension in extensions:
-            # Wherever the C sources are, a library says the same.
-            extension.extra_compile_args.append(f"-ffile-prefix-map={folder}=.")
+            # Wherever the C sources are, a library says the same. A new list: mypyc gives all extensions one.
+            extension.extra_compile_args = [*extension.extra_compile_args, f"-ffile-prefix-map={folder}=."]
         command = Build(Distribution({"name": GROUP, "ext_modules": extensions}))
         command.build_lib, command.build_temp = str(folder / "lib"), str(folder / "objects")
         command.ensure_finalized()

@@ -22,8 +22,7 @@ pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.
 
 
 async def test_closing_ends_every_call() -> None:
-    """Closing the transport ends each call by its own outcome, and its connections before it returns; later calls are
-    NOT_SENT."""
+    """Closing ends each call by its own outcome, and returns without connections; later calls are NOT_SENT."""
     async with FaultServer(hang, settings=ONE_STREAM) as server, calls_to(server, connections_max=1) as calls:
         sent = calls.start("a")
         await server.until(lambda: len(server.requests) == 1)

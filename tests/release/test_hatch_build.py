@@ -32,7 +32,7 @@ def test_no_folder_is_searched(linker: str, left: str) -> None:
     [
         (b"GLIBC_2.2.5\0GLIBC_2.14", {(2, 2), (2, 14)}),
         (b"GLIBC_2.34", {(2, 34)}),
-        (b"GLIBCXX_3.4\0GLIBC_PRIVATE\0not GLIBC_2.99", set()),
+        (b"GLIBCXX_3.4\0GLIBC_PRIVATE\0not GLIBC_2.99\0GLIBC_2.98 text", set()),
         (b"", set()),
     ],
     ids=["two", "one", "none of them", "musl"],

@@ -15,6 +15,7 @@ import grpc.aio
 
 from bridge.call_id import call_id_of
 from bridge.errors import BridgeOverloaded
+from bridge.server.peers import OpenPeers
 from bridge.server.tarpit import Tarpit
 from bridge.transcoding.status import wire_status
 
@@ -127,7 +128,7 @@ class GrpcioServer(grpc.aio.Server):
         self.waiting = Waiting()
         given = dict(options)
         # No connection can make its own calls go before their time, and so get more of them.
-        self.tarpit = Tarpit(sum(given.get(name, 0) for name in STREAMS) + HELD_MORE)
+        self.tarpit = Tarpit(sum(given.get(name, 0) for name in STREAMS) + HELD_MORE, OpenPeers().has)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Ignore these: every service registers its handlers the other way too, as generated code does."""
@@ -164,9 +165,9 @@ class GrpcioServer(grpc.aio.Server):
         return await self._server.wait_for_termination(timeout)
 
     async def _message(self, context: Context) -> bytes | None:
-        message = await self.tarpit.unless_cancelled(self.waiting.message(context))
+        message = await self.tarpit.unless_cancelled(self.waiting.message(context), context)
         if message is None:
-            await self.tarpit.unless_cancelled(self.tarpit.slow_down())
+            await self.tarpit.unless_cancelled(self.tarpit.slow_down(context), context)
         return message
 
     def _reading(self, handler: Handler) -> Handler:
@@ -179,7 +180,7 @@ class GrpcioServer(grpc.aio.Server):
         converse: Any = handler.stream_stream
 
         async def behaviour(requests: Any, context: Context) -> None:
-            await self.tarpit.unless_cancelled(converse(requests, context))
+            await self.tarpit.unless_cancelled(converse(requests, context), context)
 
         return grpc.stream_stream_rpc_method_handler(
             behaviour, handler.request_deserializer, handler.response_serializer
@@ -213,7 +214,7 @@ class _Unknown(grpc.GenericRpcHandler):
 
     def __init__(self, tarpit: Tarpit) -> None:
         async def behaviour(_requests: Any, context: Context) -> NoReturn:
-            await tarpit.unless_cancelled(tarpit.slow_down())
+            await tarpit.unless_cancelled(tarpit.slow_down(context), context)
             await _abort(context, grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
 
         self._handler: Handler = grpc.stream_unary_rpc_method_handler(behaviour)

@@ -1,7 +1,7 @@
 """Calls that are worth no work: held for a time, in bounded number, and let go at a stop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from bridge.server import tarpit
 from bridge.server.first_message import GrpcioServer
 from bridge.server.listeners import health_options
+from bridge.server.peers import OpenPeers
 from bridge.server.tarpit import Tarpit
 from bridge.settings.model import load
 from tests.support.full_bridge import until
@@ -19,18 +20,41 @@ from tests.support.whole_path import PATIENCE_S, environment
 FOREVER_S = 3600.0
 
 
+class Caller:
+    """A call, as far as it is asked: by a peer that has a connection until it leaves."""
+
+    def __init__(self) -> None:
+        self.is_there = True
+
+    def peer(self) -> str:
+        """Return its name."""
+        return "peer"
+
+    def is_open(self, _peer: str) -> bool:
+        """Say whether it is there."""
+        return self.is_there
+
+
+CALLER = Caller()
+
+
+def tarpit_of(count_max: int, hold_s: float = FOREVER_S, caller: Caller = CALLER) -> Tarpit:
+    """Return one whose calls are of one caller."""
+    return Tarpit(count_max, caller.is_open, hold_s)
+
+
 async def held(pit: Tarpit, count: int) -> list[asyncio.Task[None]]:
     """Let so many calls be held, one after the other."""
     tasks = []
     for _ in range(count):
-        tasks.append(asyncio.create_task(pit.hold()))
+        tasks.append(asyncio.create_task(pit.hold(CALLER)))
         await asyncio.sleep(0)
     return tasks
 
 
 async def test_the_oldest_gives_way() -> None:
     """Where one is too many the oldest is let go, and only that."""
-    pit = Tarpit(3, FOREVER_S)
+    pit = tarpit_of(3)
     tasks = await held(pit, 5)
     await asyncio.wait(tasks[:2])
     assert ([task.done() for task in tasks], len(pit)) == ([True, True, False, False, False], 3)
@@ -41,11 +65,11 @@ async def test_the_oldest_gives_way() -> None:
 async def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is held for its time, not less, and let go in its order; then nothing runs any more."""
     monkeypatch.setattr(tarpit, "LOOK_S", 0.001)
-    pit, loop, ends = Tarpit(100, 0.05), asyncio.get_running_loop(), list[int]()
+    pit, loop, ends = tarpit_of(100, 0.05), asyncio.get_running_loop(), list[int]()
 
     async def one(number: int) -> float:
         begun = loop.time()
-        await pit.hold()
+        await pit.hold(CALLER)
         ends.append(number)
         return loop.time() - begun
 
@@ -56,7 +80,7 @@ async def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_cancelled_call_leaves() -> None:
     """What is cancelled while it is held takes no place."""
-    pit = Tarpit(3, FOREVER_S)
+    pit = tarpit_of(3)
     (task,) = await held(pit, 1)
     task.cancel()
     await asyncio.wait([task])
@@ -64,19 +88,32 @@ async def test_a_cancelled_call_leaves() -> None:
     pit.close()
 
 
+async def test_a_caller_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls of a connection that has closed are let go, and none is held any more."""
+    monkeypatch.setattr(tarpit, "LOOK_S", 0.001)
+    caller = Caller()
+    pit = tarpit_of(3, caller=caller)
+    tasks = await held(pit, 2)
+    caller.is_there = False
+    await asyncio.gather(*tasks, pit.hold(caller))
+    assert len(pit) == 0
+
+
 async def test_after_the_end() -> None:
     """At the end all are let go, and none is held from then on."""
-    pit = Tarpit(3, FOREVER_S)
+    pit = tarpit_of(3)
     tasks = await held(pit, 2)
     pit.close()
-    await asyncio.gather(*tasks, pit.hold())
+    await asyncio.gather(*tasks, pit.hold(CALLER))
 
 
 @asynccontextmanager
-async def nothing_served() -> AsyncIterator[tuple[GrpcioServer, grpc.aio.Channel]]:
+async def nothing_served(
+    is_open: Callable[[str], bool] = CALLER.is_open,
+) -> AsyncIterator[tuple[GrpcioServer, grpc.aio.Channel]]:
     """Run a server that serves no method."""
     server = GrpcioServer(health_options(load(None, environment("http://127.0.0.1:1")), reuse_port=False))
-    server.tarpit = Tarpit(10, FOREVER_S, free=3, free_s=FOREVER_S)
+    server.tarpit = Tarpit(10, is_open, FOREVER_S, free=3, free_s=FOREVER_S)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -92,3 +129,14 @@ async def test_unknown_methods() -> None:
         await until(lambda: (len(server.tarpit), sum(call.done() for call in calls)) == (2, 3))
         await server.stop(PATIENCE_S)
         assert {await call.code() for call in calls} == {grpc.StatusCode.UNIMPLEMENTED}
+
+
+async def test_a_connection_that_closes() -> None:
+    """Calls that are held go with their connection."""
+    async with nothing_served(OpenPeers().has) as (server, channel):
+        method: Any = channel.unary_unary("/x.Y/Z")
+        calls = [method(b"") for _ in range(5)]
+        await until(lambda: len(server.tarpit) == 2)
+        await channel.close()
+        calls.clear()  # gRPC keeps the connection for as long as they are there
+        await until(lambda: len(server.tarpit) == 0)

@@ -3,7 +3,7 @@
 A caller that opens streams and resets them at once (CVE-2023-44487), or calls what does not exist, makes calls that
 cost the event loop 0.2 ms each and bring nothing. gRPC's C core counts a stream until this process has let its call go,
 and refuses more than a connection may have without asking the event loop. So what slows such a caller down is to take
-time. Where its connection has closed that slows nobody down, and would only keep the memory of calls: those are let go.
+time. Once its connection has closed, a call that is held would only take memory: it is let go.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ LOOK_S = 0.05
 
 
 class Call(Protocol):
-    """What is held: grpc.aio's ServicerContext, or what a test has instead."""
+    """What is held; grpc.aio's ServicerContext is one."""
 
     def peer(self) -> str:
         """Return who calls, in gRPC's words."""

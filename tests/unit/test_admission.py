@@ -128,7 +128,7 @@ async def test_refusing() -> None:
 
 
 async def test_holding() -> None:
-    """A held call is neither admitted nor refused before the release, and a held caller may leave."""
+    """A held call is neither admitted nor refused before the release, of which a second one changes nothing."""
     admission = Admission()
     admission.refuse()
     admission.hold()
@@ -141,6 +141,7 @@ async def test_holding() -> None:
     await turns()
     assert [task.done() for task in held] == [True, False, False]
     assert (admission.count, admission.queued) == (0, 0)
+    admission.release()
     admission.release()
     results = await asyncio.gather(*held, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError, BridgeDraining, BridgeDraining]

@@ -48,7 +48,7 @@ run: $(VENV)/run.done  ## Start sandbox and bridge, send one real Terminate, the
 certs: $(VENV)/run.done  ## Make an authority and certificates for examples/tls, for 30 days
 	@$(BIN)/python tools/certs.py examples/tls/certs
 
-test: $(VENV)/dev.done  ## Test the bridge: side by side (PROCESSES=4), then what needs the machine to itself
+test: $(VENV)/dev.done  ## Test the bridge: side by side (PROCESSES=4 on two cores), then what needs the machine to itself
 	@$(BIN)/python -m pytest tests $(SHORT)
 	@$(BIN)/python -m pytest $(ALONE) -m "alone and not long"
 

@@ -26,8 +26,8 @@ os.environ["LANGUAGE"] = "C"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Say how many processes run the tests: three for two cores, because tests wait for much of their time."""
-    return max(1, (os.cpu_count() or 1) * 3 // 2)
+    """Say how many processes run the tests: two for each core, because tests wait for much of their time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 @cache

@@ -55,7 +55,7 @@ async def bridge(request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, Tar
             yield request.param, running
 
 
-@pytest.mark.short("rapid reset-1.0", "open streams-1.0", "no message-1.0", "watches-1.0")
+@pytest.mark.short(*(f"grpcio-{name}-1.0" for name in ("rapid reset", "open streams", "no message", "watches")))
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("seconds", [FLOOD_S, pytest.param(LONG_FLOOD_S, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", sorted({*ON_GRPCIO, *ON_NATIVE}))

@@ -24,6 +24,7 @@ LIBRARIES: dict[str, set[str]] = {
         "process.child",
         "process.reserved_port",
         "process.worker",
+        "server.peers",
         "telemetry.metrics_server",
     },
     "ssl": {"cli.doctor", "http2", "settings.tls_files", "upstream.from_settings"},

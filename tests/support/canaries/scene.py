@@ -105,11 +105,7 @@ class Scene:
 
     async def call(self, fault: str = GOOD, timeout_s: float = PATIENCE_S, **fields: Any) -> End:
         """Call about a canary; keep the end, unless it is a success, which echoes the token to its caller."""
-        token = f"{CANARIES['token']}-{len(self.wallet.plans)}"
-        self.wallet.plans[token] = (fault, *self.then)
-        fields = {"player_id": int(CANARIES["player"]), **fields}
-        request = terminate_request(token, **fields)
-        return await self._end(WalletServiceStub(self.channel).Terminate(request, timeout=timeout_s, metadata=METADATA))
+        return await self._call(self._plan(fault), timeout_s, **fields)
 
     async def send(self, method: str, serialized: bytes) -> End:
         """Send what may be no request at all."""
@@ -122,16 +118,17 @@ class Scene:
         One that ends before that is made again: on a busy machine calls of before may still fill the bridge.
         """
         while True:
-            before = len(self.server.requests)
-            held = asyncio.create_task(self.call(NEVER, timeout_s))
-            arrived = asyncio.create_task(self._more_requests_than(before))
+            token = self._plan(NEVER)
+            held = asyncio.create_task(self._call(token, timeout_s))
+            arrived = asyncio.create_task(self._arrival(token))
             await asyncio.wait((held, arrived), return_when=asyncio.FIRST_COMPLETED)
             if arrived.done():
                 return held
             arrived.cancel()
 
-    async def _more_requests_than(self, count: int) -> None:
-        await self.server.until(lambda: len(self.server.requests) > count)
+    async def _arrival(self, token: str) -> None:
+        # Not of any request: the settler sends some, too.
+        await self.server.until(lambda: any(request.token == token for request in self.server.requests))
 
     def release(self) -> None:
         """End what is held: the wallet drops its connections."""
@@ -181,6 +178,16 @@ class Scene:
         self.release()
         await held
         assert await self.talk.end() == 0
+
+    def _plan(self, fault: str) -> str:
+        """Return a new token, whose first request meets this fault."""
+        token = f"{CANARIES['token']}-{len(self.wallet.plans)}"
+        self.wallet.plans[token] = (fault, *self.then)
+        return token
+
+    async def _call(self, token: str, timeout_s: float, **fields: Any) -> End:
+        request = terminate_request(token, **{"player_id": int(CANARIES["player"]), **fields})
+        return await self._end(WalletServiceStub(self.channel).Terminate(request, timeout=timeout_s, metadata=METADATA))
 
     async def _end(self, call: Any) -> End:
         end = await end_of(call)

@@ -39,8 +39,8 @@ from tests.support.whole_path import CHANNEL_OPTIONS, PATIENCE_S
 Part = Callable[[Record, Path], Coroutine[Any, Any, None]]
 
 MET_AGAIN = ("RST_STREAM INTERNAL_ERROR", "code 2", "not JSON")
-"""Faults, all of which come at once, that the settler meets, too. Each failure in a row doubles the longest delay before
-its next attempt, so that all faults would take minutes, and more of them on a busy machine."""
+"""Faults, all of which come at once, that the settler meets, too. Each failure in a row doubles the longest delay
+before its next attempt, so that all faults would take minutes, and more of them on a busy machine."""
 
 
 def _at_an_address(part: Callable[[Record, Path, str], Coroutine[Any, Any, None]]) -> Part:

@@ -1,6 +1,7 @@
 """No secret comes out of a bridge, at DEBUG, through everything that can happen: the last row of docs/design/faults.md.
 
-One run (tests.support.canaries.run), and one test for each place where its secrets could have come out.
+One run (tests.support.canaries.run), and one test for each place where its secrets could have come out. It starts some
+twenty processes, so that `make test` leaves it to `make check`.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from tests.support.canaries.run import run
 from tests.support.canaries.secrets import CANARIES, found_in
 
 # All of it happens before the first test: 20 seconds of CPU, minutes on a busy machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

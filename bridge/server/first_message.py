@@ -127,7 +127,7 @@ class GrpcioServer(grpc.aio.Server):
         self._server = grpc.aio.server(options=options)
         self.waiting = Waiting()
         given = dict(options)
-        # No connection can make its own calls go before their time, and so get more of them.
+        # No open connection can make its own calls go before their time, and so get more of them.
         self.tarpit = Tarpit(sum(given.get(name, 0) for name in STREAMS) + HELD_MORE, OpenPeers().has)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:

@@ -1,13 +1,13 @@
 """Peers that have an open connection to this process: gRPC does not say when one has closed.
 
-Linux keeps the state of each socket. Elsewhere every peer counts as open.
+Linux keeps the state of each socket. Where it cannot be had every peer counts as open.
 """
 
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 LOOK_S = 0.1
@@ -26,7 +26,8 @@ class OpenPeers:
     """The peers with an open connection, as of the last look, in gRPC's words: "ipv4:192.0.2.1:50000"."""
 
     def __init__(self) -> None:
-        self._peers: frozenset[str] = frozenset()
+        self._peers: frozenset[str] | None = None
+        """None: they are not known."""
         self._look_again_at = 0.0
 
     def has(self, peer: str) -> bool:
@@ -35,17 +36,24 @@ class OpenPeers:
             return True
         now = time.monotonic()
         if now >= self._look_again_at:
-            self._peers = frozenset(_peers())
+            self._peers = _peers()
             done = time.monotonic()
             self._look_again_at = done + max(LOOK_S, REST * (done - now))
-        return peer in self._peers
+        return self._peers is None or peer in self._peers
 
 
-def _peers() -> Iterator[str]:
-    with os.scandir(DESCRIPTORS) as entries:
-        for entry in entries:
-            with suppress(OSError):  # no socket, no TCP, no peer, or closed meanwhile
-                yield _peer(int(entry.name))
+def _peers() -> frozenset[str] | None:
+    try:
+        with os.scandir(DESCRIPTORS) as entries:
+            return frozenset(_each_peer(int(entry.name) for entry in entries))
+    except OSError:  # no /proc, or no descriptor left to read it with
+        return None
+
+
+def _each_peer(descriptors: Iterable[int]) -> Iterator[str]:
+    for descriptor in descriptors:
+        with suppress(OSError):  # no socket, no TCP, no peer, or closed meanwhile
+            yield _peer(descriptor)
 
 
 def _peer(descriptor: int) -> str:

@@ -1,7 +1,10 @@
-"""Addresses for servers in processes of their own, which cannot be asked which port they have taken."""
+"""Addresses for servers in processes of their own, which cannot be asked for theirs, and a mark for IPv6."""
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import pytest
 
 from bridge.sandbox.server import bound_socket
 
@@ -16,3 +19,12 @@ def reserved_address() -> Iterator[str]:
     with bound_socket() as held:
         host, port = held.getsockname()
         yield f"{host}:{port}"
+
+
+def _has_ipv6() -> bool:
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no loopback address of IPv6")

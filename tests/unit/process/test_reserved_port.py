@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 
 from bridge.address import ListenError
 from bridge.process.reserved_port import reserved
+from tests.support.ports import needs_ipv6
 
 ANY = "127.0.0.1:0"
 SHARED = (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
@@ -24,16 +25,6 @@ def listening(address: str, options: tuple[int, ...] = ALONE) -> Iterator[socket
         listener.bind((host.strip("[]"), int(port)))
         listener.listen()
         yield listener
-
-
-def has_ipv6() -> bool:
-    """Say whether this machine has an address [::1]."""
-    with suppress(OSError), listening("[::1]:0"):
-        return True
-    return False
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 def test_workers_share_a_port() -> None:

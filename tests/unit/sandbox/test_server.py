@@ -17,6 +17,7 @@ from h2.settings import SettingCodes
 from bridge.sandbox import Received, Sandbox, serve
 from tests.support.certificates import Certificates
 from tests.support.http2_client import RawClient
+from tests.support.ports import needs_ipv6
 from tests.unit.sandbox.test_sandbox import (
     EXAMPLE_BODY,
     EXAMPLE_SIGNATURE,
@@ -124,6 +125,7 @@ async def test_impossible_address(host: str, port: int) -> None:
             raise AssertionError
 
 
+@needs_ipv6
 async def test_ipv6() -> None:
     """An IPv6 address stands in brackets in the url."""
     async with serve("::1") as sandbox, http2_client(sandbox) as client:

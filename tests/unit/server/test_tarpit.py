@@ -1,17 +1,17 @@
 """Calls that are worth no work: held for a time, in bounded number, and let go at a stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc.aio
 import pytest
 
-from bridge.server import tarpit
+from bridge.server import first_message, tarpit
 from bridge.server.first_message import GrpcioServer
 from bridge.server.listeners import health_options
-from bridge.server.peers import OpenPeers
 from bridge.server.tarpit import Tarpit
 from bridge.settings.model import load
 from tests.support.full_bridge import until
@@ -95,8 +95,10 @@ async def test_a_caller_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     pit = tarpit_of(3, caller=caller)
     tasks = await held(pit, 2)
     caller.is_there = False
-    await asyncio.gather(*tasks, pit.hold(caller))
-    assert len(pit) == 0
+    await asyncio.gather(*tasks)
+    late = asyncio.create_task(pit.hold(caller))
+    await asyncio.sleep(0)
+    assert (late.done(), len(pit)) == (True, 0)
 
 
 async def test_after_the_end() -> None:
@@ -108,12 +110,11 @@ async def test_after_the_end() -> None:
 
 
 @asynccontextmanager
-async def nothing_served(
-    is_open: Callable[[str], bool] = CALLER.is_open,
-) -> AsyncIterator[tuple[GrpcioServer, grpc.aio.Channel]]:
-    """Run a server that serves no method."""
+async def nothing_served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[GrpcioServer, grpc.aio.Channel]]:
+    """Run a server that serves no method, and holds all calls but three."""
+    endless = partial(Tarpit, hold_s=FOREVER_S, free=3, free_s=FOREVER_S)
+    monkeypatch.setattr(first_message, "Tarpit", endless)
     server = GrpcioServer(health_options(load(None, environment("http://127.0.0.1:1")), reuse_port=False))
-    server.tarpit = Tarpit(10, is_open, FOREVER_S, free=3, free_s=FOREVER_S)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -121,9 +122,9 @@ async def nothing_served(
         await server.stop(None)
 
 
-async def test_unknown_methods() -> None:
+async def test_unknown_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some calls of unknown methods are answered at once, the others are held first, but not beyond a stop."""
-    async with nothing_served() as (server, channel):
+    async with nothing_served(monkeypatch) as (server, channel):
         methods: list[Any] = [channel.unary_unary(f"/x.Y/Z{number}") for number in range(5)]
         calls = [method(b"") for method in methods]
         await until(lambda: (len(server.tarpit), sum(call.done() for call in calls)) == (2, 3))
@@ -131,9 +132,9 @@ async def test_unknown_methods() -> None:
         assert {await call.code() for call in calls} == {grpc.StatusCode.UNIMPLEMENTED}
 
 
-async def test_a_connection_that_closes() -> None:
+async def test_a_connection_that_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that are held go with their connection."""
-    async with nothing_served(OpenPeers().has) as (server, channel):
+    async with nothing_served(monkeypatch) as (server, channel):
         method: Any = channel.unary_unary("/x.Y/Z")
         calls = [method(b"") for _ in range(5)]
         await until(lambda: len(server.tarpit) == 2)

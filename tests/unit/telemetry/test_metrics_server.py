@@ -24,15 +24,7 @@ from bridge.address import ListenError
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import CONNECTIONS_MAX, REQUEST_S, MetricsEndpoint, serve_metrics
 from tests.support.metrics_page import EVERY_EVENT, METHOD, PATIENCE_S, call, get, scrape
-
-
-def has_ipv6() -> bool:
-    """Say whether this machine has a loopback address of IPv6."""
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
+from tests.support.ports import needs_ipv6
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +124,7 @@ def test_a_client_that_leaves_is_logged_without_a_traceback(
     assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")
+@needs_ipv6
 def test_ipv6(registry: CollectorRegistry) -> None:
     """An address in brackets, here and in what the endpoint says."""
     with contextlib.closing(serve_metrics("[::1]:0", registry=registry)) as endpoint:

@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 
 from tests.support import engines
 from tests.support.examples import register
-from tests.support.short_form import mark_other_cases
 
 ROOT = Path(__file__).parents[1]
 LONG_FOLDERS = ("benchmarks", "tests/deploy", "tests/release", "tests/second_operation", "tests/unit/tools")
@@ -59,6 +59,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.
         if _is_in_long_folder(item.path):
             item.add_marker(pytest.mark.long)
     mark_other_cases(items, are_all_collected=not any("::" in argument for argument in config.args))
+
+
+def mark_other_cases(items: Sequence[pytest.Item], *, are_all_collected: bool) -> None:
+    """Mark as `long` the cases that are not short; raise pytest.UsageError for a part that no case of its test has.
+
+    `@pytest.mark.short("grpcio-json", "native")` keeps those whose id has one of these parts between hyphens; a mark of
+    a module holds for its tests that have none of their own, and `short` without parts keeps all cases of such a test.
+
+    `are_all_collected`: not only single cases that a command line names.
+    """
+    tests: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if "[" in item.name:
+            tests[item.nodeid.partition("[")[0]].append(item)
+    for name, cases in tests.items():
+        mark = cases[0].get_closest_marker("short")
+        if mark is None or not mark.args:
+            continue
+        if are_all_collected:
+            _check(name, mark.args, cases)
+        for item in cases:
+            if not any(_has(item, part) for part in mark.args):
+                item.add_marker(pytest.mark.long)
+
+
+def _check(name: str, parts: Sequence[str], cases: Sequence[pytest.Item]) -> None:
+    unknown = [part for part in parts if not any(_has(item, part) for item in cases)]
+    if unknown:
+        raise pytest.UsageError(f"{name}: mark `short` names {unknown}, which no case has")
+
+
+def _has(item: pytest.Item, part: str) -> bool:
+    case = item.name.partition("[")[2].removesuffix("]")
+    return f"-{part}-" in f"-{case}-"
 
 
 def pytest_collection_finish() -> None:

@@ -1,19 +1,45 @@
 """What deploy/ applies is what Kubernetes, the Prometheus Operator and Gateway API take, by their own schemas."""
 
 import copy
+import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 
 from tests.support.components import COMPONENTS, with_component
-from tests.support.kubernetes_schemas import KUBERNETES, NEWEST, OLDEST, problems_of
 from tests.support.manifests import BASE, CHART, Manifests, base, chart, needs_helm, needs_kustomize, overlay
 
 VALUES = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
-each_kubernetes = pytest.mark.parametrize("kubernetes", KUBERNETES)
+OLDEST, NEWEST = "kubernetes-1.27", "kubernetes-1.37"
+each_kubernetes = pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
+
+
+@cache
+def _file(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((Path(__file__).parent / "schemas" / f"{name}.json").read_text())
+    return content
+
+
+@cache
+def _validator(file: str, kind: str) -> jsonschema_rs.Validator:
+    schema = _file(file)["kinds"][kind]
+    return jsonschema_rs.Draft202012Validator({**schema, "$defs": _file(file).get("$defs", {})})
+
+
+def problems_of(manifest: dict[str, Any], kubernetes: str) -> list[str]:
+    """Return what the API server of this Kubernetes would refuse, "path: why"; a kind without a schema is a problem."""
+    kind = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
+    known = [file for file in (kubernetes, "prometheus-operator", "gateway-api") if kind in _file(file)["kinds"]]
+    if not known:
+        return [f"{kind}: has no schema here"]
+    name = manifest["metadata"]["name"]
+    found = _validator(known[0], kind).iter_errors(manifest)
+    return [f"{kind} {name}: {'/'.join(map(str, error.instance_path))}: {error.message}" for error in found]
 
 
 def problems(manifests: Manifests, kubernetes: str) -> list[str]:

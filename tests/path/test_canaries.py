@@ -1,41 +1,32 @@
 """No secret comes out of a bridge, at DEBUG, through everything that can happen: the last row of docs/design/faults.md.
 
-One run (tests.support.canaries.run), and one test for each place where its secrets could have come out. It starts some
-twenty processes, so that `make test` leaves it to `make check`.
+One run, and one test for each place where its secrets could have come out. It starts some twenty processes, so that
+`make test` leaves it to `make check`.
 """
 
 import asyncio
 import base64
 import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from bridge.errors import REASONS
 from bridge.telemetry.fingerprint import Fingerprint
-from tests.support.canaries.record import PLACES, Record
-from tests.support.canaries.run import run
+from tests.support.canaries.bridges import alone, settling, with_tls, workers
+from tests.support.canaries.commands import before_the_sandbox, commands
+from tests.support.canaries.record import Record
 from tests.support.canaries.secrets import CANARIES, found_in
 
 # All of it happens before the first test: 20 seconds of CPU, minutes on a busy machine.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
+AT_ONCE = 3
+"""More processes that start side by side than a small machine has cores wait for one another beyond all patience."""
 
-@pytest.fixture(scope="module")
-def what_was_said(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    """Let everything happen, once for all tests."""
-    return asyncio.run(run(tmp_path_factory.mktemp("canaries")))
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_no_secret_comes_out(what_was_said: Record, place: str) -> None:
-    """No key, token, player, signature or authorization, in no form, nor what a caller or the collector may know."""
-    secrets = what_was_said.secrets_at(place)
-    found = found_in(what_was_said.said[place], secrets.values())
-    assert [name for name, secret in secrets.items() if secret in found] == []
-
-
-EVIDENCE = {
+EVIDENCE: dict[str, tuple[str, ...]] = {
     "log": ("call ended", "attempt ended", "reload failed", "BRIDGE_DRAINING", "is_detached", '"stopped"'),
     "log for a console, of workers": ("call ended", "attempt ended", "reload failed", "worker ended", "stopped"),
     "log, with TLS": ("CALLER_NOT_ALLOWED", "server.tls_key_file", "wallet.client_key_file", '"stopped"'),
@@ -61,9 +52,43 @@ EVIDENCE = {
     "call --json": ('"WALLET_AUTH_REJECTED"',),
     "call --dry-run": ("authorization: Basic ********", "x-request-signature: "),
 }
+"""The places where something is said, and words that must be among it."""
 
 
-@pytest.mark.parametrize("place", PLACES)
+async def _everything(folder: Path) -> Record:
+    """Let everything happen, side by side, each in a folder of its own; return what was said."""
+    record = Record()
+    at_once = asyncio.Semaphore(AT_ONCE)
+
+    async def play(part: Callable[[Record, Path], Awaitable[None]]) -> None:
+        async with at_once:
+            own = folder / part.__name__
+            own.mkdir()
+            await part(record, own)
+
+    async with asyncio.TaskGroup() as tasks:
+        for part in (before_the_sandbox, workers, settling, alone, with_tls, commands):
+            tasks.create_task(play(part))
+    return record
+
+
+@pytest.fixture(scope="module")
+def what_was_said(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Let everything happen, once for all tests."""
+    record = asyncio.run(_everything(tmp_path_factory.mktemp("canaries")))
+    assert record.said.keys() <= EVIDENCE.keys(), "each place is searched"
+    return record
+
+
+@pytest.mark.parametrize("place", EVIDENCE)
+def test_no_secret_comes_out(what_was_said: Record, place: str) -> None:
+    """No key, token, player, signature or authorization, in no form, nor what a caller or the collector may know."""
+    secrets = what_was_said.secrets_at(place)
+    found = found_in(what_was_said.said[place], secrets.values())
+    assert [name for name, secret in secrets.items() if secret in found] == []
+
+
+@pytest.mark.parametrize("place", EVIDENCE)
 def test_there_was_something_to_search(what_was_said: Record, place: str) -> None:
     """Each place has said what it is there for."""
     text = what_was_said.said[place].decode(errors="replace")

@@ -1,6 +1,7 @@
 """What a bridge and the commands beside it have said, as bytes, by the place where it was said."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -10,33 +11,6 @@ from bridge.sandbox.record import Request
 from tests.support.canaries.secrets import CANARIES
 from tests.support.collector import Collector
 from tests.support.whole_path import End
-
-PLACES = (
-    "log",
-    "log for a console, of workers",
-    "log, with TLS",
-    "log, before the sandbox",
-    "log, with settlement",
-    "metrics",
-    "metrics of workers",
-    "metrics, with settlement",
-    "spans",
-    "spans, with settlement",
-    "settlement store",
-    "settlement list",
-    "statuses",
-    "health",
-    "command lines",
-    "files left behind",
-    "doctor",
-    "doctor, as JSON",
-    "serve --check",
-    "settings that are refused",
-    "sandbox",
-    "call",
-    "call --json",
-    "call --dry-run",
-)
 
 SHOWN_BY_CALL = frozenset({"token", "player"})
 """What `bridge call` gets as arguments, and what the answer echoes: it is for its caller."""
@@ -49,7 +23,7 @@ LINE_MIN = 16
 class Record:
     """What came of a run."""
 
-    said: dict[str, bytes] = field(default_factory=lambda: dict.fromkeys(PLACES, b""))
+    said: defaultdict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))
     ends: list[End] = field(default_factory=list)
     """Of all calls that were no success, at any bridge."""
     received: list[Request] = field(default_factory=list)

@@ -8,22 +8,46 @@ It knows bytes only, so TLS passes through it untouched.
 """
 
 import asyncio
-import socket
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
-from bridge.sandbox.server import HOST, bound_socket
+from bridge.sandbox.server import HOST
 from bridge.sandbox.wire import send_reset_on_close
 
-_BACKLOG = 128
 _READ_BYTES_MAX = 65536
+
+
+@dataclass(eq=False)
+class Half:
+    """One side of a connection through the proxy."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    is_finished: bool = False
+
+    async def send(self, piece: bytes) -> None:
+        """Pass bytes on; after FIN nothing more can pass."""
+        if not self.is_finished:
+            self.writer.write(piece)
+            await self.writer.drain()
+
+    def finish(self) -> None:
+        """Send FIN."""
+        if not self.is_finished and not self.writer.is_closing():
+            self.writer.write_eof()
+        self.is_finished = True
+
+    def reset(self) -> None:
+        """Send RST."""
+        if not self.writer.is_closing():
+            send_reset_on_close(self.writer.get_extra_info("socket"))
+            self.writer.transport.abort()
 
 
 class Link:
     """One connection through the proxy: the client's half and the server's half."""
 
-    def __init__(self, client: "_Half", server: "_Half") -> None:
+    def __init__(self, client: Half, server: Half) -> None:
         self._client = client
         self._server = server
         self._is_swallowing = False
@@ -61,10 +85,9 @@ class Link:
             # A side that resets its connection is reset on the other side too.
             self.reset()
         finally:
-            self._client.close()
-            self._server.close()
+            self._server.writer.close()
 
-    async def _pump(self, source: "_Half", target: "_Half") -> None:
+    async def _pump(self, source: Half, target: Half) -> None:
         while piece := await source.reader.read(_READ_BYTES_MAX):
             await self._flowing.wait()
             if not self._is_swallowing:
@@ -80,7 +103,6 @@ class FaultProxy:
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
-        self._listener: socket.socket
         self._tasks: set[asyncio.Task[None]] = set()
         self.links: list[Link] = []
         """Every connection that was carried, oldest first."""
@@ -88,75 +110,36 @@ class FaultProxy:
     @property
     def port(self) -> int:
         """The port to connect to."""
-        return int(self._listener.getsockname()[1])
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
-        self._listener = bound_socket()
-        self._listener.listen(_BACKLOG)
-        self._spawn(asyncio.create_task(self._accept()))
+        self._listening = await asyncio.start_server(self._accepted, HOST)
         return self
 
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """End every connection."""
+        self._listening.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._listener.close()
 
-    def _spawn(self, task: asyncio.Task[None]) -> None:
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self.carry(Half(reader, writer)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _task: writer.close())
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            accepted, _ = await loop.sock_accept(self._listener)
-            self._spawn(asyncio.create_task(self._carry(accepted)))
-
-    async def _carry(self, accepted: socket.socket) -> None:
-        connecting = bound_socket()
+    async def carry(self, client: Half, first: bytes = b"") -> None:
+        """Carry a connection, of which this much has been read."""
         try:
-            await asyncio.get_running_loop().sock_connect(connecting, (HOST, self._server_port))
+            # Bound first: to a port at which no one listens it could otherwise connect to itself.
+            server = Half(*await asyncio.open_connection(HOST, self._server_port, local_addr=(HOST, 0)))
         except OSError:
             # As good as the proxy can know it: a client who is connected already cannot be refused any more.
-            connecting.close()
-            send_reset_on_close(accepted)
-            accepted.close()
+            client.reset()
             return
-        link = Link(await _Half.of(accepted), await _Half.of(connecting))
+        await server.send(first)
+        link = Link(client, server)
         self.links.append(link)
         await link.run()
-
-
-@dataclass(eq=False)
-class _Half:
-    connected: socket.socket
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    is_finished: bool = False
-
-    @classmethod
-    async def of(cls, connected: socket.socket) -> Self:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return cls(connected, *await asyncio.open_connection(sock=connected))
-
-    async def send(self, piece: bytes) -> None:
-        if not self.is_finished:  # after FIN nothing more can pass
-            self.writer.write(piece)
-            await self.writer.drain()
-
-    def finish(self) -> None:
-        if not self.is_finished and not self.writer.is_closing():
-            self.writer.write_eof()
-        self.is_finished = True
-
-    def reset(self) -> None:
-        if not self.writer.is_closing():
-            send_reset_on_close(self.connected)
-            self.writer.transport.abort()
-
-    def close(self) -> None:
-        self.writer.close()

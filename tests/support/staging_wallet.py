@@ -7,8 +7,7 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ from bridge.sandbox.operations import OPERATIONS
 from bridge.sandbox.providers import SAMPLE_PROVIDERS
 from bridge.sandbox.record import Request
 from bridge.sandbox.stream import Stream
+from tests.support.fault_proxy import FaultProxy, Half
 
 PLAYER_ID, SITE_ID = 77, 3
 LIVE, SECOND = "canary-live-token-5f0b", "canary-second-token-77aa"
@@ -142,55 +142,15 @@ def spelt(request: Request) -> str:
     return " ".join(form for forms in texts for form in forms)
 
 
-@asynccontextmanager
-async def speaking_http1(port: int) -> AsyncIterator[int]:
-    """Stand before an HTTP/2 wallet at this port, and answer HTTP/1.1 like a wallet; yield the port to connect to.
+class Http1Too(FaultProxy):
+    """Stands before an HTTP/2 wallet, and answers HTTP/1.1 like a wallet itself."""
 
-    No connection is left at the end.
-    """
-    accepted: set[asyncio.Task[None]] = set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        accepted.add(task)
-        async with _closing(writer):
-            first = await reader.read(65536)
-            if first.startswith(b"PRI * HTTP/2.0"):
-                await _pass_on(first, reader, writer, port)
-                return
-            body = failure(404, 44, "").body
-            writer.write(
-                b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body
-            )
-
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as front:
-        yield int(front.sockets[0].getsockname()[1])
-        for task in accepted:
-            task.cancel()
-        await asyncio.gather(*accepted, return_exceptions=True)
-
-
-async def _pass_on(first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    server_reader, server = await asyncio.open_connection("127.0.0.1", port)
-    async with _closing(server):
-        server.write(first)
-        async with asyncio.TaskGroup() as pumps:
-            pumps.create_task(_pump(reader, server))
-            pumps.create_task(_pump(server_reader, writer))
-
-
-@asynccontextmanager
-async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-    writer.close()
+    async def carry(self, client: Half, first: bytes = b"") -> None:
+        """Pass HTTP/2 on; answer anything else."""
+        first = await client.reader.read(65536)
+        if first.startswith(b"PRI * HTTP/2.0"):
+            await super().carry(client, first)
+            return
+        body = failure(404, 44, "").body
+        head = b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        await client.send(head + body)

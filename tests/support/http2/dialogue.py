@@ -3,10 +3,10 @@
 Every step that both may take can come in any order; the bytes between them are cut anywhere.
 """
 
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 from hypothesis import strategies as st
 
@@ -38,9 +38,13 @@ ANSWER_FIELDS = st.lists(st.sampled_from([name for name in FIELDS if name != "20
 REQUEST_FIELDS = ANSWER_FIELDS | ANSWER_FIELDS.map(lambda names: [*names, "20000"])
 """Also with a block that needs CONTINUATION; we ourselves read no such list."""
 CREDITS = st.sampled_from((1, 1000, 16_385, 200_000))
-WINDOWS = st.sampled_from((0, 1, 1000, 65_535, 100_000, 2**31 - 1 - 2**24))
-FRAME_SIZES = st.sampled_from((16_384, 16_385, 100_000, 2**24 - 1))
-TABLE_SIZES = st.sampled_from((0, 100, 4096, 65_536))
+SETTINGS: st.SearchStrategy[dict[SettingCodes | int, int]] = st.fixed_dictionaries(
+    {
+        SettingCodes.HEADER_TABLE_SIZE: st.sampled_from((0, 100, 4096, 65_536)),
+        SettingCodes.INITIAL_WINDOW_SIZE: st.sampled_from((0, 1, 1000, 65_535, 100_000, 2**31 - 1 - 2**24)),
+        SettingCodes.MAX_FRAME_SIZE: st.sampled_from((16_384, 16_385, 100_000, 2**24 - 1)),
+    }
+)
 STYLES = st.builds(Style, st.sampled_from((16_000, 1000, 7)), PADDINGS, st.booleans(), st.booleans())
 
 
@@ -67,16 +71,12 @@ class Dialogue:
         for stream_id in picked(self.client.open, pick):
             self.client.reset(stream_id, error_code)
 
-    def client_pings(self) -> None:
-        """Ask for a sign of life."""
-        self.client.ping()
-
     # --- the server ---------------------------------------------------------------------------------------------
 
     def server_informs(self, pick: int, fields: list[str], status: bytes) -> None:
         """Send an informational answer before the final one."""
         for stream_id in picked(self.server.open() - self.server.answers.keys(), pick):
-            self.server.inform(stream_id, [(b":status", status), *named(fields)])
+            self.server.h2.send_headers(stream_id, [(b":status", status), *named(fields)])
 
     def server_answers(self, pick: int, fields: list[str], status: bytes, *, ends: bool) -> None:
         """Begin an answer."""
@@ -93,34 +93,24 @@ class Dialogue:
     def server_sends_trailers(self, pick: int, fields: list[str]) -> None:
         """End an answer."""
         for stream_id in picked(self.server.open() & self.server.answers.keys(), pick):
-            self.server.trailers(stream_id, named(fields) or [(b"x-trailer", b"1")])
+            self.server.h2.send_headers(stream_id, named(fields) or [(b"x-trailer", b"1")], end_stream=True)
+            self.server.answers[stream_id].is_ended = True
 
     def server_resets(self, pick: int, error_code: int) -> None:
         """Give a stream up."""
         for stream_id in picked(self.server.open(), pick):
-            self.server.reset(stream_id, error_code)
+            self.server.h2.reset_stream(stream_id, error_code)
+            self.server.resets[stream_id] = error_code
 
     def server_credits(self, pick: int, size: int, *, of_connection: bool) -> None:
         """Open a window."""
         for stream_id in [0] if of_connection else picked(self.server.incomplete(), pick):
             self.server.credit(stream_id, size)
 
-    def server_sets(self, table_bytes: int, window_bytes: int, frame_bytes: int) -> None:
-        """Change settings."""
-        self.server.settings(table_bytes, window_bytes, frame_bytes)
-
-    def server_pings(self) -> None:
-        """Ask for a sign of life."""
-        self.server.ping()
-
     def server_goes_away(self, pick: int, *, is_graceful: bool) -> None:
         """Say GOAWAY: after any stream that it knows, or first, gracefully, after all that there can be."""
         for stream_id in picked(self.server.requests.keys(), pick):
             self.server.goaway(2**31 - 1 if is_graceful else stream_id)
-
-    def server_changes_style(self, style: Style) -> None:
-        """Write header blocks in another way from now on."""
-        self.server.style = style
 
     # --- between them -------------------------------------------------------------------------------------------
 
@@ -233,37 +223,37 @@ def compare(said: Message, received: Message, *, is_cut: bool) -> None:
         assert (received.body, received.is_ended) == (said.body, True)
 
 
-Step = tuple[Callable[..., None], dict[str, Any]]
+Step = tuple[str, dict[str, Any]]
+"""The name of a method of Dialogue, or of one of its ends, and arguments for it."""
 
 
-def _steps(method: Callable[..., None], **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
-    """Do this with such arguments."""
+def _steps(method: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
     return st.tuples(st.just(method), st.fixed_dictionaries(arguments))
 
 
-MOVES = st.one_of(_steps(Dialogue.server_takes, share=SHARES), _steps(Dialogue.client_takes, share=SHARES))
-REQUESTS = _steps(Dialogue.request, fields=REQUEST_FIELDS, size=BODY_SIZES)
+MOVES = st.one_of(_steps("server_takes", share=SHARES), _steps("client_takes", share=SHARES))
+REQUESTS = _steps("request", fields=REQUEST_FIELDS, size=BODY_SIZES)
 BODIES = _steps(
-    Dialogue.server_sends_data, pick=PICKS, size=SIZES, padding=PADDINGS, ends=st.sampled_from((False, False, True))
+    "server_sends_data", pick=PICKS, size=SIZES, padding=PADDINGS, ends=st.sampled_from((False, False, True))
 )
 OTHERS = st.one_of(
-    _steps(Dialogue.client_resets, pick=PICKS, error_code=ERROR_CODES),
-    _steps(Dialogue.client_pings),
-    _steps(Dialogue.server_informs, pick=PICKS, fields=ANSWER_FIELDS, status=st.sampled_from((b"100", b"103", b"199"))),
+    _steps("client_resets", pick=PICKS, error_code=ERROR_CODES),
+    _steps("client.ping"),
+    _steps("server_informs", pick=PICKS, fields=ANSWER_FIELDS, status=st.sampled_from((b"100", b"103", b"199"))),
     _steps(
-        Dialogue.server_answers,
+        "server_answers",
         pick=PICKS,
         fields=ANSWER_FIELDS,
         status=st.sampled_from((b"200", b"204", b"404", b"599")),
         ends=st.booleans(),
     ),
-    _steps(Dialogue.server_sends_trailers, pick=PICKS, fields=ANSWER_FIELDS),
-    _steps(Dialogue.server_resets, pick=PICKS, error_code=ERROR_CODES),
-    _steps(Dialogue.server_credits, pick=PICKS, size=CREDITS, of_connection=st.booleans()),
-    _steps(Dialogue.server_sets, table_bytes=TABLE_SIZES, window_bytes=WINDOWS, frame_bytes=FRAME_SIZES),
-    _steps(Dialogue.server_pings),
-    _steps(Dialogue.server_goes_away, pick=PICKS, is_graceful=st.booleans()),
-    _steps(Dialogue.server_changes_style, style=STYLES),
+    _steps("server_sends_trailers", pick=PICKS, fields=ANSWER_FIELDS),
+    _steps("server_resets", pick=PICKS, error_code=ERROR_CODES),
+    _steps("server_credits", pick=PICKS, size=CREDITS, of_connection=st.booleans()),
+    _steps("server.change_settings", settings=SETTINGS),
+    _steps("server.ping"),
+    _steps("server_goes_away", pick=PICKS, is_graceful=st.booleans()),
+    _steps("server.change_style", style=STYLES),
 )
 # Not st.one_of, which would choose among all branches of OTHERS as often as REQUESTS.
 STEPS = st.sampled_from((REQUESTS, BODIES, MOVES, OTHERS)).flatmap(lambda kind: kind)

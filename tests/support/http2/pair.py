@@ -165,10 +165,6 @@ class ServerEnd:
         """Return the open streams whose requests are not here to the end."""
         return {each for each in self.open() if not self.requests[each].is_ended}
 
-    def inform(self, stream_id: int, headers: Fields) -> None:
-        """Send an informational answer."""
-        self.h2.send_headers(stream_id, headers)
-
     def answer(self, stream_id: int, headers: Fields, *, ends: bool) -> None:
         """Begin an answer."""
         self.h2.send_headers(stream_id, headers, end_stream=ends)
@@ -190,30 +186,18 @@ class ServerEnd:
             if is_last:
                 return
 
-    def trailers(self, stream_id: int, fields: Fields) -> None:
-        """End an answer with trailers."""
-        self.h2.send_headers(stream_id, fields, end_stream=True)
-        self.answers[stream_id].is_ended = True
-
-    def reset(self, stream_id: int, error_code: int) -> None:
-        """Give a stream up."""
-        self.h2.reset_stream(stream_id, error_code)
-        self.resets[stream_id] = error_code
-
     def credit(self, stream_id: int, size_bytes: int) -> None:
         """Open the window of a stream, or with 0 that of the connection."""
         self.h2.increment_flow_control_window(size_bytes, stream_id or None)
 
-    def settings(self, table_bytes: int, window_bytes: int, frame_bytes: int) -> None:
-        """Send SETTINGS: always these three, or h2 confuses which of them an ACK is for when several are on the way."""
+    def change_settings(self, settings: dict[SettingCodes | int, int]) -> None:
+        """Send SETTINGS: always the same, or h2 confuses which of them an ACK is for when several are on the way."""
         self.settings_sent += 1
-        self.h2.update_settings(
-            {
-                SettingCodes.HEADER_TABLE_SIZE: table_bytes,
-                SettingCodes.INITIAL_WINDOW_SIZE: window_bytes,
-                SettingCodes.MAX_FRAME_SIZE: frame_bytes,
-            }
-        )
+        self.h2.update_settings(settings)
+
+    def change_style(self, style: Style) -> None:
+        """Write header blocks in another way from now on."""
+        self.style = style
 
     def ping(self) -> None:
         """Ask for a sign of life."""

@@ -16,7 +16,7 @@ from tests.support.certificates import write_certificates
 from tests.support.certify_runs import MAPPED, certified
 from tests.support.processes import bridge_command
 from tests.support.settings_files import toml, write
-from tests.support.staging_wallet import LIVE, SECOND, TERMINATED, StagingWallet, speaking_http1
+from tests.support.staging_wallet import LIVE, SECOND, TERMINATED, Http1Too, StagingWallet
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
 
 SAFE = ["wrong-signature", "unknown-provider", "unknown-token", "no-signature", "no-authorization", "http1"]
@@ -221,8 +221,8 @@ async def test_a_wallet_that_is_not_trusted_gets_nothing(tmp_path: Path) -> None
 
 async def test_a_wallet_that_speaks_http1_too() -> None:
     """It is noted, and needs no decision: the bridge speaks HTTP/2 alone."""
-    async with FaultServer(StagingWallet()) as server, speaking_http1(server.port) as port:
-        run = await certified(f"http://127.0.0.1:{port}", "--yes", "--json", settings=MAPPED)
+    async with FaultServer(StagingWallet()) as server, Http1Too(server.port) as front:
+        run = await certified(f"http://127.0.0.1:{front.port}", "--yes", "--json", settings=MAPPED)
     (found,) = (each for each in run.report["findings"] if each["probe"] == "http1")
     assert (run.exit_code, found["level"]) == (0, "note")
     assert found["text"] == "the wallet speaks HTTP/1.1 too (HTTP 404, code 44); the bridge never does"

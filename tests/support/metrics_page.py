@@ -1,7 +1,8 @@
 """What Prometheus reads from the bridge: GET /metrics, parsed by the library's own parser."""
 
 import http.client
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,32 +10,13 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from bridge.events import (
-    AttemptEnded,
-    CallEnded,
-    CallStarted,
-    CertificateInUse,
-    Draining,
-    Event,
-    LogLinesDropped,
-    Reloaded,
-    ReloadFailed,
-    Serving,
-    SettlementChanged,
-    SettlementNotWritten,
-    SettlementOff,
-    SettlementSampled,
-    SettlementStore,
-    SettlementStoreFailed,
-    StateSampled,
-    WorkerEnded,
-    WorkerStarted,
-)
+from bridge import events
 from bridge.telemetry.metrics import Metrics, SupervisorMetrics
 
 PATIENCE_S = 60.0
 METHOD = "wallet.v1.WalletService/Terminate"
 SERVICE, RPC = METHOD.split("/")
+METRICS = partial(Metrics, [METHOD])
 
 
 class Page:
@@ -89,13 +71,13 @@ def scrape(address: str) -> Page:
     return Page(text)
 
 
-def call(**facts: Any) -> CallEnded:
+def call(**facts: Any) -> events.CallEnded:
     """Return the end of a Terminate that was OK, but for these facts."""
-    ended = CallEnded(service=SERVICE, method=RPC, provider_id=1, grpc_code="OK", duration_s=0.08)
+    ended = events.CallEnded(service=SERVICE, method=RPC, provider_id=1, grpc_code="OK", duration_s=0.08)
     return msgspec.structs.replace(ended, **facts)
 
 
-def failed(reason: str, outcome: str = "UNKNOWN", grpc_code: str = "UNKNOWN", **facts: Any) -> CallEnded:
+def failed(reason: str, outcome: str = "UNKNOWN", grpc_code: str = "UNKNOWN", **facts: Any) -> events.CallEnded:
     """Return the end of a Terminate that failed."""
     return call(grpc_code=grpc_code, reason=reason, outcome=outcome, **facts)
 
@@ -105,28 +87,24 @@ def page_of(registry: CollectorRegistry) -> Page:
     return Page(generate_latest(registry).decode())
 
 
-def counted(*events: Event) -> Page:
+def counted(*seen: events.Event, by: Callable[[CollectorRegistry], events.Emit] = METRICS) -> Page:
     """Count the events in a process of their own, so to speak, and return the page."""
     registry = CollectorRegistry()
-    metrics = Metrics([METHOD], registry)
-    for event in events:
-        metrics(event)
+    emit = by(registry)
+    for event in seen:
+        emit(event)
     return page_of(registry)
 
 
-def supervised(*events: Event) -> Page:
+def supervised(*seen: events.Event) -> Page:
     """Count the events as a supervisor and return the page."""
-    registry = CollectorRegistry()
-    metrics = SupervisorMetrics(registry)
-    for event in events:
-        metrics(event)
-    return page_of(registry)
+    return counted(*seen, by=SupervisorMetrics)
 
 
-EVERY_EVENT: tuple[Event, ...] = (
-    Serving("127.0.0.1:50051", "https://wallet.example"),
-    CallStarted(SERVICE, RPC),
-    CallEnded(
+EVERY_EVENT: tuple[events.Event, ...] = (
+    events.Serving("127.0.0.1:50051", "https://wallet.example"),
+    events.CallStarted(SERVICE, RPC),
+    events.CallEnded(
         SERVICE,
         RPC,
         12345,
@@ -142,28 +120,30 @@ EVERY_EVENT: tuple[Event, ...] = (
         is_detached=True,
     ),
     failed("BRIDGE_OVERLOADED", "NOT_SENT", "RESOURCE_EXHAUSTED", cause="provider"),
-    AttemptEnded(RPC, 1, 0.3, reason="WALLET_UNREACHABLE", cause="refused"),
-    AttemptEnded(RPC, 2, 0.08, http_status=200),
-    StateSampled(in_flight=3, queued=2, detached=1, connections=4, streams=5),
-    Reloaded("wallet.ca_file"),
-    ReloadFailed("wallet.providers.1.private_key_file", "must be the text of a UUID"),
-    CertificateInUse("server.tls_certificate_file", "2030-01-01T00:00:00Z", 1_893_456_000.0),
-    LogLinesDropped(7),
-    SettlementChanged("e", "c", METHOD, 1, "REJECTED", "WALLET_REJECTED", wallet_code=7, attempts=2, duration_s=3.5),
-    SettlementChanged("e", "c", METHOD, 1, "SETTLED", attempts=2, duration_s=3.5),
-    SettlementNotWritten("c", METHOD, 1, "WALLET_TIMEOUT", "the memory queue is full"),
-    SettlementOff("settlement.key_file: must be another one"),
-    SettlementSampled({"PENDING": 3, "SETTLED": 2}, oldest_pending_s=40.0, paused=(1,), queued=5),
-    SettlementStore(is_failing=True, problem="it is full"),
-    SettlementStoreFailed(),
-    Draining(5.0),
+    events.AttemptEnded(RPC, 1, 0.3, reason="WALLET_UNREACHABLE", cause="refused"),
+    events.AttemptEnded(RPC, 2, 0.08, http_status=200),
+    events.StateSampled(in_flight=3, queued=2, detached=1, connections=4, streams=5),
+    events.Reloaded("wallet.ca_file"),
+    events.ReloadFailed("wallet.providers.1.private_key_file", "must be the text of a UUID"),
+    events.CertificateInUse("server.tls_certificate_file", "2030-01-01T00:00:00Z", 1_893_456_000.0),
+    events.LogLinesDropped(7),
+    events.SettlementChanged(
+        "e", "c", METHOD, 1, "REJECTED", "WALLET_REJECTED", wallet_code=7, attempts=2, duration_s=3.5
+    ),
+    events.SettlementChanged("e", "c", METHOD, 1, "SETTLED", attempts=2, duration_s=3.5),
+    events.SettlementNotWritten("c", METHOD, 1, "WALLET_TIMEOUT", "the memory queue is full"),
+    events.SettlementOff("settlement.key_file: must be another one"),
+    events.SettlementSampled({"PENDING": 3, "SETTLED": 2}, oldest_pending_s=40.0, paused=(1,), queued=5),
+    events.SettlementStore(is_failing=True, problem="it is full"),
+    events.SettlementStoreFailed(),
+    events.Draining(5.0),
 )
 """Each kind of event that a process which serves counts, such that every metric of it has a series."""
 
-WORKER_EVENTS: tuple[Event, ...] = (
-    WorkerStarted(1, 4711),
-    WorkerStarted(2, 4712),
-    WorkerEnded(1, 4711, -9, 0.0),
-    WorkerStarted(1, 4713),
+WORKER_EVENTS: tuple[events.Event, ...] = (
+    events.WorkerStarted(1, 4711),
+    events.WorkerStarted(2, 4712),
+    events.WorkerEnded(1, 4711, -9, 0.0),
+    events.WorkerStarted(1, 4713),
 )
 """The same for the supervisor."""

@@ -3,7 +3,6 @@
 Needs no root, reads nothing of /etc/nginx and listens on 127.0.0.1 only.
 """
 
-import asyncio
 import grp
 import os
 import pwd
@@ -11,11 +10,12 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.certificates import Identity
+from tests.support.processes import Command, program
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 """None where nginx is not installed."""
@@ -79,63 +79,44 @@ class Front:
         )
 
 
+@dataclass(frozen=True)
 class Nginx:
     """A running nginx. What it logs, from `notice` up, is read line by line as it comes."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, workers: int) -> None:
-        self.process = process
-        self.url = url
-        """Scheme, host and port, without a path."""
-        self.workers = workers
-        self.lines: list[str] = []
-
-    async def logged(self, text: str) -> None:
-        """Read on until a line holds this text; fail with all lines when nginx ends before."""
-        assert self.process.stderr is not None
-        while raw := await self.process.stderr.readline():
-            self.lines.append(raw.decode())
-            if text in self.lines[-1]:
-                return
-        raise AssertionError(f"nginx ended with {await self.process.wait()}: {''.join(self.lines)}")
+    command: Command
+    url: str
+    """Scheme, host and port, without a path."""
+    workers: int
 
     async def reload(self) -> None:
         """Reload as `nginx -s reload` does, and return when all of the old workers have begun to end gracefully."""
-        self.process.send_signal(signal.SIGHUP)
+        self.command.process.send_signal(signal.SIGHUP)
         for _ in range(self.workers):
-            await self.logged("gracefully shutting down")
-
-    async def stop(self) -> None:
-        """End at once and read what is left of the log."""
-        assert self.process.stderr is not None
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
-        self.lines += (await self.process.stderr.read()).decode().splitlines(keepends=True)
-        await self.process.wait()
+            await self.command.line(lambda line: "gracefully shutting down" in line)
 
 
 @asynccontextmanager
 async def running_nginx(front: Front, folder: Path) -> AsyncIterator[Nginx]:
     """Run nginx for as long as the context lasts, with `folder` for everything that it writes."""
     assert NGINX is not None, MISSING
-    # It inherits a listening socket, as at an upgrade of its binary: the port is free for certain, and who connects
-    # before the first worker is there waits instead of being refused.
-    with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
-        # nginx makes the sockets that it opens itself non-blocking, and takes an inherited one as it is. In accept(2)
-        # on a blocking one, a worker whose connection another worker was given hangs, with all its other connections.
-        listener.settimeout(0)
-        port = int(listener.getsockname()[1])
-        file = folder / "nginx.conf"
-        file.write_text(front.configuration(folder, port), encoding="utf-8")
-        process = await asyncio.create_subprocess_exec(
-            NGINX,
-            *("-e", "stderr", "-p", str(folder), "-c", str(file)),
-            env={**os.environ, "NGINX": f"{listener.fileno()};"},
-            pass_fds=[listener.fileno()],
-            stderr=asyncio.subprocess.PIPE,
-        )
-    nginx = Nginx(process, f"{'https' if front.identity else 'http'}://127.0.0.1:{port}", front.workers)
-    try:
-        await nginx.logged("start worker process ")
-        yield nginx
-    finally:
-        await nginx.stop()
+    async with AsyncExitStack() as stack:
+        # It inherits a listening socket, as at an upgrade of its binary: the port is free for certain, and who connects
+        # before the first worker is there waits instead of being refused.
+        with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
+            # nginx makes the sockets that it opens itself non-blocking, and takes an inherited one as it is. In
+            # accept(2) on a blocking one, a worker whose connection another was given hangs, with all its others.
+            listener.settimeout(0)
+            port = int(listener.getsockname()[1])
+            file = folder / "nginx.conf"
+            file.write_text(front.configuration(folder, port), encoding="utf-8")
+            argv = (NGINX, "-e", "stderr", "-p", str(folder), "-c", str(file))
+            env = {**os.environ, "NGINX": f"{listener.fileno()};"}
+            command = await stack.enter_async_context(program(*argv, env=env, pass_fds=[listener.fileno()]))
+        try:
+            await command.line(lambda line: "start worker process " in line)
+            yield Nginx(command, f"{'https' if front.identity else 'http'}://127.0.0.1:{port}", front.workers)
+        finally:
+            # Not killed: its workers would stay.
+            if command.process.returncode is None:
+                command.process.terminate()
+            await command.end()

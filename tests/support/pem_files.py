@@ -17,16 +17,20 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
+from tests.support.tls_chains import PrivateKey, name_of, new_key, pem_of, signed
 
 PKCS8, OPENSSL = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL
 
 
 def write_pem_files(folder: Path) -> None:
     """Fill a folder; every file's name says what is in it."""
-    key, other, authority = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
-    ca, own = certificate(authority, "authority", authority), certificate(key, "bridge.example", authority)
-    pem, key_pem, ca_pem = own.public_bytes(Encoding.PEM), private(key), ca.public_bytes(Encoding.PEM)
+    key, other, authority = (new_key() for _ in range(3))
+
+    def certificate(of: PrivateKey, name: str, days: tuple[float, float] = (1, 400)) -> x509.Certificate:
+        return signed(of, authority, name, "authority", (), days)
+
+    ca, own = certificate(authority, "authority"), certificate(key, "bridge.example")
+    pem, key_pem, ca_pem = own.public_bytes(Encoding.PEM), pem_of(key), ca.public_bytes(Encoding.PEM)
     damaged = pem.replace(pem.splitlines()[3], b"A" * 64)
     files = {
         "own.pem": pem,
@@ -36,7 +40,7 @@ def write_pem_files(folder: Path) -> None:
         "combined.pem": pem + key_pem,
         "chain-reversed.pem": ca_pem + pem,
         "chain-damaged.pem": pem + damaged,
-        "other.key": private(other),
+        "other.key": pem_of(other),
         "empty.pem": b"",
         "blank.pem": b" \n\n",
         "text.pem": b"this is no certificate\n",
@@ -45,7 +49,7 @@ def write_pem_files(folder: Path) -> None:
         "bom.key": b"\xef\xbb\xbf" + key_pem,
         "utf-16.pem": pem.decode().encode("utf-16"),
         "der.pem": own.public_bytes(Encoding.DER),
-        "der.key": private(key, Encoding.DER),
+        "der.key": pem_of(key, Encoding.DER),
         "pkcs12.pem": pkcs12.serialize_key_and_certificates(b"x", key, own, None, NoEncryption()),
         "pkcs7.pem": pkcs7.serialize_certificates([own], Encoding.PEM),
         "request.pem": request(key),
@@ -72,13 +76,13 @@ def write_pem_files(folder: Path) -> None:
         "ed448": ed448.Ed448PrivateKey.generate(),
     }
     for name, each in kinds.items():
-        files[f"{name}.pem"] = certificate(each, name, authority).public_bytes(Encoding.PEM)
-        files[f"{name}.key"] = private(each)
-    for name, begin, end in (("expired", -20, -10), ("future", 10, 20), ("soon", -20, 10)):
-        dated = certificate(key, name, authority, begin, end)
+        files[f"{name}.pem"] = certificate(each, name).public_bytes(Encoding.PEM)
+        files[f"{name}.key"] = pem_of(each)
+    for name, days in (("expired", (20, -10)), ("future", (-10, 20)), ("soon", (20, 10))):
+        dated = certificate(key, name, days)
         files[f"{name}.pem"] = dated.public_bytes(Encoding.PEM)
         files[f"{name}-behind.pem"] = pem + dated.public_bytes(Encoding.PEM)
-    root = certificate(authority, "authority", authority, -20, -10)
+    root = certificate(authority, "authority", (20, -10))
     files["authorities.pem"] = root.public_bytes(Encoding.PEM) + ca_pem
     files["path"] = b"/run/secrets/access_key\n"
     files["settlement.key"] = base64.b64encode(bytes(range(32)))
@@ -87,40 +91,14 @@ def write_pem_files(folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def certificate(
-    key: PrivateKey, name: str, authority: ec.EllipticCurvePrivateKey, begin_days: int = -1, end_days: int = 400
-) -> x509.Certificate:
-    """Return a certificate from an authority called "authority", valid between two days from now."""
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name("authority"))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + dt.timedelta(days=begin_days))
-        .not_valid_after(now + dt.timedelta(days=end_days))
-        .sign(authority, hashes.SHA256())
-    )
-
-
-def private(key: PrivateKey, encoding: Encoding = Encoding.PEM) -> bytes:
-    """Return a key as PKCS#8, not encrypted."""
-    return key.private_bytes(encoding, PKCS8, NoEncryption())
-
-
 def request(key: ec.EllipticCurvePrivateKey) -> bytes:
     """Return a certificate request."""
-    signed = x509.CertificateSigningRequestBuilder().subject_name(_name("bridge.example")).sign(key, hashes.SHA256())
-    return signed.public_bytes(Encoding.PEM)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name_of("bridge.example"))
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 def revocations(authority: ec.EllipticCurvePrivateKey) -> bytes:
     """Return a revocation list."""
     now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateRevocationListBuilder(_name("authority"), now, now + dt.timedelta(days=1))
+    builder = x509.CertificateRevocationListBuilder(name_of("authority"), now, now + dt.timedelta(days=1))
     return builder.sign(authority, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])

@@ -10,10 +10,11 @@ from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
 Extension = tuple[x509.ExtensionType, bool]
 """An extension, and whether it is critical."""
 
@@ -31,9 +32,9 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a private key as PKCS#8."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def pem_of(key: PrivateKey, encoding: Encoding = Encoding.PEM) -> bytes:
+    """Return a private key as PKCS#8, not encrypted."""
+    return key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
 
 
 def usage(*names: str, critical: bool = True) -> Extension:
@@ -102,7 +103,7 @@ def chain(
 
 
 def signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
-    key: ec.EllipticCurvePrivateKey,
+    key: PrivateKey,
     issuer_key: ec.EllipticCurvePrivateKey,
     name: str,
     issuer: str,
@@ -113,8 +114,8 @@ def signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name(issuer))
+        .subject_name(name_of(name))
+        .issuername_of(name_of(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=days[0]))
@@ -125,7 +126,8 @@ def signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
     return builder.sign(issuer_key, hashes.SHA256())
 
 
-def _name(common_name: str) -> x509.Name:
+def name_of(common_name: str) -> x509.Name:
+    """Return a name."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 

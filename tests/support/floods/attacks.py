@@ -138,6 +138,10 @@ def silence(_step: int) -> bytes:
 BOMB = message(gzip_of_zeros(48), is_compressed=True)
 LARGE = message(bytes(60 * 1024), declared=64 * 1024)
 WINDOW_0 = PREFACE + h2.settings((SETTINGS_INITIAL_WINDOW_SIZE, 0))
+UNFINISHED = h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE))
+CONTINUATIONS = once_then(UNFINISHED, forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))))
+PINGS = forever(h2.frame(h2.PING, payload=bytes(8)))
+REQUESTS = each_stream(opened(TERMINATE, payload=REQUEST))
 HUGE_METADATA = tuple((f"x-{number}", "v" * 500) for number in range(14))
 
 FLOODS: Mapping[str, Flood] = MappingProxyType(
@@ -162,42 +166,20 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
         "metadata": Flood(each_stream(opened(TERMINATE, *HUGE_METADATA, ends=False), at_once=10, streams=3000)),
         "unknown methods": Flood(each_stream(opened("/x.Y/Z", payload=EMPTY))),
         # Requests that are good, and more than one caller can want.
-        "requests": Flood(each_stream(opened(TERMINATE, payload=REQUEST))),
-        "requests, unread": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), reads=False),
-        "requests, window 0": Flood(
-            each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0, acknowledges=False
-        ),
-        "requests, window 0, acknowledged": Flood(each_stream(opened(TERMINATE, payload=REQUEST)), opening=WINDOW_0),
+        "requests": Flood(REQUESTS),
+        "requests, unread": Flood(REQUESTS, reads=False),
+        "requests, window 0": Flood(REQUESTS, opening=WINDOW_0, acknowledges=False),
+        "requests, window 0, acknowledged": Flood(REQUESTS, opening=WINDOW_0),
         "checks, window 0": Flood(each_stream(opened(CHECK, payload=EMPTY), streams=20_000), HEALTH, opening=WINDOW_0),
         # Frames that cost the one who gets them more than the one who sends them: section 10.5.
-        "pings": Flood(forever(h2.frame(h2.PING, payload=bytes(8)))),
-        "pings, unread": Flood(forever(h2.frame(h2.PING, payload=bytes(8))), reads=False),
+        "pings": Flood(PINGS),
+        "pings, unread": Flood(PINGS, reads=False),
         "settings": Flood(forever(h2.settings())),
         "settings, unread": Flood(forever(h2.settings((SETTINGS_INITIAL_WINDOW_SIZE, 70_000))), reads=False),
-        "continuations": Flood(
-            once_then(
-                h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)),
-                forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))),
-            )
-        ),
-        "continuations before the limit": Flood(
-            once_then(
-                h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)),
-                forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))),
-            ),
-            acknowledges=False,
-        ),
-        "continuations before the limit, 5 connections": Flood(
-            once_then(
-                h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)),
-                forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))),
-            ),
-            connections=5,
-            acknowledges=False,
-        ),
-        "empty continuations": Flood(
-            once_then(h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE)), forever(h2.frame(h2.CONTINUATION, 0, 1)))
-        ),
+        "continuations": Flood(CONTINUATIONS),
+        "continuations before the limit": Flood(CONTINUATIONS, acknowledges=False),
+        "continuations before the limit, 5 connections": Flood(CONTINUATIONS, connections=5, acknowledges=False),
+        "empty continuations": Flood(once_then(UNFINISHED, forever(h2.frame(h2.CONTINUATION, 0, 1)))),
         "empty data": Flood(once_then(opened(TERMINATE, ends=False)(1), forever(h2.frame(h2.DATA, 0, 1)))),
         "priorities": Flood(forever(h2.frame(h2.PRIORITY, 0, 1, bytes(4) + b"\x10"))),
         "window updates": Flood(forever(h2.frame(h2.WINDOW_UPDATE, 0, 0, (1).to_bytes(4)))),

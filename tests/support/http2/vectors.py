@@ -1,25 +1,20 @@
-"""The corpus of server bytes that once were, or might be, trouble. Run this file to add a case or to list them.
-
-    python -m tests.support.http2.vectors                          list the cases and what comes of them
-    python -m tests.support.http2.vectors NAME "COMMENT" HEX ...   add the case NAME, from hex
+"""The corpus of server bytes that once were, or might be, trouble.
 
 A case is `tests/vectors/http2/NAME.hex`: a comment that says what it is and by which section of RFC 9113 the client
 checks it; `# >` lines, the events that come of it; `# <` lines, the client's frames that come of it; then hex, one
 frame a line. The bytes follow the server's SETTINGS; the client waits for the answers on streams 1, 3 and 5. The name
 begins with `closes_` if the connection is closed for it, with `keeps_` if not.
 
-A new case is written down with what comes of it now: read that before it is committed.
+A new case is written without those lines: its test says what they would have to be.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.http2.events import Event
-from tests.support.http2.conversation import Received, conversation, frames_of, in_words, listen
+from tests.support.http2.conversation import Received, frames_of, in_words
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "http2"
-LINE_BYTES_MAX = 48
 EVENT, REPLY = "# > ", "# < "
 
 
@@ -51,25 +46,6 @@ def came_of(received: Received) -> Expected:
     return Expected([_event(each) for each in received.events], [in_words(each) for each in frames_of(received.said)])
 
 
-def write(name: str, comment: str, frames: list[bytes]) -> None:
-    """Add or replace a case, with what comes of it now; a long frame is folded."""
-    came = came_of(listen(conversation(), b"".join(frames)))
-    events, replies = [EVENT + each for each in came.events], [REPLY + each for each in came.replies]
-    lines = [frame[at : at + LINE_BYTES_MAX].hex() for frame in frames for at in range(0, len(frame), LINE_BYTES_MAX)]
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{name}.hex").write_text("\n".join([f"# {comment}", *events, *replies, *lines, ""]))
-
-
-def main(arguments: list[str]) -> None:
-    """List the cases, or add one."""
-    if arguments:
-        name, comment, *frames = arguments
-        write(name, comment, [bytes.fromhex(each) for each in frames])
-    for name in names():
-        received = listen(conversation(), read(name))
-        print(f"{name}: {received.violation or 'no violation'}; {came_of(received)}")  # noqa: T201 - for people
-
-
 def _lines(name: str) -> list[str]:
     return (FOLDER / f"{name}.hex").read_text().splitlines()
 
@@ -80,7 +56,3 @@ def _marked(name: str, mark: str) -> list[str]:
 
 def _event(event: Event) -> str:
     return " ".join([type(event).__name__, *map(str, event)])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -8,8 +8,7 @@ import pytest
 
 from bridge.settings.model import Settings, load
 from tests.deploy.test_chart import shape
-from tests.support.components import COMPONENTS, with_component
-from tests.support.manifests import Manifests, helm, mounted, needs_helm, needs_kustomize
+from tests.support.manifests import COMPONENTS, Manifests, helm, mounted, needs_helm, needs_kustomize, with_component
 
 pytestmark = [needs_helm, needs_kustomize]
 

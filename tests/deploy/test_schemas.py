@@ -11,8 +11,18 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from tests.support.components import COMPONENTS, with_component
-from tests.support.manifests import BASE, CHART, Manifests, base, chart, needs_helm, needs_kustomize, overlay
+from tests.support.manifests import (
+    BASE,
+    CHART,
+    COMPONENTS,
+    Manifests,
+    base,
+    chart,
+    needs_helm,
+    needs_kustomize,
+    overlay,
+    with_component,
+)
 
 VALUES = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))
 OLDEST, NEWEST = "kubernetes-1.27", "kubernetes-1.37"

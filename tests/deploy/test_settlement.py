@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.settings.model import load
-from tests.support.components import with_component
-from tests.support.manifests import CHART, Manifests, chart, helm, mounted, needs_helm, needs_kustomize
+from tests.support.manifests import CHART, Manifests, chart, helm, mounted, needs_helm, needs_kustomize, with_component
 
 
 def egress_ports(manifests: Manifests) -> list[int]:

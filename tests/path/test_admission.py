@@ -14,9 +14,9 @@ from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import FullBridge, Tap, full_bridge, until
+from tests.support.full_bridge import FullBridge, Tap, full_bridge
 from tests.support.serving import health_of
-from tests.support.whole_path import PATIENCE_S, End, Failure, end_of, terminate_request
+from tests.support.whole_path import PATIENCE_S, End, Failure, end_of, terminate_request, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = on_both_engines

@@ -17,8 +17,7 @@ from bridge.sandbox.server import FaultServer
 from bridge.server import reflection as server_reflection
 from bridge.server.reflection import METHOD, NAMES, REQUESTS_MAX, Reflection
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import until
-from tests.support.whole_path import bridge_to
+from tests.support.whole_path import bridge_to, until
 
 pytestmark = [on_both_engines, pytest.mark.parametrize("name", NAMES)]
 

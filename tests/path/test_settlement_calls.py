@@ -15,8 +15,8 @@ from bridge.settlement.entry import State
 from tests.support.broken_servers import refusing_port
 from tests.support.engines import current, on_both_engines
 from tests.support.random_wallet import abort, wallet_says
-from tests.support.settling_bridge import settings_of, settled, settling_bridge, until
-from tests.support.whole_path import NO_SETTINGS, End, terminate_request
+from tests.support.settling_bridge import settings_of, settled, settling_bridge
+from tests.support.whole_path import NO_SETTINGS, End, terminate_request, until
 from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
@@ -232,7 +232,7 @@ async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> N
         assert time.monotonic() - began < 5.0
         assert [event.is_failing for event in bridge.events if isinstance(event, SettlementStore)] == [True]
         folder.mkdir()
-        await until(bridge.changes_now, lambda changes: changes == ["PENDING", "SETTLED"])
+        await until(bridge.changes, lambda changes: changes == ["PENDING", "SETTLED"])
         assert bridge.wallet.processed == ["token-1"]
 
 

@@ -42,10 +42,10 @@ from bridge.sandbox.behaviours import after, hang, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.server.app import REFUSE_AT_LEAST_S
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import Tap, until
+from tests.support.full_bridge import Tap
 from tests.support.processes import Command
 from tests.support.serving import health_of, serving, watch_health
-from tests.support.whole_path import NO_SETTINGS, end_of, terminate_request
+from tests.support.whole_path import NO_SETTINGS, end_of, terminate_request, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = on_both_engines

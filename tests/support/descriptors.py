@@ -1,8 +1,12 @@
 """The process's open file descriptors: what a leak of sockets shows in."""
 
 import asyncio
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 TURNS = 100
 """Turns of the loop after which a test that waits for descriptors to be closed sleeps between two looks."""
@@ -26,10 +30,14 @@ async def left_open(before: AbstractSet[int]) -> AbstractSet[int]:
     A socket or pipe that was closed is released some turns of the loop later, that of a child process or of another
     thread when that one has run.
     """
+    return await left(lambda: open_descriptors() - before)
+
+
+async def left(look: Callable[[], AbstractSet[_T]]) -> AbstractSet[_T]:
+    """Look turn by turn until there is nothing left; return what there is after PATIENCE_S."""
     loop = asyncio.get_running_loop()
-    give_up_at = loop.time() + PATIENCE_S
-    turn = 0
-    while (left := open_descriptors() - before) and loop.time() < give_up_at:
+    give_up_at, turn = loop.time() + PATIENCE_S, 0
+    while (found := look()) and loop.time() < give_up_at:
         await asyncio.sleep(0 if turn < TURNS else LOOK_AGAIN_S)
         turn += 1
-    return left
+    return found

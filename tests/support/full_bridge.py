@@ -1,7 +1,7 @@
 """A bridge before a wallet that answers when it may: for tests of waiting, refusing and leaving."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.service import BridgeService
 from tests.support.reported import Reported
-from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to, terminate_request
+from tests.support.whole_path import NO_SETTINGS, Caller, bridge_to, terminate_request, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 
@@ -71,13 +71,6 @@ class FullBridge:
     def tokens(self) -> list[str]:
         """Of the requests that have reached the wallet, in that order."""
         return [request.token for request in self.wallet.requests]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that the bridge does not report, and so must be looked at again and again."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The manifests in deploy/ as values: read from files, or rendered by Helm and kustomize where they are there."""
 
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy" / "kustomize" / "base"
+COMPONENTS = BASE.parent / "components"
 CHART = ROOT / "deploy" / "helm" / "wallet-bridge"
 TOOLS = ROOT / ".tools" / "bin"
 KUBE_VERSION = "1.31.0"
@@ -83,10 +85,9 @@ def _is_hook(manifest: Manifest) -> bool:
 @cache
 def base() -> Manifests:
     """Return the kustomize base with the component beside it, read without kustomize."""
-    component = BASE.parent / "components" / "service-monitor"
     files = [
         folder / name
-        for folder in (BASE, component)
+        for folder in (BASE, COMPONENTS / "service-monitor")
         for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
     ]
     config = {
@@ -101,8 +102,20 @@ def base() -> Manifests:
 @cache
 def overlay(name: str) -> Manifests:
     """Return what kustomize makes of an overlay."""
+    return built(BASE.parent / "overlays" / name)
+
+
+def with_component(name: str, folder: Path) -> Manifests:
+    """Return the base with one component, from a kustomization that is written into a folder."""
+    paths = {"resources": [os.path.relpath(BASE, folder)], "components": [os.path.relpath(COMPONENTS / name, folder)]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(paths))
+    return built(folder)
+
+
+def built(folder: Path) -> Manifests:
+    """Return what kustomize makes of the kustomization in a folder."""
     assert KUSTOMIZE is not None, KUSTOMIZE_MISSING
-    code, said = run(KUSTOMIZE, "build", str(BASE.parent / "overlays" / name))
+    code, said = run(KUSTOMIZE, "build", str(folder))
     assert code == 0, said
     return Manifests(said)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bridge
+from bridge.sandbox.record import Pulse
 from wallet.v1 import wallet_service_pb2
 
 SOURCES = os.pathsep.join((str(Path(bridge.__file__).parents[1]), str(Path(wallet_service_pb2.__file__).parents[2])))
@@ -35,14 +36,15 @@ class Command:
         self.process = process
         self.lines: list[str] = []
         """Standard output and standard error, in the order of arrival."""
+        self.is_over = False
+        self.said = Pulse()
+        """Beats with each line, and at the end."""
 
     async def line(self, matches: Callable[[str], bool]) -> str:
         """Read on until a line matches and return it; fail with all lines when the process ends before."""
-        assert self.process.stdout is not None
-        while raw := await self.process.stdout.readline():
-            self.lines.append(raw.decode())
-            if matches(self.lines[-1]):
-                return self.lines[-1]
+        while line := await self._read():
+            if matches(line):
+                return line
         raise AssertionError(f"the process ended with {await self.process.wait()}: {self.output}")
 
     async def address(self) -> str:
@@ -51,9 +53,17 @@ class Command:
 
     async def end(self) -> int:
         """Read to the end and return the exit code."""
-        assert self.process.stdout is not None
-        self.lines.append((await self.process.stdout.read()).decode())
+        while await self._read():
+            pass
         return await self.process.wait()
+
+    async def _read(self) -> str:
+        assert self.process.stdout is not None
+        line = (await self.process.stdout.readline()).decode()
+        self.lines += [line] if line else []
+        self.is_over = not line
+        self.said.beat()
+        return line
 
     @property
     def problems(self) -> list[str]:

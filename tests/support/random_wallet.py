@@ -13,7 +13,7 @@ from functools import partial
 from h2.errors import ErrorCodes
 
 from bridge.sandbox.answers import JSON
-from bridge.sandbox.behaviours import answer, drip, hang, reset_with, success_body
+from bridge.sandbox.behaviours import answer, drip, hang, in_turn, reset_with, success_body
 from bridge.sandbox.record import Pulse
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.sandbox.wire import GoneError
@@ -31,47 +31,29 @@ def wallet_says(http_status: int, *, code: int) -> Behaviour:
 
 def success_with(**changes: object) -> Behaviour:
     """Answer with success, but with these fields changed; the request is not marked as processed."""
-
-    async def behaviour(stream: Stream) -> None:
-        await stream.respond(200, success_body(stream.request, **changes), JSON)
-
-    return behaviour
+    return in_turn(lambda stream: stream.respond(200, success_body(stream.request, **changes), JSON))
 
 
 def half_an_answer(then: Callable[[Stream], None]) -> Behaviour:
     """Answer with success, but break off in the middle of the body."""
 
-    async def behaviour(stream: Stream) -> None:
+    async def half(stream: Stream) -> None:
         body = success_body(stream.request)
         await stream.respond(200, body[: len(body) // 2], JSON, end=False)
-        then(stream)
 
-    return behaviour
+    return in_turn(half, then)
 
 
 def bytes_of(make: Callable[[int], bytes]) -> Behaviour:
     """Put raw bytes on the wire, made for the stream's id, and say no more."""
-
-    async def behaviour(stream: Stream) -> None:
-        stream.connection.raw(make(stream.id))
-        await stream.closed.wait()
-
-    return behaviour
+    return in_turn(lambda stream: stream.connection.raw(make(stream.id)), hang)
 
 
-async def abort(stream: Stream) -> None:
-    """Reset the TCP connection."""
-    stream.connection.abort()
+abort = in_turn(lambda stream: stream.connection.abort())
+"""Reset the TCP connection."""
 
-
-async def finish(stream: Stream) -> None:
-    """Send FIN."""
-    stream.connection.close()
-
-
-def _close(stream: Stream) -> None:
-    stream.connection.close()
-
+finish = in_turn(lambda stream: stream.connection.close())
+"""Send FIN."""
 
 RESETS: dict[str, Behaviour] = {
     f"RST_STREAM {code.name}": reset_with(code) for code in ErrorCodes if code is not ErrorCodes.REFUSED_STREAM
@@ -82,7 +64,7 @@ BREAKAGES: dict[str, Behaviour] = {
     **RESETS,
     "TCP reset": abort,
     "FIN": finish,
-    "FIN in the body": half_an_answer(_close),
+    "FIN in the body": half_an_answer(lambda stream: stream.connection.close()),
     "TCP reset in the body": half_an_answer(lambda stream: stream.connection.abort()),
     "RST_STREAM in the body": half_an_answer(lambda stream: stream.reset(ErrorCodes.INTERNAL_ERROR)),
     "no answer": hang,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import hpack
 
 from bridge.sandbox.wire import take_frames
-from tests.support.floods.attacks import PREFACE, call_headers
+from tests.support.floods.attacks import PREFACE, opened
 from tests.support.http2 import frames as h2
 
 GOAWAY_CODE = slice(4, 8)
@@ -54,11 +54,7 @@ class RawCaller:
         self, path: str, body: bytes, *, stream_id: int = 1, ends: bool = True, more: tuple[tuple[str, str], ...] = ()
     ) -> None:
         """Begin a call; `ends`: whether its stream ends with these bytes."""
-        is_empty = not body
-        flags = h2.END_HEADERS | (h2.END_STREAM if ends and is_empty else 0)
-        self.send(h2.frame(h2.HEADERS, flags, stream_id, call_headers(path, *more)))
-        if not is_empty:
-            self.send(h2.data(stream_id, body, end=ends))
+        self.send(opened(path, *more, payload=body, ends=ends)(stream_id))
 
     async def answer(self, stream_id: int = 1) -> Answer:
         """Wait until a stream has ended, or the connection."""

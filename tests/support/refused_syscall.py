@@ -16,11 +16,8 @@ NUMBERS = {"x86_64": {"sched_setscheduler": 144}, "aarch64": {"sched_setschedule
 """By machine: asm/unistd_64.h and asm-generic/unistd.h."""
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # prctl(2)
-LOAD, JUMP_IF_EQUAL, RETURN = (
-    0x20,
-    0x15,
-    0x06,
-)  # linux/bpf_common.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
+# linux/bpf_common.h: BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
+LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
 
 

@@ -3,26 +3,17 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
-
-import grpc.aio
 
 from bridge.events import Emit
 from bridge.sandbox.record import Pulse
-from bridge.server.app import running
-from bridge.settings.model import load
-from tests.support.whole_path import CHANNEL_OPTIONS, PATIENCE_S, Caller
+from tests.support.whole_path import PATIENCE_S, Caller, bridge_with
 
 
-@asynccontextmanager
-async def rotating_bridge(environ: Mapping[str, str], emit: Emit) -> AsyncIterator[Caller]:
+def rotating_bridge(environ: Mapping[str, str], emit: Emit) -> AbstractAsyncContextManager[Caller]:
     """Run a bridge with this environment, and open a channel to it that retries nothing by itself."""
-    async with (
-        running(load(None, environ), emit=emit, watch_interval_s=0.005) as bridge,
-        grpc.aio.insecure_channel(bridge.address, options=CHANNEL_OPTIONS) as channel,
-    ):
-        yield Caller(bridge, channel)
+    return bridge_with(environ, emit=emit, watch_interval_s=0.005)
 
 
 class Load:

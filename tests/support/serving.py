@@ -8,7 +8,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.processes import Command, bridge_command
-from tests.support.whole_path import CHANNEL_OPTIONS, NO_SETTINGS, End, end_of, environment, terminate_request
+from tests.support.whole_path import CHANNEL_OPTIONS, NO_SETTINGS, TOKEN, End, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 
@@ -25,9 +25,9 @@ async def serving(
         yield command, channel
 
 
-async def call_over(channel: grpc.aio.Channel) -> End:
-    """Call Terminate with the wallet page's example."""
-    return await end_of(WalletServiceStub(channel).Terminate(terminate_request()))
+async def call_over(channel: grpc.aio.Channel, token: str = TOKEN, **fields: Any) -> End:
+    """Call Terminate with the wallet page's example, but this token and these fields."""
+    return await end_of(WalletServiceStub(channel).Terminate(terminate_request(token, **fields)))
 
 
 def health_of(channel: grpc.aio.Channel) -> Any:

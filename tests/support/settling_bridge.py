@@ -1,8 +1,7 @@
 """A bridge with settlement on a SQLite store, before a wallet of the test's own, and what it reports."""
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from bridge.sandbox.stream import Behaviour
 from bridge.settlement import intake
 from bridge.settlement.entry import Entry, State
 from bridge.settlement.sqlite import SqliteStore
-from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to
+from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to, until
 from wallet.v1 import settlement_service_pb2 as pb
 from wallet.v1.settlement_service_pb2_grpc import SettlementServiceStub
 
@@ -65,22 +64,6 @@ class SettlingBridge:
     def changes(self) -> list[str]:
         """Return the states that were reported, oldest first."""
         return [event.state for event in self.events if isinstance(event, SettlementChanged)]
-
-    async def changes_now(self) -> list[str]:
-        """Return the same, to be waited for."""
-        return self.changes()
-
-
-async def until(look: Callable[[], Any], condition: Callable[[Any], bool]) -> Any:
-    """Look again and again until it is as wanted; return what is seen then. Where it takes too long, show it."""
-    seen: Any = None
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition(seen := await look()):  # noqa: ASYNC110 - another process may change it
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(seen) from None
-    return seen
 
 
 def settings_of(folder: Path, key: str = KEY, **settings: str) -> dict[str, str]:

@@ -14,18 +14,8 @@ import grpc.aio
 
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import Command, bridge_command
-from tests.support.whole_path import (
-    ACCESS_KEY,
-    CHANNEL_OPTIONS,
-    NO_SETTINGS,
-    PATIENCE_S,
-    TOKEN,
-    End,
-    end_of,
-    environment,
-    terminate_request,
-)
-from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.support.serving import call_over
+from tests.support.whole_path import ACCESS_KEY, CHANNEL_OPTIONS, NO_SETTINGS, PATIENCE_S, TOKEN, End, environment
 
 CALLS_MAX = 64
 """The kernel chooses a connection's worker by a hash: that so many have the same one is as likely as 1 in 2^63."""
@@ -66,7 +56,7 @@ class Supervised:
     async def call(self, token: str = TOKEN, **fields: Any) -> End:
         """Call on a connection of its own."""
         async with grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS) as channel:
-            return await end_of(WalletServiceStub(channel).Terminate(terminate_request(token, **fields)))
+            return await call_over(channel, token, **fields)
 
     async def meet_all(self) -> None:
         """Call, one call after the other, until all workers have carried out one; all calls must be OK.

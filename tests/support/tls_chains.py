@@ -115,7 +115,7 @@ def signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
     builder = (
         x509.CertificateBuilder()
         .subject_name(name_of(name))
-        .issuername_of(name_of(issuer))
+        .issuer_name(name_of(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=days[0]))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.support.descriptors import LOOK_AGAIN_S, PATIENCE_S, TURNS, left_open, open_descriptors
+from tests.support.descriptors import left, left_open, open_descriptors
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -39,11 +39,7 @@ async def nothing_left() -> AsyncIterator[None]:
     (await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)).close()
     tasks, descriptors = _other_tasks(), open_descriptors()
     yield
-    give_up_at, turn = loop.time() + PATIENCE_S, 0
-    while _other_tasks() != tasks and loop.time() < give_up_at:  # a task that was cancelled ends some turns later
-        await asyncio.sleep(0 if turn < TURNS else LOOK_AGAIN_S)
-        turn += 1
-    assert _other_tasks() == tasks
+    assert await left(lambda: _other_tasks() ^ tasks) == set()  # a task that was cancelled ends some turns later
     assert await left_open(descriptors) == set()
     gc.collect()  # a future whose exception was not retrieved complains now
     assert complaints == []

@@ -1,7 +1,9 @@
 """The whole path for tests: a bridge before any wallet, a channel to it, and everything that a call's end reports."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +19,6 @@ from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.app import BridgeServer, running
 from bridge.server.handlers import SERVICES
 from bridge.settings.model import load
-from bridge.tracer import Tracer
 from tests.support import engines
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
@@ -33,7 +34,7 @@ PATIENCE_S = 30.0
 CONNECT_TIMEOUT_S = PATIENCE_S / 4
 """A busy machine needs longer than the bridge's default. A connection that stays silent leaves time for another."""
 
-DETAILS_BYTES_MAX = 4096  # docs/design/contract.md, "Failures"
+DETAILS_BYTES_MAX = 4096  # before base64: docs/design/contract.md, "Failures"
 
 Metadata = Sequence[tuple[str, str]]
 
@@ -76,21 +77,38 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
 
 
 @asynccontextmanager
-async def bridge_to(
-    wallet_url: str,
-    settings: Mapping[str, str] = NO_SETTINGS,
-    *,
-    services: Sequence[ServiceDescriptor] = SERVICES,
-    emit: Emit = ignore,
-    tracer: Tracer | None = None,
+async def bridge_with(
+    environ: Mapping[str, str], services: Sequence[ServiceDescriptor] = SERVICES, emit: Emit = ignore, **options: Any
 ) -> AsyncIterator["Caller"]:
-    """Run a bridge before this wallet and open a channel to it."""
-    configured = load(None, environment(wallet_url, settings))
+    """Run a bridge with this environment and these options of `running`, and open a channel to it."""
     async with (
-        running(configured, services, emit, tracer=tracer) as bridge,
+        running(load(None, environ), services, emit, **options) as bridge,
         grpc.aio.insecure_channel(bridge.address, options=CHANNEL_OPTIONS) as channel,
     ):
         yield Caller(bridge, channel)
+
+
+def bridge_to(
+    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS, **options: Any
+) -> AbstractAsyncContextManager["Caller"]:
+    """Run a bridge before this wallet, with what `bridge_with` takes, and open a channel to it."""
+    return bridge_with(environment(wallet_url, settings), **options)
+
+
+async def until(look: Callable[[], Any], condition: Callable[[Any], bool] = bool) -> Any:
+    """Look again and again, for what nothing reports, until it is as wanted; return it. In vain: show what is there."""
+    seen: Any = None
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                seen = look()
+                if inspect.isawaitable(seen):
+                    seen = await seen
+                if condition(seen):
+                    return seen
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(seen) from None
 
 
 @dataclass(frozen=True)
@@ -120,11 +138,6 @@ class End:
     def call_id(self) -> str:
         """What caller and operator share; "" where no handler of the bridge ended the call."""
         return str(self.trailers.get("wallet-call-id", ""))
-
-    @property
-    def details_bytes(self) -> int:
-        """The size of grpc-status-details-bin before base64."""
-        return len(self.trailers["grpc-status-details-bin"])
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,7 @@ class Failure:
         assert end.trailers.get("wallet-request-id", "") == self.request_id
         assert end.trailers.get("grpc-retry-pushback-ms") == self._pushback()
         assert ("wallet-safe-to-repeat" in end.trailers) is (self.grpc_code == "UNAVAILABLE")
-        assert end.details_bytes < DETAILS_BYTES_MAX
+        assert len(end.trailers["grpc-status-details-bin"]) < DETAILS_BYTES_MAX
 
     def _pushback(self) -> str | None:
         # The native engine cannot send it.

@@ -12,11 +12,9 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 from cryptography import x509
@@ -34,35 +32,20 @@ from tests.support.processes import bridge_command, children_of
 from tests.support.random_wallet import FAULTS, GOOD
 from tests.support.secure_callers import Authority, channel_to, tls_settings
 from tests.support.serving import call_over, health_of
-from tests.support.whole_path import CHANNEL_OPTIONS, PATIENCE_S
-
-Part = Callable[[Record, Path], Coroutine[Any, Any, None]]
+from tests.support.whole_path import CHANNEL_OPTIONS, NO_SETTINGS, PATIENCE_S
 
 MET_AGAIN = ("RST_STREAM INTERNAL_ERROR", "code 2", "not JSON")
 """Faults, all of which come at once, that the settler meets, too. Each failure in a row doubles the longest delay
 before its next attempt, so that all faults would take minutes, and more of them on a busy machine."""
 
 
-def _at_an_address(part: Callable[[Record, Path, str], Coroutine[Any, Any, None]]) -> Part:
-    """Give a part the address for one more listener of its bridge."""
-
-    @wraps(part)
-    async def held(record: Record, folder: Path) -> None:
-        with reserved_address() as address:
-            await part(record, folder, address)
-
-    return held
-
-
-@_at_an_address
-async def alone(record: Record, folder: Path, metrics: str) -> None:
+async def alone(record: Record, folder: Path) -> None:
     """Run a bridge that is one process."""
     key_file = folder / "fingerprint_key"
     key_file.write_text(CANARIES["fingerprint key"], encoding="utf-8")
     settings = {
         "SERVER__MAX_IN_FLIGHT": "2",
         "SERVER__MAX_QUEUED": "0",
-        "TELEMETRY__METRICS_LISTEN": metrics,
         "TELEMETRY__FINGERPRINT_KEY_FILE": str(key_file),
     }
     wallet = CanaryWallet()
@@ -73,18 +56,16 @@ async def alone(record: Record, folder: Path, metrics: str) -> None:
             await _everything(scene)
             await scene.overload()
             await scene.use_replaced_keys()
-            record.say("metrics", *await asyncio.to_thread(_pages, metrics))
+            record.say("metrics", *await asyncio.to_thread(_pages, talk.further))
             await scene.drain()
     record.take("log", talk.command.output, scene.ends, server.requests)
     record.take_files("files left behind", *_places_of_work(folder))
 
 
-@_at_an_address
-async def workers(record: Record, folder: Path, metrics: str) -> None:
+async def workers(record: Record, folder: Path) -> None:
     """Run a bridge of two workers, with tracing to a collector."""
     settings = {
         "SERVER__WORKERS": "2",
-        "TELEMETRY__METRICS_LISTEN": metrics,
         "TELEMETRY__LOG_FORMAT": "console",
         "TELEMETRY__TRACING": "true",
         "TELEMETRY__FINGERPRINT_KEY": CANARIES["fingerprint key in the environment"],
@@ -101,7 +82,7 @@ async def workers(record: Record, folder: Path, metrics: str) -> None:
                 await scene.use_replaced_keys()
             os.kill(children[0], signal.SIGKILL)
             await talk.until("worker ended")
-            record.say("metrics of workers", (await asyncio.to_thread(get, metrics))[1].encode())
+            record.say("metrics of workers", (await asyncio.to_thread(get, talk.further))[1].encode())
             supervisor.terminate()
             await talk.end()
         record.say("spans", *record.collector.bodies)
@@ -109,14 +90,12 @@ async def workers(record: Record, folder: Path, metrics: str) -> None:
     record.take_files("files left behind", *_places_of_work(folder))
 
 
-@_at_an_address
-async def settling(record: Record, folder: Path, metrics: str) -> None:
+async def settling(record: Record, folder: Path) -> None:
     """Run a bridge that finishes what ends UNKNOWN; list what it has kept."""
     key_file, store = folder / "settlement_key", folder / "store"
     key_file.write_bytes(base64.b64encode(CANARIES["settlement key"].encode()))
     store.mkdir()
     settings = {
-        "TELEMETRY__METRICS_LISTEN": metrics,
         "TELEMETRY__TRACING": "true",
         "SETTLEMENT__STORE": f"sqlite://{store}/settlement.db",
         "SETTLEMENT__KEY_FILE": str(key_file),
@@ -135,7 +114,7 @@ async def settling(record: Record, folder: Path, metrics: str) -> None:
             await server.until(lambda: _most_often_sent(server) > 2)  # the settler has met one of them
             await talk.until('"settlement changed"', '"SETTLED"')
             await talk.until("reload failed")
-            record.say("metrics, with settlement", *await asyncio.to_thread(_pages, metrics))
+            record.say("metrics, with settlement", *await asyncio.to_thread(_pages, talk.further))
             environ = canary_environment(server.url, folder, settings)
             async with bridge_command("settlement", "list", "--json", environ=environ) as listing:
                 assert await listing.end() == 0
@@ -149,15 +128,13 @@ async def settling(record: Record, folder: Path, metrics: str) -> None:
     record.take_files("files left behind", *_places_of_work(folder))
 
 
-@_at_an_address
-async def with_tls(record: Record, folder: Path, health: str) -> None:
+async def with_tls(record: Record, folder: Path) -> None:
     """Run a bridge that knows its callers and its wallet by certificates; replace its key by nonsense."""
     authority = Authority(folder, "callers_ca")
     ours, other = (authority.client(name, x509.DNSName(f"{name}.example")) for name in ("ours", "other"))
     shown, certificates = authority.server("shown"), write_certificates(folder)
     settings = {
         **tls_settings(shown, authority.ca_file, "ours.example"),
-        "SERVER__HEALTH_LISTEN": health,
         "WALLET__CA_FILE": str(certificates.ca_file),
         "WALLET__CLIENT_CERTIFICATE_FILE": str(certificates.client.certificate_file),
         "WALLET__CLIENT_KEY_FILE": str(certificates.client.key_file),
@@ -166,7 +143,10 @@ async def with_tls(record: Record, folder: Path, health: str) -> None:
         record.take_key(identity.key_file)
     wallet_tls = certificates.server.server_context(client_ca_file=certificates.ca_file)
     wallet = CanaryWallet()
-    async with FaultServer(wallet, tls=wallet_tls) as server, _bridge(server.url, folder, settings) as talk:
+    async with (
+        FaultServer(wallet, tls=wallet_tls) as server,
+        _bridge(server.url, folder, settings, further="SERVER__HEALTH_LISTEN") as talk,
+    ):
         async with channel_to(talk.address, authority.ca_file, ours) as channel:
             scene = Scene(talk, server, wallet, channel, folder)
             await scene.answers()
@@ -174,7 +154,7 @@ async def with_tls(record: Record, folder: Path, health: str) -> None:
             scene.ends.append(await call_over(channel))
         async with channel_to(talk.address) as channel:
             scene.ends.append(await call_over(channel))
-        record.say("health", *[word async for word in _health_at(health)])
+        record.say("health", *[word async for word in _health_at(talk.further)])
         for file in (shown.key_file, certificates.client.key_file):
             file.write_text(file.read_text(encoding="ascii")[:-40], encoding="ascii")
         await talk.until("reload failed", "server.tls_key_file")
@@ -201,14 +181,20 @@ async def _everything(scene: Scene) -> None:
 
 @asynccontextmanager
 async def _bridge(
-    wallet_url: str, folder: Path, settings: Mapping[str, str], others: Mapping[str, str] | None = None
+    wallet_url: str,
+    folder: Path,
+    settings: Mapping[str, str],
+    others: Mapping[str, str] = NO_SETTINGS,
+    further: str = "TELEMETRY__METRICS_LISTEN",
 ) -> AsyncIterator[Talk]:
-    """Run a bridge until it serves. `others`: variables that are none of its settings."""
+    """Run a bridge until it serves. `others`: further variables. `further`: the setting of its second address."""
     cwd, temporary = _places_of_work(folder)
-    environ = canary_environment(wallet_url, folder, settings) | {"TMPDIR": str(temporary)} | dict(others or {})
-    async with bridge_command("serve", environ=environ, folder=cwd) as command, Talk(command) as talk:
-        talk.address = _address(await talk.until("serving", "wallet_url"))
-        yield talk
+    with reserved_address() as address:
+        environ = canary_environment(wallet_url, folder, {**settings, further: address})
+        environ |= {"TMPDIR": str(temporary), **others}
+        async with bridge_command("serve", environ=environ, folder=cwd) as command, Talk(command) as talk:
+            talk.address, talk.further = _address(await talk.until("serving", "wallet_url")), address
+            yield talk
 
 
 def _places_of_work(folder: Path) -> tuple[Path, Path]:

@@ -9,7 +9,6 @@ from typing import Any, Self
 import grpc.aio
 
 from bridge.sandbox.behaviours import answer
-from bridge.sandbox.record import Pulse
 from bridge.sandbox.server import FaultServer
 from tests.support.canaries.secrets import CANARIES
 from tests.support.processes import Command
@@ -47,8 +46,8 @@ class Talk:
         self.command = command
         self.address = ""
         """Where a bridge that serves takes calls."""
-        self._said = Pulse()
-        self._is_over = False
+        self.further = ""
+        """Where it answers what else it is asked."""
 
     async def until(self, *words: str) -> str:
         """Wait for a line with all of these words, and return it."""
@@ -58,19 +57,18 @@ class Talk:
 
         # Seven processes start at once, which takes a busy machine far longer than anything else here.
         async with asyncio.timeout(6 * PATIENCE_S):
-            await self._said.until(lambda: bool(found()) or self._is_over)
+            await self.command.said.until(lambda: bool(found()) or self.command.is_over)
         assert found(), self.command.output
         return found()[0]
 
     async def end(self) -> int:
         """Read to the end and return the exit code."""
         async with asyncio.timeout(PATIENCE_S):
-            await self._reading
-            return await self.command.end()
+            return await self._reading
 
     async def __aenter__(self) -> Self:
         """Read from now on."""
-        self._reading = asyncio.create_task(self._read())
+        self._reading = asyncio.create_task(self.command.end())
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -78,14 +76,6 @@ class Talk:
         if self.command.process.returncode is None:
             self.command.process.kill()
         await self._reading
-
-    async def _read(self) -> None:
-        assert self.command.process.stdout is not None
-        while line := await self.command.process.stdout.readline():
-            self.command.lines.append(line.decode())
-            self._said.beat()
-        self._is_over = True
-        self._said.beat()
 
 
 @dataclass

@@ -5,6 +5,7 @@ A real `bridge serve` with both ports before a good wallet, all of them processe
 
 import asyncio
 import json
+import os
 import statistics
 import sys
 import time
@@ -20,12 +21,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from tests.support.floods.attacks import FLOODS, HEALTH
 from tests.support.ports import reserved_address
-from tests.support.processes import bridge_command, url_of
+from tests.support.processes import Command, bridge_command, program, url_of
 from tests.support.whole_path import environment
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 MEBIBYTE = 2**20
+ATTACKER = (sys.executable, "-m", "tests.support.floods.attacker")
 CALL_INTERVAL_S, CALL_TIMEOUT_S = 0.05, 10.0
 MISSING = "this needs Linux: memory is read from /proc"
 OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
@@ -42,7 +44,7 @@ class Target:
     pid: int
     address: str
     health_address: str
-    attacker: asyncio.subprocess.Process
+    attacker: Command
     """One for all floods: to start it takes as long as a short flood."""
 
     def memory_bytes(self) -> int:
@@ -114,9 +116,9 @@ async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
         async with (
             wallet as url,
             bridge_command("serve", environ=environment(url, own)) as command,
-            _attacker() as caller,
+            program(*ATTACKER, env=os.environ, stdin=asyncio.subprocess.PIPE) as caller,
         ):
-            address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
+            address = await command.address()
             reading = asyncio.create_task(_discard(command.process))
             bridge = Target(command.process.pid, address, health_address, caller)
             async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
@@ -126,21 +128,6 @@ async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
             yield bridge
             command.process.terminate()
             await reading
-
-
-@asynccontextmanager
-async def _attacker() -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.floods.attacker"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def _discard(process: asyncio.subprocess.Process) -> None:
@@ -174,10 +161,9 @@ async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: flo
 
 async def _attack(bridge: Target, name: str, seconds: float) -> Mapping[str, int]:
     address = bridge.health_address if FLOODS[name].port == HEALTH else bridge.address
-    assert bridge.attacker.stdin is not None
-    assert bridge.attacker.stdout is not None
-    bridge.attacker.stdin.write(f"{address} {seconds} {name}\n".encode())
-    sent: dict[str, int] = json.loads(await bridge.attacker.stdout.readline())
+    assert bridge.attacker.process.stdin is not None
+    bridge.attacker.process.stdin.write(f"{address} {seconds} {name}\n".encode())
+    sent: dict[str, int] = json.loads(await bridge.attacker.line(lambda line: line.startswith("{")))
     return sent
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from bridge.server import peers
 from bridge.server.peers import OpenPeers
-from tests.support.full_bridge import until
 from tests.support.ports import needs_ipv6
+from tests.support.whole_path import until
 
 ADDRESSES = [
     pytest.param("127.0.0.1:0", "127.0.0.1:%d", id="IPv4"),

@@ -14,8 +14,7 @@ from bridge.server.first_message import GrpcioServer
 from bridge.server.listeners import health_options
 from bridge.server.tarpit import Tarpit
 from bridge.settings.model import load
-from tests.support.full_bridge import until
-from tests.support.whole_path import PATIENCE_S, environment
+from tests.support.whole_path import PATIENCE_S, environment, until
 
 FOREVER_S = 3600.0
 

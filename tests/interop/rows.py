@@ -6,11 +6,10 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from h2.events import ConnectionTerminated
-
 from tests.interop.calls import SHORT_S, Ended, Terminate, make
 from tests.interop.site import Site
-from tests.support.http2_client import RawClient
+from tests.support.http2 import frames as raw
+from tests.support.raw_caller import RawCaller, raw_caller
 from tests.support.whole_path import bridge_to
 
 LOAD_CALLS, LOAD_CALLERS = 300, 20
@@ -101,19 +100,6 @@ async def _paced(
         tasks.create_task(call(number))  # type: ignore[arg-type]  # a coroutine function, as a plain callable
 
 
-def _asked(client: RawClient, site: Site) -> int:
-    """Send a request that needs no body, under the connection's own scheme, and return its stream id."""
-    stream_id = client.h2.get_next_available_stream_id()
-    scheme = "https" if site.tls else "http"
-    client.h2.send_headers(
-        stream_id,
-        [(":method", "GET"), (":scheme", scheme), (":authority", f"127.0.0.1:{site.port}"), (":path", "/")],
-        end_stream=True,
-    )
-    client.flush()
-    return stream_id
-
-
 async def close_times(site: Site) -> Sequence[float]:
     """Return how long after an answer the server announced or made the end of idle connections; [] if it did not."""
     tls = None
@@ -122,22 +108,27 @@ async def close_times(site: Site) -> Sequence[float]:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
         tls.set_alpn_protocols(["h2"])
 
+    authority = f"127.0.0.1:{site.port}"
+    # A request that needs no body, under the connection's own scheme.
+    request = (":method", "GET"), (":scheme", "https" if tls else "http"), (":authority", authority), (":path", "/")
+
     async def probe() -> float | None:
-        with suppress(EOFError, ConnectionError):
-            return await measured()
+        with suppress(ConnectionError):
+            async with raw_caller(authority, tls) as client:
+                client.send(raw.headers(1, end=True, fields=request))
+                if (await client.answer()).is_over:
+                    return await measured(client)
         return None
 
-    async def measured() -> float | None:
-        async with RawClient.connect(site.port, tls) as client:
-            await client.answer(_asked(client, site))
-            loop = asyncio.get_running_loop()
-            answered = loop.time()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_WAIT_S):
-                    with suppress(EOFError, ConnectionError):
-                        await client.next(ConnectionTerminated)
-                    return loop.time() - answered
-            return None
+    async def measured(client: RawCaller) -> float | None:
+        loop = asyncio.get_running_loop()
+        answered = loop.time()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_WAIT_S):
+                while client.goaway is None and not client.is_closed:
+                    await client.read()
+                return loop.time() - answered
+        return None
 
     # A first connection may be slow, so slow that it counts as idle before its first answer.
     await probe()

@@ -1,17 +1,17 @@
 """A caller that speaks HTTP/2 frame by frame: for calls that no gRPC library makes."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import hpack
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 from bridge.sandbox.wire import take_frames
 from tests.support.floods.attacks import PREFACE, opened
 from tests.support.http2 import frames as h2
-
-GOAWAY_CODE = slice(4, 8)
 
 Fields = tuple[tuple[str, str], ...]
 """Further headers of a call."""
@@ -45,6 +45,7 @@ class RawCaller:
         self.is_closed = False
         self.acknowledges = True
         """Whether it acknowledges the bridge's SETTINGS."""
+        self.answers_pings = True
 
     def send(self, *frames: bytes) -> None:
         """Put these on the wire."""
@@ -71,40 +72,39 @@ class RawCaller:
         self.is_closed = not received
         self._buffer += received
         for frame in take_frames(self._buffer):
-            self._take(frame[3], frame[4], int.from_bytes(frame[5:9]), frame[9:])
+            self._take(h2.parsed(frame))
 
-    def _take(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if kind == h2.SETTINGS and not flags & h2.ACK:
-            entries = [payload[start : start + 6] for start in range(0, len(payload), 6)]
-            self.settings |= {int.from_bytes(entry[:2]): int.from_bytes(entry[2:]) for entry in entries}
-            if self.acknowledges:
-                self.send(h2.frame(h2.SETTINGS, h2.ACK))
-        elif kind == h2.PING:
-            self._pong(flags, payload)
-        elif kind == h2.GOAWAY:
-            self.goaway = int.from_bytes(payload[GOAWAY_CODE])
-        elif kind in {h2.HEADERS, h2.DATA, h2.RST_STREAM}:
-            answer = self.answers.setdefault(stream_id, Answer())
-            answer.is_over |= kind == h2.RST_STREAM or bool(flags & h2.END_STREAM)
-            if kind == h2.HEADERS:
-                answer.headers |= {str(name): str(value) for name, value in self._decoder.decode(payload)}
-            elif kind == h2.DATA:
-                answer.body += payload
-            else:
-                answer.reset = int.from_bytes(payload)
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case SettingsFrame() if "ACK" not in frame.flags:
+                self.settings |= frame.settings
+                if self.acknowledges:
+                    self.send(h2.frame(h2.SETTINGS, h2.ACK))
+            case PingFrame() if "ACK" in frame.flags:
+                self.pongs += 1
+            case PingFrame() if self.answers_pings:
+                self.send(h2.frame(h2.PING, h2.ACK, payload=frame.opaque_data))
+            case GoAwayFrame():
+                self.goaway = frame.error_code
+            case HeadersFrame() | DataFrame() | RstStreamFrame():
+                self._answered(frame, self.answers.setdefault(frame.stream_id, Answer()))
 
-    def _pong(self, flags: int, payload: bytes) -> None:
-        if flags & h2.ACK:
-            self.pongs += 1
-        else:
-            self.send(h2.frame(h2.PING, h2.ACK, payload=payload))
+    def _answered(self, frame: HeadersFrame | DataFrame | RstStreamFrame, answer: Answer) -> None:
+        answer.is_over |= isinstance(frame, RstStreamFrame) or "END_STREAM" in frame.flags
+        match frame:
+            case HeadersFrame():
+                answer.headers |= {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
+            case DataFrame():
+                answer.body += frame.data
+            case RstStreamFrame():
+                answer.reset = frame.error_code
 
 
 @asynccontextmanager
-async def raw_caller(address: str) -> AsyncIterator[RawCaller]:
+async def raw_caller(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawCaller]:
     """Open a connection to "host:port" and send the preface."""
     host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
     caller = RawCaller(reader, writer)
     caller.send(PREFACE, h2.settings())
     try:

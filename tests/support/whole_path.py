@@ -96,7 +96,7 @@ def bridge_to(
 
 
 async def until(look: Callable[[], Any], condition: Callable[[Any], bool] = bool) -> Any:
-    """Look again and again, for what nothing reports, until it is as wanted; return it. In vain: show what is there."""
+    """Look again and again, for what nothing reports, until it is as wanted; return it. Fail with the last of it."""
     seen: Any = None
     try:
         async with asyncio.timeout(PATIENCE_S):

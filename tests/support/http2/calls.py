@@ -21,7 +21,6 @@ from bridge.sandbox.behaviours import after, by_token
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from tests.support.fault_proxy import FaultProxy
-from tests.support.http2_client import terminate_body
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
 PATIENCE_S = 60.0
@@ -31,6 +30,12 @@ UNREACHABLE = "UnreachableError"
 NOT_PROCESSED = "NotProcessedError"
 LOST = "ConnectionLostError"
 TIMEOUT = "AnswerTimeoutError"
+
+
+def terminate_body(token: str = "t", **changes: object) -> bytes:
+    """Build the wallet page's Terminate request with this token; `changes` replace or add fields."""
+    request = {"token": token, "player_id": 1, "site_id": 1, "provider_id": 1, "game_id": "example", "currency": "EUR"}
+    return json.dumps(request | changes).encode()
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,7 @@ def listen(client: ClientProtocol, *pieces: bytes) -> Received:
 def frames_of(said: bytes) -> list[Frame]:
     """Parse what was said, without the preface, by hyperframe; it must end with a whole frame."""
     rest = bytearray(said)
-    frames = []
-    for each in take_frames(rest):
-        frame, _ = Frame.parse_frame_header(memoryview(each)[:HEADER_BYTES])
-        frame.parse_body(memoryview(each)[HEADER_BYTES:])
-        frames.append(frame)
+    frames = [raw.parsed(each) for each in take_frames(rest)]
     assert not rest
     return frames
 

@@ -1,6 +1,7 @@
 """HTTP/2 frames as bytes, legal or not: for those tests that need what no library agrees to build."""
 
 import hpack
+from hyperframe.frame import Frame
 
 # Frame types (RFC 9113, section 6) and flags.
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -15,6 +16,13 @@ ANSWER_HEADERS = ((":status", "200"), ("content-type", "application/json"))
 def frame(kind: int, flags: int = 0, stream_id: int = 0, payload: bytes = b"") -> bytes:
     """Build a frame; nothing about it is checked. `kind` and `flags` 0 to 255, `stream_id` 0 to 2^32-1."""
     return len(payload).to_bytes(3) + bytes((kind, flags)) + stream_id.to_bytes(4) + payload
+
+
+def parsed(whole: bytes) -> Frame:
+    """Return a whole frame as hyperframe reads it."""
+    found, _ = Frame.parse_frame_header(memoryview(whole)[:9])
+    found.parse_body(memoryview(whole)[9:])
+    return found
 
 
 def setting(code: int, value: int) -> bytes:

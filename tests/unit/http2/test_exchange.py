@@ -17,8 +17,7 @@ from bridge.http2.transport import exchange
 from bridge.sandbox.behaviours import after, by_token, hang, in_turn
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
-from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, calls_to, wallet
-from tests.support.http2_client import terminate_body
+from tests.support.http2.calls import LOST, NOT_PROCESSED, OK, PATIENCE_S, calls_to, terminate_body, wallet
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

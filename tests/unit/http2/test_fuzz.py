@@ -26,10 +26,9 @@ from tests.support.descriptors import left_open, open_descriptors
 from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
-from tests.support.http2.calls import PATIENCE_S
+from tests.support.http2.calls import PATIENCE_S, terminate_body
 from tests.support.http2.conversation import GREETING, OPEN_STREAMS, REQUEST, Received, conversation, listen, replies
 from tests.support.http2.strategies import ANY_BYTES
-from tests.support.http2_client import terminate_body
 
 NAMES = vectors.names()
 SOON_S = 0.05

@@ -22,8 +22,7 @@ from bridge.http2.exchange import Exchange
 from bridge.http2.liveness import Trust
 from bridge.http2.transport import Http2Transport
 from tests.support.descriptors import left_open, open_descriptors
-from tests.support.http2.calls import PATIENCE_S
-from tests.support.http2_client import terminate_body
+from tests.support.http2.calls import PATIENCE_S, terminate_body
 from tests.support.processes import url_of
 
 LOGGER = logging.getLogger(__name__)

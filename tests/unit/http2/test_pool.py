@@ -18,8 +18,17 @@ from bridge.sandbox.behaviours import after, hang, sequence, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import refusing_port, silent_server
-from tests.support.http2.calls import NOT_PROCESSED, OK, TIMEOUT, UNREACHABLE, calls_to, cancelled, streams_max, wallet
-from tests.support.http2_client import terminate_body
+from tests.support.http2.calls import (
+    NOT_PROCESSED,
+    OK,
+    TIMEOUT,
+    UNREACHABLE,
+    calls_to,
+    cancelled,
+    streams_max,
+    terminate_body,
+    wallet,
+)
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]), pytest.mark.usefixtures("nothing_left")]

@@ -16,8 +16,10 @@ from h2.settings import SettingCodes
 
 from bridge.sandbox import Received, Sandbox, serve
 from tests.support.certificates import Certificates
-from tests.support.http2_client import RawClient
+from tests.support.floods.attacks import PREFACE
+from tests.support.http2 import frames as raw
 from tests.support.ports import needs_ipv6
+from tests.support.raw_caller import RawCaller, raw_caller
 from tests.unit.sandbox.test_sandbox import (
     EXAMPLE_BODY,
     EXAMPLE_SIGNATURE,
@@ -32,18 +34,20 @@ from tests.unit.sandbox.test_sandbox import (
 )
 
 
-def ask(client: RawClient, body: bytes = EXAMPLE_BODY, *, end: bool = True) -> int:
-    """Send a signed terminate and return its stream id."""
-    stream_id = client.h2.get_next_available_stream_id()
-    client.h2.send_headers(stream_id, request_of(body).headers)
-    client.h2.send_data(stream_id, body, end_stream=end)
-    client.flush()
-    return stream_id
+def ask(client: RawCaller, body: bytes = EXAMPLE_BODY, *, stream_id: int = 1, end: bool = True) -> None:
+    """Send a signed terminate."""
+    client.send(raw.headers(stream_id, fields=tuple(request_of(body).headers)), raw.data(stream_id, body, end=end))
 
 
-async def status_of(client: RawClient, stream_id: int) -> str:
-    """Wait for the end of an answer and return its HTTP status."""
+async def status_of(client: RawCaller, stream_id: int = 1) -> str:
+    """Send a signed terminate, wait for the end of the answer and return its HTTP status."""
+    ask(client, stream_id=stream_id)
     return (await client.answer(stream_id)).headers[":status"]
+
+
+def connected(sandbox: Sandbox, tls: ssl.SSLContext | None = None) -> contextlib.AbstractAsyncContextManager[RawCaller]:
+    """Connect to a sandbox."""
+    return raw_caller(f"127.0.0.1:{sandbox.port}", tls)
 
 
 class Arrivals:
@@ -141,9 +145,9 @@ async def stop_with_open_streams(files: dict[str, Path], trust: ssl.SSLContext) 
             client = await stack.enter_async_context(http2_client(sandbox, trust))
             tokens = ("test-never", "test-slow", "test-drip", "test-endless")
             calls = [asyncio.create_task(post(client, body_of(token=token))) for token in tokens]
-            deaf = await stack.enter_async_context(RawClient.connect(sandbox.port, trust if files else None))
-            deaf.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
-            deaf.h2.increment_flow_control_window(2**30)
+            deaf = await stack.enter_async_context(connected(sandbox, trust if files else None))
+            deaf.send(raw.settings((SettingCodes.INITIAL_WINDOW_SIZE, 2**31 - 1)))
+            deaf.send(raw.frame(raw.WINDOW_UPDATE, payload=(2**30).to_bytes(4)))
             ask(deaf, body_of(token="test-endless"))
             late = stack.enter_context(socket.create_connection(("127.0.0.1", sandbox.port), timeout=5))
             await arrivals.wait(len(calls) + 1)
@@ -202,9 +206,9 @@ async def test_no_file_descriptors_left(sandbox: Sandbox, caplog: pytest.LogCapt
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         logger.removeHandler(errors)
     reader, writer = await asyncio.open_connection(sock=connecting)
-    client = RawClient(reader, writer)
-    client.h2.initiate_connection()
-    assert await status_of(client, ask(client)) == "200"
+    client = RawCaller(reader, writer)
+    client.send(PREFACE, raw.settings())
+    assert await status_of(client) == "200"
     writer.close()
     await writer.wait_closed()
     assert caplog.messages == ["cannot accept a connection: [Errno 24] Too many open files"]
@@ -213,13 +217,14 @@ async def test_no_file_descriptors_left(sandbox: Sandbox, caplog: pytest.LogCapt
 async def test_streams_that_are_reset_are_free_again() -> None:
     """Of 100 streams at a time, 200 are reset while they wait; the connection serves the next call."""
     arrivals = Arrivals()
-    async with serve(on_call=arrivals) as sandbox, RawClient.connect(sandbox.port) as client:
-        for _ in range(4):
-            stream_ids = [ask(client, body_of(token="test-never")) for _ in range(50)]
+    async with serve(on_call=arrivals) as sandbox, connected(sandbox) as client:
+        for first in range(1, 401, 100):
+            for stream_id in range(first, first + 100, 2):
+                ask(client, body_of(token="test-never"), stream_id=stream_id)
             await arrivals.wait(50)
-            for stream_id in stream_ids:
-                client.h2.reset_stream(stream_id)
-        assert await status_of(client, ask(client)) == "200"
+            for stream_id in range(first, first + 100, 2):
+                client.send(raw.frame(raw.RST_STREAM, 0, stream_id, bytes(4)))
+        assert await status_of(client, 401) == "200"
 
 
 @pytest.mark.parametrize("token", ["test-too-large", "test-endless", "test-never", "test-slow", "test-drip"])
@@ -227,12 +232,12 @@ async def test_client_that_vanishes_leaves_nothing(token: str) -> None:
     """An answer that waits for the client's window or for time does not outlive the connection."""
     arrivals = Arrivals()
     async with serve(on_call=arrivals) as sandbox:
-        async with RawClient.connect(sandbox.port) as client:
+        async with connected(sandbox) as client:
             ask(client, body_of(token=token))
             await arrivals.wait()
-        async with RawClient.connect(sandbox.port) as client:
+        async with connected(sandbox) as client:
             ask(client, EXAMPLE_BODY[:20], end=False)
-            assert await status_of(client, ask(client)) == "200"
+            assert await status_of(client, 3) == "200"
         assert [len(received.request.body) for received in sandbox.received][1:] == [len(EXAMPLE_BODY)]
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

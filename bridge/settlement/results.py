@@ -22,7 +22,10 @@ DAMAGED = "ENTRY_DAMAGED"
 
 
 class Results:
-    """Writes down what came of attempts. Every method may raise StoreError; ends that it knows are kept (ends.py)."""
+    """What came of attempts: ends are kept (ends.py) until the settler's next round writes them, many at once.
+
+    What is to be tried again is written at once: `failed` and `cannot_open` may raise StoreError.
+    """
 
     def __init__(
         self, store: Store, pace: Pace, *, emit: Emit, give_up_after_s: float, ended: Callable[[str], None]
@@ -34,12 +37,11 @@ class Results:
         self.ends = Ends(store, settled=ended, refused=self._refused)
         self._clock = asyncio.get_running_loop().time
 
-    async def confirmed(self, entry: Entry, took_s: float) -> None:
+    def confirmed(self, entry: Entry, took_s: float) -> None:
         """Make an entry SETTLED: the wallet has confirmed its request."""
         self._pace.certain(entry.provider_id, self._clock())
         self.ends.confirm(entry.entry_id)
         self._report(entry, State.SETTLED, Last(), took_s)
-        await self.ends.write()
 
     async def failed(self, entry: Entry, error: BridgeError, took_s: float) -> None:
         """Make an entry REJECTED or UNRESOLVED, or have it tried again later, as this failure means."""
@@ -47,7 +49,7 @@ class Results:
         if is_final(error):
             self._pace.certain(entry.provider_id, now)
             is_mismatch = isinstance(error, WalletEchoMismatch)
-            await self._refuse(Refusal(entry, State.REJECTED, last, took_s, never_repeat=is_mismatch))
+            self.ends.refuse(Refusal(entry, State.REJECTED, last, took_s, never_repeat=is_mismatch))
             return
         if isinstance(error, PAUSING):
             if self._pace.pause(entry.provider_id, now, error.reason):
@@ -59,21 +61,17 @@ class Results:
     async def cannot_open(self, entry: Entry, error: SealError) -> None:
         """Give up an entry that is damaged; keep one whose key is missing."""
         if isinstance(error, Damaged):
-            await self._refuse(Refusal(entry, State.UNRESOLVED, Last(DAMAGED), 0.0))
+            self.ends.refuse(Refusal(entry, State.UNRESOLVED, Last(DAMAGED), 0.0))
             return
         # Another bridge may have the key, or this one get it back.
         await self._postpone(entry, Last(CANNOT_OPEN), 0.0, longest_delay_s(16))
 
     async def _postpone(self, entry: Entry, last: Last, took_s: float, at_least_s: float) -> None:
         if entry.read_at - entry.pending_since + took_s >= self._give_up_after_s:
-            await self._refuse(Refusal(entry, State.UNRESOLVED, last, took_s))
+            self.ends.refuse(Refusal(entry, State.UNRESOLVED, last, took_s))
             return
         delay_s = max(jittered_s(longest_delay_s(entry.attempts)), at_least_s)
         await self._store.postpone(entry.entry_id, entry.fence, delay_s, last)
-
-    async def _refuse(self, refusal: Refusal) -> None:
-        self.ends.refuse(refusal)
-        await self.ends.write()
 
     def _refused(self, refusal: Refusal) -> None:
         self._report(refusal.entry, refusal.state, refusal.last, refusal.took_s)

@@ -28,6 +28,8 @@ LOGGER = logging.getLogger(__name__)
 LEASE_S = 30.0
 LEFT_MIN_S = 15.0
 """Least rest of a lease when a POST begins: its 10 s, and time to write the result down."""
+APART_S = 0.002
+"""Least time between the beginnings of two attempts: calls come in between, however fast the wallet answers."""
 POLL_S = 1.0
 """Interval of looks for entries that other bridges wrote, or that fall due."""
 STORE_DELAY_S, STORE_DELAY_MAX_S = 1.0, 30.0
@@ -102,12 +104,13 @@ class Settler:
         self._is_leaving = True
 
     async def finish(self) -> None:
-        """Wait until every attempt has ended, and write the ends down. `leave` comes before."""
+        """Wait until every attempt has ended, and write each end down. `leave` comes before."""
         if self._taking is not None:
             await asyncio.wait((self._taking,))
-        if self._attempts:
-            await asyncio.wait(set(self._attempts))
         await self._round()
+        while self._attempts:
+            await asyncio.wait(set(self._attempts), return_when=asyncio.FIRST_COMPLETED)
+            await self._round()
         for entry_id, state in self.ends.unwritten.items():
             LOGGER.error("settlement entry %s is %s, and the store did not take it: it is sent again", entry_id, state)
 
@@ -160,6 +163,12 @@ class Settler:
         entries = await self._store.take(room, LEASE_S, self._operations, self._pace.at_most(began))
         for entry in entries:
             self._begin(_Owned(entry, began + LEASE_S))
+            await self._let_others_go_on()
+
+    async def _let_others_go_on(self) -> None:
+        # Nor is anything written meanwhile: the ends of what is sent now share the next round's write.
+        if not self._is_leaving:
+            await asyncio.sleep(APART_S)
 
     def _room(self) -> int:
         """Return how many attempts may begin: one for sure, more where callers' calls leave places."""
@@ -238,4 +247,4 @@ class Settler:
         except SealError as error:
             await self._results.cannot_open(entry, error)
         else:
-            await self._results.confirmed(entry, self._clock() - began)
+            self._results.confirmed(entry, self._clock() - began)

@@ -198,7 +198,9 @@ class NativeServer(grpc.aio.Server):
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc.aio's signature
         """Wait for the end of a stop; say whether the time was up before."""
         try:
-            await asyncio.wait_for(self._has_stopped.wait(), timeout)
+            # Not asyncio.wait_for: before Python 3.12 it may swallow a cancellation.
+            async with asyncio.timeout(timeout):
+                await self._has_stopped.wait()
         except TimeoutError:
             return True
         return False

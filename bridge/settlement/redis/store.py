@@ -56,7 +56,9 @@ class RedisStore:
             **connection_arguments(url),
             protocol=2,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=TIMEOUT_S,
+            # `_bounded` bounds all of it. The client's own bound is an asyncio.wait_for, which before Python 3.12 may
+            # swallow a cancellation: settlement would not end.
+            socket_timeout=None,
             retry=Retry(NoBackoff(), 0),
             max_connections=CONNECTIONS_MAX,
         )

@@ -322,3 +322,15 @@ def test_a_url_that_names_no_redis_is_refused(url: str) -> None:
 def test_user_and_password_are_not_shown() -> None:
     """Nor what stands behind the question mark."""
     assert shown("rediss://user:pass@h:1/2?password_file=/x") == "rediss://h:1/2"
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_request_that_is_cancelled_does_not_go_on(redis_url: str, turns: int) -> None:
+    """After whatever number of turns of the loop: a task that lost its cancellation would work on through a drain."""
+    async with opened(redis_url) as store:
+        task = asyncio.create_task(store.counts())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        is_under_way = task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled() == is_under_way

@@ -36,7 +36,7 @@ from bridge.settlement.entry import Call, Entry, Last, NewCall, State, new_ticke
 from bridge.settlement.pace import PAUSE_S, Pace
 from bridge.settlement.results import CANNOT_OPEN, DAMAGED
 from bridge.settlement.sealing import Damaged, KeyMissing, Keys
-from bridge.settlement.settler import LEASE_S, LEFT_MIN_S, Settler
+from bridge.settlement.settler import APART_S, LEASE_S, LEFT_MIN_S, Settler
 from bridge.settlement.store import Problem, StoreError
 from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import virtually
@@ -58,6 +58,7 @@ class SlowStore(ModelStore):
         self.take_s = self.settle_s = self.renew_s = 0.0
         self.is_down = False
         self.renewals = 0
+        self.settled_at_once: list[int] = []
 
     def _works(self) -> None:
         if self.is_down:
@@ -80,6 +81,7 @@ class SlowStore(ModelStore):
     async def settle(self, entry_ids: Sequence[str]) -> list[str]:
         """Make entries SETTLED, late."""
         self._works()
+        self.settled_at_once.append(len(entry_ids))
         await asyncio.sleep(self.settle_s)
         return await super().settle(entry_ids)
 
@@ -224,6 +226,17 @@ async def test_an_entry_is_sent_until_the_wallet_confirms_it() -> None:
     assert {await scene.state(entry) for entry in entries} == {State.SETTLED}
     assert sorted(scene.ended) == sorted(entries)
     assert {(e.state, e.attempts) for e in scene.events if isinstance(e, SettlementChanged)} == {(State.SETTLED, 1)}
+
+
+@virtually
+async def test_a_fast_wallet_does_not_hurry_the_settler() -> None:
+    """Attempts begin apart, so that callers' calls come in between, and the ends of a round share one write."""
+    scene = Scene(confirms)
+    await scene.add(3000)
+    await run_for(30.0, scene.settler())
+    assert len(scene.sent) == 3000
+    assert min(later - earlier for earlier, later in itertools.pairwise(scene.times)) == pytest.approx(APART_S)
+    assert max(scene.store.settled_at_once) == scene.in_flight_max
 
 
 FACTS = WalletFacts(http_status=400, code=7)
@@ -520,6 +533,23 @@ async def test_a_drain_begins_no_attempt_and_waits_for_those_under_way() -> None
     states = [entry.state for entry in (await scene.store.page(10)).entries]
     assert states.count(State.SETTLED) == sent
     assert not any(entry.is_leased for entry in (await scene.store.page(10)).entries)
+
+
+@virtually
+async def test_a_drain_writes_each_end_when_it_is_known() -> None:
+    """A bridge that is killed while it waits for its last attempt has written the ends of the others."""
+    scene = Scene(lambda entry: asyncio.sleep(8.0 if entry.provider_id == OTHER else 1.0))
+    (early,), (late_one,) = await scene.add(1, ONE), await scene.add(1, OTHER)
+    settler = scene.settler()
+    task = asyncio.create_task(settler.run())
+    await asyncio.sleep(0.5)
+    settler.leave()
+    task.cancel()
+    finish = asyncio.create_task(settler.finish())
+    await asyncio.sleep(2.0)
+    assert (await scene.state(early), await scene.state(late_one)) == (State.SETTLED, State.PENDING)
+    await finish
+    assert await scene.state(late_one) is State.SETTLED
 
 
 @virtually

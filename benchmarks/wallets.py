@@ -57,8 +57,8 @@ class QuickWallet:
 @asynccontextmanager
 async def quick_wallet(folder: Path) -> AsyncIterator[QuickWallet]:
     """Run nginx for as long as the context lasts."""
-    async with running_nginx(_UPSTREAM, folder) as nginx:
-        yield QuickWallet(nginx.url)
+    async with running_nginx(_UPSTREAM, folder) as (_, url):
+        yield QuickWallet(url)
 
 
 @asynccontextmanager

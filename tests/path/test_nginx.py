@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,8 @@ import pytest
 from bridge.sandbox.behaviours import success_body
 from bridge.sandbox.record import Pulse, Request
 from tests.support.certificates import Certificates, Identity
-from tests.support.nginx import MISSING, NGINX, Front, Nginx, running_nginx
+from tests.support.nginx import MISSING, NGINX, Front, running_nginx
+from tests.support.processes import Command
 from tests.support.whole_path import Caller, bridge_to
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason=MISSING)
@@ -22,6 +24,7 @@ CALLERS = 40
 CALLS_EACH = 12
 RECYCLE_REQUESTS = 20
 RELOADS = 3
+WORKERS = 2
 PROXY = "proxy_set_header x-front-connection $connection; proxy_pass http://127.0.0.1:{port};"
 TOKENS = [f"{caller}-{call}" for caller in range(CALLERS) for call in range(CALLS_EACH)]
 
@@ -83,12 +86,14 @@ async def load(caller: Caller) -> Counter[str]:
     return Counter(one for each in said for one in each)
 
 
-async def reload_under_load(nginx: Nginx, upstream: Upstream) -> None:
-    """Reload each time that a further part of the load has reached the wallet."""
+async def reload_under_load(nginx: Command, upstream: Upstream) -> None:
+    """Reload, as `nginx -s reload` does, each time that a further part of the load has reached the wallet."""
     for part in range(1, RELOADS + 1):
         threshold = len(TOKENS) * part // (RELOADS + 1)
         await upstream.changed.until(lambda: len(upstream.log) >= threshold)  # noqa: B023 - awaited in this very turn
-        await nginx.reload()
+        nginx.process.send_signal(signal.SIGHUP)
+        for _ in range(WORKERS):
+            await nginx.line(lambda line: "gracefully shutting down" in line)
 
 
 @pytest.mark.short("tls")
@@ -97,10 +102,10 @@ async def test_no_call_fails(certificates: Certificates, identity: Identity | No
     settings = {"WALLET__CA_FILE": str(certificates.ca_file)}
     recycling = f"keepalive_requests {RECYCLE_REQUESTS};"
     async with wallet() as upstream:
-        front = Front(PROXY.format(port=upstream.port), recycling, identity=identity)
+        front = Front(PROXY.format(port=upstream.port), recycling, WORKERS, identity)
         async with (
-            running_nginx(front, tmp_path) as nginx,
-            bridge_to(nginx.url, settings) as caller,
+            running_nginx(front, tmp_path) as (nginx, url),
+            bridge_to(url, settings) as caller,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(reload_under_load(nginx, upstream))

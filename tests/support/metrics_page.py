@@ -1,10 +1,10 @@
 """What Prometheus reads from the bridge: GET /metrics, parsed by the library's own parser."""
 
-import http.client
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+import httpx
 import msgspec
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -55,19 +55,14 @@ class Page:
 
 def get(address: str, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
     """Return the HTTP status and the text of an answer."""
-    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
-    try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
+    answer = httpx.request(method, f"http://{address}{path}", timeout=PATIENCE_S, trust_env=False)
+    return answer.status_code, answer.text
 
 
 def scrape(address: str) -> Page:
     """Return the page at this address."""
     status, text = get(address)
-    assert status == http.client.OK
+    assert status == httpx.codes.OK
     return Page(text)
 
 

@@ -7,7 +7,6 @@ import grp
 import os
 import pwd
 import shutil
-import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -79,25 +78,9 @@ class Front:
         )
 
 
-@dataclass(frozen=True)
-class Nginx:
-    """A running nginx. What it logs, from `notice` up, is read line by line as it comes."""
-
-    command: Command
-    url: str
-    """Scheme, host and port, without a path."""
-    workers: int
-
-    async def reload(self) -> None:
-        """Reload as `nginx -s reload` does, and return when all of the old workers have begun to end gracefully."""
-        self.command.process.send_signal(signal.SIGHUP)
-        for _ in range(self.workers):
-            await self.command.line(lambda line: "gracefully shutting down" in line)
-
-
 @asynccontextmanager
-async def running_nginx(front: Front, folder: Path) -> AsyncIterator[Nginx]:
-    """Run nginx for as long as the context lasts, with `folder` for everything that it writes."""
+async def running_nginx(front: Front, folder: Path) -> AsyncIterator[tuple[Command, str]]:
+    """Run nginx for as long as the context lasts, with `folder` for all that it writes; yield its URL without a path, too."""
     assert NGINX is not None, MISSING
     async with AsyncExitStack() as stack:
         # It inherits a listening socket, as at an upgrade of its binary: the port is free for certain, and who connects
@@ -114,7 +97,7 @@ async def running_nginx(front: Front, folder: Path) -> AsyncIterator[Nginx]:
             command = await stack.enter_async_context(program(*argv, env=env, pass_fds=[listener.fileno()]))
         try:
             await command.line(lambda line: "start worker process " in line)
-            yield Nginx(command, f"{'https' if front.identity else 'http'}://127.0.0.1:{port}", front.workers)
+            yield command, f"{'https' if front.identity else 'http'}://127.0.0.1:{port}"
         finally:
             # Not killed: its workers would stay.
             if command.process.returncode is None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import grpc.aio
@@ -59,14 +59,11 @@ def tls_settings(identity: Identity, client_ca_file: Path | None = None, allowed
     return {name: value for name, value in settings.items() if value}
 
 
-@asynccontextmanager
-async def listening_bridge(
+def listening_bridge(
     wallet_url: str, settings: Mapping[str, str], emit: Emit = ignore
-) -> AsyncIterator[BridgeServer]:
+) -> AbstractAsyncContextManager[BridgeServer]:
     """Run a bridge, without a channel to it, that looks for new files all the time."""
-    configured = load(None, environment(wallet_url, settings))
-    async with running(configured, emit=emit, watch_interval_s=0.01) as bridge:
-        yield bridge
+    return running(load(None, environment(wallet_url, settings)), emit=emit, watch_interval_s=0.01)
 
 
 def channel_to(address: str, ca_file: Path | None = None, identity: Identity | None = None) -> grpc.aio.Channel:

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.support.certificates import Identity
+
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
 Extension = tuple[x509.ExtensionType, bool]
 """An extension, and whether it is critical."""
@@ -75,10 +77,7 @@ class Chain:
         own, key = folder / "own.pem", folder / "own.key"
         own.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in shown))
         key.write_bytes(pem_of(self.keys[0]))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(own, key)
-        context.set_alpn_protocols(["h2"])
-        return context
+        return Identity(own, key).server_context()
 
 
 def chain(

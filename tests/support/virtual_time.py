@@ -43,15 +43,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run_virtually(work: Coroutine[Any, Any, _T]) -> _T:
     """Run this in virtual time; fail where it leaves a task behind."""
-    loop = VirtualLoop()
-    asyncio.set_event_loop(loop)
-    try:
-        result = loop.run_until_complete(work)
-        assert not asyncio.all_tasks(loop)
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        result = runner.run(work)
+        assert not asyncio.all_tasks(runner.get_loop())
         return result
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
 
 
 def virtually(work: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_P, None]:

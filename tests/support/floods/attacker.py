@@ -6,9 +6,10 @@ opened again.
 
 import asyncio
 import contextlib
+import itertools
 import json
 import sys
-import time
+from collections import Counter
 
 from tests.support.floods.attacks import FLOODS, Flood
 from tests.support.http2 import frames as h2
@@ -19,74 +20,61 @@ REST_S = 0.01
 """Pause before a connection that the bridge has ended is opened again."""
 
 
-class Attack:
-    """A flood under way."""
-
-    def __init__(self, flood: Flood, address: str, seconds: float) -> None:
-        self._flood = flood
-        host, _, port = address.rpartition(":")
-        self._host, self._port = host, int(port)
-        self._ends_at = time.monotonic() + seconds
-        self.sent_bytes = self.connected = self.closed = 0
-
-    async def run(self) -> None:
-        """Attack on all connections until the time is up."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._ends_at - time.monotonic()):
-                await asyncio.gather(*(self._again_and_again() for _ in range(self._flood.connections)))
-
-    async def _again_and_again(self) -> None:
-        while True:
-            try:
-                reader, writer = await asyncio.open_connection(self._host, self._port)
-            except OSError:
-                await asyncio.sleep(REST_S)
-                continue
-            self.connected += 1
-            try:
-                await self._use(reader, writer)
-            except (OSError, EOFError):
-                pass
-            finally:
-                writer.transport.abort()
-            self.closed += 1
-            await asyncio.sleep(REST_S)
-
-    async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Send until the bridge ends the connection."""
-        writer.write(self._flood.opening)
-        if self._flood.acknowledges:
-            await reader.readexactly(1)  # the bridge's SETTINGS: an acknowledgement before them is an error
-            writer.write(SETTINGS_ACK)
-        sending = asyncio.create_task(self._send(writer))
-        try:
-            if self._flood.reads:
-                while await reader.read(2**18):
-                    pass
-            else:
-                await sending
-        finally:
-            sending.cancel()
-            await asyncio.wait([sending])
-            if not sending.cancelled():
-                sending.exception()  # else asyncio complains about an unretrieved exception
-
-    async def _send(self, writer: asyncio.StreamWriter) -> None:
-        step = 0
-        while wire := self._flood.chunk(step):
-            writer.write(wire)
-            self.sent_bytes += len(wire)
-            await writer.drain()
-            await asyncio.sleep(1 / self._flood.per_s if self._flood.per_s else 0)
-            step += 1
-        await asyncio.Event().wait()
-
-
 async def attacked(address: str, seconds: str, name: str) -> str:
-    """Attack, and return what came of it as JSON."""
-    attack = Attack(FLOODS[name], address, float(seconds))
-    await attack.run()
-    return json.dumps({name: getattr(attack, name) for name in ("sent_bytes", "connected", "closed")})
+    """Attack on all connections until the time is up, and return what came of it as JSON."""
+    flood, seen = FLOODS[name], Counter(sent_bytes=0, connected=0, closed=0)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(float(seconds)):
+            await asyncio.gather(*(_again_and_again(flood, address, seen) for _ in range(flood.connections)))
+    return json.dumps(seen)
+
+
+async def _again_and_again(flood: Flood, address: str, seen: Counter[str]) -> None:
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            await asyncio.sleep(REST_S)
+            continue
+        seen["connected"] += 1
+        try:
+            await _use(flood, reader, writer, seen)
+        except (OSError, EOFError):
+            pass
+        finally:
+            writer.transport.abort()
+        seen["closed"] += 1
+        await asyncio.sleep(REST_S)
+
+
+async def _use(flood: Flood, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Counter[str]) -> None:
+    """Send until the bridge ends the connection."""
+    writer.write(flood.opening)
+    if flood.acknowledges:
+        await reader.readexactly(1)  # the bridge's SETTINGS: an acknowledgement before them is an error
+        writer.write(SETTINGS_ACK)
+    sending = asyncio.create_task(_send(flood, writer, seen))
+    try:
+        if flood.reads:
+            while await reader.read(2**18):
+                pass
+        else:
+            await sending
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _send(flood: Flood, writer: asyncio.StreamWriter, seen: Counter[str]) -> None:
+    for step in itertools.count():
+        wire = flood.chunk(step)
+        if not wire:
+            await asyncio.Event().wait()
+        writer.write(wire)
+        seen["sent_bytes"] += len(wire)
+        await writer.drain()
+        await asyncio.sleep(1 / flood.per_s if flood.per_s else 0)
 
 
 def main() -> None:

@@ -18,19 +18,16 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from bridge.sandbox.operations import TERMINATE_REQUEST
 from tests.support.floods.attacks import FLOODS, HEALTH
 from tests.support.ports import reserved_address
 from tests.support.processes import Command, bridge_command, program, url_of
-from tests.support.whole_path import environment
-from wallet.v1.wallet_service_pb2 import TerminateRequest
+from tests.support.whole_path import CHANNEL_OPTIONS, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 MEBIBYTE = 2**20
 ATTACKER = (sys.executable, "-m", "tests.support.floods.attacker")
 CALL_INTERVAL_S, CALL_TIMEOUT_S = 0.05, 10.0
 MISSING = "this needs Linux: memory is read from /proc"
-OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 RECOVERY_S = 10.0
 AFTERMATH_S = 0.5
 LOOK_AGAIN_S = 0.1
@@ -121,10 +118,12 @@ async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
             address = await command.address()
             reading = asyncio.create_task(_discard(command.process))
             bridge = Target(command.process.pid, address, health_address, caller)
-            async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+            async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
                 stub: Any = WalletServiceStub(channel)
                 for _ in range(WARM_CALLS // 10):
-                    await asyncio.gather(*(stub.Terminate(_request(), timeout=CALL_TIMEOUT_S) for _ in range(10)))
+                    await asyncio.gather(
+                        *(stub.Terminate(terminate_request(), timeout=CALL_TIMEOUT_S) for _ in range(10))
+                    )
             yield bridge
             command.process.terminate()
             await reading
@@ -168,17 +167,17 @@ async def _attack(bridge: Target, name: str, seconds: float) -> Mapping[str, int
 
 
 async def _call(bridge: Target, figures: Figures) -> None:
-    async with grpc.aio.insecure_channel(bridge.address, options=OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(bridge.address, options=CHANNEL_OPTIONS) as channel:
         stub: Any = WalletServiceStub(channel)
         await _again_and_again(
-            lambda: stub.Terminate(_request(), timeout=CALL_TIMEOUT_S),
+            lambda: stub.Terminate(terminate_request(), timeout=CALL_TIMEOUT_S),
             lambda: figures.latencies_s if figures.is_flooded else figures.around_s,
             figures,
         )
 
 
 async def _check(bridge: Target, figures: Figures) -> None:
-    async with grpc.aio.insecure_channel(bridge.health_address, options=OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(bridge.health_address, options=CHANNEL_OPTIONS) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest()
         await _again_and_again(lambda: stub.Check(request, timeout=CALL_TIMEOUT_S), lambda: figures.health_s, figures)
@@ -209,7 +208,3 @@ async def _watch_memory(bridge: Target, figures: Figures) -> None:
     while True:
         figures.most_bytes = max(figures.most_bytes, bridge.memory_bytes())
         await asyncio.sleep(0.02)
-
-
-def _request() -> TerminateRequest:
-    return TerminateRequest(**TERMINATE_REQUEST)

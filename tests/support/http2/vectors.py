@@ -8,7 +8,6 @@ begins with `closes_` if the connection is closed for it, with `keeps_` if not.
 A new case is written without those lines: its test says what they would have to be.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.http2.events import Event
@@ -18,12 +17,8 @@ FOLDER = Path(__file__).parents[2] / "vectors" / "http2"
 EVENT, REPLY = "# > ", "# < "
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What comes of a case."""
-
-    events: list[str]
-    replies: list[str]
+Came = tuple[list[str], list[str]]
+"""What comes of a case: the events, and the client's frames."""
 
 
 def names() -> list[str]:
@@ -36,14 +31,14 @@ def read(name: str) -> bytes:
     return bytes.fromhex("".join(line.partition("#")[0] for line in _lines(name)))
 
 
-def expected(name: str) -> Expected:
+def expected(name: str) -> Came:
     """Return what is to come of a case."""
-    return Expected(_marked(name, EVENT), _marked(name, REPLY))
+    return _marked(name, EVENT), _marked(name, REPLY)
 
 
-def came_of(received: Received) -> Expected:
+def came_of(received: Received) -> Came:
     """Return what has come of some bytes, in the words of the corpus."""
-    return Expected([_event(each) for each in received.events], [in_words(each) for each in frames_of(received.said)])
+    return [_event(each) for each in received.events], [in_words(each) for each in frames_of(received.said)]
 
 
 def _lines(name: str) -> list[str]:

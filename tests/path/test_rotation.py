@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from bridge.events import CallEnded, Reloaded, ReloadFailed
-from bridge.sandbox.behaviours import answer, hang, sequence
+from bridge.sandbox.behaviours import answer, hang, sequence, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.telemetry.fan_out import fan_out
@@ -19,12 +19,25 @@ from tests.support.engines import on_both_engines
 from tests.support.log_file import Log, loggers_put_back
 from tests.support.reported import Reported
 from tests.support.rotating_bridge import Load, rotating_bridge
-from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, RotatingWallet, environment_with_files
+from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, environment_with_files
 from tests.support.whole_path import PATIENCE_S, Caller, Failure
 
 pytestmark = on_both_engines
 
 AUTH_REJECTED = ("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401, 9401, "no", "r")
+
+
+class RotatingWallet:
+    """A behaviour that asks `wanted`, a set of keys that may change at any time."""
+
+    def __init__(self, *wanted: Keys, then: Behaviour = terminated) -> None:
+        self.wanted = set(wanted)
+        self._then = then
+
+    async def __call__(self, stream: Stream) -> None:
+        """Carry out what is signed with wanted keys; refuse anything else."""
+        is_wanted = any(keys.signed(stream.request) for keys in self.wanted)
+        await (self._then if is_wanted else REFUSED)(stream)
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Callers over TLS and mutual TLS, through a whole bridge: who is let in, and certificates that change meanwhile."""
 
+import asyncio
 import shutil
+import ssl
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,7 @@ from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.certificates import Identity
 from tests.support.reported import Reported
-from tests.support.secure_callers import (
-    Authority,
-    call_once,
-    channel_to,
-    listening_bridge,
-    shown_certificate,
-    tls_settings,
-)
+from tests.support.secure_callers import Authority, call_once, channel_to, listening_bridge, tls_settings
 from tests.support.serving import call_over
 from tests.support.whole_path import Failure
 
@@ -28,6 +23,12 @@ DNS = x509.DNSName("slots.games.example")
 URI = x509.UniformResourceIdentifier("https://id.example/slots")
 SPIFFE = x509.UniformResourceIdentifier("spiffe://cluster.local/ns/games/sa/slots")
 ANOTHER_SPIFFE = x509.UniformResourceIdentifier("spiffe://cluster.local/ns/other/sa/slots")
+
+
+async def shown_certificate(address: str) -> str:
+    """Return the certificate that a new connection is shown, as PEM."""
+    host, _, port = address.rpartition(":")
+    return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
 
 
 @pytest.fixture(name="authority")

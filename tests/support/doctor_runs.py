@@ -12,13 +12,11 @@ from typing import Any
 
 from bridge import __version__
 from bridge.cli.doctor import command as doctor
-from bridge.cli.doctor.resolver import Address, LookUp, system_look_up
+from bridge.cli.doctor.resolver import Address, LookUp
 from bridge.sandbox.server import FaultServer
 from tests.support.whole_path import NO_SETTINGS, environment
 
 AFTER_TLS = ("alpn", "http2", "answer", "clock")
-WALLET_NAME = "wallet.example"
-"""The one name that `resolver` is about; what the bridge itself listens on is looked up as ever."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,6 @@ async def unharmed(server: FaultServer) -> AsyncIterator[FaultServer]:
             assert not dict(request.headers)[":path"].endswith("/terminate")
             assert request.body == b""
         assert server.client_errors == []
-
-
-def resolver(of_wallet: LookUp) -> LookUp:
-    """Return the system's resolver, but with another one for WALLET_NAME."""
-    return lambda host, port: of_wallet(host, port) if host == WALLET_NAME else system_look_up(host, port)
 
 
 def looked_up(*addresses: str) -> LookUp:

@@ -1,10 +1,11 @@
 """What Prometheus reads from the bridge: GET /metrics, parsed by the library's own parser."""
 
+import http.client
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
-import httpx
 import msgspec
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -55,14 +56,16 @@ class Page:
 
 def get(address: str, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
     """Return the HTTP status and the text of an answer."""
-    answer = httpx.request(method, f"http://{address}{path}", timeout=PATIENCE_S, trust_env=False)
-    return answer.status_code, answer.text
+    with closing(http.client.HTTPConnection(address, timeout=PATIENCE_S)) as connection:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
 def scrape(address: str) -> Page:
     """Return the page at this address."""
     status, text = get(address)
-    assert status == httpx.codes.OK
+    assert status == http.client.OK
     return Page(text)
 
 

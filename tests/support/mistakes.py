@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.support.settings_files import PRIVATE_KEY, PROVIDER, toml
+from tests.support.settings_files import KEYS, PRIVATE_KEY, PROVIDER, toml
 
 
 @dataclass(frozen=True)
@@ -15,17 +15,21 @@ class Mistake:
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
-PAIR = 'tls_certificate_file = "own.pem"\ntls_key_file = "own.key"'
 LOOPBACK = 'url = "http://127.0.0.1:1"\nallow_plaintext = true'
 FREE = 'listen = "127.0.0.1:0"'
 STORE = 'store = "sqlite:///{folder}/settlement.db"'
 
 
-def late(line: str, *, server: str = FREE, settlement: str = "", telemetry: str = "") -> Mistake:
+def pair(certificate: str) -> str:
+    """Return the settings of TLS with this certificate for own.key."""
+    return f'{FREE}\ntls_certificate_file = "{certificate}"\ntls_key_file = "own.key"'
+
+
+def late(line: str, *, server: str = FREE, keys: str = KEYS, settlement: str = "", telemetry: str = "") -> Mistake:
     """Return a mistake in settings that can be read: nothing of what they name is far away."""
     tables = {"settlement": settlement, "telemetry": f'metrics_listen = ""\n{telemetry}'}
     rest = "\n".join(f"[{name}]\n{text}" for name, text in tables.items() if text)
-    return Mistake(line, toml(server=server, wallet=LOOPBACK, rest=rest))
+    return Mistake(line, toml(server=server, wallet=LOOPBACK, keys=keys, rest=rest))
 
 
 LATE_MISTAKES: dict[str, Mistake] = {
@@ -54,17 +58,17 @@ LATE_MISTAKES: dict[str, Mistake] = {
 """Name -> mistake that only a test of what the settings name can find. A line begins with this one."""
 
 WARNINGS: dict[str, Mistake] = {
-    "path for an access key": Mistake(
+    "path for an access key": late(
         f"{PROVIDER}.access_key: is a path: is it for access_key_file?",
-        toml(server=FREE, wallet=LOOPBACK, keys=f'access_key = "/run/secrets/key"\nprivate_key = "{PRIVATE_KEY}"'),
+        keys=f'access_key = "/run/secrets/key"\nprivate_key = "{PRIVATE_KEY}"',
     ),
-    "placeholder for an access key": Mistake(
+    "placeholder for an access key": late(
         f"{PROVIDER}.access_key: is a placeholder that nothing has filled in",
-        toml(server=FREE, wallet=LOOPBACK, keys=f'access_key = "${{ACCESS_KEY}}"\nprivate_key = "{PRIVATE_KEY}"'),
+        keys=f'access_key = "${{ACCESS_KEY}}"\nprivate_key = "{PRIVATE_KEY}"',
     ),
-    "file that holds a path": Mistake(
+    "file that holds a path": late(
         f"{PROVIDER}.access_key: access_key_file holds a path, which is not followed",
-        toml(server=FREE, wallet=LOOPBACK, keys=f'access_key_file = "path"\nprivate_key = "{PRIVATE_KEY}"'),
+        keys=f'access_key_file = "path"\nprivate_key = "{PRIVATE_KEY}"',
     ),
     "path for a fingerprint key": late(
         "telemetry.fingerprint_key: is a path: is it for fingerprint_key_file?",
@@ -74,39 +78,31 @@ WARNINGS: dict[str, Mistake] = {
     "no code of success": late(
         "settlement: no [wallet.codes.<code>] has success = true.", settlement=f'{STORE}\nkey_file = "settlement.key"'
     ),
-    "certificate that has expired": late(
-        "server.tls_certificate_file has expired, on ", server=f"{FREE}\n{PAIR}".replace("own.pem", "expired.pem")
-    ),
+    "certificate that has expired": late("server.tls_certificate_file has expired, on ", server=pair("expired.pem")),
     "certificate that is not valid yet": late(
-        "server.tls_certificate_file is valid only from ", server=f"{FREE}\n{PAIR}".replace("own.pem", "future.pem")
+        "server.tls_certificate_file is valid only from ", server=pair("future.pem")
     ),
-    "certificate that ends soon": late(
-        "server.tls_certificate_file expires on ", server=f"{FREE}\n{PAIR}".replace("own.pem", "soon.pem")
-    ),
+    "certificate that ends soon": late("server.tls_certificate_file expires on ", server=pair("soon.pem")),
     "authority that has expired": late(
-        "server.tls_client_ca_file has expired, on ", server=f'{FREE}\n{PAIR}\ntls_client_ca_file = "expired.pem"'
+        "server.tls_client_ca_file has expired, on ", server=pair("own.pem") + '\ntls_client_ca_file = "expired.pem"'
     ),
     "chain that has expired": late(
         "server.tls_certificate_file: certificate 2 in it has expired, on ",
-        server=f"{FREE}\n{PAIR}".replace("own.pem", "expired-behind.pem"),
+        server=pair("expired-behind.pem"),
     ),
     "chain that is none": late(
         "server.tls_certificate_file: certificate 2 in it is not of the authority that signed certificate 1: ",
-        server=f"{FREE}\n{PAIR}".replace("own.pem", "soon-behind.pem"),
+        server=pair("soon-behind.pem"),
     ),
 }
 """Name -> what works, and gives a warning that begins with this line."""
 
 NO_WARNINGS: dict[str, Mistake] = {
-    "good chain": late("", server=f"{FREE}\n{PAIR}".replace("own.pem", "chain.pem")),
-    "root that has expired behind a chain": late(
-        "", server=f"{FREE}\n{PAIR}".replace("own.pem", "expired-root-behind.pem")
-    ),
+    "good chain": late("", server=pair("chain.pem")),
+    "root that has expired behind a chain": late("", server=pair("expired-root-behind.pem")),
     "an authority that has expired beside a good one": late(
-        "", server=f'{FREE}\n{PAIR}\ntls_client_ca_file = "authorities.pem"'
+        "", server=pair("own.pem") + '\ntls_client_ca_file = "authorities.pem"'
     ),
-    "key with slashes": Mistake(
-        "", toml(server=FREE, wallet=LOOPBACK, keys=f'access_key = "/abc+d/e="\nprivate_key = "{PRIVATE_KEY}"')
-    ),
+    "key with slashes": late("", keys=f'access_key = "/abc+d/e="\nprivate_key = "{PRIVATE_KEY}"'),
 }
 """Name -> settings that are right, though they look like one of those."""

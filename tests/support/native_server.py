@@ -25,15 +25,10 @@ SERVICE = "test.Service"
 DEADLINE_S = 60.0
 """No test waits for it: a call that hangs ends as DEADLINE_EXCEEDED, which no test expects."""
 
-
-def unary(behaviour: Any, **converters: Any) -> Any:
-    """Return the handler of a method that answers once."""
-    return grpc.unary_unary_rpc_method_handler(behaviour, **converters)
-
-
-def stream(behaviour: Any, **converters: Any) -> Any:
-    """Return the handler of a method that answers with a stream."""
-    return grpc.unary_stream_rpc_method_handler(behaviour, **converters)
+unary: Any = grpc.unary_unary_rpc_method_handler
+"""The handler of a method that answers once."""
+stream: Any = grpc.unary_stream_rpc_method_handler
+"""The handler of a method that answers with a stream."""
 
 
 @asynccontextmanager

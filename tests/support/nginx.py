@@ -80,7 +80,7 @@ class Front:
 
 @asynccontextmanager
 async def running_nginx(front: Front, folder: Path) -> AsyncIterator[tuple[Command, str]]:
-    """Run nginx for as long as the context lasts, with `folder` for all that it writes; yield its URL without a path, too."""
+    """Run nginx for as long as the context lasts, with `folder` for all that it writes; yield its URL, too."""
     assert NGINX is not None, MISSING
     async with AsyncExitStack() as stack:
         # It inherits a listening socket, as at an upgrade of its binary: the port is free for certain, and who connects

@@ -1,4 +1,4 @@
-"""A wallet whose keys change: it carries out only what is signed as it requires at that moment."""
+"""Keys of a wallet that change, and a bridge that has them in files."""
 
 import base64
 import hashlib
@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bridge.sandbox.behaviours import answer, terminated
+from bridge.sandbox.behaviours import answer
 from bridge.sandbox.record import Request
-from bridge.sandbox.stream import Behaviour, Stream
 from tests.support.whole_path import NO_SETTINGS, environment
 
 FILES = ("access_key", "private_key")
@@ -48,19 +47,6 @@ class Keys:
 OLD = Keys("old-access-key", "e56eb966-a55f-4087-bc7d-e66df1f377a1")
 NEW = Keys("new-access-key", "0f4b8f5e-5d5e-4c8e-9a43-6a1f3d2b7c90")
 OTHER = Keys("other-access-key", "7a1f9c52-3f8d-4b6b-8a57-d1c2e3f40516")
-
-
-class RotatingWallet:
-    """A behaviour that asks `wanted`, a set of keys that may change at any time."""
-
-    def __init__(self, *wanted: Keys, then: Behaviour = terminated) -> None:
-        self.wanted = set(wanted)
-        self._then = then
-
-    async def __call__(self, stream: Stream) -> None:
-        """Carry out what is signed with wanted keys; refuse anything else."""
-        is_wanted = any(keys.signed(stream.request) for keys in self.wanted)
-        await (self._then if is_wanted else REFUSED)(stream)
 
 
 def environment_with_files(wallet_url: str, folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, str]:

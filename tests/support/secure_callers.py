@@ -1,7 +1,5 @@
 """Callers over TLS for tests: authorities that issue certificates with any names, a bridge with TLS, channels to it."""
 
-import asyncio
-import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -81,9 +79,3 @@ async def call_once(address: str, ca_file: Path | None = None, identity: Identit
     """Call Terminate over a channel of its own."""
     async with channel_to(address, ca_file, identity) as channel:
         return await call_over(channel)
-
-
-async def shown_certificate(address: str) -> str:
-    """Return the certificate that a new connection is shown, as PEM."""
-    host, _, port = address.rpartition(":")
-    return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))

@@ -11,6 +11,9 @@ from tests.support.processes import Command, bridge_command
 from tests.support.whole_path import CHANNEL_OPTIONS, NO_SETTINGS, TOKEN, End, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
+health_of: Any = health_pb2_grpc.HealthStub
+"""A stub for health on a channel; its generated type is that of another kind of channel."""
+
 
 @asynccontextmanager
 async def serving(
@@ -28,11 +31,6 @@ async def serving(
 async def call_over(channel: grpc.aio.Channel, token: str = TOKEN, **fields: Any) -> End:
     """Call Terminate with the wallet page's example, but this token and these fields."""
     return await end_of(WalletServiceStub(channel).Terminate(terminate_request(token, **fields)))
-
-
-def health_of(channel: grpc.aio.Channel) -> Any:
-    """Return a stub for health; its generated type is that of another kind of channel."""
-    return health_pb2_grpc.HealthStub(channel)
 
 
 def watch_health(channel: grpc.aio.Channel) -> Any:

@@ -26,9 +26,6 @@ WHOLE_RULE = "must have either success = true alone, or both grpc and reason"
 URL_RULE = "must be the wallet's address, like https://wallet.example"
 BOOL_RULE = "must be true or false"
 LISTEN_RULE = 'must be host:port, like "127.0.0.1:50051" or "[::1]:50051", port 0 to 65535'
-GRPC_RULE = 'must be the name of a gRPC code, like "NOT_FOUND", but not OK'
-REASON_RULE = 'must be A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
-CODE_RULE = f"must have a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
 
 
 def toml(*, server: str = "", wallet: str = URL, keys: str = KEYS, rest: str = "") -> str:

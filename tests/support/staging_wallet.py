@@ -18,7 +18,6 @@ from bridge.sandbox.operations import OPERATIONS
 from bridge.sandbox.providers import SAMPLE_PROVIDERS
 from bridge.sandbox.record import Request
 from bridge.sandbox.stream import Stream
-from tests.support.fault_proxy import FaultProxy, Half
 
 PLAYER_ID, SITE_ID = 77, 3
 LIVE, SECOND = "canary-live-token-5f0b", "canary-second-token-77aa"
@@ -140,17 +139,3 @@ def spelt(request: Request) -> str:
     secrets = [request.token, *(request.header(name) or "" for name in SECRET_HEADERS)]
     texts = ((text, text.encode().hex(), base64.b64encode(text.encode()).decode(), quote(text)) for text in secrets)
     return " ".join(form for forms in texts for form in forms)
-
-
-class Http1Too(FaultProxy):
-    """Stands before an HTTP/2 wallet, and answers HTTP/1.1 like a wallet itself."""
-
-    async def carry(self, client: Half, first: bytes = b"") -> None:
-        """Pass HTTP/2 on; answer anything else."""
-        first = await client.reader.read(65536)
-        if first.startswith(b"PRI * HTTP/2.0"):
-            await super().carry(client, first)
-            return
-        body = failure(404, 44, "").body
-        head = b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        await client.send(head + body)

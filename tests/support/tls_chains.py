@@ -1,4 +1,4 @@
-"""Authorities with peculiarities, and handshakes in memory with servers that have certificates from them."""
+"""Authorities with peculiarities, and servers that have certificates from them."""
 
 import ipaddress
 import ssl
@@ -13,8 +13,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-
-from tests.support.certificates import Identity
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
 Extension = tuple[x509.ExtensionType, bool]
@@ -77,7 +75,11 @@ class Chain:
         own, key = folder / "own.pem", folder / "own.key"
         own.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in shown))
         key.write_bytes(pem_of(self.keys[0]))
-        return Identity(own, key).server_context()
+        # Not the default context: that obeys SSLKEYLOGFILE.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own, key)
+        context.set_alpn_protocols(["h2"])
+        return context
 
 
 def chain(
@@ -128,28 +130,3 @@ def signed(  # noqa: PLR0913, PLR0917 - what a certificate consists of
 def name_of(common_name: str) -> x509.Name:
     """Return a name."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str = HOST) -> ssl.SSLObject:
-    """Shake hands without a network; return the client's side, or raise what it raises."""
-    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    theirs = server.wrap_bio(to_server, to_client, server_side=True)
-    ours = client.wrap_bio(to_client, to_server, server_hostname=host)
-    for _ in range(4):
-        done = _step(ours)
-        try:
-            _step(theirs)
-        except ssl.SSLError:
-            # Its alert is on its way; the client says what it makes of it.
-            _step(ours)
-        if done:
-            return ours
-    raise AssertionError("a handshake without end")
-
-
-def _step(side: ssl.SSLObject) -> bool:
-    try:
-        side.do_handshake()
-    except ssl.SSLWantReadError:
-        return False
-    return True

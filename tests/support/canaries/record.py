@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,6 @@ from pathlib import Path
 from bridge.sandbox.record import Pulse, Request
 from tests.support.canaries.secrets import CANARIES
 from tests.support.whole_path import End
-
-SHOWN_BY_CALL = frozenset({"token", "player"})
-"""What `bridge call` gets as arguments, and what the answer echoes: it is for its caller."""
 
 LINE_MIN = 16
 """Characters."""
@@ -78,11 +75,6 @@ class Record:
             secrets[f"signature of {request.token}"] = headers["x-request-signature"]
             secrets[f"authorization {len(secrets)}"] = headers["authorization"].removeprefix("Basic ")
         return secrets
-
-    def secrets_at(self, place: str) -> Mapping[str, str]:
-        """Return what must not be said at this place."""
-        shown = SHOWN_BY_CALL if place.startswith("call") else frozenset[str]()
-        return {name: secret for name, secret in self.secrets.items() if name not in shown}
 
     def say(self, place: str, *words: bytes) -> None:
         """Add what was said at a place."""

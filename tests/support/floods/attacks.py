@@ -114,9 +114,9 @@ def opened(
     return build
 
 
-def forever(wire: bytes, times: int = 200) -> Chunk:
+def forever(wire: bytes) -> Chunk:
     """Say the same again and again."""
-    many = wire * times
+    many = wire * 200
     return lambda _step: many
 
 

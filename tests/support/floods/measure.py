@@ -98,12 +98,6 @@ class Figures:
         )
 
 
-HEAD = (
-    "| flood | median, ms | longest, ms | memory grows, MB | and keeps, MB | calls failed | connections ended |\n"
-    "| --- | --- | --- | --- | --- | --- | --- |"
-)
-
-
 @asynccontextmanager
 async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
     """Run a bridge with these settings, warm, before a wallet of its own."""

@@ -35,9 +35,9 @@ def settings(*entries: tuple[int, int]) -> bytes:
     return frame(SETTINGS, payload=b"".join(setting(code, value) for code, value in entries))
 
 
-def goaway(last_stream_id: int, error_code: int = 0, text: bytes = b"") -> bytes:
+def goaway(last_stream_id: int, error_code: int = 0) -> bytes:
     """Build a GOAWAY frame."""
-    return frame(GOAWAY, payload=last_stream_id.to_bytes(4) + error_code.to_bytes(4) + text)
+    return frame(GOAWAY, payload=last_stream_id.to_bytes(4) + error_code.to_bytes(4))
 
 
 def header_block(*headers: tuple[str, str]) -> bytes:

@@ -28,7 +28,6 @@ class Message:
 
     headers: Fields
     body: bytearray = field(default_factory=bytearray)
-    trailers: Fields = field(default_factory=list)
     is_ended: bool = False
 
 

@@ -14,9 +14,10 @@ from bridge.sandbox.server import FaultServer
 from bridge.settings.model import load
 from tests.support.certificates import write_certificates
 from tests.support.certify_runs import MAPPED, certified
+from tests.support.fault_proxy import FaultProxy, Half
 from tests.support.processes import bridge_command
 from tests.support.settings_files import toml, write
-from tests.support.staging_wallet import LIVE, SECOND, TERMINATED, Http1Too, StagingWallet
+from tests.support.staging_wallet import LIVE, SECOND, TERMINATED, StagingWallet
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
 
 SAFE = ["wrong-signature", "unknown-provider", "unknown-token", "no-signature", "no-authorization", "http1"]
@@ -217,6 +218,20 @@ async def test_a_wallet_that_is_not_trusted_gets_nothing(tmp_path: Path) -> None
     assert run.exit_code == 2
     assert "the live token was not sent to the wallet" in run.out
     assert "cannot be reached (tls): run `bridge doctor`" in run.err
+
+
+class Http1Too(FaultProxy):
+    """Stands before an HTTP/2 wallet, and answers HTTP/1.1 like a wallet itself."""
+
+    async def carry(self, client: Half, first: bytes = b"") -> None:
+        """Pass HTTP/2 on; answer anything else."""
+        first = await client.reader.read(65536)
+        if first.startswith(b"PRI * HTTP/2.0"):
+            await super().carry(client, first)
+            return
+        body = failure(404, 44, "").body
+        head = b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        await client.send(head + body)
 
 
 async def test_a_wallet_that_speaks_http1_too() -> None:

@@ -9,20 +9,11 @@ from pydantic import ValidationError
 
 from bridge.deadline import DeadlineLimits
 from bridge.settings.model import CodeSetting, load
-from tests.support.settings_files import (
-    BOOL_RULE,
-    CODE_RULE,
-    GRPC_RULE,
-    REASON_RULE,
-    UINT64_MAX,
-    URL,
-    URL_RULE,
-    WHOLE_RULE,
-    refused,
-    toml,
-    write,
-)
+from tests.support.settings_files import BOOL_RULE, UINT64_MAX, URL, URL_RULE, WHOLE_RULE, refused, toml, write
 
+GRPC_RULE = 'must be the name of a gRPC code, like "NOT_FOUND", but not OK'
+REASON_RULE = 'must be A to Z, 0 to 9 and _, at most 63, a letter first, like "TOKEN_NOT_FOUND"'
+CODE_RULE = f"must have a number from 0 to {UINT64_MAX} as its last part, without leading zeros"
 METRICS_RULE = 'telemetry.metrics_listen: must be host:port, like "127.0.0.1:9464", or "" for no metrics'
 DEFAULT_MAX = "wallet.deadline_max_s: must be at least wallet.deadline_default_s"
 CONNECT = "wallet.connect_timeout_s: must be seconds, more than 0, at most 30"

@@ -11,7 +11,7 @@ from bridge.cli.main import main
 from bridge.settings.model import SettingsError, Wallet, load
 from bridge.upstream import from_settings
 from bridge.upstream.from_settings import SYSTEM_BUNDLES, hardened_context, tls_context
-from tests.support.tls_chains import AUTHORITY, SAN, WORKLOAD, Extension, chain, constraints, handshake, usage
+from tests.support.tls_chains import AUTHORITY, HOST, SAN, WORKLOAD, Extension, chain, constraints, usage
 from tests.support.whole_path import environment
 
 HTTPS = "https://127.0.0.1"
@@ -21,6 +21,31 @@ SUBJECT_HASH = "815a7432.0"
 def wallet(ca_file: Path | None = None, url: str = HTTPS) -> Wallet:
     """Return the settings of a wallet with this file of authorities."""
     return load(None, environment(url, {"WALLET__CA_FILE": str(ca_file)} if ca_file else {})).wallet
+
+
+def handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str = HOST) -> ssl.SSLObject:
+    """Shake hands without a network; return the client's side, or raise what it raises."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    theirs = server.wrap_bio(to_server, to_client, server_side=True)
+    ours = client.wrap_bio(to_client, to_server, server_hostname=host)
+    for _ in range(4):
+        done = _step(ours)
+        try:
+            _step(theirs)
+        except ssl.SSLError:
+            # Its alert is on its way; the client says what it makes of it.
+            _step(ours)
+        if done:
+            return ours
+    raise AssertionError("a handshake without end")
+
+
+def _step(side: ssl.SSLObject) -> bool:
+    try:
+        side.do_handshake()
+    except ssl.SSLWantReadError:
+        return False
+    return True
 
 
 def test_what_is_decided() -> None:

@@ -18,11 +18,18 @@ from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.settings.model import load
 from tests.support.broken_servers import refusing_port
 from tests.support.dead_addresses import unanswered
-from tests.support.doctor_runs import WALLET_NAME, Examined, examined, looked_up, resolver, unharmed
+from tests.support.doctor_runs import Examined, examined, looked_up, unharmed
 from tests.support.ports import reserved_address
 from tests.support.whole_path import environment
 
 AFTER_DNS = ["tcp", "tls", "alpn", "http2", "answer", "clock"]
+WALLET_NAME = "wallet.example"
+"""The one name that `resolver` is about; what the bridge itself listens on is looked up as ever."""
+
+
+def resolver(of_wallet: LookUp) -> LookUp:
+    """Return the system's resolver, but with another one for WALLET_NAME."""
+    return lambda host, port: of_wallet(host, port) if host == WALLET_NAME else system_look_up(host, port)
 
 
 def assert_skipped(run: Examined, checks: list[str], because: str) -> None:

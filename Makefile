@@ -31,8 +31,8 @@ COMPILED := .venv-compiled
 IN_COMPILED = $(BIN)/python tools/compiled_environment.py $(COMPILED)
 # Its tests are those of `make test` but these, a third of their time: commands, settings, sandbox, telemetry, documents, sample callers, other servers, and
 # of the processes what is about workers, logs and start. They go through no compiled module, or only where another test goes too. What is new runs.
-COMPILED_LEFT_OUT := documents clients interop h2spec chaos unit/cli unit/sandbox unit/settings unit/process unit/telemetry \
-	unit/test_import_ladder.py $(addprefix process/test_,allocator.py listeners.py log.py sandbox_command.py scheduling.py workers.py workers_start_and_end.py)
+COMPILED_LEFT_OUT := documents clients interop h2spec chaos unit/cli unit/sandbox unit/settings unit/process \
+	unit/test_import_ladder.py $(addprefix process/test_,allocator.py listeners.py sandbox_command.py scheduling.py workers.py workers_start_and_end.py)
 # An environment that forbids bytecode files would have every process of a test compile the bridge again, and pytest all tests.
 test test-long test-alone test-unit test-compiled coverage: export PYTHONDONTWRITEBYTECODE :=
 

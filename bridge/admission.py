@@ -13,6 +13,7 @@ from collections import OrderedDict
 
 from bridge.deadline import MINIMUM_S, Deadline
 from bridge.errors import BridgeDraining, BridgeOverloaded
+from bridge.places import without_context
 
 RETRY_AFTER_S = 1.0
 """The delay that a refused caller is asked to wait, in seconds: the queue is served many times over in that."""
@@ -131,7 +132,7 @@ class Admission:
                 # Its turn had come just before.
                 self.leave(provider_id)
             if isinstance(error, TimeoutError):
-                raise _overloaded(WAITED_TOO_LONG) from None
+                raise without_context(_overloaded(WAITED_TOO_LONG)) from None
             raise
         if not is_admitted:
             raise _overloaded(SHARE_IS_FULL)

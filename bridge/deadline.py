@@ -3,8 +3,6 @@
 import time
 from dataclasses import dataclass
 
-import msgspec
-
 DETAILS_MARGIN_S = 0.05
 """The bridge gives up this much earlier than its caller, so that the details of a failure still arrive.
 
@@ -40,11 +38,14 @@ class DeadlineLimits:
     max_s: float = 30.0
 
 
-class Deadline(msgspec.Struct, frozen=True, gc=False):
+class Deadline:
     """The instant at which a call must have ended."""
 
-    at: float
-    """Seconds on the clock of `time.monotonic`."""
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        """Seconds on the clock of `time.monotonic`."""
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":

@@ -22,13 +22,13 @@ from bridge.errors import BridgeFault, BridgeFaultBeforeSend, DeadlineTooShort, 
 from bridge.events import CallEnded, Emit, ignore
 from bridge.identity import CallerCheck
 from bridge.outcome import BridgeError, GrpcCode, Outcome
-from bridge.places import places_of
+from bridge.places import places_of, without_context
 from bridge.settling import NO_SETTLING, NO_TICKET, Peer, Sending, Settling, Ticket
 from bridge.tracer import CallSpan, Metadata, Tracer
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.route import Route
 from bridge.transcoding.verdict import Verdict
-from bridge.upstream.client import Post, WalletClient, Watch
+from bridge.upstream.client import Post, WalletClient, Watch, ends
 from bridge.upstream.signing import Keyring
 
 LOGGER = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class BridgeService:
             return verdict.response
         failure.is_pending = await self._is_taken_over(call, self._ticket(call, serialized, peer), failure)
         self._report(call, failure.grpc_code, failure.facts(places))
-        raise failure from None
+        raise without_context(failure) from None
 
     async def _carry_out(
         self, call: Call, route: Route, serialized: bytes | None, caller_s: float | None, peer: Peer | None
@@ -181,7 +181,7 @@ class BridgeService:
             return await self._wallet.call(post, partial(route.classify, request), deadline, call.watch)
         finally:
             # It leads back to the call: request and gRPC's context would stay until the garbage collector runs.
-            call.watch.goes_on = Watch().goes_on
+            call.watch.goes_on = ends
             self.admission.leave(call.provider_id)
 
     def _parsed(self, call: Call, route: Route, serialized: bytes | None) -> Message:

@@ -12,7 +12,7 @@ from bridge.process.signals import stop_signal
 from bridge.sandbox.page import is_loopback, serve_page
 from bridge.settings.model import SettingsError, load
 from bridge.telemetry.log_writer import LogWriter
-from bridge.telemetry.logs import configure
+from bridge.telemetry.records import configure
 
 STDOUT, STDERR = 1, 2
 LISTEN = "127.0.0.1:8080"

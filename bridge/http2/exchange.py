@@ -1,7 +1,7 @@
 """One request and its answer, and what is proven about it at every moment."""
 
 import asyncio
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import httpx
 
@@ -11,7 +11,7 @@ from bridge.http2.content_length import content_length
 from bridge.http2.errors import AnswerTimeoutError, ConnectionLostError, NotProcessedError, UnreachableError
 from bridge.http2.frames import ErrorCode
 from bridge.http2.hpack import Fields
-from bridge.outcome import Outcome
+from bridge.outcome import Outcome, Value
 
 NOT_MODIFIED = 304
 
@@ -26,7 +26,7 @@ class Carrier(Protocol):
         """Note that one of its exchanges has expired."""
 
 
-class RawAnswer(NamedTuple):
+class RawAnswer(Value, frozen=True):
     """A server's whole answer to one request."""
 
     status: int

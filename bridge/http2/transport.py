@@ -24,6 +24,7 @@ from bridge.http2.limits import BODY_BYTES_MAX
 from bridge.http2.liveness import TRUST, Trust
 from bridge.http2.pool import Pool
 from bridge.outcome import Outcome
+from bridge.places import without_context
 
 CONNECT_TIMEOUT_S = 1.0
 CONNECTIONS_MAX = 10
@@ -110,7 +111,7 @@ class Http2Transport(httpx.AsyncBaseTransport):
             async with asyncio.timeout_at(deadline):
                 return await Race(addresses, handshake, deadline, sockets).run()
         except (OSError, ssl.SSLError, UnicodeError) as error:
-            raise UnreachableError(*why(error)) from None
+            raise without_context(UnreachableError(*why(error))) from None
 
     async def _handshake(
         self, server_name: str | None, changed: Callable[[], None], connected: socket.socket

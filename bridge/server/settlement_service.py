@@ -172,7 +172,7 @@ def _handler(
         except Refused as refused:
             code, text = refused.code, refused.text
         except Exception:
-            LOGGER.exception("a question about settlements failed")  # its places, no text (telemetry/logs.py)
+            LOGGER.exception("a question about settlements failed")  # its places, no text (telemetry/records.py)
             code, text = grpc.StatusCode.INTERNAL, FAULT
         try:
             await context.abort(code, text)

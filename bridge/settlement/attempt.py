@@ -26,7 +26,6 @@ from bridge.settlement.sealing import Keys
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.verdict import Answer, Verdict
 from bridge.upstream.client import Post, WalletClient
-from bridge.upstream.retry import RetryPolicy
 from bridge.upstream.signing import Keyring
 
 DEADLINE_S = 10.0
@@ -57,18 +56,6 @@ class Steps(Protocol):
     @property
     def classify(self) -> Callable[[Message, Answer], Verdict]:
         """Says what the answer to a request means."""
-
-
-class NoRetries(RetryPolicy):
-    """One attempt, whatever its end."""
-
-    def delay_s(
-        self, error: BridgeError, attempts: int, *, idempotent: bool, provider_id: int = 0, left_s: float = 0.0
-    ) -> None:
-        """Return None: there is no further attempt."""
-
-    def succeeded(self, provider_id: int) -> None:
-        """Give nothing back: nothing was spent."""
 
 
 class Attempt:

@@ -15,7 +15,7 @@ from bridge.settings.messages import one_line
 from bridge.settings.model import Settings, SettingsError
 from bridge.settings.settlement import SQLITE_PREFIX
 from bridge.settings.settlement import Settlement as Section
-from bridge.settlement.attempt import Attempt, NoRetries, Steps
+from bridge.settlement.attempt import Attempt, Steps
 from bridge.settlement.check import StoreReport, check_store
 from bridge.settlement.keeper import WrongKey
 from bridge.settlement.open_store import store_at
@@ -23,6 +23,7 @@ from bridge.settlement.running import Rules, Settlement, settling
 from bridge.settlement.sealing import KeyFileError, Keys, parse_keys
 from bridge.settlement.store import Store, StoreError
 from bridge.upstream.client import WalletClient
+from bridge.upstream.retry import NoRetries
 from bridge.upstream.signing import Keyring
 
 KEY_FILE = "settlement.key_file"

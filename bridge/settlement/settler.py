@@ -139,7 +139,7 @@ class Settler:
         except StoreError as error:
             self._store_failed(error)
         except Exception:
-            LOGGER.exception("the settler failed")  # its places, no text (telemetry/logs.py)
+            LOGGER.exception("the settler failed")  # its places, no text (telemetry/records.py)
         else:
             return True
         return False
@@ -197,7 +197,7 @@ class Settler:
             # The lease ends by itself.
             self._store_failed(error)
         except Exception:
-            LOGGER.exception("an attempt to settle failed")  # its places, no text (telemetry/logs.py)
+            LOGGER.exception("an attempt to settle failed")  # its places, no text (telemetry/records.py)
             self._pace.failed(owned.entry.provider_id, self._clock(), None)
         finally:
             self._unsent.discard(owned.entry.entry_id)

@@ -211,7 +211,7 @@ class Writer:
         except StoreError:
             raise
         except Exception:
-            LOGGER.exception("a write to the settlement store failed")  # its places, no text (telemetry/logs.py)
+            LOGGER.exception("a write to the settlement store failed")  # its places, no text (telemetry/records.py)
             raise StoreError(self.store.name, Problem.FAILED) from None
 
     def _done(self, item: Written, added: Added | None) -> None:

@@ -15,7 +15,7 @@ def fan_out(*listeners: Emit) -> Emit:
             try:
                 listener(event)
             except Exception:
-                # logs.py logs an exception by its places, never by its text.
+                # records.py logs an exception by its places, never by its text.
                 LOGGER.exception("a listener failed at the event %s", type(event).__name__)
 
     return emit

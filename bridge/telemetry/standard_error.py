@@ -24,7 +24,8 @@ from types import TracebackType
 from typing import TextIO
 
 from bridge.telemetry.log_writer import LogWriter
-from bridge.telemetry.logs import NO_PROCESS, Format, LogEvents, Process, configure, dropped_line
+from bridge.telemetry.logs import NO_PROCESS, Format, LogEvents, Process, dropped_line
+from bridge.telemetry.records import configure
 
 LOGGER = logging.getLogger(__name__)
 

@@ -29,8 +29,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 from bridge.places import without_context
 from bridge.transcoding.decimals import DECIMAL, is_unsigned_decimal
+from bridge.transcoding.number import Number
 from bridge.transcoding.operation import ContractError
-from bridge.transcoding.strict_json import Flaw, Number
+from bridge.transcoding.strict_json import Flaw
 
 # Without -0: one number has one text, so that no two keys of a map are the same.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")

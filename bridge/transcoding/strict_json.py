@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from bridge.places import without_context
+from bridge.transcoding.number import Number
+
 DEPTH_MAX = 64
 """Levels of nesting. The wallet's objects have one; the bound keeps a hostile answer off the interpreter's stack."""
 
@@ -22,15 +25,6 @@ class Flaw(ValueError):
     def inside(self, name: str) -> "Flaw":
         """Return the same flaw with its place: the name of a field of our proto."""
         return Flaw(f"{name}: {self}" if ": " not in str(self) else f"{name}.{self}")
-
-
-class Number(str):
-    """Exact text of a JSON number that is not an int of Python's: a fraction, one with an exponent, or -0.
-
-    Its type distinguishes it from a string.
-    """
-
-    __slots__ = ()
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -67,14 +61,14 @@ def parse_strictly(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        raise Flaw("not UTF-8") from None
+        raise without_context(Flaw("not UTF-8")) from None
     # There cannot be more levels than opening brackets; only a suspicious text is measured exactly.
     if text.count("{") + text.count("[") > DEPTH_MAX and _depth(text) > DEPTH_MAX:
         raise Flaw("nested too deep")
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError:
-        raise Flaw("not JSON") from None
+        raise without_context(Flaw("not JSON")) from None
     if type(value) is not dict:
         raise Flaw("not a JSON object")
     if "\\u" in text:
@@ -113,7 +107,7 @@ def _refuse_lone_surrogates(value: dict[str, Any]) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise Flaw("lone surrogate") from None
+        raise without_context(Flaw("lone surrogate")) from None
 
 
 def _depth(text: str) -> int:

@@ -79,7 +79,7 @@ class Verdict(Value, frozen=True):
     """Members of the answer that the proto does not know."""
 
 
-class Reading(NamedTuple):
+class Reading(Value, frozen=True):
     """An answer as far as it could be read. Without a wallet body `status` is None, and `flaw` says why."""
 
     facts: WalletFacts

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import httpx
@@ -18,6 +17,7 @@ from bridge.http2.exchange import RawAnswer
 from bridge.http2.hpack import KNOWN_MAX, Fields
 from bridge.http2.limits import BODY_BYTES_MAX
 from bridge.outcome import BridgeError, Outcome, Value
+from bridge.places import without_context
 from bridge.tracer import CallSpan
 from bridge.transcoding.operation import Operation
 from bridge.transcoding.verdict import HEADERS_LOOKED_AT, Answer, Verdict
@@ -42,14 +42,21 @@ class Post(Value, frozen=True):
         return f"Post({self.operation.method})"
 
 
-@dataclass(slots=True)
+def ends() -> bool:
+    """Return False: the call ends when its client cancels."""
+    return False
+
+
 class Watch:
     """Observers of one call while it is sent."""
 
-    goes_on: GoesOn = lambda: False
-    span: CallSpan | None = None
-    so_far: Outcome = Outcome.NOT_SENT
-    """Proof from the ended attempts while the call is retried."""
+    __slots__ = ("goes_on", "so_far", "span")
+
+    def __init__(self, goes_on: GoesOn = ends, span: CallSpan | None = None) -> None:
+        self.goes_on = goes_on
+        self.span = span
+        self.so_far = Outcome.NOT_SENT
+        """Proof from the ended attempts while the call is retried."""
 
 
 class WalletClient:
@@ -103,7 +110,7 @@ class WalletClient:
                     signers.append(signer)
                     headers, delay_s = signer.headers(post.body), 0.0
                 if delay_s is None or deadline.remaining_s() <= delay_s:
-                    raise failure from None
+                    raise without_context(failure) from None
                 watch.so_far = failure.outcome
             else:
                 post.keys.accepted(signers[-1])
@@ -127,7 +134,7 @@ class WalletClient:
             failure = _failure(error)
             self._report(watch, _failed(method, number, since_s(started), failure))
             # Without the chain: the text of a library's exception must not reach a log.
-            raise failure from None
+            raise without_context(failure) from None
         self._report(watch, AttemptEnded(method, number, since_s(started), http_status=raw.status))
         return _answer(raw)
 

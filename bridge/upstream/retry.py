@@ -93,6 +93,18 @@ class RetryPolicy:
         return error.outcome is Outcome.NOT_PROCESSED
 
 
+class NoRetries(RetryPolicy):
+    """One attempt, whatever its end."""
+
+    def delay_s(
+        self, error: BridgeError, attempts: int, *, idempotent: bool, provider_id: int = 0, left_s: float = 0.0
+    ) -> None:
+        """Return None: there is no further attempt."""
+
+    def succeeded(self, provider_id: int) -> None:
+        """Give nothing back: nothing was spent."""
+
+
 def _is_recycling(error: BridgeError) -> bool:
     """Say whether the wallet has only closed a connection: the request was not processed, or not sent on a new one.
 

@@ -14,13 +14,13 @@ from bridge.events import Event
 from bridge.http2.transport import Http2Transport
 from bridge.outcome import BridgeError
 from bridge.service import BridgeService, Watchers
-from bridge.settlement.attempt import Attempt, NoRetries
+from bridge.settlement.attempt import Attempt
 from bridge.settlement.entry import Entry, State
 from bridge.settlement.running import Rules, Settlement, settling
 from bridge.settlement.sealing import Keys
 from bridge.transcoding.verdict import Verdict
 from bridge.upstream.client import WalletClient
-from bridge.upstream.retry import RetryPolicy
+from bridge.upstream.retry import NoRetries, RetryPolicy
 from bridge.upstream.signing import Credentials, Keyring
 from tests.simulation.network import Address, Link, Network
 from tests.simulation.run import CONNECTIONS_MAX, PROVIDER_ID, ROUTE

@@ -5,6 +5,7 @@ import pytest
 from tests.simulation.planted import BUGS, Bug
 from tests.simulation.scenario import SCENARIOS, Scenario
 from tests.simulation.search import check, first_failure, tried
+from tests.support.forms import NEEDS_SOURCES
 
 KINDS = [kind.name for kind in SCENARIOS]
 SEEDS, SEEDS_IN_SHORT = 470, 51
@@ -47,6 +48,7 @@ def test_one_seed_is_one_history(seed: int) -> None:
     assert first == second
 
 
+@NEEDS_SOURCES
 def test_failure_shows_its_command() -> None:
     """A failing seed is reported with the command that reproduces it and a history of few calls."""
     with OF_A_SOURCE.planted():

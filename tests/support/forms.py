@@ -9,5 +9,5 @@ from compiled_environment import FORM
 IS_COMPILED = os.environ.get(FORM) == "compiled"
 
 NEEDS_SOURCES = pytest.mark.skipif(
-    IS_COMPILED, reason="it has a method fail by replacing it; compiled code calls its own methods directly"
+    IS_COMPILED, reason="it replaces a method; compiled code calls its own methods directly"
 )

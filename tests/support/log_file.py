@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bridge.telemetry.log_writer import LogWriter
-from bridge.telemetry.logs import HELD_LOGGERS, NO_PROCESS, LogEvents, configure, dropped_line
+from bridge.telemetry.logs import NO_PROCESS, LogEvents, dropped_line
+from bridge.telemetry.records import HELD_LOGGERS, configure
 from tests.support.whole_path import PATIENCE_S
 
 

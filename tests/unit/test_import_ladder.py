@@ -42,7 +42,7 @@ LIBRARIES: dict[str, set[str]] = {
     "grpc_health": {"cli.health", "server.health"},
     "grpc_reflection": {"server.reflection"},
     "msgspec": {
-        *("cli.call_output", "deadline", "events", "outcome", "settlement.entry", "settlement.redis.script"),
+        *("cli.call_output", "events", "outcome", "settlement.entry", "settlement.redis.script"),
         *("settlement.written", "settling", "telemetry", "transcoding.codec", "transcoding.strict_json"),
     },
     "pydantic": {"settings"},

@@ -13,6 +13,7 @@ from typing import Any
 import grpc.aio
 import httpx
 import pytest
+from google.protobuf.message import Message
 
 from bridge.deadline import DeadlineLimits
 from bridge.errors import BridgeDraining, BridgeFault, BridgeFaultBeforeSend
@@ -26,7 +27,7 @@ from bridge.service import BridgeService, Watchers
 from bridge.transcoding.operation import operations
 from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
-from bridge.upstream.signing import Credentials, Keyring, KeyVersions
+from bridge.upstream.signing import Credentials, Keyring
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, terminate_request
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
@@ -46,16 +47,18 @@ class Broken(httpx.AsyncBaseTransport):
         raise KeyError(SECRET)
 
 
-class BrokenKeyring(Keyring):
-    """A keyring with a bug."""
+def broken_route() -> Route:
+    """Return an operation whose encoder has a bug."""
 
-    def key_versions(self, _provider_id: int) -> KeyVersions:
-        """Fail in a way that is unexpected."""
+    def encode(message: Message) -> bytes:  # noqa: ARG001 - the codec's own name
         raise KeyError(SECRET)
+
+    route = Route(ROUTE.operation, {})
+    route.encode = encode
+    return route
 
 
 KEYRING = Keyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
-BROKEN_KEYRING = BrokenKeyring([Credentials(1, ACCESS_KEY, PRIVATE_KEY)])
 
 
 def transport_to_wallet() -> Http2Transport:
@@ -68,31 +71,28 @@ async def service_of(
     transport: httpx.AsyncBaseTransport,
     events: list[Event],
     url: str = "https://wallet.example",
-    keyring: Keyring = KEYRING,
 ) -> AsyncIterator[BridgeService]:
     """Put a service together that reports into this list."""
     wallet = WalletClient(transport, url)
-    yield BridgeService(keyring, wallet, PATIENT, Watchers(events.append))
+    yield BridgeService(KEYRING, wallet, PATIENT, Watchers(events.append))
     await wallet.aclose()
 
 
 @pytest.mark.parametrize(
-    ("transport", "keyring", "expected"),
+    ("route", "expected"),
     [
-        pytest.param(Broken(), KEYRING, BridgeFault, id="after the first byte, for all we know"),
-        pytest.param(Broken(), BROKEN_KEYRING, BridgeFaultBeforeSend, id="before the first byte"),
+        pytest.param(ROUTE, BridgeFault, id="after the first byte, for all we know"),
+        pytest.param(broken_route(), BridgeFaultBeforeSend, id="before the first byte"),
     ],
 )
-async def test_unexpected_exception(
-    transport: httpx.AsyncBaseTransport, keyring: Keyring, expected: type[BridgeError]
-) -> None:
+async def test_unexpected_exception(route: Route, expected: type[BridgeError]) -> None:
     """An exception that is unexpected is BRIDGE_FAULT with the outcome that is certain; only its place is reported."""
     events: list[Event] = []
-    async with service_of(transport, events, keyring=keyring) as service:
+    async with service_of(Broken(), events) as service:
         with pytest.raises(expected) as raised:
-            await service.handle(ROUTE, REQUEST, None)
+            await service.handle(route, REQUEST, None)
     started, event = events
-    assert started == ROUTE.started
+    assert started == route.started
     assert isinstance(event, CallEnded)
     assert event.reason == "BRIDGE_FAULT"
     assert event.fault.startswith("KeyError at service.py:")

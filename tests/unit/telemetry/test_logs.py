@@ -30,7 +30,7 @@ from bridge.events import (
     WorkerEnded,
     WorkerStarted,
 )
-from bridge.telemetry.logs import LIBRARY_LINE
+from bridge.telemetry.records import LIBRARY_LINE
 from tests.support.log_file import Log, loggers_put_back
 
 SECRET = "a text that must not be read"

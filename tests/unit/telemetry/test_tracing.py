@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from bridge import __version__
 from bridge.events import AttemptEnded, CallEnded
 from bridge.outcome import GrpcCode
-from bridge.telemetry.logs import HELD_LOGGERS
+from bridge.telemetry.records import HELD_LOGGERS
 from bridge.telemetry.tracing import Tracing
 from bridge.tracer import CallSpan, Metadata, TracingError
 from bridge.transcoding.operation import operations
@@ -469,7 +469,7 @@ def test_without_the_extra() -> None:
 async def test_a_malformed_header_is_reported_to_a_logger_that_is_held(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one warning of OpenTelemetry that holds the collector's key comes from where logs.py keeps it quiet."""
+    """The one warning of OpenTelemetry that holds the collector's key comes from where records.py keeps it quiet."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer canary")
     await Tracing.from_environment(WALLET_URL).aclose()
     (record,) = [record for record in caplog.records if "canary" in record.getMessage()]

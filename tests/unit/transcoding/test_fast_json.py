@@ -16,7 +16,8 @@ from bridge.sandbox.answers import Silence, envelope
 from bridge.sandbox.operations import TERMINATE, TERMINATE_REQUEST
 from bridge.sandbox.recipes import Call
 from bridge.sandbox.rows import ROWS
-from bridge.transcoding.strict_json import DEPTH_MAX, Flaw, Number, parse_fast, parse_object, parse_strictly
+from bridge.transcoding.number import Number
+from bridge.transcoding.strict_json import DEPTH_MAX, Flaw, parse_fast, parse_object, parse_strictly
 from tests.path.test_answers import ACCEPTED, INVALID, success
 from tests.support.examples import examples
 from tests.unit.transcoding.test_strict_json import IN_STRINGS, NUMBERS, REFUSALS, TEXTS, arrays, objects

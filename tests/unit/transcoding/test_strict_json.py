@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.transcoding.strict_json import DEPTH_MAX, Flaw, Number, parse_object
+from bridge.transcoding.number import Number
+from bridge.transcoding.strict_json import DEPTH_MAX, Flaw, parse_object
 from tests.support.examples import examples
 
 NOT_JSON = "not JSON"

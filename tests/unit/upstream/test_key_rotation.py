@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -159,32 +160,34 @@ def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
     assert len(rotating.tls) == 1
 
 
-class SettledKeyring(Keyring):
-    """A keyring that reports when it has been settled."""
+class SettledKeyring:
+    """Stands for a keyring, and reports when it has been settled."""
 
-    settled: asyncio.Event
+    def __init__(self, keyring: Keyring) -> None:
+        self.settled = asyncio.Event()
+        self._keyring = keyring
 
     def settle(self) -> None:
         """End the rotations that are over."""
-        super().settle()
+        self._keyring.settle()
         self.settled.set()
 
 
 async def test_a_rotation_ends_while_it_runs(tmp_path: Path) -> None:
     """While `run` runs, an old key that the wallet needs no longer is forgotten; cancelling ends it."""
     NEW.write(tmp_path)
-    keyring = SettledKeyring([credentials(OLD)])
-    keyring.settled = asyncio.Event()
+    keyring = Keyring([credentials(OLD)])
     keyring.replace(credentials(NEW))
     key_versions = keyring.key_versions(1)
     key_versions.accepted(credentials(NEW))
     wallet = load(None, environment_with_files(URL, tmp_path)).wallet
-    rotation = Rotation(wallet, keyring, lambda _wallet: None, ignore, Pace(rotation_s=0.001))
+    settled = SettledKeyring(keyring)
+    rotation = Rotation(wallet, cast("Keyring", settled), lambda _wallet: None, ignore, Pace(rotation_s=0.001))
     running = asyncio.create_task(rotation.run())
     async with asyncio.timeout(PATIENCE_S):
         while key_versions.older is not None:
-            keyring.settled.clear()
-            await keyring.settled.wait()
+            settled.settled.clear()
+            await settled.settled.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

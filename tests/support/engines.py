@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 
@@ -17,24 +16,19 @@ on_grpcio = pytest.mark.parametrize("engine", ["grpcio"], indirect=True)
 NAMES = tuple(ENGINES)
 
 
-@dataclass
-class _Current:
-    name: str = NAMES[0]
-
-
-_CURRENT = _Current()
+_chosen = [NAMES[0]]
 
 
 def current() -> str:
     """Return the engine that bridges are to have now."""
-    return _CURRENT.name
+    return _chosen[-1]
 
 
 @contextmanager
 def served_by(name: str) -> Iterator[None]:
     """Give bridges this engine for a while."""
-    before, _CURRENT.name = _CURRENT.name, name
+    _chosen.append(name)
     try:
         yield
     finally:
-        _CURRENT.name = before
+        _chosen.pop()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bridge.sandbox.behaviours import terminated
@@ -15,21 +15,18 @@ from tests.support.whole_path import NO_SETTINGS, Caller, bridge_to, terminate_r
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 
-@dataclass(eq=False)
 class Tap:
     """A wallet that answers no one before it is opened, and then does as `then`."""
 
-    then: Behaviour = terminated
-    is_open: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, then: Behaviour = terminated) -> None:
+        self.then = then
+        self.is_open = asyncio.Event()
+        self.open = self.is_open.set
 
     async def __call__(self, stream: Stream) -> None:
         """Answer a request."""
         await self.is_open.wait()
         await self.then(stream)
-
-    def open(self) -> None:
-        """Answer everybody from now on, and those who wait."""
-        self.is_open.set()
 
 
 @dataclass(frozen=True)

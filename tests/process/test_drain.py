@@ -19,7 +19,7 @@ What proves the rows of docs/design/faults.md, "Callers and process":
     SIGKILL of one worker under load             test_workers: test_a_killed_worker_loses_only_its_own_calls,
                                                  test_a_crash_loop_backs_off; unit/process/test_supervisor
     secret or certificate file replaced, bad     path/test_rotation, path/test_rotation_tls, upstream/test_rotation_tls
-    DEBUG logging with canary secrets            path/test_canaries
+    DEBUG logging with canary secrets            canaries/test_canaries
     invariants over a random mix                 path/test_invariants: test_random_mix
 """
 

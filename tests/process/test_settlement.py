@@ -18,7 +18,7 @@ from bridge.sandbox.stream import Stream
 from bridge.settlement.entry import Entry, State
 from bridge.settlement.open_store import store_at
 from bridge.settlement.store import Store
-from tests.support.canaries.secrets import found_in
+from tests.support.canaries import found_in
 from tests.support.metrics_page import get
 from tests.support.ports import reserved_address
 from tests.support.processes import Command, bridge_command

@@ -1,1 +1,1 @@
-"""Frames, conversations and oracles for the tests of bridge.http2."""
+"""Frames and conversations for the tests of bridge.http2."""

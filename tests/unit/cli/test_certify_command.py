@@ -19,7 +19,7 @@ from bridge.sandbox.answers import page
 from bridge.sandbox.server import FaultServer, Welcome
 from bridge.sandbox.stream import Stream
 from bridge.settings.model import SettingsError
-from tests.support.canaries.secrets import found_in
+from tests.support.canaries import found_in
 from tests.support.certify_runs import FLAGS, MAPPED, PATIENT, PROVIDER, certified, parsed
 from tests.support.processes import Command, program
 from tests.support.staging_wallet import LIVE, SECOND, StagingWallet

@@ -24,9 +24,9 @@ from bridge.sandbox.wire import FRAME_HEADER_BYTES, take_frames
 from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2.conversation import BODY, GREETING, OPEN_STREAMS, REQUEST, conversation, listen
-from tests.support.http2.dialogue import STEPS, Dialogue, Step
-from tests.support.http2.pair import NOISE
 from tests.support.http2.strategies import ANY_BYTES, SPEECHES
+from tests.unit.http2.oracle.dialogue import STEPS, Dialogue, Step
+from tests.unit.http2.oracle.pair import NOISE
 
 
 @settings(max_examples=examples(200))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bridge.http2.frames import PREFACE
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
 from tests.support.http2.conversation import REQUEST, frames_of
-from tests.support.http2.pair import NOISE, ClientEnd, Fields, Message, ServerEnd, Style
+from tests.unit.http2.oracle.pair import NOISE, ClientEnd, Fields, Message, ServerEnd, Style
 
 PICKS = st.integers(0, 99)
 """Which of the streams that could be meant."""

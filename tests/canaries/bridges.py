@@ -21,9 +21,9 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2
 
 from bridge.sandbox.server import FaultServer
-from tests.support.canaries.record import Collector, Record, arguments_of, collecting, command_line
-from tests.support.canaries.scene import TIMEOUT_S, CanaryWallet, Scene, Talk, canary_environment
-from tests.support.canaries.secrets import CANARIES
+from tests.canaries.record import Collector, Record, arguments_of, collecting, command_line
+from tests.canaries.scene import TIMEOUT_S, CanaryWallet, Scene, Talk, canary_environment
+from tests.support.canaries import CANARIES
 from tests.support.certificates import write_certificates
 from tests.support.metrics_page import get
 from tests.support.ports import reserved_address

@@ -15,10 +15,10 @@ import pytest
 
 from bridge.errors import REASONS
 from bridge.telemetry.fingerprint import Fingerprint
-from tests.support.canaries.bridges import alone, settling, with_tls, workers
-from tests.support.canaries.commands import before_the_sandbox, commands
-from tests.support.canaries.record import Record
-from tests.support.canaries.secrets import CANARIES, found_in
+from tests.canaries.bridges import alone, settling, with_tls, workers
+from tests.canaries.commands import before_the_sandbox, commands
+from tests.canaries.record import Record
+from tests.support.canaries import CANARIES, found_in
 
 # All of it happens before the first test: 20 seconds of CPU, minutes on a busy machine.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]

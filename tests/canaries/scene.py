@@ -10,7 +10,7 @@ import grpc.aio
 
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
-from tests.support.canaries.secrets import CANARIES
+from tests.support.canaries import CANARIES
 from tests.support.processes import Command
 from tests.support.random_wallet import FAULTS, GOOD, RandomWallet
 from tests.support.whole_path import PATIENCE_S, End, end_of, environment, terminate_request

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.sandbox.record import Pulse, Request
-from tests.support.canaries.secrets import CANARIES
+from tests.support.canaries import CANARIES
 from tests.support.whole_path import End
 
 LINE_MIN = 16

@@ -9,9 +9,9 @@ import grpc.aio
 from bridge.sandbox import ROWS
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
-from tests.support.canaries.record import Record, command_line
-from tests.support.canaries.scene import IN_ENVIRONMENT, TIMEOUT_S, Talk, canary_environment
-from tests.support.canaries.secrets import CANARIES
+from tests.canaries.record import Record, command_line
+from tests.canaries.scene import IN_ENVIRONMENT, TIMEOUT_S, Talk, canary_environment
+from tests.support.canaries import CANARIES
 from tests.support.processes import bridge_command
 from tests.support.whole_path import CHANNEL_OPTIONS, End, end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub

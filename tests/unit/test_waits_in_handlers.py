@@ -44,20 +44,3 @@ def waits(source: str) -> list[int]:
 def test_no_compiled_coroutine_waits_while_it_handles_an_exception(name: str) -> None:
     """No module of the table waits in an `except` or `finally` block, or at the end of an `async with`."""
     assert waits((ROOT / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")) == []
-
-
-CASES = {
-    "in the block itself": ("try:\n  await x\nexcept A:\n  y()", []),
-    "in a handler": ("try:\n  x()\nexcept A:\n  await y()", [4]),
-    "at the end": ("try:\n  x()\nfinally:\n  await y()", [4]),
-    "in a function inside": ("try:\n  x()\nexcept A:\n  async def y():\n    await z", []),
-    "a time-out": ("async with asyncio.timeout(1):\n  await x", []),
-    "any other context": ("async with x:\n  pass", [1]),
-}
-
-
-@pytest.mark.parametrize(("body", "lines"), CASES.values(), ids=CASES)
-def test_the_check_finds_them(body: str, lines: list[int]) -> None:
-    """It sees where a coroutine waits, and what it may wait for."""
-    source = "async def f():\n" + "".join(f"  {line}\n" for line in body.splitlines())
-    assert [line - 1 for line in waits(source)] == lines

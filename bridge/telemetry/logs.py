@@ -5,12 +5,11 @@ events, records of loggers -> one line each -> LogWriter (log_writer.py) -> stan
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
-import structlog
 
 from bridge.events import (
     AttemptEnded,
@@ -101,7 +100,7 @@ class Lines:
     """Makes lines in one format: JSON for machines, or one without colours for people."""
 
     def __init__(self, log_format: Format, process: Process) -> None:
-        self._console = structlog.dev.ConsoleRenderer(colors=False) if log_format == "console" else None
+        self._console = _console() if log_format == "console" else None
         self._process = process
         self._process_json = "".join(f'"{name}":{value},' for name, value in process.items())
         self._second, self._date = 0, ""
@@ -118,6 +117,13 @@ class Lines:
             return f'{{"timestamp":"{now}","level":"{name}",{self._process_json}{rest[1:]}\n'
         entry = {"timestamp": now, "level": name, **self._process, **msgspec.to_builtins(fields)}
         return f"{self._console(None, name, entry)}\n"
+
+
+def _console() -> Callable[[Any, str, Any], str]:
+    # JSON, the default, goes without: the import is 5 % of a start.
+    from structlog.dev import ConsoleRenderer  # noqa: PLC0415
+
+    return ConsoleRenderer(colors=False)
 
 
 def _name_between(level: int) -> str:

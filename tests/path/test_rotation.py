@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import structlog
 
 from bridge.events import CallEnded, Reloaded, ReloadFailed
 from bridge.sandbox.behaviours import answer, hang, sequence, terminated
@@ -212,7 +211,6 @@ def loggers_are_put_back() -> Iterator[None]:
     """Undo what `configure` does to the whole process."""
     with loggers_put_back():
         yield
-    structlog.reset_defaults()
 
 
 ACCESS_KEY_RULE = "access_key: must be printable ASCII without white space at its ends in access_key_file"

@@ -28,7 +28,7 @@ DEAR = {
 
 SESSION = ["--player-id=1", "--site-id=1", "--game-id=a", "--currency=EUR"]
 SUB_COMMANDS = {"call": ["terminate"], "certify": SESSION, "completion": ["bash"], "settlement": ["list"]}
-SERVING = {"grpc", "httpx", "prometheus_client", "pydantic", "structlog"}
+SERVING = {"grpc", "httpx", "prometheus_client", "pydantic"}
 
 
 def imported_by(statement: str) -> set[str]:
@@ -45,7 +45,7 @@ def test_the_command_by_itself_is_light() -> None:
 
 
 def test_serving_imports_what_every_bridge_needs() -> None:
-    """A bridge in plaintext, without traces, without a sandbox: what only others need is not there."""
+    """A bridge in plaintext with a log in JSON, without traces or a sandbox: what only others need is not there."""
     assert imported_by("from bridge.cli.main import parser_for; parser_for(['serve'])") == SERVING
 
 

@@ -32,8 +32,9 @@ gRPC reports the reset a moment later; then the call is cancelled."""
 
 WAITING_MAX = 200
 """Calls at once whose message has not come; beyond it the oldest is refused. A message comes with the headers, a large
-one some round trips later: of 1200 calls that begin together, no more than a few wait. Each may hold all of a message
-of 64 KiB but its last byte."""
+one some round trips later: of 1200 calls that begin together, no more than a few wait. Where each has 50 kB, which flow
+control lets in bit by bit, more than 200 of 800 may wait on an overloaded machine: some are refused, before anything is
+sent. Each may hold all of a message of 64 KiB but its last byte."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # at run time it takes no parameters
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # likewise

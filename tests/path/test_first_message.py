@@ -172,12 +172,12 @@ async def _until_waiting(caller: RawCaller, waiting: Waiting, count: int) -> Non
 
 
 async def test_a_burst_of_good_calls_is_not_refused() -> None:
-    """Calls that begin in one moment, each with its message, never reach the limit of those that wait."""
+    """Calls that begin in one moment, each with a message ten times as long as usual, do not reach the limit."""
     waiting = Waiting()
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with echo_server(waiting) as address, grpc.aio.insecure_channel(address, options=options) as channel:
         send: Any = channel.unary_unary(ECHO)
-        payload = bytes(50_000)
+        payload = bytes(2_000)
         answers = await asyncio.gather(*(send(payload) for _ in range(4 * first_message.WAITING_MAX)))
         assert answers == [payload] * len(answers)
 

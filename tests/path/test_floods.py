@@ -25,8 +25,9 @@ FLOOD_S, LONG_FLOOD_S = 1.0, 1.5
 FIRST_S = {"rapid reset": 3.0, "open streams": 1.0, "no message": 1.0}
 """Seconds more for floods that begin with all the streams of a connection, for which the bridge needs up to a second
 and a half on two cores that the attacker shares: the median is of what comes after, too."""
-OTHERS_MAX = 0.25
-"""Share of all cores that others may have while latencies are measured: bridge, wallet and attacker need two cores."""
+OTHERS_MAX = 0.15
+"""Share of all cores that others may have while latencies are measured: bridge, wallet and attacker need two cores.
+With up to 0.25 a rapid reset had a median of 353 ms once, beside the end of other tests; alone it has 14 to 163."""
 
 ON_GRPCIO = (
     *("rapid reset", "rapid reset, health", "open streams", "no message", "watches"),
@@ -122,7 +123,7 @@ async def test_flood(bridge: tuple[str, Target], name: str, seconds: float) -> N
     in_time = _is_in_time(figures, name)
     if not in_time and others_share > OTHERS_MAX:
         pytest.skip(f"memory holds; for latencies this machine is too busy: others had {others_share:.0%} of its cores")
-    assert in_time, figures.row(name)
+    assert in_time, f"{figures.row(name)} others had {others_share:.0%}"
 
 
 def _is_in_time(figures: Figures, name: str) -> bool:

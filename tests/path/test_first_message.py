@@ -171,15 +171,33 @@ async def _until_waiting(caller: RawCaller, waiting: Waiting, count: int) -> Non
     await asyncio.wait([reading])
 
 
-async def test_a_burst_of_good_calls_is_not_refused() -> None:
-    """Calls that begin in one moment, each with a message ten times as long as usual, do not reach the limit."""
-    waiting = Waiting()
+BURST = 4 * first_message.WAITING_MAX
+
+
+async def burst(waiting: Waiting, payload: bytes) -> list[bytes | BaseException]:
+    """Make as many calls in one moment as would reach the limit four times over; return what came of each."""
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with echo_server(waiting) as address, grpc.aio.insecure_channel(address, options=options) as channel:
         send: Any = channel.unary_unary(ECHO)
-        payload = bytes(2_000)
-        answers = await asyncio.gather(*(send(payload) for _ in range(4 * first_message.WAITING_MAX)))
-        assert answers == [payload] * len(answers)
+        return await asyncio.gather(*(send(payload) for _ in range(BURST)), return_exceptions=True)
+
+
+async def test_a_burst_of_good_calls_is_not_refused() -> None:
+    """Calls that begin in one moment, each with a message ten times as long as usual, never reach the limit."""
+    payload = bytes(2_000)
+    assert await burst(Waiting(), payload) == [payload] * BURST
+
+
+async def test_a_burst_of_large_messages_loses_no_call() -> None:
+    """Flow control lets 40 MB in bit by bit: what an overloaded machine cannot hold may come again."""
+    payload = bytes(50_000)
+    ends = await burst(Waiting(), payload)
+    refused = [end for end in ends if end != payload]
+    assert len(refused) <= BURST - first_message.WAITING_MAX
+    for end in refused:
+        assert isinstance(end, grpc.aio.AioRpcError), end
+        assert end.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "Nothing was sent; retry after the delay in RetryInfo" in (end.details() or "")
 
 
 async def test_streams_of_answers() -> None:

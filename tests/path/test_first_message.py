@@ -179,7 +179,9 @@ async def burst(waiting: Waiting, payload: bytes) -> list[bytes | BaseException]
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with echo_server(waiting) as address, grpc.aio.insecure_channel(address, options=options) as channel:
         send: Any = channel.unary_unary(ECHO)
-        return await asyncio.gather(*(send(payload) for _ in range(BURST)), return_exceptions=True)
+        calls = (send(payload) for _ in range(BURST))
+        ends: list[bytes | BaseException] = await asyncio.gather(*calls, return_exceptions=True)
+        return ends
 
 
 async def test_a_burst_of_good_calls_is_not_refused() -> None:

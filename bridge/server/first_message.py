@@ -15,6 +15,7 @@ import grpc.aio
 
 from bridge.call_id import call_id_of
 from bridge.errors import BridgeOverloaded
+from bridge.server.batches import Batches
 from bridge.server.peers import OpenPeers
 from bridge.server.tarpit import Tarpit
 from bridge.transcoding.status import wire_status
@@ -127,6 +128,7 @@ class GrpcioServer(grpc.aio.Server):
     def __init__(self, options: tuple[tuple[str, int], ...]) -> None:
         self._server = grpc.aio.server(options=options)
         self.waiting = Waiting()
+        self._batches = Batches()
         given = dict(options)
         # No open connection can make its own calls go before their time, and so get more of them.
         self.tarpit = Tarpit(sum(given.get(name, 0) for name in STREAMS) + HELD_MORE, OpenPeers().has)
@@ -169,6 +171,7 @@ class GrpcioServer(grpc.aio.Server):
         message = await self.tarpit.unless_cancelled(self.waiting.message(context), context)
         if message is None:
             await self.tarpit.unless_cancelled(self.tarpit.slow_down(context), context)
+        await self.tarpit.unless_cancelled(self._batches.turn(), context)
         return message
 
     def _reading(self, handler: Handler) -> Handler:

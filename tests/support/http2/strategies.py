@@ -10,19 +10,33 @@ from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
 from tests.support.http2.conversation import OPEN_STREAMS
 
-HEADER_FIELDS = st.sampled_from(
+STATUSES = st.sampled_from(("200", "200", "204", "404", "599"))
+ODD_STATUSES = st.sampled_from(("100", "101", "600", "099", "1", "20", "2000", "²00", ""))
+FIELDS = st.sampled_from(
     (
-        (":status", "200"),
-        (":status", "100"),
-        (":status", "²00"),
-        (":path", "/"),
         ("content-type", "application/json"),
-        ("content-length", "2"),
-        ("content-length", "9" * 5000),
-        ("connection", "close"),
-        ("", ""),
+        ("content-length", "3"),
+        ("date", "Mon, 21 Oct 2013 20:13:21 GMT"),
+        ("x-long", "v" * 1000),
+        ("x-secret", "s"),
+        ("x-empty", ""),
     )
 )
+ODD_FIELDS = st.sampled_from(
+    (
+        ("te", "trailers"),
+        ("te", "gzip"),
+        ("connection", "close"),
+        ("content-length", "9" * 5000),
+        ("X-Case", "y"),
+        ("x-space", " y"),
+        ("x-line", "y\nz"),
+        (":path", "/"),
+        (":status", "200"),
+        ("", "y"),
+    )
+)
+HEADER_FIELDS = FIELDS | ODD_FIELDS | st.tuples(st.just(":status"), STATUSES | ODD_STATUSES)
 HEADER_BLOCKS = st.lists(HEADER_FIELDS, max_size=4).map(lambda fields: raw.header_block(*fields)) | st.just(
     raw.header_block(*raw.ANSWER_HEADERS)
 )
@@ -60,34 +74,6 @@ def mutated(draw: st.DrawFn, conversations: st.SearchStrategy[bytes]) -> bytes:
     return data
 
 
-STATUSES = st.sampled_from(("200", "200", "204", "404", "599"))
-ODD_STATUSES = st.sampled_from(("101", "600", "099", "1", "20", "2000", ""))
-FIELDS = st.lists(
-    st.sampled_from(
-        (
-            ("content-type", "application/json"),
-            ("content-length", "3"),
-            ("date", "Mon, 21 Oct 2013 20:13:21 GMT"),
-            ("x-long", "v" * 1000),
-            ("x-secret", "s"),
-            ("x-empty", ""),
-        )
-    ),
-    max_size=4,
-)
-ODD_FIELDS = st.sampled_from(
-    (
-        ("te", "trailers"),
-        ("te", "gzip"),
-        ("connection", "close"),
-        ("X-Case", "y"),
-        ("x-space", " y"),
-        ("x-line", "y\nz"),
-        (":path", "/"),
-        (":status", "200"),
-        ("", "y"),
-    )
-)
 SMALL = st.integers(0, 2000)
 
 
@@ -125,7 +111,7 @@ class Speaker:
 
     def _block(self, stream_id: int) -> bytes:
         """Return informational, final or trailing headers."""
-        fields = self._draw(FIELDS)
+        fields = self._draw(st.lists(FIELDS, max_size=4))
         is_informational = stream_id not in self._begun and self._draw(st.integers(0, 3)) == 0
         ends = (stream_id in self._begun or self._draw(st.booleans())) and not is_informational
         if stream_id not in self._begun or self._is_odd():
@@ -138,7 +124,7 @@ class Speaker:
         if ends:
             self._over.add(stream_id)
         block = self._encoder.encode(fields, huffman=self._draw(st.booleans()))
-        return framed(stream_id, block, self._draw(st.sampled_from((1, 50, 16_000))), ends=ends ^ self._is_odd())
+        return self._framed(stream_id, block, self._draw(st.sampled_from((1, 50, 16_000))), ends=ends ^ self._is_odd())
 
     def _data(self, stream_id: int) -> bytes:
         """Return a piece of a body; of an answer that has not begun, its beginning."""
@@ -147,27 +133,32 @@ class Speaker:
         ends = self._draw(st.booleans())
         if ends:
             self._over.add(stream_id)
-        flags, payload = raw.END_STREAM if ends else 0, b"d" * self._draw(SMALL)
-        padding = self._draw(st.none() | st.integers(0, 255))
-        if padding is not None:
-            flags, payload = flags | raw.PADDED, bytes((padding,)) + payload + bytes(padding)
+        flags, payload = self._padded(raw.END_STREAM if ends else 0, b"d" * self._draw(SMALL))
         return raw.frame(raw.DATA, flags, stream_id, payload)
 
     def _reset(self, stream_id: int) -> bytes:
         self._over.add(stream_id)
         return raw.frame(raw.RST_STREAM, 0, stream_id, self._draw(st.integers(0, 13)).to_bytes(4))
 
+    def _framed(self, stream_id: int, block: bytes, piece_bytes: int, *, ends: bool) -> bytes:
+        """Cut a header block into HEADERS, maybe with padding and a priority, and at most 20 CONTINUATION frames."""
+        size = max(piece_bytes, -(-len(block) // 20), 1)
+        first, *rest = [block[at : at + size] for at in range(0, len(block), size)] or [b""]
+        flags = (raw.END_STREAM if ends else 0) | (0 if rest else raw.END_HEADERS)
+        if self._draw(st.booleans()):
+            flags, first = flags | raw.PRIORITY_FLAG, b"\0\0\0\0\x10" + first
+        flags, first = self._padded(flags, first)
+        frames = raw.frame(raw.HEADERS, flags, stream_id, first)
+        for number, piece in enumerate(rest, 1):
+            frames += raw.frame(raw.CONTINUATION, raw.END_HEADERS if number == len(rest) else 0, stream_id, piece)
+        return frames
 
-def framed(stream_id: int, block: bytes, piece_bytes: int, *, ends: bool) -> bytes:
-    """Cut a header block into HEADERS and at most 20 CONTINUATION frames."""
-    size = max(piece_bytes, -(-len(block) // 20), 1)
-    pieces = [block[at : at + size] for at in range(0, len(block), size)] or [b""]
-    flags = [raw.END_STREAM if ends else 0] + [0] * (len(pieces) - 1)
-    flags[-1] |= raw.END_HEADERS
-    kinds = [raw.HEADERS] + [raw.CONTINUATION] * (len(pieces) - 1)
-    return b"".join(
-        raw.frame(kind, flag, stream_id, piece) for kind, flag, piece in zip(kinds, flags, pieces, strict=True)
-    )
+    def _padded(self, flags: int, payload: bytes) -> tuple[int, bytes]:
+        """Return flags and payload of a frame, maybe with padding."""
+        padding = self._draw(st.none() | st.integers(0, 255))
+        if padding is None:
+            return flags, payload
+        return flags | raw.PADDED, bytes((padding,)) + payload + bytes(padding)
 
 
 @st.composite

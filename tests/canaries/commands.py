@@ -46,10 +46,8 @@ async def before_the_sandbox(record: Record, folder: Path) -> None:
             address = json.loads(await talk.until('"serving"', "wallet_url"))["address"]
             ends = await _every_row(address)
             await _calls(record, settings, folder, address)
-            command.process.terminate()
-            assert await talk.end() == 0
-        wallet_command.process.terminate()
-        await wallet.end()
+            assert await talk.stop() == 0
+        await wallet.stop()
     record.take("log, before the sandbox", command.output, ends, [])
     record.say("sandbox", wallet_command.output.encode())
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bridge.sandbox.record import Pulse, Request
+from bridge.sandbox.record import Request
 from tests.support.canaries import CANARIES
 from tests.support.whole_path import End
 
@@ -27,7 +27,6 @@ class Collector:
     """The request line and headers of each batch."""
     bodies: list[bytes] = field(default_factory=list)
     """Its spans: ExportTraceServiceRequest, where each string stands as it is."""
-    changed: Pulse = field(default_factory=Pulse)
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one batch."""
@@ -38,7 +37,6 @@ class Collector:
             writer.write(TAKEN if self.bodies else REFUSAL)
             self.heads.append(head)
             self.bodies.append(body)
-            self.changed.beat()
             await writer.drain()
         finally:
             writer.close()

@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import grpc.aio
 
-from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
 from tests.support.canaries import CANARIES
 from tests.support.processes import Command
@@ -22,21 +21,12 @@ TIMEOUT_S = 0.15
 LEFT_S = 1.0
 """Of a call that its client cancels: until then the bridge goes on."""
 NEVER = "no answer"
-ENDPOINT_WRONG = "no such endpoint"
 
 IN_FILES, IN_BAD_FILES, IN_ENVIRONMENT, UNKNOWN = 1, 2, 3, 999
 """Providers by where their keys are: in files, in files that come to hold nonsense, in the environment, nowhere."""
 NAMES = ("access_key", "private_key")
 
 METADATA = tuple((name, CANARIES["caller metadata"]) for name in ("authorization", "x-request-signature", "baggage"))
-
-
-class CanaryWallet(RandomWallet):
-    """A random wallet that can be at the wrong address, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._special = {**self._special, ENDPOINT_WRONG: answer(404, b"<html>")}
 
 
 class Talk:
@@ -66,6 +56,11 @@ class Talk:
         async with asyncio.timeout(PATIENCE_S):
             return await self._reading
 
+    async def stop(self) -> int:
+        """Ask the command to stop, read to the end and return the exit code."""
+        self.command.process.terminate()
+        return await self.end()
+
     async def __aenter__(self) -> Self:
         """Read from now on."""
         self._reading = asyncio.create_task(self.command.end())
@@ -84,7 +79,7 @@ class Scene:
 
     talk: Talk
     server: FaultServer
-    wallet: CanaryWallet
+    wallet: RandomWallet
     channel: grpc.aio.Channel
     folder: Path
     """Where the key files are."""
@@ -129,7 +124,7 @@ class Scene:
         """Meet every answer and every fault of a wallet, with the keys of each provider."""
         for provider_id in (IN_FILES, IN_BAD_FILES, IN_ENVIRONMENT):
             assert (await self.call(provider_id=provider_id)).code == "OK"
-        for fault in (*FAULTS, ENDPOINT_WRONG):
+        for fault in reversed(FAULTS):  # the last is none, so that no connection is closing when all are reset
             await self.call(fault, TIMEOUT_S)
         async with self.server.offline():
             await self.call()

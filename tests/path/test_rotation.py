@@ -15,14 +15,16 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.telemetry.fan_out import fan_out
 from tests.support.engines import on_both_engines
+from tests.support.load import Load
 from tests.support.log_file import Log, loggers_put_back
 from tests.support.reported import Reported
-from tests.support.rotating_bridge import Load, rotating_bridge
 from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, environment_with_files
-from tests.support.whole_path import PATIENCE_S, Caller, Failure
+from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_with
 
 pytestmark = on_both_engines
 
+LOOK_S = 0.005
+"""How often the bridge looks at its files."""
 AUTH_REJECTED = ("INTERNAL", "WALLET_AUTH_REJECTED", "REJECTED", 401, 9401, "no", "r")
 
 
@@ -84,8 +86,8 @@ async def change(tmp_path: Path, settings: dict[str, str]) -> AsyncIterator[Chan
     change = Change(tmp_path)
     async with (
         FaultServer(change.wanted) as change.wallet,
-        rotating_bridge(
-            environment_with_files(change.wallet.url, tmp_path, settings), change.listener
+        bridge_with(
+            environment_with_files(change.wallet.url, tmp_path, settings), emit=change.listener, watch_interval_s=LOOK_S
         ) as change.caller,
     ):
         yield change
@@ -239,7 +241,9 @@ async def test_a_bad_file(
     key = f"wallet.providers.1.{name}_file"
     async with (
         FaultServer(RotatingWallet(OLD)) as wallet,
-        rotating_bridge(environment_with_files(wallet.url, tmp_path), fan_out(listener, log)) as caller,
+        bridge_with(
+            environment_with_files(wallet.url, tmp_path), emit=fan_out(listener, log), watch_interval_s=LOOK_S
+        ) as caller,
     ):
         put(tmp_path / name, text)
         assert await listener.reports(1) == [ReloadFailed(key, problem)]

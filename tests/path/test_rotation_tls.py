@@ -14,9 +14,9 @@ from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.certificates import Certificates, write_certificates
+from tests.support.load import Load
 from tests.support.reported import Reported
-from tests.support.rotating_bridge import Load, rotating_bridge
-from tests.support.whole_path import Caller, Failure, environment
+from tests.support.whole_path import Caller, Failure, bridge_to
 
 CA, CERTIFICATE, KEY = FILES = ("ca_file", "client_certificate_file", "client_key_file")
 
@@ -65,7 +65,9 @@ async def change(tmp_path: Path, certificates: tuple[Certificates, Certificates]
     settings = {f"WALLET__{name.upper()}": str(tmp_path / name) for name in FILES}
     async with FaultServer(terminated, tls=change.old.server.server_context()) as change.wallet:
         change.be(change.old, clients=change.old)
-        async with rotating_bridge(environment(change.wallet.url, settings), change.listener) as change.caller:
+        async with bridge_to(
+            change.wallet.url, settings, emit=change.listener, watch_interval_s=0.005
+        ) as change.caller:
             assert (await change.caller.terminate()).code == "OK"
             yield change
 

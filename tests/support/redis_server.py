@@ -34,10 +34,8 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
 
 def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_S
-    while True:
+    while not answers(path):
         assert process.poll() is None, "redis-server has ended"
-        if answers(path):
-            return
         assert time.monotonic() < until, "redis-server does not answer"
         time.sleep(0.02)
 

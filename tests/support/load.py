@@ -1,19 +1,13 @@
-"""A bridge whose files are looked at all the time, what it reports of them, and callers who never stop."""
+"""Callers who never stop."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 
-from bridge.events import Emit
 from bridge.sandbox.record import Pulse
-from tests.support.whole_path import PATIENCE_S, Caller, bridge_with
-
-
-def rotating_bridge(environ: Mapping[str, str], emit: Emit) -> AbstractAsyncContextManager[Caller]:
-    """Run a bridge with this environment, and open a channel to it that retries nothing by itself."""
-    return bridge_with(environ, emit=emit, watch_interval_s=0.005)
+from tests.support.whole_path import PATIENCE_S, Caller
 
 
 class Load:

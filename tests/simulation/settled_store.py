@@ -30,7 +30,7 @@ class SharedStore(ModelStore):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, calls_max: int) -> None:
         super().__init__(lambda: loop.time() + CLOCK_AHEAD_S)
-        self._calls_max = calls_max
+        self.calls_max = calls_max
         self.entries_of_call: defaultdict[str, set[str]] = defaultdict(set)
         """By call id: the entries that it was ever written to, also those that list it no more."""
         self.calls_of_entry: defaultdict[str, set[str]] = defaultdict(set)
@@ -64,11 +64,6 @@ class SharedStore(ModelStore):
     def records(self) -> list[Record]:
         """Return all entries."""
         return list(self._records.values())
-
-    @property
-    def calls_max(self) -> int:
-        """Few enough, in some seeds, that an entry drops calls."""
-        return self._calls_max
 
     async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends; see that no call is there after its end."""

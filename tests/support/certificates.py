@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 import trustme
 
-_LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
-_NOT_SO_LONG_AGO = datetime(2002, 1, 1, tzinfo=UTC)
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -63,7 +60,7 @@ def write_certificates(folder: Path) -> Certificates:
     ca_file = folder / "ca.pem"
     ca.cert_pem.write_to_path(str(ca_file))
     here = ("127.0.0.1", "::1", "localhost")
-    expired = ca.issue_cert(*here, not_before=_LONG_AGO, not_after=_NOT_SO_LONG_AGO)
+    expired = ca.issue_cert(*here, not_after=datetime(2002, 1, 1, tzinfo=UTC))
     return Certificates(
         ca_file=ca_file,
         server=_write(folder, "server", ca.issue_cert(*here)),

@@ -37,11 +37,9 @@ def _is_full(listener: socket.socket) -> bool:
     return bool(waiting > most)
 
 
-@contextlib.contextmanager
-def mute(host: str, port: int) -> Iterator[socket.socket]:
-    """Hold a port where the kernel accepts every connection and no one ever says a word."""
-    with _listener(host, port, 128) as listener:
-        yield listener
+def mute(host: str, port: int) -> socket.socket:
+    """Hold a port where the kernel accepts every connection and no one ever says a word, until it is closed."""
+    return _listener(host, port, 128)
 
 
 Answers = Callable[[int], Awaitable[list[str]]]

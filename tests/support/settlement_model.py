@@ -63,12 +63,9 @@ class ModelStore:
 
     name = "model://"
 
-    @property
-    def calls_max(self) -> int:
-        """Calls that one entry lists."""
-        return CALLS_MAX
-
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.calls_max = CALLS_MAX
+        """Calls that one entry lists."""
         self._clock = clock
         self._records: dict[str, Record] = {}
         self._ended_early: dict[str, float] = {}

@@ -95,22 +95,20 @@ class StagingWallet:
         return no or Answer(200, (("content-type", "application/json"),), self._success(request))
 
     def _refusal(self, request: Request) -> Answer | None:
-        provider = SAMPLE_PROVIDERS[1]
+        provider, wrong = SAMPLE_PROVIDERS[1], "authorization"
+        knows_providers, knows_signatures = (self.refused.get(name, page(401)) is not None for name in SECRET_HEADERS)
         try:
             operation = find_operation(request, OPERATIONS)
-            if self.refused.get("authorization", page(401)) is not None:
+            if knows_providers:
                 provider = authenticate(request, PROVIDERS)
-        except Refusal as no:
-            return self.refused.get("authorization") or no.answer
-        try:
-            if self.refused.get("x-request-signature", page(401)) is not None:
+            wrong = "x-request-signature"
+            if knows_signatures:
                 check_signature(request, provider)
+            wrong = "fields"
+            if knows_providers:
+                read_fields(request, operation, provider)
         except Refusal as no:
-            return self.refused.get("x-request-signature") or no.answer
-        try:
-            read_fields(request, operation, provider)
-        except Refusal as no:
-            return no.answer if self.refused.get("authorization", page(401)) is not None else None
+            return self.refused.get(wrong) or no.answer
         return None
 
     def _success(self, request: Request) -> bytes:

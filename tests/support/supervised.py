@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import grpc.aio
 
 from bridge.sandbox.server import FaultServer
-from tests.support.processes import Command, bridge_command
+from tests.support.processes import Command, bridge_command, children_of
 from tests.support.serving import call_over
 from tests.support.whole_path import ACCESS_KEY, CHANNEL_OPTIONS, NO_SETTINGS, PATIENCE_S, TOKEN, End, environment
 
@@ -35,7 +35,6 @@ class Supervised:
     address: str = ""
     pids: dict[int, int] = field(default_factory=dict)
     """The process id of the worker in each place, as far as the log was read."""
-    _pidfds: list[int] = field(default_factory=list)
 
     async def event(self, name: str) -> dict[str, Any]:
         """Read on in the log until an event of this name; return its fields."""
@@ -43,8 +42,6 @@ class Supervised:
             fields: dict[str, Any] = json.loads(await self.command.line(lambda line: line.startswith("{")))
             if fields["event"] == "worker started":
                 self.pids[fields["worker"]] = fields["pid"]
-                with suppress(ProcessLookupError):
-                    self._pidfds.append(os.pidfd_open(fields["pid"]))
             if fields["event"] == name:
                 return fields
 
@@ -78,13 +75,6 @@ class Supervised:
             assert len(calls) < CALLS_MAX
         return calls
 
-    def kill_workers(self) -> None:
-        """End every worker that the log has named. By pidfd: an id may mean another process by now."""
-        for pidfd in self._pidfds:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            os.close(pidfd)
-
 
 @asynccontextmanager
 async def supervised(
@@ -101,10 +91,12 @@ async def supervised(
             bridge.address = (await bridge.event("serving"))["address"]
             yield bridge
         finally:
-            # The supervisor first, or else it would start others.
             if command.process.returncode is None:
+                # A supervisor that is stopped starts no others, and collects none, so that no id is another process's.
+                command.process.send_signal(signal.SIGSTOP)
+                for worker in children_of(command.process.pid).split():
+                    os.kill(int(worker), signal.SIGKILL)
                 command.process.kill()
-            bridge.kill_workers()
 
 
 def key_in(file: Path) -> dict[str, str]:

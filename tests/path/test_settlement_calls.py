@@ -9,13 +9,12 @@ import pytest
 
 from bridge.events import CallEnded, SettlementNotWritten, SettlementStore
 from bridge.sandbox.behaviours import answer, hang, reset_with, sequence, terminated, terminated_with
-from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from bridge.settlement.entry import State
-from tests.support.broken_servers import refusing_port
 from tests.support.engines import current, on_both_engines
+from tests.support.ports import reserved_address
 from tests.support.random_wallet import abort, wallet_says
-from tests.support.settling_bridge import settings_of, settled, settling_bridge
+from tests.support.settling_bridge import settings_of, settled
 from tests.support.whole_path import NO_SETTINGS, End, terminate_request, until
 from wallet.v1.wallet_error_pb2 import Settlement
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
@@ -124,8 +123,8 @@ async def test_what_failed_is_settled_where_that_is_wanted(
     behaviour: Behaviour | None, reason: str, settle: str, tmp_path: Path
 ) -> None:
     """With settle = "failed" these are taken over too; then nothing says any more that retrying is the caller's."""
-    with refusing_port() as port:
-        url = {"WALLET__URL": f"http://127.0.0.1:{port}"} if behaviour is None else {}
+    with reserved_address() as address:
+        url = {"WALLET__URL": f"http://{address}"} if behaviour is None else {}
         async with settled(behaviour or terminated, tmp_path, url, SETTLE=settle) as bridge:
             end = await bridge.caller.terminate()
             assert (end.wallet_error.reason, is_reported(end)) == (reason, settle == "failed")
@@ -239,9 +238,8 @@ async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> N
 async def test_what_stays_unwritten_is_logged_at_the_end(tmp_path: Path) -> None:
     """One line for each call, by which people find it; no token in it."""
     settings = {**settings_of(tmp_path), "SETTLEMENT__STORE": f"sqlite://{tmp_path}/never there/settlement.db"}
-    async with FaultServer(abort) as wallet:
-        async with settling_bridge(wallet, tmp_path, settings) as bridge:
-            ends = [await bridge.caller.terminate(f"token-{number}") for number in range(3)]
-        lost = [event for event in bridge.events if isinstance(event, SettlementNotWritten)]
-        assert [event.call_id for event in lost] == [end.call_id for end in ends]
-        assert all(event.token_fingerprint and "token-" not in str(event) for event in lost)
+    async with settled(abort, tmp_path, settings) as bridge:
+        ends = [await bridge.caller.terminate(f"token-{number}") for number in range(3)]
+    lost = [event for event in bridge.events if isinstance(event, SettlementNotWritten)]
+    assert [event.call_id for event in lost] == [end.call_id for end in ends]
+    assert all(event.token_fingerprint and "token-" not in str(event) for event in lost)

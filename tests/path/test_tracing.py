@@ -17,8 +17,8 @@ from bridge.sandbox.behaviours import after, answer, refuse, reset_with, termina
 from bridge.sandbox.record import Request
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
-from tests.support.broken_servers import refusing_port
 from tests.support.engines import on_both_engines
+from tests.support.ports import reserved_address
 from tests.support.serving import call_over, serving
 from tests.support.spans import Traces
 from tests.support.whole_path import Metadata, bridge_to, terminate_request
@@ -199,9 +199,9 @@ async def test_spans_have_the_outcome(
 
 async def test_a_wallet_that_cannot_be_reached() -> None:
     """Every attempt has a span with the cause, although no byte left."""
-    with refusing_port() as port:
-        traces = Traces(f"http://127.0.0.1:{port}")
-        async with bridge_to(f"http://127.0.0.1:{port}", tracer=traces.tracer) as caller:
+    with reserved_address() as address:
+        traces = Traces(f"http://{address}")
+        async with bridge_to(f"http://{address}", tracer=traces.tracer) as caller:
             await caller.terminate()
     _, *attempts = traces.spans
     assert [attributes_of(attempt)["wallet_bridge.cause"] for attempt in attempts] == ["refused"] * 3

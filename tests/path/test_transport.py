@@ -20,9 +20,10 @@ from bridge.sandbox.behaviours import (
 )
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.broken_servers import closing_server, refusing_port, silent_server
+from tests.support.broken_servers import closing_server, silent_server
 from tests.support.certificates import Certificates
 from tests.support.engines import on_both_engines
+from tests.support.ports import reserved_address
 from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to
 
 pytestmark = [on_both_engines, pytest.mark.short("grpcio")]
@@ -44,8 +45,8 @@ async def secure_bridge(wallet: FaultServer, ca_file: Path) -> AsyncIterator[Cal
 
 async def test_refused() -> None:
     """A port where no process listens gives WALLET_UNREACHABLE, cause refused, after three attempts."""
-    with refusing_port() as port:
-        async with bridge_to(f"http://127.0.0.1:{port}") as caller:
+    with reserved_address() as address:
+        async with bridge_to(f"http://{address}") as caller:
             Failure(*UNREACHABLE, cause="refused", attempts=3).check(await caller.terminate())
 
 

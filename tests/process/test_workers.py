@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
-from tests.support.broken_servers import refusing_port
+from tests.support.ports import reserved_address
 from tests.support.serving import call_over, health_of, serving
 from tests.support.supervised import key_in, supervised
 from tests.support.whole_path import (
@@ -60,8 +60,7 @@ async def test_no_secret_in_the_arguments() -> None:
 @pytest.mark.long
 async def test_workers_share_the_health_port() -> None:
     """The port for health alone is shared, too."""
-    with refusing_port() as port:
-        address = f"127.0.0.1:{port}"
+    with reserved_address() as address:
         async with (
             FaultServer(terminated) as wallet,
             supervised(wallet, {"SERVER__HEALTH_LISTEN": address}),
@@ -73,8 +72,7 @@ async def test_workers_share_the_health_port() -> None:
 
 async def test_metrics_are_those_of_all_workers(tmp_path: Path) -> None:
     """One endpoint reports the sum over all workers, also of those that are gone, and no file is written for it."""
-    with refusing_port() as port:
-        address = f"127.0.0.1:{port}"
+    with reserved_address() as address:
         settings = {"TELEMETRY__METRICS_LISTEN": address}
         async with FaultServer(terminated) as wallet, supervised(wallet, settings, TMPDIR=str(tmp_path)) as bridge:
             await bridge.meet_all()
@@ -96,8 +94,7 @@ async def test_metrics_are_those_of_all_workers(tmp_path: Path) -> None:
 @pytest.mark.long
 async def test_a_worker_that_ends_reports_all_it_has_counted() -> None:
     """The last counts of a worker that drains are not lost, however soon after its last call it ends."""
-    with refusing_port() as port:
-        address = f"127.0.0.1:{port}"
+    with reserved_address() as address:
         async with (
             FaultServer(terminated) as wallet,
             supervised(wallet, {"TELEMETRY__METRICS_LISTEN": address}) as bridge,
@@ -132,8 +129,7 @@ async def test_telemetry_needs_no_disk(tmp_path: Path, temporary: str) -> None:
     elif temporary == "read-only":
         # Root may write anywhere, but not into /proc.
         folder = Path("/proc/self")
-    with refusing_port() as port:
-        address = f"127.0.0.1:{port}"
+    with reserved_address() as address:
         settings = {"SERVER__WORKERS": "2", "TELEMETRY__METRICS_LISTEN": address}
         async with (
             FaultServer(terminated) as wallet,

@@ -1,10 +1,7 @@
-"""Servers that do not serve: silent, closing at once, or not listening."""
-
-import contextlib
-from collections.abc import Iterator
+"""Servers that do not serve: silent, or closing at once."""
 
 from bridge.sandbox.behaviours import hang
-from bridge.sandbox.server import FaultServer, Welcome, bound_socket
+from bridge.sandbox.server import FaultServer, Welcome
 
 
 def silent_server() -> FaultServer:
@@ -15,10 +12,3 @@ def silent_server() -> FaultServer:
 def closing_server() -> FaultServer:
     """Return a server that ends every connection with FIN as soon as it is accepted."""
     return FaultServer(hang, welcome=lambda _number: Welcome.CLOSE)
-
-
-@contextlib.contextmanager
-def refusing_port() -> Iterator[int]:
-    """Hold a port on 127.0.0.1 where connecting is refused, for the time of the block."""
-    with bound_socket() as bound:
-        yield int(bound.getsockname()[1])

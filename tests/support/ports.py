@@ -11,7 +11,7 @@ from bridge.sandbox.server import bound_socket
 
 @contextmanager
 def reserved_address() -> Iterator[str]:
-    """Hold a port of 127.0.0.1 for a server that is given its address; yield its address.
+    """Hold a port of 127.0.0.1, which refuses until a server that is given its address listens; yield its address.
 
     A port that was merely free a moment ago may be anybody's by then: the kernel gives it to the next client that
     connects anywhere. This one is bound and does not listen, with SO_REUSEADDR (socket(7)), as our servers bind too.

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,25 +77,15 @@ def settings_of(folder: Path, key: str = KEY, **settings: str) -> dict[str, str]
 
 
 @asynccontextmanager
-async def settling_bridge(
-    server: FaultServer, folder: Path, settings: Mapping[str, str] = NO_SETTINGS, **section: str
-) -> AsyncIterator[SettlingBridge]:
-    """Run a bridge with settlement before this wallet, which runs already."""
-    events: list[Event] = []
-    store = SqliteStore(folder / "settlement.db")
-    settings = {**settings_of(folder, **section), **settings}
-    with patient_calls():
-        async with bridge_to(server.url, settings, emit=events.append) as caller:
-            try:
-                yield SettlingBridge(server, caller, store, events)
-            finally:
-                await store.close()
-
-
-@asynccontextmanager
 async def settled(
     behaviour: Behaviour, folder: Path, settings: Mapping[str, str] = NO_SETTINGS, **section: str
 ) -> AsyncIterator[SettlingBridge]:
     """Run a bridge with settlement and its wallet, which does this."""
-    async with FaultServer(behaviour) as wallet, settling_bridge(wallet, folder, settings, **section) as bridge:
-        yield bridge
+    events: list[Event] = []
+    settings = {**settings_of(folder, **section), **settings}
+    store = SqliteStore(folder / "settlement.db")
+    async with FaultServer(behaviour) as wallet, AsyncExitStack() as stack:
+        stack.enter_context(patient_calls())
+        caller = await stack.enter_async_context(bridge_to(wallet.url, settings, emit=events.append))
+        stack.push_async_callback(store.close)
+        yield SettlingBridge(wallet, caller, store, events)

@@ -9,8 +9,10 @@ from typing import Any
 
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from bridge.call_id import is_caller_id
@@ -37,11 +39,6 @@ CONNECT_TIMEOUT_S = PATIENCE_S / 4
 DETAILS_BYTES_MAX = 4096  # before base64: docs/design/contract.md, "Failures"
 
 Metadata = Sequence[tuple[str, str]]
-
-DETAILS: dict[str, type[Message]] = {
-    kind.DESCRIPTOR.full_name: kind for kind in (WalletError, ErrorInfo, RequestInfo, RetryInfo, BadRequest)
-}
-
 
 NO_SETTINGS: Mapping[str, str] = {}
 
@@ -173,7 +170,7 @@ async def end_of(call: Any) -> End:
 def _unpacked(status: Status) -> dict[str, Message]:
     unpacked: dict[str, Message] = {}
     for packed in status.details:
-        detail = DETAILS[packed.TypeName()]()
+        detail = GetMessageClass(Default().FindMessageTypeByName(packed.TypeName()))()
         packed.Unpack(detail)
         assert detail.DESCRIPTOR.name not in unpacked
         unpacked[detail.DESCRIPTOR.name] = detail
@@ -203,7 +200,9 @@ class Failure:
         assert end.error_info == ErrorInfo(
             reason=self.reason, domain="wallet-bridge", metadata=self._metadata(end.call_id)
         )
-        assert set(end.details) == {"WalletError", "ErrorInfo", "RequestInfo", *self._further_details()}
+        further = {"RetryInfo": self.retry_after_s is not None, "BadRequest": self.violations}
+        present = {name for name, is_there in further.items() if is_there}
+        assert set(end.details) == {"WalletError", "ErrorInfo", "RequestInfo", *present}
         assert is_caller_id(end.call_id)
         assert end.details["RequestInfo"].request_id == (self.request_id or end.call_id)
         if self.retry_after_s is not None:
@@ -241,7 +240,3 @@ class Failure:
         }
         present = {name: text for name, text in facts.items() if text}
         return {"outcome": self.outcome, "attempts": str(self.attempts), "call_id": call_id, **present}
-
-    def _further_details(self) -> set[str]:
-        present = {"RetryInfo": self.retry_after_s is not None, "BadRequest": self.violations}
-        return {name for name, there in present.items() if there}

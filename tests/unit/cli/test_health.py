@@ -10,7 +10,8 @@ import pytest
 from bridge.cli import health
 from bridge.cli.main import main
 from bridge.server.health import Health
-from tests.support.broken_servers import refusing_port, silent_server
+from tests.support.broken_servers import silent_server
+from tests.support.ports import reserved_address
 
 SERVICE = "wallet.v1.WalletService"
 
@@ -79,8 +80,7 @@ async def test_something_else(capsys: pytest.CaptureFixture[str]) -> None:
 
 async def test_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     """A port that no process listens on is a line, not a traceback."""
-    with refusing_port() as port:
-        address = f"127.0.0.1:{port}"
+    with reserved_address() as address:
         assert await asked(address) == 1
     line = capsys.readouterr().err
     assert line.startswith(f"bridge: {address}: no connection; is `bridge serve` running there?")

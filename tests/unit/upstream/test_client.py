@@ -19,8 +19,8 @@ from bridge.transcoding.verdict import Answer, Verdict
 from bridge.upstream.client import Post, WalletClient
 from bridge.upstream.retry import RetryBudget, RetryPolicy
 from bridge.upstream.signing import Credentials, KeyVersions
-from tests.support.broken_servers import refusing_port
 from tests.support.forms import NEEDS_SOURCES
+from tests.support.ports import reserved_address
 from tests.support.whole_path import PATIENCE_S
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
@@ -93,8 +93,8 @@ async def test_name_that_does_not_resolve() -> None:
 async def test_retry_budget_is_shared_by_calls() -> None:
     """Once the budget is spent, a call that fails gets no retry: retries must not multiply the load."""
     retries = RetryPolicy(RetryBudget(capacity=10))
-    with refusing_port() as port:
-        client = WalletClient(patient_transport(), f"http://127.0.0.1:{port}", retries=retries)
+    with reserved_address() as address:
+        client = WalletClient(patient_transport(), f"http://{address}", retries=retries)
         with pytest.raises(WalletUnreachable) as first:
             await client.call(POST, accept, Deadline.after(PATIENCE_S))
         assert (first.value.attempts, retries.budget.tokens) == (3, 0)

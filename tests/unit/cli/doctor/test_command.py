@@ -17,9 +17,10 @@ from bridge.sandbox import serve
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
 from bridge.settings.model import NO_FILE, SettingsError
-from tests.support.broken_servers import refusing_port, silent_server
+from tests.support.broken_servers import silent_server
 from tests.support.certificates import Certificates
 from tests.support.doctor_runs import ca_setting, examine, examined, parsed, unharmed
+from tests.support.ports import reserved_address
 from tests.support.processes import Command, program
 from tests.support.settings_files import PROVIDERS_MISSING, toml, write
 from tests.support.whole_path import NO_SETTINGS, environment
@@ -67,9 +68,9 @@ async def test_one_line_a_check(certificates: Certificates) -> None:
 
 async def test_json() -> None:
     """--json prints the same as one list for machines, and gives the same exit code."""
-    with refusing_port() as port:
-        text = await examined(f"http://127.0.0.1:{port}")
-        machine = await examined(f"http://127.0.0.1:{port}", NO_SETTINGS, "--json")
+    with reserved_address() as address:
+        text = await examined(f"http://{address}")
+        machine = await examined(f"http://{address}", NO_SETTINGS, "--json")
     findings = json.loads(machine.text)
     assert [[each["level"], each["check"], each["text"]] for each in findings] == [
         [level.lower(), check, words]

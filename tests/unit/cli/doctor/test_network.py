@@ -16,7 +16,6 @@ from bridge.cli.doctor.resolver import LookUp, system_look_up
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.settings.model import load
-from tests.support.broken_servers import refusing_port
 from tests.support.dead_addresses import unanswered
 from tests.support.doctor_runs import Examined, examined, looked_up, unharmed
 from tests.support.ports import reserved_address
@@ -103,10 +102,10 @@ async def test_silent_name_server() -> None:
 
 async def test_refused() -> None:
     """A port where no process listens fails, with the address."""
-    with refusing_port() as port:
-        run = await examined(f"https://127.0.0.1:{port}")
+    with reserved_address() as address:
+        run = await examined(f"https://{address}")
     text = "refused, nothing listens there: check the port in wallet.url, and whether the wallet is up"
-    assert run["tcp"] == [f"FAIL 127.0.0.1:{port}: {text}"]
+    assert run["tcp"] == [f"FAIL {address}: {text}"]
     assert_skipped(run, AFTER_DNS[1:], because="tcp")
 
 

@@ -24,8 +24,9 @@ from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from bridge.settings.model import load
-from tests.support.broken_servers import closing_server, refusing_port, silent_server
+from tests.support.broken_servers import closing_server, silent_server
 from tests.support.doctor_runs import examined, unharmed
+from tests.support.ports import reserved_address
 from tests.support.whole_path import environment
 
 IMPATIENT = {"WALLET__DEADLINE_DEFAULT_S": "0.3"}
@@ -98,8 +99,8 @@ async def test_no_settings() -> None:
 
 async def test_gone_since_the_knock() -> None:
     """A server that is gone when it is visited is reported like one that hangs up."""
-    with refusing_port() as port:
-        wallet = load(None, environment(f"http://127.0.0.1:{port}")).wallet
+    with reserved_address() as address:
+        wallet = load(None, environment(f"http://{address}")).wallet
         found = await visit(Place(wallet, "/", datetime.now(UTC)), "127.0.0.1")
     assert [each.level for each in found] == [Level.SKIP, Level.SKIP, Level.FAIL, Level.SKIP, Level.SKIP]
     assert found[2].text.startswith("the wallet closes the connection before HTTP/2 stands: ")

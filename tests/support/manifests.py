@@ -23,11 +23,9 @@ CHART = ROOT / "deploy" / "helm" / "wallet-bridge"
 TOOLS = ROOT / ".tools" / "bin"
 KUBE_VERSION = "1.31.0"
 
-HELM = shutil.which("helm", path=str(TOOLS)) or shutil.which("helm")
-KUSTOMIZE = shutil.which("kustomize", path=str(TOOLS)) or shutil.which("kustomize")
+HELM, KUSTOMIZE = (shutil.which(tool, path=f"{TOOLS}:{os.environ['PATH']}") for tool in ("helm", "kustomize"))
 """None where they are not installed."""
-HELM_MISSING = "helm is not installed; tools/helm.sh builds it, which needs go"
-KUSTOMIZE_MISSING = "kustomize is not installed; tools/helm.sh builds it, which needs go"
+MISSING = "helm or kustomize is not installed; tools/helm.sh builds them, which needs go"
 
 Manifest = dict[str, Any]
 
@@ -114,7 +112,7 @@ def with_component(name: str, folder: Path) -> Manifests:
 
 def built(folder: Path) -> Manifests:
     """Return what kustomize makes of the kustomization in a folder."""
-    assert KUSTOMIZE is not None, KUSTOMIZE_MISSING
+    assert KUSTOMIZE is not None, MISSING
     code, said = run(KUSTOMIZE, "build", str(folder))
     assert code == 0, said
     return Manifests(said)
@@ -130,7 +128,7 @@ def chart(values: str) -> Manifests:
 
 def helm(*arguments: str) -> tuple[int, str]:
     """Render the chart; return Helm's exit code, and what it says."""
-    assert HELM is not None, HELM_MISSING
+    assert HELM is not None, MISSING
     return run(HELM, "template", "wallet-bridge", str(CHART), "--kube-version", KUBE_VERSION, *arguments)
 
 
@@ -140,8 +138,8 @@ def run(*command: str) -> tuple[int, str]:
     return done.returncode, done.stdout or done.stderr
 
 
-needs_helm = pytest.mark.skipif(HELM is None, reason=HELM_MISSING)
-needs_kustomize = pytest.mark.skipif(KUSTOMIZE is None, reason=KUSTOMIZE_MISSING)
+needs_helm = pytest.mark.skipif(HELM is None, reason=MISSING)
+needs_kustomize = pytest.mark.skipif(KUSTOMIZE is None, reason=MISSING)
 
 VARIANTS = [
     pytest.param(base, id="base"),

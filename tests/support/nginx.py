@@ -61,20 +61,19 @@ class Front:
 
     def configuration(self, folder: Path, port: int) -> str:
         """Return the text of nginx.conf."""
-        certificate = ""
-        if self.identity:
-            files = self.identity
+        files, certificate = self.identity, ""
+        if files:
             certificate = f"ssl_certificate {files.certificate_file}; ssl_certificate_key {files.key_file};"
         return _CONFIGURATION.format(
+            **vars(self),
             user=pwd.getpwuid(os.getuid()).pw_name,
             group=grp.getgrgid(os.getgid()).gr_name,
-            workers=self.workers,
             folder=folder,
             port=port,
-            tls="ssl" if self.identity else "",
-            certificate=certificate,
-            directives=self.directives,
-            location=self.location,
+            tls="ssl" if files else "",
+            certificate=f"ssl_certificate {files.certificate_file}; ssl_certificate_key {files.key_file};"
+            if files
+            else "",
         )
 
 

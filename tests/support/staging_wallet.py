@@ -47,8 +47,6 @@ class StagingWallet:
     """Members of a success that are another way."""
     lacks: frozenset[str] = frozenset()
     """Members of a success that are not there."""
-    silent_at: str = ""
-    """The token that is not answered at all, once it has come."""
     request_id: str = ""
     """"": a UUID; else this form of the token: "raw", or "uuid": its bytes as one."""
 
@@ -58,15 +56,10 @@ class StagingWallet:
         self.is_under_way = False
         self.another_came = asyncio.Event()
         self.requests: list[Request] = []
-        self.silenced = asyncio.Event()
 
     async def __call__(self, stream: Stream) -> None:
         """Answer a request."""
         self.requests.append(stream.request)
-        if self.silent_at and stream.request.token == self.silent_at:
-            self.silenced.set()
-            await stream.closed.wait()
-            return
         answer = await self.answer(stream.request)
         await stream.respond(
             answer.status, self._hostile(answer.body, stream.request), self._headers(stream.request, answer)

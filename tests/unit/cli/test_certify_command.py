@@ -16,6 +16,7 @@ import pytest
 from bridge.cli.certify import command as certify
 from bridge.cli.certify.requests import SAFE
 from bridge.sandbox.answers import page
+from bridge.sandbox.behaviours import by_token, hang
 from bridge.sandbox.server import FaultServer, Welcome
 from bridge.sandbox.stream import Stream
 from bridge.settings.model import SettingsError
@@ -188,12 +189,11 @@ def certify_command(
 async def test_interrupted(number: signal.Signals, flags: Sequence[str], tmp_path: Path) -> None:
     """A signal while the live token is out: what was found so far is printed, and that it may be terminated."""
     (tmp_path / "token").write_text(f"{LIVE}\n")
-    wallet = StagingWallet(silent_at=LIVE)
     async with (
-        FaultServer(wallet, greets_first=False) as server,
+        FaultServer(by_token({LIVE: hang}, StagingWallet()), greets_first=False) as server,
         certify_command(server.url, "--yes", "--token-file", str(tmp_path / "token"), *flags) as command,
     ):
-        await wallet.silenced.wait()
+        await server.until(lambda: any(request.token == LIVE for request in server.requests))
         command.process.send_signal(number)
         assert await command.end() == 130
     assert "a wrong signature is refused" in command.output

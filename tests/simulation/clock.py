@@ -49,9 +49,9 @@ class _Selector(selectors.BaseSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop that never waits. `timers_left` knows which timers have not been cancelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_s: float = START_S) -> None:
         selector = _Selector()
-        self._now_s = START_S
+        self._now_s = start_s
         self._timers: list[tuple[asyncio.TimerHandle, str]] = []
         """Each timer that was set, with the module of its callback."""
         super().__init__(selector)

@@ -71,9 +71,7 @@ class Front:
             folder=folder,
             port=port,
             tls="ssl" if files else "",
-            certificate=f"ssl_certificate {files.certificate_file}; ssl_certificate_key {files.key_file};"
-            if files
-            else "",
+            certificate=certificate,
         )
 
 

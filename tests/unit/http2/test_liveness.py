@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bridge.http2.liveness import LATE_S, PING_INTERVAL_MAX_S, Caution, Liveness, Trust
-from tests.support.virtual_time import VirtualLoop, run_virtually, virtually
+from tests.simulation.clock import VirtualLoop
+from tests.support.virtual_time import run_virtually, virtually
 
 
 class Scene:

@@ -33,17 +33,17 @@ FIRES = r'- labels: \'{alertname="(\w+)"}\'\n +value: 1\b'
 
 @needs_promtool
 @pytest.mark.parametrize("name", FILES)
-async def test_the_rules_can_be_loaded(name: str) -> None:
+def test_the_rules_can_be_loaded(name: str) -> None:
     """Prometheus' own check, with every warning an error."""
-    code, said = await promtool("check", "rules", "--lint=all", "--lint-fatal", str(FOLDER / f"{name}.yml"))
+    code, said = promtool("check", "rules", "--lint=all", "--lint-fatal", str(FOLDER / f"{name}.yml"))
     assert code == 0, said
 
 
 @needs_promtool
 @pytest.mark.parametrize("name", FILES)
-async def test_the_alerts_fire_when_they_should(name: str) -> None:
+def test_the_alerts_fire_when_they_should(name: str) -> None:
     """Every scenario beside the rules comes out as it says: these alerts, and no others."""
-    code, said = await promtool("test", "rules", str(FOLDER / f"{name}_test.yml"))
+    code, said = promtool("test", "rules", str(FOLDER / f"{name}_test.yml"))
     assert code == 0, said
 
 

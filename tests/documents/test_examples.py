@@ -193,6 +193,6 @@ async def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
     for target, path in MOUNTS.items():
         text = text.replace(target, str(path))
     await asyncio.to_thread((tmp_path / "prometheus.yml").write_text, text)
-    code, said = await promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    code, said = promtool("check", "config", str(tmp_path / "prometheus.yml"))
     assert code == 0, said
     assert "rules found" in said

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.cli.certify import command as certify
+from bridge.cli.main import parser_for
 from tests.support.staging_wallet import LIVE, PLAYER_ID, SITE_ID
 from tests.support.whole_path import NO_SETTINGS, environment
 
@@ -56,9 +57,7 @@ class Certified:
 
 def parsed(*arguments: str) -> argparse.Namespace:
     """Parse what follows `bridge certify`."""
-    parser = argparse.ArgumentParser()
-    certify.add_arguments(parser)
-    return parser.parse_args([*FLAGS, *arguments])
+    return parser_for(["certify"]).parse_args(["certify", *FLAGS, *arguments])
 
 
 async def certified(

@@ -13,6 +13,7 @@ from typing import Any
 from bridge import __version__
 from bridge.cli.doctor import command as doctor
 from bridge.cli.doctor.resolver import Address, LookUp
+from bridge.cli.main import parser_for
 from bridge.sandbox.server import FaultServer
 from tests.support.whole_path import NO_SETTINGS, environment
 
@@ -39,9 +40,7 @@ class Examined:
 
 def parsed(*arguments: str) -> argparse.Namespace:
     """Parse what follows `bridge doctor`."""
-    parser = argparse.ArgumentParser()
-    doctor.add_arguments(parser)
-    return parser.parse_args(arguments)
+    return parser_for(["doctor"]).parse_args(["doctor", *arguments])
 
 
 def examine(environ: Mapping[str, str], *arguments: str, **seams: Any) -> Examined:

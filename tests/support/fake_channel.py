@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import grpc_testing  # type: ignore[import-untyped]  # it ships no types
 
-from bridge.cli.call import WALLET_SERVICE, add_arguments, run
+from bridge.cli.call import WALLET_SERVICE, run
 from bridge.cli.channel import Tls
+from bridge.cli.main import parser_for
 from bridge.outcome import BridgeError
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.transcoding.status import wire_status
@@ -24,9 +25,7 @@ Trailers = Iterable[tuple[str, str | bytes]]
 
 def parsed(*arguments: str) -> argparse.Namespace:
     """Parse what follows `bridge call terminate`."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(("terminate", *arguments))
+    return parser_for(["call"]).parse_args(["call", "terminate", *arguments])
 
 
 class Terminated:

@@ -120,13 +120,5 @@ async def program(*argv: str, env: Mapping[str, str], **options: Any) -> AsyncIt
 @asynccontextmanager
 async def url_of(module: str) -> AsyncIterator[str]:
     """Run a module that serves, says its URL and ends with its standard input; yield the URL."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        process.stdin.close()
-        await process.wait()
+    async with program(sys.executable, "-m", module, env=os.environ, stdin=asyncio.subprocess.PIPE) as running:
+        yield (await running.line(lambda line: line.startswith("http"))).strip()

@@ -64,7 +64,7 @@ CONVERSATIONS = st.lists(st.sampled_from(vectors.names()), min_size=1, max_size=
 
 @st.composite
 def mutated(draw: st.DrawFn, conversations: st.SearchStrategy[bytes]) -> bytes:
-    """Overwrite, cut, duplicate or insert something in a few places of a conversation."""
+    """Overwrite, cut, duplicate or insert something in a few places of a conversation, or of any bytes."""
     data = draw(conversations)
     for _ in range(draw(st.integers(1, 4))):
         start, size = draw(st.integers(0, len(data))), draw(st.integers(0, 12))

@@ -87,9 +87,9 @@ def test_what_is_other_is_not_remembered() -> None:
 
 @pytest.mark.skipif(PROMTOOL is None, reason=MISSING)
 @pytest.mark.parametrize("page", [counted(*EVERY_EVENT), supervised(*WORKER_EVENTS)], ids=["bridge", "supervisor"])
-async def test_names_follow_prometheus(page: Page) -> None:
+def test_names_follow_prometheus(page: Page) -> None:
     """Promtool finds nothing to say about names, units, suffixes and help texts."""
-    assert await promtool("check", "metrics", text=page.text) == (0, "")
+    assert promtool("check", "metrics", text=page.text) == (0, "")
 
 
 def test_no_series_says_when_it_began() -> None:

@@ -33,6 +33,9 @@ from bridge.upstream.signing import Keyring
 
 LOGGER = logging.getLogger(__name__)
 
+OK, CANCELLED = GrpcCode.OK.name, GrpcCode.CANCELLED.name
+"""An enum's `name` is a property, in Python."""
+
 
 @dataclass(frozen=True, slots=True)
 class Watchers:
@@ -76,7 +79,7 @@ class Call:
         """The failure that an unexpected exception means now."""
         self.started = time.monotonic()
 
-    def ended(self, grpc_code: GrpcCode, facts: Mapping[str, Any]) -> CallEnded:
+    def ended(self, grpc_code: str, facts: Mapping[str, Any]) -> CallEnded:
         """Return the report of the call: what is known of it by now, and these facts about its end."""
         trace_id, span_id = ("", "") if self.span is None else self.span.ids()
         return CallEnded(
@@ -86,7 +89,7 @@ class Call:
             trace_id=trace_id,
             span_id=span_id,
             provider_id=self.provider_id,
-            grpc_code=grpc_code.name,
+            grpc_code=grpc_code,
             duration_s=since_s(self.started),
             queue_s=self.queue_s,
             is_detached=self.is_detached,
@@ -147,17 +150,17 @@ class BridgeService:
         except asyncio.CancelledError:
             outcome = Outcome.UNKNOWN if call.is_detached else call.watch.so_far
             self._ticket(call, serialized, peer).cut_off(outcome)
-            self._report(call, GrpcCode.CANCELLED, {"outcome": outcome.name})
+            self._report(call, CANCELLED, {"outcome": outcome.name})
             raise
         except Exception as unexpected:  # noqa: BLE001 - a security control: no exception's text may reach a caller
             failure, places = call.fault(), places_of(unexpected)
         else:
             if call.body is not None and self._settling.needs_successes:
                 self._ticket(call, serialized, peer).succeeded()
-            self._report(call, GrpcCode.OK, _success_facts(verdict, attempts))
+            self._report(call, OK, _success_facts(verdict, attempts))
             return verdict.response
         failure.is_pending = await self._is_taken_over(call, self._ticket(call, serialized, peer), failure)
-        self._report(call, failure.grpc_code, failure.facts(places))
+        self._report(call, failure.grpc_code.name, failure.facts(places))
         raise without_context(failure) from None
 
     async def _carry_out(
@@ -257,7 +260,7 @@ class BridgeService:
         except Exception as unexpected:  # noqa: BLE001 - a count that is missing does not stop a call
             _not_reported(unexpected)
 
-    def _report(self, call: Call, grpc_code: GrpcCode, facts: dict[str, Any]) -> None:
+    def _report(self, call: Call, grpc_code: str, facts: dict[str, Any]) -> None:
         self.detached -= call.is_detached
         try:
             facts["token_fingerprint"] = self._fingerprint(call)

@@ -6,7 +6,7 @@ stays open until its caller gives up. On the wire a unary call is a stream of on
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias
 
@@ -167,11 +167,14 @@ class GrpcioServer(grpc.aio.Server):
         """Wait for the end of a stop; return whether the time was up before."""
         return await self._server.wait_for_termination(timeout)
 
-    async def _message(self, context: Context) -> bytes | None:
-        message = await self.tarpit.unless_cancelled(self.waiting.message(context), context)
+    def _message(self, context: Context) -> Awaitable[bytes | None]:
+        return self.tarpit.unless_cancelled(self._come(context), context)
+
+    async def _come(self, context: Context) -> bytes | None:
+        message = await self.waiting.message(context)
         if message is None:
-            await self.tarpit.unless_cancelled(self.tarpit.slow_down(context), context)
-        await self.tarpit.unless_cancelled(self._batches.turn(), context)
+            await self.tarpit.slow_down(context)
+        await self._batches.turn()
         return message
 
     def _reading(self, handler: Handler) -> Handler:

@@ -63,8 +63,7 @@ class LogWriter:
         """Whether the descriptor has got a part of a line, whose rest was lost."""
         self._is_closed = False
         self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="log-writer", daemon=True).start()
 
     @property
     def dropped(self) -> int:
@@ -147,7 +146,8 @@ class LogWriter:
         left = memoryview(data)
         try:
             while left:
-                left = left[_written(self._descriptor, left) :]
+                written = _written(self._descriptor, left)
+                left = left[written:]
         except OSError:
             # There is nowhere left to report that standard error is gone, or its disk full.
             self._is_cut = self._is_cut or len(left) < len(data)

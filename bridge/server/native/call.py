@@ -7,19 +7,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
-from pygrpc_native import STREAM_FULL, STREAM_SENT, NativeGrpcFront
+from pygrpc_native import STREAM_SENT, NativeGrpcFront
 
 from bridge.places import places_of
+from bridge.server.native.streaming import stream
 from bridge.transcoding.status import DETAILS_TRAILER
 
 LOGGER = logging.getLogger(__name__)
 
-Metadata = Iterable[tuple[str, str | bytes]]
+Metadata = Iterable[tuple[str, Any]]
+"""Values are text or bytes. Any: the front checks them; compiled code would do so first, and the call would not end."""
 Details = tuple[tuple[tuple[str, str | bytes], ...], str, float | None]
 """Of the front: metadata, peer, seconds left (None: no deadline)."""
 
@@ -27,9 +28,6 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # at run time it takes n
 
 RESERVED = "grpc-"
 """The one trailer of gRPC's own that the front takes. It refuses grpc-retry-pushback-ms, together with its call."""
-
-FULL_S = (0.001, 0.1)
-"""First and longest delay before a look whether a stream's caller takes the next message: there is no event for it."""
 
 
 class NativeCall:
@@ -86,7 +84,10 @@ class NativeCall:
             self.fail(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
             return
         try:
-            await (self._stream if handler.response_streaming else self._unary)(handler, request)
+            if handler.response_streaming:
+                await stream(self, handler, request)
+            else:
+                await self._unary(handler, request)
         except grpc.aio.AbortError:
             pass  # the call has ended with it
         except Exception as unexpected:  # noqa: BLE001 - no exception's text may reach a caller
@@ -117,6 +118,19 @@ class NativeCall:
             else:
                 return
 
+    def try_send(self, message: bytes) -> int:
+        """Send a message of a stream if it can be sent now; return what became of it, in the front's words."""
+        sent = self._front.stream_try_send(self._id, message)
+        if sent == STREAM_SENT:
+            self.sent_bytes += len(message)
+        return sent
+
+    def end_stream(self) -> None:
+        """End a stream with OK, unless it has ended."""
+        if not self._is_over:
+            self._front.stream_end(self._id, list(self._trailers))
+            self._is_over = True
+
     async def _unary(self, handler: Handler, request: Any) -> None:
         # An attribute that the type does not have: its stub knows synchronous handlers only.
         answer: Any = handler.unary_unary
@@ -125,24 +139,6 @@ class NativeCall:
             self._front.respond(self._id, response, None, list(self._trailers))
             self.sent_bytes = len(response)
             self._is_over = True
-
-    async def _stream(self, handler: Handler, request: Any) -> None:
-        answers: Any = handler.unary_stream
-        async with aclosing(answers(request, self)) as responses:
-            async for response in responses:
-                if not await self._send(_converted(handler.response_serializer, response)):
-                    return
-        if not self._is_over:
-            self._front.stream_end(self._id, list(self._trailers))
-            self._is_over = True
-
-    async def _send(self, message: bytes) -> bool:
-        pause_s, longest_s = FULL_S
-        while (sent := self._front.stream_try_send(self._id, message)) == STREAM_FULL:
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, longest_s)
-        self.sent_bytes += len(message)
-        return sent == STREAM_SENT
 
 
 def _converted(convert: Callable[[Any], Any] | None, value: Any) -> Any:

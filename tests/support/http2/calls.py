@@ -20,7 +20,6 @@ from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import after, by_token
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
-from tests.support.fault_proxy import FaultProxy
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
 PATIENCE_S = 60.0
@@ -124,27 +123,10 @@ async def calls_to(
 @asynccontextmanager
 async def wallet(behaviour: Behaviour, **options: Any) -> AsyncIterator[tuple[FaultServer, Calls]]:
     """Start a server with this behaviour and open calls to it, with the options of FaultServer and of `calls_to`."""
-    async with FaultServer(behaviour, **_of_the_server(options)) as server, calls_to(server, **options) as calls:
-        yield server, calls
-
-
-@asynccontextmanager
-async def wallet_behind_proxy(
-    behaviour: Behaviour, **options: Any
-) -> AsyncIterator[tuple[FaultServer, FaultProxy, Calls]]:
-    """Do as `wallet`, with a proxy between the two that can fail."""
-    async with (
-        FaultServer(behaviour, **_of_the_server(options)) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, port=proxy.port, **options) as calls,
-    ):
-        yield server, proxy, calls
-
-
-def _of_the_server(options: dict[str, Any]) -> dict[str, Any]:
-    """Take those options out that are a FaultServer's."""
     names = ("settings", "early", "checked", "opening", "resets_max")
-    return {name: options.pop(name) for name in names if name in options}
+    of_server = {name: options.pop(name) for name in names if name in options}
+    async with FaultServer(behaviour, **of_server) as server, calls_to(server, **options) as calls:
+        yield server, calls
 
 
 async def alone_fails(bad: Behaviour, end: str = LOST, *, checked: bool = True) -> FaultServer:

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from bridge.sandbox import serve
+from bridge.sandbox import serve, session
 from bridge.sandbox.answers import failure, page, wallet_answer
 from bridge.sandbox.server import FaultServer
 from bridge.settings.model import load
 from tests.support.certificates import write_certificates
 from tests.support.certify_runs import MAPPED, certified
-from tests.support.fault_proxy import FaultProxy, Half
 from tests.support.processes import bridge_command
 from tests.support.settings_files import toml, write
 from tests.support.staging_wallet import LIVE, SECOND, TERMINATED, StagingWallet
@@ -220,24 +219,12 @@ async def test_a_wallet_that_is_not_trusted_gets_nothing(tmp_path: Path) -> None
     assert "cannot be reached (tls): run `bridge doctor`" in run.err
 
 
-class Http1Too(FaultProxy):
-    """Stands before an HTTP/2 wallet, and answers HTTP/1.1 like a wallet itself."""
-
-    async def carry(self, client: Half, first: bytes = b"") -> None:
-        """Pass HTTP/2 on; answer anything else."""
-        first = await client.reader.read(65536)
-        if first.startswith(b"PRI * HTTP/2.0"):
-            await super().carry(client, first)
-            return
-        body = failure(404, 44, "").body
-        head = b"HTTP/1.1 404 Not Found\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        await client.send(head + body)
-
-
-async def test_a_wallet_that_speaks_http1_too() -> None:
+async def test_a_wallet_that_speaks_http1_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is noted, and needs no decision: the bridge speaks HTTP/2 alone."""
-    async with FaultServer(StagingWallet()) as server, Http1Too(server.port) as front:
-        run = await certified(f"http://127.0.0.1:{front.port}", "--yes", "--json", settings=MAPPED)
+    monkeypatch.setattr(session, "_REFUSAL", b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n")
+    monkeypatch.setattr(session, "_HTTP_2_ONLY", failure(404, 44, "").body)
+    async with FaultServer(StagingWallet(), greets_first=False) as server:
+        run = await certified(server.url, "--yes", "--json", settings=MAPPED)
     (found,) = (each for each in run.report["findings"] if each["probe"] == "http1")
     assert (run.exit_code, found["level"]) == (0, "note")
     assert found["text"] == "the wallet speaks HTTP/1.1 too (HTTP 404, code 44); the bridge never does"

@@ -13,7 +13,6 @@ from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import silent_server
 from tests.support.certificates import write_certificates
-from tests.support.fault_proxy import FaultProxy
 from tests.support.http2.calls import LOST, OK, UNREACHABLE, calls_to
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -57,14 +56,12 @@ async def test_a_server_that_does_not_read_cannot_hold_a_connection() -> None:
     """The graceful close has its own timeout: then the connection is dropped, with what was still to be written."""
     async with (
         FaultServer(terminated, settings={SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1}, opening=wide_open) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, port=proxy.port) as calls,
+        calls_to(server) as calls,
     ):
         assert await calls.end() == OK
-        proxy.links[0].pause()
+        server.open_connections[0].freeze()
         task = calls.start(game_id="x" * 20_000_000)  # more than any socket buffers
         for _ in range(10):
             await asyncio.sleep(0)  # the turns of the loop in which the call begins and its first bytes leave
         await calls.transport.aclose()
         assert await task == LOST
-        proxy.links[0].resume()

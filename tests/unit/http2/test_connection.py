@@ -23,7 +23,6 @@ from tests.support.http2.calls import (
     calls_to,
     streams_max,
     wallet,
-    wallet_behind_proxy,
 )
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -174,10 +173,10 @@ async def test_a_lost_connection_is_unknown(tmp_path: Path, behaviour: Behaviour
 
 async def test_half_closed_by_the_server() -> None:
     """FIN means that no answer can come any more: what is under way is UNKNOWN at once, what is new is sent again."""
-    async with wallet_behind_proxy(hang) as (server, proxy, calls):
+    async with wallet(hang) as (server, calls):
         task = calls.start()
         await server.until(lambda: len(server.requests) == 1)
-        proxy.links[0].finish_to_client()
+        server.open_connections[0].close()
         assert await task == LOST
         server.behaviour = terminated
         assert await calls.end() == OK
@@ -221,9 +220,9 @@ async def test_retiring_waits_for_answers() -> None:
 async def test_half_open_connection_is_found_before_use() -> None:
     """A connection that was silent is pinged before it is used; one without a pong is dropped, and nothing was sent."""
     trust = Trust(idle_ping_s=IDLE_S, ping_timeout_s=0.05)
-    async with wallet_behind_proxy(terminated, trust=trust) as (server, proxy, calls):
+    async with wallet(terminated, trust=trust) as (server, calls):
         assert await calls.end("a") == OK
-        proxy.links[0].swallow()
+        server.open_connections[0].freeze()
         # The silence itself, not a guess at how long something takes. Twice: what was on its way may end it once.
         await asyncio.sleep(2 * IDLE_S)
         assert await calls.end("b") == OK

@@ -14,7 +14,6 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from tests.support.certificates import write_certificates
 from tests.support.dead_addresses import given, mute, resolve
-from tests.support.fault_proxy import FaultProxy
 from tests.support.http2.calls import (
     LOST,
     NOT_PROCESSED,
@@ -24,7 +23,6 @@ from tests.support.http2.calls import (
     Calls,
     calls_to,
     wallet,
-    wallet_behind_proxy,
 )
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -105,17 +103,16 @@ async def test_closing_connections_make_room(tmp_path: Path, monkeypatch: pytest
     certificates = write_certificates(tmp_path)
     async with (
         FaultServer(terminated, tls=certificates.server.server_context()) as server,
-        FaultProxy(server.port) as proxy,
-        calls_to(server, tls=certificates.client_context(), port=proxy.port, connections_max=1) as calls,
+        calls_to(server, tls=certificates.client_context(), connections_max=1) as calls,
     ):
         for number in range(5):
             assert await calls.end(str(number)) == OK
             (pool,) = calls.transport._pools.values()
-            proxy.links[-1].swallow()
+            server.open_connections[-1].freeze()
             pool.retire()
             assert calls.transport.connections <= 2
-        for link in proxy.links:
-            link.reset()
+        for connection in server.open_connections:
+            connection.abort()
 
 
 def give_up_newest(calls: Calls) -> None:
@@ -129,20 +126,20 @@ def give_up_newest(calls: Calls) -> None:
 async def test_silent_connections_make_room() -> None:
     """A connection that was given up is dropped where room is needed, and its calls are UNKNOWN."""
     behaviour = by_token({"caught": hang}, terminated)
-    async with wallet_behind_proxy(behaviour, connections_max=1) as (server, proxy, calls):
+    async with wallet(behaviour, connections_max=1) as (server, calls):
         caught = []
         for number in range(1, 4):
             caught.append(calls.start("caught"))
             await server.until(lambda: _caught(server) == number)  # noqa: B023 - awaited in this very turn
-            proxy.links[-1].swallow()
+            server.open_connections[-1].freeze()
             give_up_newest(calls)
             assert await calls.end("next") == OK
-            assert len(proxy.links) == number + 1
+            assert server.connections == number + 1
             assert calls.transport.connections <= 2
         # One that is closed brings no answer any more; one that is only silent may.
         assert await caught[0] == LOST
-        for link in proxy.links:
-            link.reset()
+        for connection in server.open_connections:
+            connection.abort()
         assert [await task for task in caught[1:]] == [LOST] * 2
 
 

@@ -11,7 +11,6 @@ from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.wire import PREFACE, take_frames
-from tests.support.fault_proxy import FaultProxy
 from tests.support.http2 import frames as raw
 from tests.support.http2.calls import (
     OK,
@@ -22,7 +21,6 @@ from tests.support.http2.calls import (
     cancelled,
     streams_max,
     wallet,
-    wallet_behind_proxy,
 )
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -33,16 +31,16 @@ INTERVAL_S = 0.04
 CALLS_AFTER = 25
 
 
-async def until_replaced(calls: Calls, proxy: FaultProxy) -> tuple[list[asyncio.Task[str]], list[asyncio.Task[str]]]:
+async def until_replaced(calls: Calls, server: FaultServer) -> tuple[list[asyncio.Task[str]], list[asyncio.Task[str]]]:
     """Begin 25 calls a second until there is another connection, and some more; return the former and the latter.
 
     After how many seconds that is, test_liveness.py shows in virtual time: here it depends on the machine.
     """
     before: list[asyncio.Task[str]] = []
     after: list[asyncio.Task[str]] = []
-    links = len(proxy.links)
+    connections = server.connections
     while len(after) < CALLS_AFTER:
-        (before if len(proxy.links) == links else after).append(calls.start())
+        (before if server.connections == connections else after).append(calls.start())
         await asyncio.sleep(INTERVAL_S)
     return before, after
 
@@ -53,21 +51,20 @@ async def test_silent_death_under_load(others: int) -> None:
     """Only calls fail that began before the connection was replaced, also beside 100 calls that are under way."""
     async with (
         FaultServer(by_token({"other": hang}, terminated)) as server,
-        FaultProxy(server.port) as proxy,
         FaultServer(hang) as busy,
-        calls_to(server, port=proxy.port) as calls,
+        calls_to(server) as calls,
         calls_to(busy) as other_calls,
     ):
         waiting = [other_calls.start("other") for _ in range(others)]
         assert await calls.end("first") == OK
-        proxy.links[0].swallow()
-        before, later = await until_replaced(calls, proxy)
+        server.open_connections[0].freeze()
+        before, later = await until_replaced(calls, server)
         assert await asyncio.gather(*later) == [OK] * CALLS_AFTER
         calls.expire()
         # Those that began while the answer to the PING was awaited were not sent on the connection.
         assert set(await asyncio.gather(*before)) <= {TIMEOUT, OK}
         assert await before[0] == TIMEOUT
-        assert len(proxy.links) == 2
+        assert server.connections == 2
         await cancelled(*waiting)
 
 
@@ -75,15 +72,15 @@ async def test_silent_death_under_load(others: int) -> None:
 async def test_all_connections_die_at_once() -> None:
     """Where several connections die in one moment, they are found out together, and not one after the other."""
     gate = asyncio.Event()
-    async with wallet_behind_proxy(after(gate), settings=streams_max(100)) as (server, proxy, calls):
+    async with wallet(after(gate), settings=streams_max(100)) as (server, calls):
         first = [calls.start(str(number)) for number in range(301)]
         await server.until(lambda: len(server.requests) == 301)
         gate.set()
         assert await asyncio.gather(*first) == [OK] * 301
-        assert len(proxy.links) == 4
-        for link in list(proxy.links):
-            link.swallow()
-        before, later = await until_replaced(calls, proxy)
+        assert server.connections == 4
+        for connection in server.open_connections:
+            connection.freeze()
+        before, later = await until_replaced(calls, server)
         assert await asyncio.gather(*later) == [OK] * CALLS_AFTER
         # The first that is found silent costs calls. The others are asked before they are used, and cost none.
         assert len({exchange.connection for exchange in calls.under_way()}) == 1
@@ -146,18 +143,16 @@ async def test_slow_server() -> None:
 async def test_answers_on_a_connection_that_was_given_up() -> None:
     """A connection that was silent for too long takes no further call, but what it still brings counts."""
     gate = asyncio.Event()
-    async with wallet_behind_proxy(by_token({"late": after(gate)})) as (server, proxy, calls):
+    async with wallet(by_token({"late": after(gate)})) as (server, calls):
         task = calls.start("late")
         await server.until(lambda: len(server.requests) == 1)
-        proxy.links[0].pause()
         (pool,) = calls.transport._pools.values()
         (connection,) = pool._connections
         assert connection._liveness is not None
         connection._liveness._give_up()  # after which time, test_liveness.py shows in virtual time
         assert await calls.end("next") == OK
-        assert len(proxy.links) == 2
+        assert server.connections == 2
         gate.set()
-        proxy.links[0].resume()
         assert await task == OK
         await server.until(lambda: [each.number for each in server.open_connections] == [2])
 

@@ -10,11 +10,11 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from bridge.admission import RETRY_AFTER_S
-from bridge.sandbox.behaviours import terminated
+from bridge.sandbox.behaviours import after, by_token, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import FullBridge, Tap, full_bridge
+from tests.support.full_bridge import FullBridge, full_bridge
 from tests.support.serving import health_of
 from tests.support.whole_path import PATIENCE_S, End, Failure, end_of, terminate_request, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
@@ -38,13 +38,13 @@ def is_empty(bridge: FullBridge) -> bool:
 
 async def test_one_more_waits_and_succeeds() -> None:
     """The call after the last that is admitted is not sent before a place is free; then it is served like any other."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap), TWO) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate)), TWO) as bridge:
         held = await bridge.hold(2)
         (queued,) = await bridge.queue("queued")
         assert bridge.service.admission.count == 2
         assert bridge.tokens == ["held-0", "held-1"]
-        tap.open()
+        gate.set()
         assert [(await end_of(call)).code for call in (*held, queued)] == ["OK"] * 3
         assert bridge.tokens == ["held-0", "held-1", "queued"]
         waited_s = [ended.queue_s for ended in await bridge.ends.number(3)]
@@ -56,13 +56,13 @@ async def test_one_more_waits_and_succeeds() -> None:
 @pytest.mark.parametrize("settings", [ONE, NO_LINE], ids=["the line is full", "there is no line"])
 async def test_full(settings: dict[str, str]) -> None:
     """Who finds no place in the queue is refused at once, may come again in a second, and nothing of it is sent."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap), settings) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate)), settings) as bridge:
         calls = await bridge.hold(1) + await bridge.queue(*["queued"] * int(settings["SERVER__MAX_QUEUED"]))
         NOW.check(await bridge.caller.terminate("refused"))
         (refused,) = await bridge.ends.number(1)
         assert (refused.reason, refused.outcome, refused.queue_s) == ("BRIDGE_OVERLOADED", "NOT_SENT", 0.0)
-        tap.open()
+        gate.set()
         assert {(await end_of(call)).code for call in calls} == {"OK"}
         assert (await bridge.caller.terminate("later")).code == "OK"
         assert "refused" not in bridge.tokens
@@ -71,7 +71,7 @@ async def test_full(settings: dict[str, str]) -> None:
 
 async def test_health_of_a_full_bridge() -> None:
     """Health is answered while calls are refused: a bridge that is busy must not be restarted for it."""
-    async with full_bridge(FaultServer(Tap()), NO_LINE) as bridge:
+    async with full_bridge(FaultServer(after(asyncio.Event())), NO_LINE) as bridge:
         (held,) = await bridge.hold(1)
         NOW.check(await bridge.caller.terminate("refused"))
         answer = await health_of(bridge.caller.channel).Check(health_pb2.HealthCheckRequest())
@@ -81,15 +81,15 @@ async def test_health_of_a_full_bridge() -> None:
 
 async def test_cancel_in_line() -> None:
     """A caller that cancels in the queue frees a place in it; its request never leaves, and the report says so."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap), ONE) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate)), ONE) as bridge:
         (held,) = await bridge.hold(1)
         (cancelled,) = await bridge.queue("cancelled")
         cancelled.cancel()
         (ended,) = await bridge.ends.number(1)
         assert (ended.grpc_code, ended.outcome, ended.is_detached) == ("CANCELLED", "NOT_SENT", False)
         (queued,) = await bridge.queue("queued")
-        tap.open()
+        gate.set()
         assert [(await end_of(call)).code for call in (held, queued)] == ["OK", "OK"]
         assert bridge.tokens == ["held-0", "queued"]
         await until(lambda: is_empty(bridge))
@@ -97,14 +97,14 @@ async def test_cancel_in_line() -> None:
 
 async def test_deadline_in_line() -> None:
     """A call whose time ends in line is refused while its caller still waits, and not sent; the report has its time."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap), SOON) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate)), SOON) as bridge:
         (held,) = await bridge.hold(1, PATIENCE_S)
         (late,) = await bridge.queue("late")
         IN_LINE.check(await end_of(late))
         (ended,) = await bridge.ends.number(1)
         assert (ended.reason, ended.cause, ended.queue_s > 0) == ("BRIDGE_OVERLOADED", "queue", True)
-        tap.open()
+        gate.set()
         assert (await end_of(held)).code == "OK"
         assert bridge.tokens == ["held-0"]
         await until(lambda: is_empty(bridge))
@@ -145,13 +145,15 @@ async def test_bound_of_many() -> None:
 
 async def test_far_too_many() -> None:
     """Of fifty times what there is room for, those that find room are OK and all others are refused, unsent."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap), {"SERVER__MAX_IN_FLIGHT": "3", "SERVER__MAX_QUEUED": "3"}) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(
+        FaultServer(after(gate)), {"SERVER__MAX_IN_FLIGHT": "3", "SERVER__MAX_QUEUED": "3"}
+    ) as bridge:
         tokens = [f"call-{number}" for number in range(300)]
         calls = [asyncio.create_task(bridge.caller.terminate(token)) for token in tokens]
         refused = await bridge.ends.number(294)
         assert {ended.reason for ended in refused} == {"BRIDGE_OVERLOADED"}
-        tap.open()
+        gate.set()
         ends = dict(zip(tokens, await asyncio.gather(*calls), strict=True))
         ok = {token for token, end in ends.items() if end.code == "OK"}
         assert (len(ok), set(bridge.tokens)) == (6, ok)
@@ -167,16 +169,6 @@ SHARE_IS_FULL = Failure(
 UNKNOWN = Failure("FAILED_PRECONDITION", "PROVIDER_NOT_CONFIGURED", "NOT_SENT", attempts=0)
 
 
-class HangsForOne(Tap):
-    """A wallet behind which the backend of one provider answers no one before it is opened."""
-
-    async def __call__(self, stream: Stream) -> None:
-        """Answer a request."""
-        if stream.request.fields["provider_id"] == HUNG:
-            await self.is_open.wait()
-        await terminated(stream)
-
-
 async def hang(bridge: FullBridge, count: int) -> list[asyncio.Task[End]]:
     """Begin so many calls of the provider that hangs; return when each is admitted, queued or refused."""
     stub = WalletServiceStub(bridge.caller.channel)
@@ -190,8 +182,9 @@ async def hang(bridge: FullBridge, count: int) -> list[asyncio.Task[End]]:
 
 async def test_others_are_served_while_one_hangs() -> None:
     """Ten times its share of calls hang: all others are OK at once, and what is refused is the provider's own."""
-    wallet = HangsForOne()
-    async with full_bridge(FaultServer(wallet), SHARED) as bridge:
+    gate = asyncio.Event()
+    backend_hangs = by_token({f"hung-{number}": after(gate) for number in range(30)})
+    async with full_bridge(FaultServer(backend_hangs), SHARED) as bridge:
         hung = await hang(bridge, 30)
         admission = bridge.service.admission
         assert (admission.count, admission.queued, len(bridge.ends.calls)) == (3, 2, 25)
@@ -204,7 +197,7 @@ async def test_others_are_served_while_one_hangs() -> None:
             )
             assert [end.code for end in ends] == ["OK"] * 3
         SHARE_IS_FULL.check(await bridge.caller.terminate("one more", provider_id=HUNG))
-        wallet.open()
+        gate.set()
         codes = [end.code for end in await asyncio.gather(*hung)]
         assert sorted(codes) == ["OK"] * 5 + ["RESOURCE_EXHAUSTED"] * 25
         await until(lambda: (admission.count, admission.queued) == (0, 0))
@@ -212,15 +205,16 @@ async def test_others_are_served_while_one_hangs() -> None:
 
 async def test_a_caller_that_leaves_gives_no_place_back_before_the_end() -> None:
     """Calls that go on without their caller count for their provider, or a hung wallet would get ever more of them."""
-    wallet = HangsForOne()
-    async with full_bridge(FaultServer(wallet), {**SHARED, "SERVER__MAX_QUEUED": "0"}) as bridge:
+    gate = asyncio.Event()
+    backend_hangs = by_token({f"held-{number}": after(gate) for number in range(3)})
+    async with full_bridge(FaultServer(backend_hangs), {**SHARED, "SERVER__MAX_QUEUED": "0"}) as bridge:
         held = await bridge.hold(3)
         for call in held:
             call.cancel()
         await until(lambda: bridge.service.detached == 3)
         SHARE_IS_FULL.check(await bridge.caller.terminate("one more", provider_id=HUNG))
         assert (await bridge.caller.terminate("good", provider_id=GOOD)).code == "OK"
-        wallet.open()
+        gate.set()
         await bridge.ends.number(5)
         assert (await bridge.caller.terminate("later", provider_id=HUNG)).code == "OK"
 
@@ -228,7 +222,9 @@ async def test_a_caller_that_leaves_gives_no_place_back_before_the_end() -> None
 @pytest.mark.parametrize("token", ["", "token"], ids=["with a violation", "without"])
 async def test_unknown_providers_are_refused_before_admission(token: str) -> None:
     """A full bridge says what is wrong with them, not that it is full, an unset field first; they leave no state."""
-    async with full_bridge(FaultServer(Tap()), {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "0"}) as bridge:
+    async with full_bridge(
+        FaultServer(after(asyncio.Event())), {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "0"}
+    ) as bridge:
         (held,) = await bridge.hold(1)
         for number in range(50):
             end = await bridge.caller.terminate(token, provider_id=999_000 + number)
@@ -242,7 +238,9 @@ async def test_unknown_providers_are_refused_before_admission(token: str) -> Non
 
 async def test_what_cannot_be_parsed_is_refused_before_admission() -> None:
     """A full bridge says of a malformed request what is wrong with it: it takes no place and waits for none."""
-    async with full_bridge(FaultServer(Tap()), {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}) as bridge:
+    async with full_bridge(
+        FaultServer(after(asyncio.Event())), {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}
+    ) as bridge:
         (held,) = await bridge.hold(1)
         malformed: Any = bridge.caller.channel.unary_unary("/wallet.v1.WalletService/Terminate")
         assert (await end_of(malformed(b"\xff"))).error_info.reason == "INVALID_REQUEST"

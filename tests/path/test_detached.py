@@ -15,7 +15,17 @@ from h2.settings import SettingCodes
 
 from bridge.deadline import DeadlineLimits
 from bridge.http2.transport import Http2Transport
-from bridge.sandbox.behaviours import answer, hang, processed, refuse, reset_with, sequence, terminated, terminated_with
+from bridge.sandbox.behaviours import (
+    after,
+    answer,
+    hang,
+    processed,
+    refuse,
+    reset_with,
+    sequence,
+    terminated,
+    terminated_with,
+)
 from bridge.sandbox.server import FaultServer, Welcome
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.server.handlers import SERVICES
@@ -25,7 +35,7 @@ from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Keyring
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import FullBridge, Tap, full_bridge
+from tests.support.full_bridge import FullBridge, full_bridge
 from tests.support.random_wallet import abort, wallet_says
 from tests.support.reported import Reported
 from tests.support.whole_path import ACCESS_KEY, PATIENCE_S, PRIVATE_KEY, end_of, terminate_request, until
@@ -93,10 +103,10 @@ ENDS = {
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 async def test_true_end_is_reported_once(end: End) -> None:
     """A call whose client has cancelled goes its way to the end, with its attempts, and that end is reported, once."""
-    tap = Tap(end.behaviour())
-    async with full_bridge(FaultServer(tap)) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate, end.behaviour()))) as bridge:
         await leave(bridge, *await bridge.hold(1))
-        tap.open()
+        gate.set()
         (ended,) = await bridge.ends.number(1)
         await until_free(bridge)
         assert bridge.wallet.resets == []
@@ -122,10 +132,10 @@ async def test_deadline_of_a_call_without_its_caller() -> None:
 
 async def test_many_callers_leave() -> None:
     """When 200 callers cancel, all their calls are finished, nothing is kept of them, and the next call succeeds."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap)) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate))) as bridge:
         await leave(bridge, *await bridge.hold(200))
-        tap.open()
+        gate.set()
         ends = await bridge.ends.number(200)
         assert {(ended.grpc_code, ended.is_detached) for ended in ends} == {("OK", True)}
         assert sorted(bridge.wallet.processed) == sorted(bridge.tokens)
@@ -137,11 +147,11 @@ async def test_many_callers_leave() -> None:
 
 async def test_neighbours_of_who_leaves() -> None:
     """Who stays gets the answer, on the same connection."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap)) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate))) as bridge:
         calls = await bridge.hold(4)
         await leave(bridge, *calls[::2])
-        tap.open()
+        gate.set()
         assert [(await end_of(call)).code for call in calls[1::2]] == ["OK", "OK"]
         assert sorted(ended.is_detached for ended in await bridge.ends.number(4)) == [False, False, True, True]
         assert bridge.wallet.connections == 1
@@ -149,25 +159,27 @@ async def test_neighbours_of_who_leaves() -> None:
 
 async def test_its_place_stays_taken() -> None:
     """A call without its caller still counts: the wallet has no more of them at once than may be admitted."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap), {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(
+        FaultServer(after(gate)), {"SERVER__MAX_IN_FLIGHT": "1", "SERVER__MAX_QUEUED": "1"}
+    ) as bridge:
         await leave(bridge, *await bridge.hold(1))
         (queued,) = await bridge.queue("queued")
         assert bridge.tokens == ["held-0"]
-        tap.open()
+        gate.set()
         assert (await end_of(queued)).code == "OK"
 
 
 async def test_drain_waits_for_it() -> None:
     """A drain does not end before a call that has lost its caller has its answer."""
-    tap = Tap()
-    async with full_bridge(FaultServer(tap)) as bridge:
+    gate = asyncio.Event()
+    async with full_bridge(FaultServer(after(gate))) as bridge:
         await leave(bridge, *await bridge.hold(1))
         drain = asyncio.create_task(bridge.caller.bridge.drain(0))
         with pytest.raises(TimeoutError):
-            # Far longer than a drain of nothing takes; one that waits has no end before the tap is opened.
+            # Far longer than a drain of nothing takes; one that waits has no end before the gate is opened.
             await asyncio.wait_for(asyncio.shield(drain), 0.2)
-        tap.open()
+        gate.set()
         await drain
         assert bridge.wallet.processed == ["held-0"]
         assert [ended.grpc_code for ended in bridge.ends.calls] == ["OK"]

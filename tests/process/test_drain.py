@@ -42,7 +42,6 @@ from bridge.sandbox.behaviours import after, hang, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.server.app import REFUSE_AT_LEAST_S
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import Tap
 from tests.support.processes import Command
 from tests.support.serving import health_of, serving, watch_health
 from tests.support.whole_path import NO_SETTINGS, end_of, terminate_request, until
@@ -194,8 +193,8 @@ CROWD = 1500
 @pytest.mark.long
 async def test_a_crowd_before_a_busy_process() -> None:
     """Calls that come while the process gets no CPU are refused like any others, with what to do, and not cut off."""
-    tap, patient = Tap(), {"WALLET__DEADLINE_DEFAULT_S": "300", "WALLET__DEADLINE_MAX_S": "300"}
-    async with FaultServer(tap) as wallet, serving_bridge(wallet, patient) as bridge:
+    gate, patient = asyncio.Event(), {"WALLET__DEADLINE_DEFAULT_S": "300", "WALLET__DEADLINE_MAX_S": "300"}
+    async with FaultServer(after(gate)) as wallet, serving_bridge(wallet, patient) as bridge:
         assert await bridge.status() == health_pb2.HealthCheckResponse.SERVING
         bridge.command.process.send_signal(signal.SIGSTOP)
         calls = [bridge.start(f"call-{number}") for number in range(CROWD)]
@@ -205,7 +204,7 @@ async def test_a_crowd_before_a_busy_process() -> None:
         room = int(SETTINGS["SERVER__MAX_IN_FLIGHT"]) + int(SETTINGS["SERVER__MAX_QUEUED"])
         ends = [asyncio.create_task(end_of(call)) for call in calls]
         await until(lambda: sum(each.done() for each in ends) == CROWD - room)
-        tap.open()
+        gate.set()
         codes = Counter(end.code for end in await asyncio.gather(*ends))
     assert codes == {"OK": room, "RESOURCE_EXHAUSTED": CROWD - room}
 
@@ -220,14 +219,14 @@ async def leave(bridge: Serving, wallet: FaultServer) -> None:
 @pytest.mark.short("native")
 async def test_a_call_without_its_caller_is_finished_first() -> None:
     """The process does not end before a call whose client has cancelled has its answer, and its end is in the log."""
-    tap = Tap()
-    async with FaultServer(tap) as wallet, serving_bridge(wallet) as bridge:
+    gate = asyncio.Event()
+    async with FaultServer(after(gate)) as wallet, serving_bridge(wallet) as bridge:
         await leave(bridge, wallet)
         bridge.command.process.terminate()
         await bridge.command.line(lambda line: '"draining"' in line)
         # Answered behind the cancel, on the same connection; and it says that the first step has begun.
         assert await bridge.status() == health_pb2.HealthCheckResponse.NOT_SERVING
-        tap.open()
+        gate.set()
         await bridge.ends(0)
         assert wallet.processed == ["left"]
         assert wallet.resets == []

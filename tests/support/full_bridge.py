@@ -1,4 +1,4 @@
-"""A bridge before a wallet that answers when it may: for tests of waiting, refusing and leaving."""
+"""A bridge that has more calls than it may: for tests of waiting, refusing and leaving."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -6,27 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
-from bridge.sandbox.stream import Behaviour, Stream
 from bridge.service import BridgeService
 from tests.support.reported import Reported
 from tests.support.whole_path import NO_SETTINGS, Caller, bridge_to, terminate_request, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
-
-
-class Tap:
-    """A wallet that answers no one before it is opened, and then does as `then`."""
-
-    def __init__(self, then: Behaviour = terminated) -> None:
-        self.then = then
-        self.is_open = asyncio.Event()
-        self.open = self.is_open.set
-
-    async def __call__(self, stream: Stream) -> None:
-        """Answer a request."""
-        await self.is_open.wait()
-        await self.then(stream)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ success only where it has. Whether it processes a request before another fault i
 """
 
 import contextlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from h2.errors import ErrorCodes
 
-from bridge.sandbox.answers import JSON
+from bridge.sandbox.answers import JSON, failure
 from bridge.sandbox.behaviours import answer, drip, hang, in_turn, reset_with, success_body
 from bridge.sandbox.record import Pulse
 from bridge.sandbox.stream import Behaviour, Stream
@@ -20,13 +19,11 @@ from bridge.sandbox.wire import GoneError
 from tests.support.http2 import frames as raw
 
 DRIP_INTERVAL_S = 0.01
-REQUEST_ID = "4d5a42b3-62ec-40cb-b5e9-b338f194ce60"
 
 
 def wallet_says(http_status: int, *, code: int) -> Behaviour:
     """Answer no in the wallet's own words."""
-    failure = {"status": False, "code": code, "message": "no", "request_id": REQUEST_ID}
-    return answer(http_status, json.dumps(failure).encode())
+    return answer(http_status, failure(http_status, code, "no").body)
 
 
 def success_with(**changes: object) -> Behaviour:

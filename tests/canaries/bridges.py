@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2
 
 from bridge.sandbox.server import FaultServer
 from tests.canaries.record import Collector, Record, arguments_of, collecting, command_line
-from tests.canaries.scene import TIMEOUT_S, Scene, Talk, canary_environment
+from tests.canaries.scene import TIMEOUT_S, Scene, canary_environment
 from tests.support.canaries import CANARIES
 from tests.support.certificates import write_certificates
 from tests.support.metrics_page import get
@@ -48,11 +48,11 @@ async def alone(record: Record, folder: Path) -> None:
         "TELEMETRY__FINGERPRINT_KEY_FILE": str(key_file),
     }
     async with _bridge(record, "log", folder, settings) as scene:
-        record.say("command lines", await command_line(scene.talk.command.process))
+        record.say("command lines", await command_line(scene.command.process))
         await _everything(scene)
         await scene.overload()
         await scene.use_replaced_keys()
-        record.say("metrics", *await asyncio.to_thread(_pages, scene.talk.further))
+        record.say("metrics", *await asyncio.to_thread(_pages, scene.further))
         await scene.drain()
 
 
@@ -67,15 +67,15 @@ async def workers(record: Record, folder: Path) -> None:
     async with collecting() as record.collector:
         variables = _tracing_to(record.collector)
         async with _bridge(record, "log for a console, of workers", folder, settings, variables) as scene:
-            supervisor = scene.talk.command.process
+            supervisor = scene.command.process
             children = [int(child) for child in children_of(supervisor.pid).split()]
             record.say("command lines", *map(arguments_of, (supervisor.pid, *children)))
             await _everything(scene)
             await scene.use_replaced_keys()
             os.kill(children[0], signal.SIGKILL)
-            await scene.talk.until("worker ended")
-            record.say("metrics of workers", (await asyncio.to_thread(get, scene.talk.further))[1].encode())
-            await scene.talk.stop()
+            await scene.command.until("worker ended")
+            record.say("metrics of workers", (await asyncio.to_thread(get, scene.further))[1].encode())
+            await scene.command.stop()
         record.say("spans", *record.collector.bodies)
 
 
@@ -99,15 +99,15 @@ async def settling(record: Record, folder: Path) -> None:
                 await scene.call(fault, PATIENCE_S if fault in MET_AGAIN else TIMEOUT_S)
             await scene.cancels()
             await scene.server.until(lambda: _most_often_sent(scene.server) > 2)  # the settler has met one of them
-            await scene.talk.until('"settlement changed"', '"SETTLED"')
-            await scene.talk.until("reload failed")
-            record.say("metrics, with settlement", *await asyncio.to_thread(_pages, scene.talk.further))
+            await scene.command.until('"settlement changed"', '"SETTLED"')
+            await scene.command.until("reload failed")
+            record.say("metrics, with settlement", *await asyncio.to_thread(_pages, scene.further))
             environ = canary_environment(scene.server.url, folder, settings)
             async with bridge_command("settlement", "list", "--json", environ=environ) as listing:
                 assert await listing.end() == 0
             record.say("settlement list", listing.output.encode())
             record.take_files("settlement store", store)
-            assert await scene.talk.stop() == 0
+            assert await scene.command.stop() == 0
         record.say("spans, with settlement", *collector.bodies)
     record.take_files("settlement store", store)
 
@@ -129,15 +129,15 @@ async def with_tls(record: Record, folder: Path) -> None:
     tls = certificates.server.server_context(client_ca_file=certificates.ca_file)
     async with _bridge(record, "log, with TLS", folder, settings, further="SERVER__HEALTH_LISTEN", tls=tls) as scene:
         scene.ends.append(await call_over(scene.channel))
-        scene.ends.append(await call_once(scene.talk.address, authority.ca_file, other))
-        async with channel_to(scene.talk.address, authority.ca_file, ours) as scene.channel:
+        scene.ends.append(await call_once(scene.address, authority.ca_file, other))
+        async with channel_to(scene.address, authority.ca_file, ours) as scene.channel:
             await scene.answers()
-        record.say("health", *[word async for word in _health_at(scene.talk.further)])
+        record.say("health", *[word async for word in _health_at(scene.further)])
         for file in key_files:
             file.write_text(file.read_text(encoding="ascii")[:-40], encoding="ascii")
-        await scene.talk.until("reload failed", "server.tls_key_file")
-        await scene.talk.until("reload failed", "wallet.client_key_file")
-        assert await scene.talk.stop() == 0
+        await scene.command.until("reload failed", "server.tls_key_file")
+        await scene.command.until("reload failed", "wallet.client_key_file")
+        assert await scene.command.stop() == 0
 
 
 def _tracing_to(collector: Collector) -> dict[str, str]:
@@ -177,10 +177,10 @@ async def _bridge(  # noqa: PLR0913, PLR0917 - what each of them has otherwise
         with reserved_address() as address:
             environ = canary_environment(server.url, folder, {**settings, further: address})
             environ |= {"TMPDIR": str(temporary), **others}
-            async with bridge_command("serve", environ=environ, folder=cwd) as command, Talk(command) as talk:
-                talk.address, talk.further = _address(await talk.until("serving", "wallet_url")), address
-                async with channel_to(talk.address) as channel:
-                    scene = Scene(talk, server, wallet, channel, folder)
+            async with bridge_command("serve", environ=environ, folder=cwd) as command:
+                serving = _address(await command.until("serving", "wallet_url"))
+                async with channel_to(serving) as channel:
+                    scene = Scene(command, serving, address, server, wallet, channel, folder)
                     yield scene
     record.take(log, command.output, scene.ends, server.requests)
     record.take_files("files left behind", cwd, temporary)

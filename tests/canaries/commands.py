@@ -10,7 +10,7 @@ from bridge.sandbox import ROWS
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
 from tests.canaries.record import Record, command_line
-from tests.canaries.scene import IN_ENVIRONMENT, TIMEOUT_S, Talk, canary_environment
+from tests.canaries.scene import IN_ENVIRONMENT, TIMEOUT_S, canary_environment
 from tests.support.canaries import CANARIES
 from tests.support.processes import bridge_command
 from tests.support.whole_path import CHANNEL_OPTIONS, End, end_of, terminate_request
@@ -39,17 +39,17 @@ async def before_the_sandbox(record: Record, folder: Path) -> None:
     environ = canary_environment("http://127.0.0.1:1", folder, {})
     config.write_text("", encoding="utf-8")
     sandbox = bridge_command("sandbox", "--listen", "127.0.0.1:0", "--config", str(config), environ=environ)
-    async with sandbox as wallet_command, Talk(wallet_command) as wallet:
+    async with sandbox as wallet:
         url = (await wallet.until("sandbox wallet on")).split()[3].rstrip(",")
         settings = canary_environment(url, folder, {})
-        async with bridge_command("serve", environ=settings) as command, Talk(command) as talk:
-            address = json.loads(await talk.until('"serving"', "wallet_url"))["address"]
+        async with bridge_command("serve", environ=settings) as command:
+            address = json.loads(await command.until('"serving"', "wallet_url"))["address"]
             ends = await _every_row(address)
             await _calls(record, settings, folder, address)
-            assert await talk.stop() == 0
+            assert await command.stop() == 0
         await wallet.stop()
     record.take("log, before the sandbox", command.output, ends, [])
-    record.say("sandbox", wallet_command.output.encode())
+    record.say("sandbox", wallet.output.encode())
 
 
 async def _every_row(address: str) -> list[End]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import grpc.aio
 
@@ -29,55 +29,15 @@ NAMES = ("access_key", "private_key")
 METADATA = tuple((name, CANARIES["caller metadata"]) for name in ("authorization", "x-request-signature", "baggage"))
 
 
-class Talk:
-    """What a command says, taken as it comes, so that it never has to wait for its reader."""
-
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        self.address = ""
-        """Where a bridge that serves takes calls."""
-        self.further = ""
-        """Where it answers what else it is asked."""
-
-    async def until(self, *words: str) -> str:
-        """Wait for a line with all of these words, and return it."""
-
-        def found() -> list[str]:
-            return [line for line in self.command.lines if all(word in line for word in words)]
-
-        # Seven processes start at once, which takes a busy machine far longer than anything else here.
-        async with asyncio.timeout(6 * PATIENCE_S):
-            await self.command.said.until(lambda: bool(found()) or self.command.is_over)
-        assert found(), self.command.output
-        return found()[0]
-
-    async def end(self) -> int:
-        """Read to the end and return the exit code."""
-        async with asyncio.timeout(PATIENCE_S):
-            return await self._reading
-
-    async def stop(self) -> int:
-        """Ask the command to stop, read to the end and return the exit code."""
-        self.command.process.terminate()
-        return await self.end()
-
-    async def __aenter__(self) -> Self:
-        """Read from now on."""
-        self._reading = asyncio.create_task(self.command.end())
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        """Kill what is left of the command, and read to the end."""
-        if self.command.process.returncode is None:
-            self.command.process.kill()
-        await self._reading
-
-
 @dataclass
 class Scene:
     """What plays at one bridge."""
 
-    talk: Talk
+    command: Command
+    address: str
+    """Where the bridge takes calls."""
+    further: str
+    """Where it answers what else it is asked."""
     server: FaultServer
     wallet: RandomWallet
     channel: grpc.aio.Channel
@@ -144,7 +104,7 @@ class Scene:
         held = await self.hold(LEFT_S)
         held.cancel()
         await asyncio.wait([held])
-        await self.talk.until("is_detached")
+        await self.command.until("is_detached")
 
     async def overload(self) -> None:
         """Call while as many calls are in flight as may be: 2, by the settings."""
@@ -156,13 +116,13 @@ class Scene:
     async def drain(self) -> None:
         """Ask the bridge to stop, call once more, and see it end."""
         held = await self.hold()
-        self.talk.command.process.terminate()
-        await self.talk.until("draining")
+        self.command.process.terminate()
+        await self.command.until("draining")
         while (await self.call()).code == "OK":
             pass
         self.release()
         await held
-        assert await self.talk.end() == 0
+        assert await self.command.end() == 0
 
     def _plan(self, fault: str) -> str:
         """Return a new token, whose first request meets this fault."""
@@ -191,8 +151,8 @@ class Scene:
 
     async def use_replaced_keys(self) -> None:
         """Wait until the bridge has noticed, and call with what it has now."""
-        await self.talk.until("reloaded", f"providers.{IN_FILES}")
-        await self.talk.until("reload failed", f"providers.{IN_BAD_FILES}")
+        await self.command.until("reloaded", f"providers.{IN_FILES}")
+        await self.command.until("reload failed", f"providers.{IN_BAD_FILES}")
         for provider_id in (IN_FILES, IN_BAD_FILES):
             assert (await self.call(provider_id=provider_id)).code == "OK"
 

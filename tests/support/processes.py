@@ -37,8 +37,9 @@ class Command:
         self.lines: list[str] = []
         """Standard output and standard error, in the order of arrival."""
         self.is_over = False
-        self.said = Pulse()
+        self._said = Pulse()
         """Beats with each line, and at the end."""
+        self._ending: asyncio.Task[int] | None = None
 
     async def line(self, matches: Callable[[str], bool]) -> str:
         """Read on until a line matches and return it; fail with all lines when the process ends before."""
@@ -51,8 +52,32 @@ class Command:
         """Read on until the bridge serves; return the address of its port for calls."""
         return str(json.loads(await self.line(lambda line: '"serving"' in line))["address"])
 
+    async def until(self, *words: str) -> str:
+        """Return the first line of all with all of these words; from now on each line is read as it comes."""
+
+        def found() -> list[str]:
+            return [line for line in self.lines if all(word in line for word in words)]
+
+        self._read_on()
+        await self._said.until(lambda: bool(found()) or self.is_over)
+        assert found(), self.output
+        return found()[0]
+
+    async def stop(self) -> int:
+        """Ask it to stop, read to the end and return the exit code."""
+        self.process.terminate()
+        return await self.end()
+
     async def end(self) -> int:
         """Read to the end and return the exit code."""
+        return await asyncio.shield(self._read_on())
+
+    def _read_on(self) -> asyncio.Task[int]:
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._read_all())
+        return self._ending
+
+    async def _read_all(self) -> int:
         while await self._read():
             pass
         return await self.process.wait()
@@ -62,7 +87,7 @@ class Command:
         line = (await self.process.stdout.readline()).decode()
         self.lines += [line] if line else []
         self.is_over = not line
-        self.said.beat()
+        self._said.beat()
         return line
 
     @property

@@ -140,8 +140,6 @@ class Scene:
             self.ends.append(end)
         return end
 
-    # --- key files ------------------------------------------------------------------------------------------------
-
     def replace_keys(self) -> None:
         """Give one provider new keys, and another one nonsense."""
         for name in NAMES:

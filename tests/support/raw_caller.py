@@ -13,9 +13,6 @@ from bridge.sandbox.wire import take_frames
 from tests.support.floods.attacks import PREFACE, opened
 from tests.support.http2 import frames as h2
 
-Fields = tuple[tuple[str, str], ...]
-"""Further headers of a call."""
-
 
 @dataclass
 class Answer:

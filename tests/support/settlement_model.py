@@ -80,8 +80,6 @@ class ModelStore:
     async def close(self) -> None:
         """Do nothing."""
 
-    # --- by calls -------------------------------------------------------------------------------------------------
-
     async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends."""
         if order is not None:
@@ -165,8 +163,6 @@ class ModelStore:
         elif end.is_success and record.entry.state is not State.SETTLED:
             record.finish(State.SETTLED, self._clock())
 
-    # --- by the settler -------------------------------------------------------------------------------------------
-
     async def take(
         self, limit: int, lease_s: float, operations: Collection[str], at_most: Mapping[int, int] | None = None
     ) -> list[Entry]:
@@ -236,8 +232,6 @@ class ModelStore:
             del self._records[key]
         return len(gone)
 
-    # --- by people ------------------------------------------------------------------------------------------------
-
     async def retry(self, entry_id: str) -> Change:
         """Make an entry PENDING and due."""
         record = self._records.get(entry_id)
@@ -271,8 +265,6 @@ class ModelStore:
         return self._settle(
             one for one in rejected if not one.entry.never_repeat and one.entry.last.code in success_codes
         )
-
-    # --- questions ------------------------------------------------------------------------------------------------
 
     async def get(self, entry_id: str) -> Entry | None:
         """Return an entry."""
@@ -317,8 +309,6 @@ class ModelStore:
     async def check(self) -> Checked:
         """Return that nothing is risky."""
         return Checked((), await self.key_use())
-
-    # --- parts ----------------------------------------------------------------------------------------------------
 
     def _newest_first(self) -> Iterator[Record]:
         return iter(sorted(self._records.values(), key=lambda one: -one.position))

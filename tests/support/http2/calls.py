@@ -18,6 +18,7 @@ from bridge.http2.pool import Pool
 from bridge.http2.reset_budget import ResetBudget
 from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import after, by_token
+from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 
@@ -33,8 +34,7 @@ TIMEOUT = "AnswerTimeoutError"
 
 def terminate_body(token: str = "t", **changes: object) -> bytes:
     """Build the wallet page's Terminate request with this token; `changes` replace or add fields."""
-    request = {"token": token, "player_id": 1, "site_id": 1, "provider_id": 1, "game_id": "example", "currency": "EUR"}
-    return json.dumps(request | changes).encode()
+    return json.dumps(TERMINATE_REQUEST | {"token": token} | changes).encode()
 
 
 @dataclass(frozen=True)
@@ -101,16 +101,14 @@ class Calls:
 
 
 @asynccontextmanager
-async def calls_to(
-    server: FaultServer, *, tls: ssl.SSLContext | None = None, port: int = 0, **options: Any
-) -> AsyncIterator[Calls]:
+async def calls_to(server: FaultServer, *, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[Calls]:
     """Open a transport with these options for calls to a server; at the end, no stream of theirs may be open there.
 
     It has PATIENCE_S to connect: on a busy machine a connection to the same process can take longer than the default.
     """
     context = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     transport = Http2Transport(context, **{"connect_timeout_s": PATIENCE_S, **options})
-    calls = Calls(transport, f"{'https' if server.tls else 'http'}://127.0.0.1:{port or server.port}")
+    calls = Calls(transport, f"{'https' if server.tls else 'http'}://127.0.0.1:{server.port}")
     calls.watch(transport.pool(httpx.URL(calls.url)))
     try:
         yield calls

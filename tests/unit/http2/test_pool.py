@@ -16,7 +16,7 @@ from bridge.http2.errors import UnreachableError
 from bridge.http2.pool import Pool
 from bridge.sandbox.behaviours import after, hang, sequence, terminated
 from bridge.sandbox.connection import Connection
-from bridge.sandbox.server import FaultServer, bound_socket
+from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import silent_server
 from tests.support.http2.calls import (
     NOT_PROCESSED,
@@ -144,10 +144,8 @@ async def test_goaway_with_calls_in_line() -> None:
 
 async def test_everybody_in_line_learns_why() -> None:
     """One attempt to connect answers for all who wait for it."""
-    async with FaultServer(terminated) as server:
-        with bound_socket() as bound:
-            async with calls_to(server, port=bound.getsockname()[1]) as calls:
-                assert await asyncio.gather(*(calls.end() for _ in range(50))) == [f"{UNREACHABLE} refused"] * 50
+    async with wallet(terminated) as (server, calls), server.offline():
+        assert await asyncio.gather(*(calls.end() for _ in range(50))) == [f"{UNREACHABLE} refused"] * 50
 
 
 async def test_one_probe_at_a_time() -> None:

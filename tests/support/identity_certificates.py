@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from tests.support.tls_chains import chain, constraints, usage
@@ -36,4 +37,4 @@ def certificate(
 ) -> bytes:
     """Return a certificate with these key usages as PEM; an authority is one by its basic constraints."""
     own = [*((extension, False) for extension in extensions), constraints(ca=is_authority), usage(*usages)]
-    return chain(own).own_pem
+    return chain(own).certificates[0].public_bytes(Encoding.PEM)

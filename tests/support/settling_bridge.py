@@ -19,9 +19,6 @@ from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to,
 from wallet.v1 import settlement_service_pb2 as pb
 from wallet.v1.settlement_service_pb2_grpc import SettlementServiceStub
 
-KEY = base64.b64encode(bytes(range(32))).decode()
-OTHER_KEY = base64.b64encode(bytes(range(50, 82))).decode()
-
 
 @contextmanager
 def patient_calls() -> Iterator[None]:
@@ -66,9 +63,9 @@ class SettlingBridge:
         return [event.state for event in self.events if isinstance(event, SettlementChanged)]
 
 
-def settings_of(folder: Path, key: str = KEY, **settings: str) -> dict[str, str]:
+def settings_of(folder: Path, **settings: str) -> dict[str, str]:
     """Return the settings of settlement on a store in this folder: SETTLE="failed" and so on."""
-    (folder / "settlement.key").write_text(f"{key}\n")
+    (folder / "settlement.key").write_bytes(base64.b64encode(bytes(range(32))))
     return {
         "SETTLEMENT__STORE": f"sqlite://{folder}/settlement.db",
         "SETTLEMENT__KEY_FILE": str(folder / "settlement.key"),

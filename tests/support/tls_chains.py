@@ -58,11 +58,6 @@ class Chain:
     keys: Sequence[ec.EllipticCurvePrivateKey]
     certificates: Sequence[x509.Certificate]
 
-    @property
-    def own_pem(self) -> bytes:
-        """The server's certificate."""
-        return self.certificates[0].public_bytes(Encoding.PEM)
-
     def ca_file(self, folder: Path) -> Path:
         """Write the root and return its file."""
         path = folder / "ca.pem"

@@ -223,9 +223,8 @@ class ModelStore:
     async def purge(self, keep_s: float, limit: int = 1000) -> int:
         """Delete entries that have been kept for long enough."""
         now = self._clock()
-        for ticket, at in list(self._ended_early.items()):
-            if at <= now - ENDED_EARLY_KEPT_S:
-                del self._ended_early[ticket]
+        kept = {ticket: at for ticket, at in self._ended_early.items() if at > now - ENDED_EARLY_KEPT_S}
+        self._ended_early = kept
         ended = sorted((one.entry.ended, key) for key, one in self._records.items() if one.entry.state in FINISHED)
         gone = [key for at, key in ended if at <= now - keep_s][:limit]
         for key in gone:
@@ -275,10 +274,8 @@ class ModelStore:
         """Return the newest entry of a call id, and how many there are."""
 
         def is_asked(call: Call) -> bool:
-            is_theirs = identities is None or (
-                bool(set(identities) & set(call.identities)) if identities else not call.identities
-            )
-            return call.call_id == call_id and is_theirs
+            is_theirs = identities is None or not {*identities}.isdisjoint(call.identities)
+            return call.call_id == call_id and (is_theirs or (not identities and not call.identities))
 
         found = [one for one in self._newest_first() if any(map(is_asked, one.calls.values()))]
         return (self._shown(found[0]) if found else None), len(found)

@@ -171,9 +171,6 @@ def key_settings(folder: Path) -> dict[str, str]:
 def canary_environment(url: str, folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a bridge for this wallet, whose secrets are canaries and whose log is at debug."""
     given = {"TELEMETRY__LOG_LEVEL": "debug", **key_settings(folder), **settings}
-    environ = environment(url, given)
-    # Those of whole_path.py are no canaries.
-    others = {name for name in environment(url) if "PROVIDERS" in name}
-    return {
-        name: value for name, value in environ.items() if name not in others or name.removeprefix("BRIDGE_") in given
-    }
+    # The other providers, those of whole_path.py, are no canaries.
+    others = {name for name in environment(url) if "PROVIDERS" in name} - {f"BRIDGE_{name}" for name in given}
+    return {name: value for name, value in environment(url, given).items() if name not in others}

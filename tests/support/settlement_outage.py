@@ -64,9 +64,6 @@ class InlineStore(SqliteStore):
         return result
 
     async def close(self) -> None:
-        """Do nothing: the entries are looked at afterwards."""
-
-    def drop(self) -> None:
         """Drop the entries."""
         self._connection.close()
 
@@ -146,9 +143,7 @@ async def after_an_outage(outage: str, entries: int, providers: int) -> Aftermat
         await asyncio.sleep(OUTAGE_S - loop.time())
         while (await store.counts()).by_state[State.PENDING]:  # noqa: ASYNC110 - virtual time, nothing to wait for
             await asyncio.sleep(1.0)
-    states = dict((await store.counts()).by_state)
-    store.drop()
-    return Aftermath(wallet.sent, states)
+        return Aftermath(wallet.sent, dict((await store.counts()).by_state))
 
 
 def _left_behind(number: int, providers: int) -> NewCall:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from bridge.sandbox.answers import Answer, failure, page
+from bridge.sandbox.answers import Answer, Reply, failure
 from bridge.sandbox.behaviours import success_body
-from bridge.sandbox.checks import Refusal, authenticate, check_signature, find_operation, read_fields
 from bridge.sandbox.operations import OPERATIONS
 from bridge.sandbox.providers import SAMPLE_PROVIDERS
 from bridge.sandbox.record import Request
 from bridge.sandbox.stream import Stream
+from bridge.sandbox.wallet import Wallet
 
 PLAYER_ID, SITE_ID = 77, 3
 LIVE, SECOND = "canary-live-token-5f0b", "canary-second-token-77aa"
@@ -25,8 +25,9 @@ LIVE, SECOND = "canary-live-token-5f0b", "canary-second-token-77aa"
 UNKNOWN, ANOTHER, TERMINATED = failure(404, 44, ""), failure(409, 45, ""), failure(409, 7, "")
 """Its ways to say no: no such token, another player's token, a token that is terminated."""
 
-PROVIDERS = {str(provider.provider_id).encode(): provider for provider in SAMPLE_PROVIDERS}
-SECRET_HEADERS = ("authorization", "x-request-signature")
+CHECKED = {401: "authorization", 403: "x-request-signature"}
+"""By the status with which the sandbox refuses a request for it."""
+SANDBOX = Wallet(SAMPLE_PROVIDERS, OPERATIONS)
 
 
 @dataclass
@@ -88,21 +89,11 @@ class StagingWallet:
         return no or Answer(200, (("content-type", "application/json"),), self._success(request))
 
     def _refusal(self, request: Request) -> Answer | None:
-        provider, wrong = SAMPLE_PROVIDERS[1], "authorization"
-        knows_providers, knows_signatures = (self.refused.get(name, page(401)) is not None for name in SECRET_HEADERS)
-        try:
-            operation = find_operation(request, OPERATIONS)
-            if knows_providers:
-                provider = authenticate(request, PROVIDERS)
-            wrong = "x-request-signature"
-            if knows_signatures:
-                check_signature(request, provider)
-            wrong = "fields"
-            if knows_providers:
-                read_fields(request, operation, provider)
-        except Refusal as no:
-            return self.refused.get(wrong) or no.answer
-        return None
+        received, plan = SANDBOX.decide(request)
+        if not received.refusal:
+            return None
+        assert isinstance(plan, Reply)
+        return self.refused.get(CHECKED.get(plan.answer.status, ""), plan.answer)
 
     def _success(self, request: Request) -> bytes:
         members = {**json.loads(success_body(request)), **self.changes}
@@ -127,6 +118,6 @@ class StagingWallet:
 
 def spelt(request: Request) -> str:
     """Return the token, the credentials and the signature of a request, raw, in hex, in base64 and percent-encoded."""
-    secrets = [request.token, *(request.header(name) or "" for name in SECRET_HEADERS)]
+    secrets = [request.token, *(request.header(name) or "" for name in CHECKED.values())]
     texts = ((text, text.encode().hex(), base64.b64encode(text.encode()).decode(), quote(text)) for text in secrets)
     return " ".join(form for forms in texts for form in forms)

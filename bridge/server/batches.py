@@ -10,6 +10,7 @@ these few wait.
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 
 BATCH_MAX = 16
@@ -17,6 +18,10 @@ BATCH_MAX = 16
 
 LOOKS_MAX = 16
 """Turns of the event loop in which no call has come, until those that wait begin."""
+
+WAIT_S = 0.002
+"""Longest time for which a call waits, but for the turn in which it is over: beside other busy processes each offer of
+the processor may be taken for milliseconds."""
 
 ALONE_MAX = 15
 """Calls that begin at once, after others that have waited for nothing, until the next one waits."""
@@ -35,13 +40,18 @@ class Batches:
     `let_others_run` gives the processor to gRPC's threads, which bring the calls.
     """
 
-    def __init__(self, let_others_run: Callable[[], None] = LET_OTHERS_RUN) -> None:
+    def __init__(
+        self, let_others_run: Callable[[], None] = LET_OTHERS_RUN, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._let_others_run = let_others_run
+        self._clock = clock
         self._waiting: list[asyncio.Future[None]] = []
         self._seen = 0
         """How many waited at the last look at which there were more than before."""
         self._looks = 0
         """Looks since then."""
+        self._begin_by = 0.0
+        """When those that wait begin at the latest, on the clock."""
         self._alone_next, self._alone = 0, 0
         """How many calls begin at once when one has waited for nothing; how many are left of them."""
 
@@ -55,13 +65,14 @@ class Batches:
         self._waiting.append(begin)
         if len(self._waiting) == 1:
             self._seen = self._looks = 0
+            self._begin_by = self._clock() + WAIT_S
             loop.call_soon(self._look, loop)
         await begin
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         count = len(self._waiting)
         self._seen, self._looks = (count, 0) if count > self._seen else (self._seen, self._looks + 1)
-        if count < BATCH_MAX and self._looks < LOOKS_MAX:
+        if count < BATCH_MAX and self._looks < LOOKS_MAX and self._clock() < self._begin_by:
             self._let_others_run()
             loop.call_soon(self._look, loop)
         else:

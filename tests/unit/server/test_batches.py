@@ -1,14 +1,23 @@
 """Calls that come close together begin together; one that comes alone is not held up for long, nor again and again."""
 
 import asyncio
-from collections.abc import Sequence
-from itertools import groupby
+import itertools
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from bridge.server.batches import ALONE_MAX, BATCH_MAX, LOOKS_MAX, Batches
+from bridge.server.batches import ALONE_MAX, BATCH_MAX, LOOKS_MAX, WAIT_S, Batches
 
 FAR_APART = 2 * LOOKS_MAX
+
+
+def nothing() -> None:
+    """Let no other thread run."""
+
+
+def timeless(let_others_run: Callable[[], None] = nothing) -> Batches:
+    """Return batches for which no time passes."""
+    return Batches(let_others_run, clock=float)
 
 
 class Turns:
@@ -42,30 +51,30 @@ async def begun(batches: Batches, gaps: Sequence[int]) -> list[tuple[int, int]]:
 
 def sizes(calls: Sequence[tuple[int, int]]) -> list[int]:
     """Return how many began together, group by group."""
-    return [len(list(group)) for _, group in groupby(began for _, began in calls)]
+    return [len(list(group)) for _, group in itertools.groupby(began for _, began in calls)]
 
 
 @pytest.mark.parametrize("gap", [0, 1, LOOKS_MAX - 1])
 async def test_close_together(gap: int) -> None:
     """Calls begin in one turn of the loop where each comes before the one before it has waited for long."""
-    assert sizes(await begun(Batches(), [gap] * 5)) == [5]
+    assert sizes(await begun(timeless(), [gap] * 5)) == [5]
 
 
 async def test_far_apart() -> None:
     """Two calls do not wait for each other where nothing has come for LOOKS_MAX turns."""
-    assert sizes(await begun(Batches(), [0, 0, FAR_APART, 0])) == [2, 2]
+    assert sizes(await begun(timeless(), [0, 0, FAR_APART, 0])) == [2, 2]
 
 
 async def test_a_batch_is_full() -> None:
     """Where calls come one a turn without an end, none waits for more than BATCH_MAX."""
-    groups = sizes(await begun(Batches(), [1] * 5 * BATCH_MAX))
+    groups = sizes(await begun(timeless(), [1] * 5 * BATCH_MAX))
     assert max(groups) <= BATCH_MAX + 1
     assert len(groups) >= 5 - 1
 
 
 async def test_alone() -> None:
     """Of calls that come alone ever fewer wait: 1 of 2, then 1 of 4, 1 of 8, 1 of 16."""
-    calls = await begun(Batches(), [FAR_APART] * 48)
+    calls = await begun(timeless(), [FAR_APART] * 48)
     waited = [number for number, (came, began) in enumerate(calls) if began > came]
     assert waited == [0, 2, 6, 14, 30, 46]
     assert ALONE_MAX == 15
@@ -74,7 +83,7 @@ async def test_alone() -> None:
 
 async def test_others_again() -> None:
     """Where a call that waits finds another, all wait again from then on."""
-    batches = Batches()
+    batches = timeless()
     await begun(batches, [FAR_APART] * 14)
     assert sizes(await begun(batches, [FAR_APART, 0])) == [2]
     assert sizes(await begun(batches, [FAR_APART, 1, 1])) == [3]
@@ -83,13 +92,20 @@ async def test_others_again() -> None:
 async def test_others_run() -> None:
     """While a call waits, the processor is offered to other threads in every turn."""
     offered: list[None] = []
-    await begun(Batches(lambda: offered.append(None)), [0])
+    await begun(timeless(lambda: offered.append(None)), [0])
     assert len(offered) == LOOKS_MAX
+
+
+async def test_time() -> None:
+    """Where others take the processor for long, no call waits on for the turns that are left."""
+    seconds = itertools.count(step=WAIT_S / 2)
+    [(came, began)] = await begun(Batches(clock=seconds.__next__), [0])
+    assert began - came < LOOKS_MAX / 2
 
 
 async def test_cancelled() -> None:
     """A call that is cancelled while it waits ends, and the others begin."""
-    batches = Batches()
+    batches = timeless()
     calls = [asyncio.create_task(batches.turn()) for _ in range(3)]
     await asyncio.sleep(0)
     calls[1].cancel()

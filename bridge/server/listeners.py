@@ -34,6 +34,11 @@ what is too much, and says so. One that waits here costs about 24 KiB and delays
 more of them a flood would delay the calls of others by still more. A burst of 1,500 calls that begin at once, over
 three connections or more, is answered in full."""
 
+PENDING_CALL_S = 600
+"""For how long a call may wait there. By default the core ends it after 30 s as CANCELLED, with no word of what to do,
+although a caller may wait for longer: `wallet.deadline_max_s` may be 300. The number of such calls is bounded, and a
+call ends with its deadline or its connection."""
+
 HEALTH_STREAMS_MAX = 100
 """Streams of a connection to the listener for health alone; a prober uses one, a client that watches one more."""
 
@@ -92,6 +97,7 @@ def _options(settings: Settings, streams: int, ended_max: int, *, reuse_port: bo
         ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.server.max_pending_requests", pending_max),
         ("grpc.server.max_pending_requests_hard_limit", pending_max),
+        ("grpc.server_max_unrequested_time_in_server", PENDING_CALL_S),
         # Two unrelated servers could share the port without a word; only several workers of one bridge may.
         ("grpc.so_reuseport", int(reuse_port)),
         # RFC 9113, section 5.1.2. Without a limit a caller may open any number of streams, and reset them at once.

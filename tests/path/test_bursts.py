@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+import time
 from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support.engines import on_both_engines
+from tests.support.engines import on_both_engines, served_by
 from tests.support.floods.attacks import PREFACE, REQUEST, TERMINATE, opened
 from tests.support.http2 import frames as h2
 from tests.support.raw_caller import RawCaller
@@ -15,6 +16,8 @@ from tests.support.whole_path import PATIENCE_S
 
 WALLET = "http://127.0.0.1:1"
 BURST, CONNECTIONS = 500, 3
+STANDSTILL_S = 32.0
+"""Longer than gRPC's C core lets a call wait by default."""
 PING, PONG = h2.frame(h2.PING, payload=b"all sent"), h2.frame(h2.PING, h2.ACK, payload=b"all sent")
 
 
@@ -60,3 +63,14 @@ async def test_a_burst_over_connections() -> None:
         ends = [end for each in bursts for end in await answers(*each)]
     assert len(ends) == BURST * CONNECTIONS
     assert {(end.get("grpc-status"), "grpc-status-details-bin" in end) for end in ends} <= {("8", True), ("14", True)}
+
+
+@pytest.mark.long
+async def test_a_standstill() -> None:
+    """Calls that come while the event loop stands still for half a minute end with a status and details after it."""
+    with served_by("grpcio"):
+        async with listening_bridge(WALLET, {}) as bridge:
+            connection, received = burst(bridge.address)
+            time.sleep(STANDSTILL_S)  # noqa: ASYNC251 - the loop is to stand still
+            ends = await answers(connection, received)
+    assert {(end.get("grpc-status"), "grpc-status-details-bin" in end) for end in ends} == {("14", True)}

@@ -30,6 +30,7 @@ NOT_NEEDED = (
     # Calls that this process has not looked at: the front has no such queue of its own.
     "grpc.server.max_pending_requests",
     "grpc.server.max_pending_requests_hard_limit",
+    "grpc.server_max_unrequested_time_in_server",
     # The front keeps to the time-out of keepalive.
     "grpc.http2.ping_timeout_ms",
     # It reads in small pieces.

@@ -114,7 +114,8 @@ class Wire(asyncio.Protocol):
     def abort(self) -> None:
         """Drop what is buffered and send TCP RST."""
         if not self.lost.is_set():
-            send_reset_on_close(self._socket)
+            with contextlib.suppress(OSError):  # over TLS the socket closes a turn of the loop before `connection_lost`
+                send_reset_on_close(self._socket)
         self.dispose()
 
     def freeze(self) -> None:

@@ -20,8 +20,11 @@ LOOKS_MAX = 16
 """Turns of the event loop in which no call has come, until those that wait begin."""
 
 WAIT_S = 0.002
-"""Longest time for which a call waits, but for the turn in which it is over: beside other busy processes each offer of
-the processor may be taken for milliseconds."""
+"""Longest time for which a call waits, but for the turn of the loop in which it is over."""
+
+TAKEN_S = 0.001
+"""Where an offer of the processor takes longer, it was another process that took it, and not gRPC's threads, which need
+some tens of microseconds: then no call waits on."""
 
 ALONE_MAX = 15
 """Calls that begin at once, after others that have waited for nothing, until the next one waits."""
@@ -52,6 +55,8 @@ class Batches:
         """Looks since then."""
         self._begin_by = 0.0
         """When those that wait begin at the latest, on the clock."""
+        self._is_taken = False
+        """Whether another process has taken the processor since they wait."""
         self._alone_next, self._alone = 0, 0
         """How many calls begin at once when one has waited for nothing; how many are left of them."""
 
@@ -65,6 +70,7 @@ class Batches:
         self._waiting.append(begin)
         if len(self._waiting) == 1:
             self._seen = self._looks = 0
+            self._is_taken = False
             self._begin_by = self._clock() + WAIT_S
             loop.call_soon(self._look, loop)
         await begin
@@ -72,15 +78,18 @@ class Batches:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         count = len(self._waiting)
         self._seen, self._looks = (count, 0) if count > self._seen else (self._seen, self._looks + 1)
-        if count < BATCH_MAX and self._looks < LOOKS_MAX and self._clock() < self._begin_by:
+        now = self._clock()
+        if count < BATCH_MAX and self._looks < LOOKS_MAX and now < self._begin_by and not self._is_taken:
             self._let_others_run()
+            self._is_taken = self._clock() - now > TAKEN_S
             loop.call_soon(self._look, loop)
         else:
             self._begin()
 
     def _begin(self) -> None:
         together, self._waiting = self._waiting, []
-        self._alone_next = min(2 * self._alone_next + 1, ALONE_MAX) if len(together) == 1 else 0
+        is_in_vain = len(together) == 1 or self._is_taken
+        self._alone_next = min(2 * self._alone_next + 1, ALONE_MAX) if is_in_vain else 0
         self._alone = self._alone_next
         for begin in together:
             if not begin.done():  # its client has cancelled

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bridge.server.batches import ALONE_MAX, BATCH_MAX, LOOKS_MAX, WAIT_S, Batches
+from bridge.server.batches import ALONE_MAX, BATCH_MAX, LOOKS_MAX, TAKEN_S, WAIT_S, Batches
 
 FAR_APART = 2 * LOOKS_MAX
 
@@ -97,10 +97,18 @@ async def test_others_run() -> None:
 
 
 async def test_time() -> None:
-    """Where others take the processor for long, no call waits on for the turns that are left."""
-    seconds = itertools.count(step=WAIT_S / 2)
-    [(came, began)] = await begun(Batches(clock=seconds.__next__), [0])
+    """Where its time is over, no call waits for the turns that are left."""
+    seconds = itertools.count(step=WAIT_S / 8)
+    [(came, began)] = await begun(Batches(nothing, seconds.__next__), [0])
     assert began - came < LOOKS_MAX / 2
+
+
+async def test_another_process() -> None:
+    """Where an offer of the processor takes long, the calls that wait begin, and others begin at once for a time."""
+    now = itertools.count(step=1.1 * TAKEN_S)
+    calls = await begun(Batches(nothing, now.__next__), [0, 0, FAR_APART, FAR_APART])
+    assert [began > came for came, began in calls] == [True, True, False, True]
+    assert max(began - came for came, began in calls) < LOOKS_MAX / 2
 
 
 async def test_cancelled() -> None:

@@ -95,6 +95,7 @@ REFUSALS: dict[str, Behaviour] = {
     "throttled": wallet_says(429, code=9),
     "rejected": wallet_says(400, code=9),
     "unauthorized": answer(401),
+    "no such endpoint": answer(404, b"<html>"),
 }
 
 GOOD = "success"

@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from bridge.http2.frames import PREFACE
 from bridge.http2.limits import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
 from tests.support.http2.conversation import REQUEST, frames_of
-from tests.unit.http2.oracle.pair import NOISE, ClientEnd, Fields, Message, ServerEnd
+from tests.unit.http2.oracle.pair import NOISE, ClientEnd, Fields, Message, ServerEnd, Style
 
+PICKS = st.integers(0, 99)
+"""Which of the streams that could be meant."""
 SHARES = st.just(100) | st.integers(1, 100)
 """How much of what is on its way arrives, in percent."""
 BODY_SIZES = st.sampled_from((0, 1, 100, 16_384, 16_385, 65_535, 65_536, 200_000))
 SIZES = st.sampled_from((0, 1, 9, 1000, 16_384, 16_385, 100_000, 300_000))
 PADDINGS = st.none() | st.sampled_from((0, 1, 255))
 ERROR_CODES = st.integers(0, 13)
-STATUSES = st.sampled_from((b"200", b"204", b"404", b"599"))
 FIELDS: dict[str, tuple[bytes, bytes]] = {
     "type": (b"content-type", b"application/json"),
     "signature": (b"x-request-signature", b"0" * 64),
@@ -44,93 +45,86 @@ SETTINGS: st.SearchStrategy[dict[SettingCodes | int, int]] = st.fixed_dictionari
         SettingCodes.MAX_FRAME_SIZE: st.sampled_from((16_384, 16_385, 100_000, 2**24 - 1)),
     }
 )
+STYLES = st.builds(Style, st.sampled_from((16_000, 1000, 7)), PADDINGS, st.booleans(), st.booleans())
 
 
 class Dialogue:
     """A client and a server that say whatever they may; what they cannot say now is left out."""
 
-    def __init__(self, draw: Any = None) -> None:
-        """`draw`: Hypothesis' own, for what `step` does."""
-        self.draw = draw
+    def __init__(self) -> None:
         self.client, self.server = ClientEnd(), ServerEnd()
-        self.to_client, self.to_server = bytearray(), bytearray(self.client.outgoing().removeprefix(PREFACE))
+        self.to_client, self.to_server = bytearray(), bytearray()
         # As in production nothing is asked before the server has greeted. That it receives the ACK, too, is for h2,
         # which would take it for that of later SETTINGS.
         self.exchange()
 
-    def step(self) -> None:
-        """Let one of them say or take something: a request, a body, and all that is rarer, each as often."""
-        moves = (self.server_takes, self.client_takes)
-        rarer = (
-            *(self.client_resets, self.client.ping, self.server_answers, self.server_resets, self.server_credits),
-            *(self.server_changes_settings, self.server.ping, self.server_goes_away),
-        )
-        kind = self.draw(st.sampled_from(((self.client_asks,), (self.server_sends_data,), moves, rarer)))
-        self.draw(st.sampled_from(kind))()
+    # --- the client ---------------------------------------------------------------------------------------------
 
-    def client_asks(self) -> None:
+    def request(self, fields: list[str], size: int) -> None:
         """Send a request with a body of its own."""
         if self.client.takes_streams:
             start = 1000 * len(self.client.requests)
-            body = NOISE[start : start + self.draw(BODY_SIZES)]
-            self.client.request([*REQUEST, *self.fields(REQUEST_FIELDS)], body)
+            self.client.request([*REQUEST, *named(fields)], NOISE[start : start + size])
 
-    def client_resets(self) -> None:
+    def client_resets(self, pick: int, error_code: int) -> None:
         """Give up a stream that is waited for."""
-        for stream_id in self.picked(self.client.open):
-            self.client.reset(stream_id, self.draw(ERROR_CODES))
+        for stream_id in picked(self.client.open, pick):
+            self.client.reset(stream_id, error_code)
 
-    def server_answers(self) -> None:
+    # --- the server ---------------------------------------------------------------------------------------------
+
+    def server_informs(self, pick: int, fields: list[str], status: bytes) -> None:
+        """Send an informational answer before the final one."""
+        for stream_id in picked(self.server.open() - self.server.answers.keys(), pick):
+            self.server.h2.send_headers(stream_id, [(b":status", status), *named(fields)])
+
+    def server_answers(self, pick: int, fields: list[str], status: bytes, *, ends: bool) -> None:
         """Begin an answer."""
-        for stream_id in self.picked(self.server.open() - self.server.answers.keys()):
-            headers = [(b":status", self.draw(STATUSES)), *self.fields(ANSWER_FIELDS)]
-            self.server.answer(stream_id, headers, ends=self.draw(st.booleans()))
+        for stream_id in picked(self.server.open() - self.server.answers.keys(), pick):
+            self.server.answer(stream_id, [(b":status", status), *named(fields)], ends=ends)
 
-    def server_sends_data(self) -> None:
+    def server_sends_data(self, pick: int, size: int, padding: int | None, *, ends: bool) -> None:
         """Send a part of a body, of an answer that has begun or that this begins."""
-        for stream_id in self.picked(self.server.open()):
-            ends = self.draw(st.sampled_from((False, False, True)))
-            self.server.data(stream_id, self.draw(SIZES), self.draw(PADDINGS), ends=ends)
+        for stream_id in picked(self.server.open(), pick):
+            if stream_id not in self.server.answers:
+                self.server.answer(stream_id, [(b":status", b"200")], ends=False)
+            self.server.data(stream_id, size, padding, ends=ends)
 
-    def server_resets(self) -> None:
+    def server_sends_trailers(self, pick: int, fields: list[str]) -> None:
+        """End an answer."""
+        for stream_id in picked(self.server.open() & self.server.answers.keys(), pick):
+            self.server.h2.send_headers(stream_id, named(fields) or [(b"x-trailer", b"1")], end_stream=True)
+            self.server.answers[stream_id].is_ended = True
+
+    def server_resets(self, pick: int, error_code: int) -> None:
         """Give a stream up."""
-        for stream_id in self.picked(self.server.open()):
-            self.server.resets[stream_id] = self.draw(ERROR_CODES)
-            self.server.h2.reset_stream(stream_id, self.server.resets[stream_id])
+        for stream_id in picked(self.server.open(), pick):
+            self.server.h2.reset_stream(stream_id, error_code)
+            self.server.resets[stream_id] = error_code
 
-    def server_credits(self) -> None:
-        """Open a window: with 0 that of the connection."""
-        for stream_id in self.picked({0, *self.server.incomplete()}):
-            self.server.credit(stream_id, self.draw(CREDITS))
+    def server_credits(self, pick: int, size: int, *, of_connection: bool) -> None:
+        """Open a window."""
+        for stream_id in [0] if of_connection else picked(self.server.incomplete(), pick):
+            self.server.credit(stream_id, size)
 
-    def server_changes_settings(self) -> None:
-        """Send SETTINGS."""
-        self.server.change_settings(self.draw(SETTINGS))
-
-    def server_goes_away(self) -> None:
+    def server_goes_away(self, pick: int, *, is_graceful: bool) -> None:
         """Say GOAWAY: after any stream that it knows, or first, gracefully, after all that there can be."""
-        for last_stream_id in self.picked({2**31 - 1, *self.server.requests}):
-            self.server.last_stream_id = min(self.server.last_stream_id, last_stream_id)
-            # Around h2, which would take that for the end; it ignores later streams.
-            self.to_client += self.server.h2.data_to_send() + GoAwayFrame(0, last_stream_id=last_stream_id).serialize()
+        for stream_id in picked(self.server.requests.keys(), pick):
+            self.server.goaway(2**31 - 1 if is_graceful else stream_id)
 
-    def server_takes(self) -> None:
+    # --- between them -------------------------------------------------------------------------------------------
+
+    def server_takes(self, share: int) -> None:
         """Let some bytes arrive."""
         self.to_server += self.client.outgoing()
-        self.server.take(taken(self.to_server, self.draw(SHARES)))
+        self.server.take(taken(self.to_server, share))
 
-    def client_takes(self) -> None:
+    def client_takes(self, share: int) -> None:
         """Let some bytes arrive."""
-        self.to_client += self.server.h2.data_to_send()
-        self.client.take(taken(self.to_client, self.draw(SHARES)))
+        self.to_client += self.server.outgoing()
+        self.client.take(taken(self.to_client, share))
 
-    def picked(self, streams: AbstractSet[int]) -> list[int]:
-        """Choose one of these, if there is one."""
-        return [self.draw(st.sampled_from(sorted(streams)))] if streams else []
-
-    def fields(self, names: st.SearchStrategy[list[str]]) -> Fields:
-        """Choose fields by their names."""
-        return [FIELDS[name] for name in self.draw(names)]
+    # --- the end ------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """Let both come to an end, and compare their records."""
@@ -143,6 +137,8 @@ class Dialogue:
         assert not self.server.incomplete()
         assert not self.client.unsent
         for stream_id in self.server.open():
+            if stream_id not in self.server.answers:
+                self.server.answer(stream_id, [(b":status", b"200")], ends=False)
             self.server.data(stream_id, 1, None, ends=True)
         self.exchange()
         self.check_requests()
@@ -153,7 +149,7 @@ class Dialogue:
         """Let everything arrive, and everything that is said to that."""
         while True:
             self.to_server += self.client.outgoing()
-            self.to_client += self.server.h2.data_to_send()
+            self.to_client += self.server.outgoing()
             if not self.to_server and not self.to_client:
                 return
             self.server.take(taken(self.to_server, 100))
@@ -200,6 +196,16 @@ class Dialogue:
         assert not self.client.open
 
 
+def named(fields: list[str]) -> Fields:
+    """Return the fields of these names."""
+    return [FIELDS[name] for name in fields]
+
+
+def picked(streams: AbstractSet[int], pick: int) -> list[int]:
+    """Choose one of these, if there is one."""
+    return sorted(streams)[pick % len(streams) :][:1] if streams else []
+
+
 def taken(pipe: bytearray, share: int) -> bytes:
     """Take a share of the bytes that are on their way, in percent and rounded up."""
     size = -(-len(pipe) * share // 100)
@@ -215,3 +221,39 @@ def compare(said: Message, received: Message, *, is_cut: bool) -> None:
         assert said.body.startswith(received.body)
     else:
         assert (received.body, received.is_ended) == (said.body, True)
+
+
+Step = tuple[str, dict[str, Any]]
+"""The name of a method of Dialogue, or of one of its ends, and arguments for it."""
+
+
+def _steps(method: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
+    return st.tuples(st.just(method), st.fixed_dictionaries(arguments))
+
+
+MOVES = st.one_of(_steps("server_takes", share=SHARES), _steps("client_takes", share=SHARES))
+REQUESTS = _steps("request", fields=REQUEST_FIELDS, size=BODY_SIZES)
+BODIES = _steps(
+    "server_sends_data", pick=PICKS, size=SIZES, padding=PADDINGS, ends=st.sampled_from((False, False, True))
+)
+OTHERS = st.one_of(
+    _steps("client_resets", pick=PICKS, error_code=ERROR_CODES),
+    _steps("client.ping"),
+    _steps("server_informs", pick=PICKS, fields=ANSWER_FIELDS, status=st.sampled_from((b"100", b"103", b"199"))),
+    _steps(
+        "server_answers",
+        pick=PICKS,
+        fields=ANSWER_FIELDS,
+        status=st.sampled_from((b"200", b"204", b"404", b"599")),
+        ends=st.booleans(),
+    ),
+    _steps("server_sends_trailers", pick=PICKS, fields=ANSWER_FIELDS),
+    _steps("server_resets", pick=PICKS, error_code=ERROR_CODES),
+    _steps("server_credits", pick=PICKS, size=CREDITS, of_connection=st.booleans()),
+    _steps("server.change_settings", settings=SETTINGS),
+    _steps("server.ping"),
+    _steps("server_goes_away", pick=PICKS, is_graceful=st.booleans()),
+    _steps("server.change_style", style=STYLES),
+)
+# Not st.one_of, which would choose among all branches of OTHERS as often as REQUESTS.
+STEPS = st.sampled_from((REQUESTS, BODIES, MOVES, OTHERS)).flatmap(lambda kind: kind)

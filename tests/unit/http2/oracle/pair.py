@@ -9,10 +9,12 @@ from h2 import events as h2_events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes
+from hyperframe.frame import GoAwayFrame
 
 from bridge.http2 import events
 from bridge.http2.protocol import ClientProtocol
-from bridge.sandbox.wire import PREFACE, take_frames
+from bridge.sandbox.wire import FRAME_HEADER_BYTES, PREFACE, take_frames
+from tests.support.http2 import frames as raw
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -121,11 +123,24 @@ class ClientEnd:
         self.unsent.pop(stream_id, None)
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a server writes its header blocks, beyond what h2 can say."""
+
+    piece_bytes: int = 16_000
+    """A block is cut into frames of so many bytes."""
+    padding: int | None = None
+    has_priority: bool = False
+    has_grease: bool = False
+    """A frame of an unknown type, with an unknown flag, before every other."""
+
+
 class ServerEnd:
     """A server of h2's. Credit for what it received is given only when it is asked to."""
 
     def __init__(self) -> None:
         self.h2 = H2Connection(H2Configuration(client_side=False))
+        self.style = Style()
         self.requests: dict[int, Message] = {}
         self.answers: dict[int, Message] = {}
         self.resets: dict[int, int] = {}
@@ -136,9 +151,10 @@ class ServerEnd:
         """How often each kind of event came that is about the connection."""
         self.settings_sent = 1
         self.pings = 0
+        self._around = bytearray()
         self._incoming = bytearray()
+        self._preface_missing_bytes = len(PREFACE)
         self.h2.initiate_connection()
-        self.h2.receive_data(PREFACE)
 
     def open(self) -> set[int]:
         """Return the streams on which the server may say something."""
@@ -154,12 +170,7 @@ class ServerEnd:
         self.answers[stream_id] = Message(headers, is_ended=ends)
 
     def data(self, stream_id: int, size: int, padding: int | None, *, ends: bool) -> None:
-        """Send so many bytes of a body, or as many as the windows allow, in frames of the largest size.
-
-        An answer that has not begun begins with it.
-        """
-        if stream_id not in self.answers:
-            self.answer(stream_id, [(b":status", b"200")], ends=False)
+        """Send so many bytes of a body, or as many as the windows allow, in frames of the largest size."""
         message = self.answers[stream_id]
         extra = 0 if padding is None else padding + 1
         while True:
@@ -183,10 +194,26 @@ class ServerEnd:
         self.settings_sent += 1
         self.h2.update_settings(settings)
 
+    def change_style(self, style: Style) -> None:
+        """Write header blocks in another way from now on."""
+        self.style = style
+
     def ping(self) -> None:
         """Ask for a sign of life."""
         self.pings += 1
         self.h2.ping(self.pings.to_bytes(8))
+
+    def goaway(self, last_stream_id: int) -> None:
+        """Say GOAWAY, around h2, which would take that for the end; later streams are ignored."""
+        self.last_stream_id = min(self.last_stream_id, last_stream_id)
+        self._around += GoAwayFrame(0, last_stream_id=last_stream_id).serialize()
+
+    def outgoing(self) -> bytes:
+        """Return what is to be sent now, in the server's style."""
+        said = bytearray(self.h2.data_to_send())
+        styled = b"".join(restyled(frame, self.style) for frame in take_frames(said)) + bytes(self._around)
+        self._around.clear()
+        return styled
 
     def take(self, data: bytes) -> None:
         """Act on these bytes; h2 raises where the client breaks the protocol.
@@ -194,7 +221,10 @@ class ServerEnd:
         Frame by frame: h2 would check all frames in one piece by the settings from before it.
         """
         self._incoming += data
-        for frame in take_frames(self._incoming):
+        preface = bytes(self._incoming[: self._preface_missing_bytes])
+        del self._incoming[: len(preface)]
+        self._preface_missing_bytes -= len(preface)
+        for frame in (preface, *take_frames(self._incoming)):
             for event in self.h2.receive_data(frame):
                 self._act(event)
 
@@ -214,3 +244,22 @@ class ServerEnd:
     def _is_over(self, stream_id: int) -> bool:
         is_ended = stream_id in self.answers and self.answers[stream_id].is_ended
         return is_ended or stream_id in self.resets or stream_id in self.reset_by_client
+
+
+def restyled(frame: bytes, style: Style) -> bytes:
+    """Write a frame of a server's in this style: what it means stays the same."""
+    grease = raw.frame(0xFA, 0xFF, 0, b"grease") if style.has_grease else b""
+    kind, flags, stream_id, payload = frame[3], frame[4], int.from_bytes(frame[5:9]), frame[FRAME_HEADER_BYTES:]
+    if kind != raw.HEADERS or not flags & raw.END_HEADERS:
+        return grease + frame
+    pieces = [payload[at : at + style.piece_bytes] for at in range(0, len(payload), style.piece_bytes)]
+    first = pieces[0]
+    if style.has_priority:
+        flags, first = flags | raw.PRIORITY_FLAG, bytes.fromhex("0000000010") + first
+    if style.padding is not None:
+        flags, first = flags | raw.PADDED, bytes((style.padding,)) + first + bytes(style.padding)
+    if len(pieces) == 1:
+        return grease + raw.frame(kind, flags, stream_id, first)
+    parts = [raw.frame(kind, flags & ~raw.END_HEADERS, stream_id, first)]
+    parts += [raw.frame(raw.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    return grease + b"".join(parts) + raw.frame(raw.CONTINUATION, raw.END_HEADERS, stream_id, pieces[-1])

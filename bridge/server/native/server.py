@@ -188,10 +188,7 @@ class NativeServer(grpc.aio.Server):
         An answer that was given before still leaves. May be called again, also when the first stop was cancelled.
         """
         self._is_stopping = True
-        stops = (
-            [self._end_calls(grace)] if self._fallback is None else [self._end_calls(grace), self._fallback.stop(grace)]
-        )
-        await asyncio.gather(*stops)
+        await asyncio.gather(self._end_calls(grace), self._end_fallback(grace))
         await self._let_answers_leave()
         await asyncio.to_thread(self._close)
         self._has_stopped.set()
@@ -214,6 +211,11 @@ class NativeServer(grpc.aio.Server):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_S)
+
+    async def _end_fallback(self, grace: float | None) -> None:
+        if self._fallback is not None:
+            await self._fallback.stop(grace)
+            self._ended_at = time.monotonic()  # what it has answered leaves through the front
 
     async def _let_answers_leave(self) -> None:
         give_up_at = time.monotonic() + LEAVING_MAX_S

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import tempfile
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
@@ -22,6 +23,11 @@ register()
 # argparse looks for translations of each word of each command's help, and there are none: a third of the time of tests
 # that run commands in this process. Its English is what they compare with.
 os.environ["LANGUAGE"] = "C"
+
+# A shell that runs tests in the background has them ignore SIGINT, and with them all processes that they start: what
+# those do at Ctrl-C would never be seen.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -168,9 +168,9 @@ class GrpcioServer(grpc.aio.Server):
         return await self._server.wait_for_termination(timeout)
 
     def _message(self, context: Context) -> Awaitable[bytes | None]:
-        return self.tarpit.unless_cancelled(self._come(context), context)
+        return self.tarpit.unless_cancelled(self._message_of_a_batch(context), context)
 
-    async def _come(self, context: Context) -> bytes | None:
+    async def _message_of_a_batch(self, context: Context) -> bytes | None:
         message = await self.waiting.message(context)
         if message is None:
             await self.tarpit.slow_down(context)

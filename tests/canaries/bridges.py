@@ -156,12 +156,13 @@ async def _everything(scene: Scene) -> None:
 
 
 @asynccontextmanager
-async def _bridge(  # noqa: PLR0913, PLR0917 - what each of them has otherwise
+async def _bridge(  # noqa: PLR0913 - what each of them has otherwise
     record: Record,
     log: str,
     folder: Path,
     settings: Mapping[str, str],
     others: Mapping[str, str] = NO_SETTINGS,
+    *,
     further: str = "TELEMETRY__METRICS_LISTEN",
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Scene]:
@@ -203,4 +204,6 @@ async def _health_at(address: str) -> AsyncIterator[bytes]:
 
 def _address(serving: str) -> str:
     """Return the address of a line about the event "serving", in either format."""
-    return re.findall(r"\baddress\W+([\d.:]+)", serving)[0]  # type: ignore[no-any-return]
+    found = re.search(r"\baddress\W+([\d.:]+)", serving)
+    assert found is not None
+    return found[1]

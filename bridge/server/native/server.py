@@ -8,7 +8,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,37 +18,13 @@ from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 from bridge.address import ListenError
 from bridge.server.native.call import Details, Handler, NativeCall
 from bridge.server.native.fallback import Fallback
+from bridge.server.native.limits import Limits, Options
 
 EVENTS_MAX = 64
 """Largest number of events handed over at once."""
 
 FRONT_METADATA_BYTES_MAX = 64 * 1024
 """Up to here, metadata that is too large gets RESOURCE_EXHAUSTED; beyond, the front answers HTTP 431 by itself."""
-
-NOT_NEEDED = (
-    # Calls that this process has not looked at: the front has no such queue of its own.
-    "grpc.server.max_pending_requests",
-    "grpc.server.max_pending_requests_hard_limit",
-    "grpc.server_max_unrequested_time_in_server",
-    # The front keeps to the time-out of keepalive.
-    "grpc.http2.ping_timeout_ms",
-    # It reads in small pieces.
-    "grpc.experimental.tcp_max_read_chunk_size",
-    "grpc.experimental.tcp_max_read_buffer_size",
-)
-"""Limits of gRPC's C core that the front keeps by itself."""
-
-NOT_MET = (
-    "grpc.max_allowed_incoming_connections",
-    "grpc.server_handshake_timeout_ms",
-    "grpc.http2.settings_timeout",
-    "grpc.http2.min_ping_interval_without_data_ms",
-    "grpc.http.overload_protection",
-    "grpc.http2.max_deallocating_streams",
-    "grpc.http2.bdp_probe",
-    "grpc.http2.lookahead_bytes",
-)
-"""Limits that the front cannot keep; `server.native_trusts_callers` says that a proxy keeps them."""
 
 CONTENT_TYPE = b"application/grpc"
 """Start of a call's content-type (gRPC over HTTP/2, "Requests")."""
@@ -69,38 +44,6 @@ LEAVING_BYTES_PER_S = 10e6
 It reports when it has taken an answer from its queue, not when the answer has left, and has no other way to wait for
 that: so a stop gives the last answer LINGER_S, and all of them the time that this rate takes.
 """
-
-Options = tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits on what comes in, keepalive, and sharing of the port. Made from channel arguments."""
-
-    request_bytes_max: int
-    metadata_bytes_max: int
-    streams_max: int
-    keepalive_ms: int
-    keepalive_timeout_ms: int
-    pings_when_idle: bool
-    reuse_port: bool
-
-    @classmethod
-    def of(cls, options: Options) -> "Limits":
-        """Return the limits that these channel arguments mean; raise ValueError for one that the engine lacks."""
-        given = {name: value for name, value in options if name not in {*NOT_NEEDED, *NOT_MET}}
-        limits = cls(
-            given.pop("grpc.max_receive_message_length"),
-            min(given.pop("grpc.max_metadata_size"), given.pop("grpc.absolute_max_metadata_size")),
-            given.pop("grpc.max_concurrent_streams"),
-            given.pop("grpc.keepalive_time_ms"),
-            given.pop("grpc.keepalive_timeout_ms"),
-            bool(given.pop("grpc.keepalive_permit_without_calls")),
-            bool(given.pop("grpc.so_reuseport")),
-        )
-        if given:
-            raise ValueError(f"the native engine has no {', '.join(given)}")
-        return limits
 
 
 class NativeServer(grpc.aio.Server):

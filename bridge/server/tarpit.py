@@ -13,13 +13,18 @@ from typing import Protocol, TypeVar
 ResultT = TypeVar("ResultT")
 
 HOLD_S = 2.0
-"""For how long a call is held: a connection gets no more of such calls in this time than it may have streams."""
+"""Least time for which a call is held: a connection gets no more of such calls in it than it may have streams."""
 
 FREE, FREE_S = 100, 1.0
 """How many calls `slow_down` does not hold, in how many seconds: those of a client that is newer than the bridge."""
 
 LOOK_S = 0.05
 """Interval of looks: what is held is let go in small groups, as it came."""
+
+GOING_MAX = 10
+"""Calls whose time is up and that are let go at one look: 200 a second at most. So many more may come in their place,
+which takes a slow machine a tenth of its time; without this limit a connection's 1450 would come again every two
+seconds, one after the other, and take all of it."""
 
 
 class Call(Protocol):
@@ -30,7 +35,7 @@ class Call(Protocol):
 
 
 class Tarpit:
-    """The calls that are held, oldest first: at most `count_max` for `hold_s` seconds; beyond it the oldest goes.
+    """The calls that are held, oldest first, for `hold_s` seconds or more: at most `count_max`, else the oldest goes.
 
     `is_open` says whether a peer still has a connection.
     """
@@ -102,8 +107,10 @@ class Tarpit:
             place.set_result(None)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
+        now, going = loop.time(), 0
         for place, (until, peer) in tuple(self._held.items()):
-            if until <= now or not self._is_open(peer):
+            is_due = until <= now and going < GOING_MAX
+            going += is_due
+            if is_due or not self._is_open(peer):
                 self._let_go(place)
         self._timer = loop.call_later(LOOK_S, self._look, loop) if self._held else None

@@ -77,6 +77,22 @@ async def test_time(monkeypatch: pytest.MonkeyPatch) -> None:
     await until(lambda: pit._timer is None)
 
 
+async def test_only_so_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of calls whose time is up at once, no more than GOING_MAX are let go at a look, oldest first; all in the end."""
+    monkeypatch.setattr(tarpit, "LOOK_S", 0.001)
+    pit, ends = tarpit_of(100, 0.0), list[int]()
+
+    async def one(number: int) -> int:
+        await pit.hold(CALLER)
+        ends.append(number)
+        return len(pit)
+
+    count = 2 * tarpit.GOING_MAX + 1
+    left = await asyncio.gather(*(one(number) for number in range(count)))
+    assert sorted(set(left)) == [0, 1, 1 + tarpit.GOING_MAX]
+    assert ends == list(range(count))
+
+
 async def test_a_cancelled_call_leaves() -> None:
     """What is cancelled while it is held takes no place."""
     pit = tarpit_of(3)

@@ -10,6 +10,7 @@ The same sources, Python and compiler give the same bytes in whatever folder, wi
 """
 
 import contextlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 GROUP = "wallet_bridge"
 """The library with the code of all compiled modules is named after it."""
+RUNTIME = "mypy"
+"""What every compiled module has a part of in it: mypyc's C runtime, which belongs to mypy."""
 EDITABLE = "editable"
 OLDEST_GLIBC = (2, 17)
 """The oldest that a tag names: that of manylinux2014 (PEP 599)."""
@@ -50,6 +53,12 @@ def missing() -> str:
     except ImportError:
         return "no mypyc: pip install 'mypy[mypyc]'"
     return ""
+
+
+def runtime_licence() -> Path:
+    """Return the file with the licence of the C runtime; it has to go with each copy."""
+    files = importlib.metadata.files(RUNTIME) or ()
+    return next(Path(str(each.locate())) for each in files if each.match("*.dist-info/licenses/LICENSE"))
 
 
 def without_library_folders(linker: Sequence[str]) -> list[str]:
@@ -132,6 +141,8 @@ class CompiledBuild(BuildHookInterface[BuilderConfig]):
         lib = Path(self._folder, "lib")
         build_data["tag"] = tag(lib / path for path in libraries)
         build_data["force_include"] |= {str(lib / path): path.as_posix() for path in libraries}
+        licences = f"{self.build_config.builder.project_id}.dist-info/licenses"
+        build_data["force_include"][str(runtime_licence())] = f"{licences}/{RUNTIME}/LICENSE"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's signature
         """Remove what the compiler has left."""

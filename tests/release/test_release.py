@@ -1,6 +1,7 @@
 """`make release`: the same bytes every time, with checksums, and what is in it can be installed from it alone."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -78,6 +79,7 @@ def names(archive: Path) -> set[str]:
     [
         (PURE, {"bridge/__main__.py", "bridge/py.typed"}),
         (COMPILED, {f"{name.replace('.', '/')}{end}" for name in MODULES for end in (".py", SUFFIX)}),
+        (COMPILED, {f"wallet_bridge-{__version__}.dist-info/licenses/mypy/LICENSE"}),
         (
             "wallet_bridge_stubs-*.whl",
             {"wallet/v1/wallet_service_pb2.py", "wallet/v1/py.typed", "wallet/v1/service_config.json"},
@@ -161,6 +163,8 @@ def test_a_missing_toolchain_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 PYTHONS = each_minor(candidates(), (3, 11)) if WHOLE else {}
 """Each Python on this machine on which the bridge must run."""
+WITHOUT_EXTRAS = [name for name in MODULES if not name.startswith("bridge.server.native.")]
+"""The compiled modules but for those that need the extra `native`, which `make test-compiled` has."""
 whole = pytest.mark.skipif(not WHOLE, reason="`make release-check` runs it")
 
 
@@ -187,11 +191,11 @@ def test_the_bridge_installs_from_it(built: Path, tmp_path: Path, version: str) 
     run(tmp_path, python, "-m", "pip", "install", "--no-index", "--find-links", built, f"wallet-bridge=={__version__}")
     run(tmp_path, python, "-m", "pip", "check")
     assert __version__ in run(tmp_path, python.with_name("bridge"), "--version")
-    printed = json.loads(run(tmp_path, python, "-I", Path(__file__).with_name("one_call.py"), *MODULES))
+    printed = json.loads(run(tmp_path, python, "-I", Path(__file__).with_name("one_call.py"), *WITHOUT_EXTRAS))
     assert printed["token"] == TERMINATE_REQUEST["token"]
     end = SUFFIX if version == f"{sys.version_info.major}.{sys.version_info.minor}" else ".py"
     packages = Path(run(tmp_path, python, "-c", "import sysconfig; print(sysconfig.get_path('platlib'))").strip())
-    assert printed["files"] == [str(packages / f"{name.replace('.', '/')}{end}") for name in MODULES]
+    assert printed["files"] == [str(packages / f"{name.replace('.', '/')}{end}") for name in WITHOUT_EXTRAS]
 
 
 @whole
@@ -221,10 +225,11 @@ def test_the_go_module_installs_from_it(built: Path, tmp_path: Path) -> None:
 
 @whole
 def test_the_sbom_has_the_lock(built: Path) -> None:
-    """The SBOM is CycloneDX and has every package of requirements/run.txt by its version."""
+    """The SBOM is CycloneDX and has every package of requirements/run.txt, and what is compiled in, by its version."""
     (path,) = built.glob("*.cdx.json")
     bom = json.loads(path.read_text(encoding="utf-8"))
     lock = (ROOT / "requirements" / "run.txt").read_text(encoding="utf-8")
     locked = {line.split()[0].split(";")[0] for line in lock.splitlines() if "==" in line.split(" ")[0]}
     assert bom["bomFormat"] == "CycloneDX"
-    assert locked <= {f"{one['name']}=={one.get('version')}" for one in bom["components"]}
+    compiled_in = f"mypy=={importlib.metadata.version('mypy')}"
+    assert locked | {compiled_in} <= {f"{one['name']}=={one.get('version')}" for one in bom["components"]}

@@ -29,10 +29,6 @@ IN_BENCH_COMPILED = $(MAKE_BENCH) $(BENCH_COMPILED)/installed.done && $(BENCH_VE
 # The compiled form of the bridge (hatch_build.py), installed; its other packages are those of .venv.
 COMPILED := .venv-compiled
 IN_COMPILED = $(BIN)/python tools/compiled_environment.py $(COMPILED)
-# Its tests are those of `make test` but these, a third of their time: commands, settings, sandbox, telemetry, documents, sample callers, other servers, and
-# of the processes what is about workers, logs and start. They go through no compiled module, or only where another test goes too. What is new runs.
-COMPILED_LEFT_OUT := documents clients interop h2spec chaos unit/cli unit/sandbox unit/settings unit/process \
-	unit/test_import_ladder.py $(addprefix process/test_,allocator.py listeners.py sandbox_command.py scheduling.py workers.py workers_start_and_end.py)
 # An environment that forbids bytecode files would have every process of a test compile the bridge again, and pytest all tests.
 test test-long test-alone test-unit test-compiled coverage: export PYTHONDONTWRITEBYTECODE :=
 
@@ -67,9 +63,9 @@ test-newest: $(VENV)/dev.done  ## The unit tests on the newest Python that this 
 	if [ -n "$$newest" ]; then $(MAKE) --no-print-directory VENV=.venv-newest PYTHON="$$newest" test-unit; \
 	else echo "test-newest: no newer Python here than $$($(BIN)/python --version)"; fi
 
-# COMPILED_TESTS="tests/unit tests/path": only these; COMPILED_TESTS=tests: all of `make test`.
-test-compiled: $(COMPILED)/installed.done  ## Most tests of `make test` against the bridge with compiled modules, installed in .venv-compiled (needs gcc)
-	@$(IN_COMPILED) -m pytest --override-ini pythonpath= $(or $(COMPILED_TESTS),tests $(COMPILED_LEFT_OUT:%=--ignore=tests/%)) $(SHORT)
+# COMPILED_TESTS="tests/unit tests/path": only these.
+test-compiled: $(COMPILED)/installed.done  ## The tests of `make test` against the bridge with compiled modules, installed in .venv-compiled (needs gcc)
+	@$(IN_COMPILED) -m pytest --override-ini pythonpath= $(or $(COMPILED_TESTS),tests) $(SHORT)
 
 check: lint types generated proto-lint coverage test-alone  ## Everything a change must pass: lint, types, protos, all tests, coverage
 

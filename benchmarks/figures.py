@@ -56,6 +56,8 @@ class InFlightPoint:
     memory_before_mb: float
     """When so many calls had been in flight for a moment, before the measured load."""
     errors: int
+    rounds_cpu_us: Sequence[float] = ()
+    """The CPU time of each round, of which `cpu_us` is the median; () where it was one round."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class WorkersPoint:
     cpu_us: float
     memory_mb: float
     errors: int
+    rounds_per_s: Sequence[float] = ()
+    """The throughput of each round, of which `calls_per_s` is the median; () where it was one round."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,11 @@ def spread(values: Sequence[float]) -> Spread:
 def cost_ratio(rounds: Sequence[Round], others: Sequence[Round]) -> Spread:
     """Return how much more CPU time a call costs here than there: round by round, as they took turns."""
     return spread([one.cpu_us / other.cpu_us for one, other in zip(rounds, others, strict=True)])
+
+
+def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """Return the median of how many times the other each value is: round by round, as they took turns."""
+    return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

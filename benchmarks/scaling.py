@@ -17,8 +17,9 @@ IN_FLIGHT = (1, 16, 64, 256, 1000)
 WALLET_MS = (1, 50, 200)
 WALLET_IN_FLIGHT = 1000
 ADDED_SHARE, ADDED_WALLET_MS = 0.5, 50
-ADDED_ROUNDS = 3
-IN_FLIGHT_ROUNDS_MAX = 3
+ADDED_ROUNDS = 5
+WORKERS_ROUNDS_MAX = 5
+IN_FLIGHT_ROUNDS_MAX = 7
 
 ROOM = {"SERVER__MAX_IN_FLIGHT": "2000"}
 """For what is in flight here, and for a sample beside it."""
@@ -26,7 +27,7 @@ ROOM = {"SERVER__MAX_IN_FLIGHT": "2000"}
 
 async def measure_scaling(scene: Scene, row: Row) -> Scaling:
     """Put all the questions to one bridge."""
-    workers = [await _with_workers(scene, row, count) for count in WORKERS]
+    workers = await _workers(scene, row)
     in_flight = await _in_flight(scene, row)
     delays_ms = sorted({*WALLET_MS, ADDED_WALLET_MS})
     async with slow_wallets(delays_ms, [free_port() for _ in delays_ms], scene.folder) as urls:
@@ -36,7 +37,26 @@ async def measure_scaling(scene: Scene, row: Row) -> Scaling:
     return Scaling(workers, in_flight, wallet, added)
 
 
-async def _with_workers(scene: Scene, row: Row, count: int) -> WorkersPoint:
+async def _workers(scene: Scene, row: Row) -> list[WorkersPoint]:
+    """Measure each number of workers in turns, several times, and return the medians."""
+    rounds: dict[int, list[Round]] = {count: [] for count in WORKERS}
+    for _ in range(min(scene.effort.rounds, WORKERS_ROUNDS_MAX)):
+        for count in WORKERS:
+            rounds[count].append(await _with_workers(scene, row, count))
+    return [
+        WorkersPoint(
+            workers=count,
+            calls_per_s=statistics.median(one.calls_per_s for one in ones),
+            cpu_us=statistics.median(one.cpu_us for one in ones),
+            memory_mb=statistics.median(one.memory_mb for one in ones),
+            errors=sum(one.errors for one in ones),
+            rounds_per_s=[one.calls_per_s for one in ones],
+        )
+        for count, ones in rounds.items()
+    ]
+
+
+async def _with_workers(scene: Scene, row: Row, count: int) -> Round:
     settings = ROOM | {"SERVER__WORKERS": str(count)}
     load = (WORKERS_IN_FLIGHT, WORKERS_CONNECTIONS)
     async with scene.running(row, settings=settings, on_all_cores=True) as server:
@@ -44,7 +64,7 @@ async def _with_workers(scene: Scene, row: Row, count: int) -> WorkersPoint:
         settled = await scene.load(server, await scene.warm_up(server, *load), *load)
         one = await scene.load(server, settled.calls_per_s, *load)
     say(f"workers: {row.name:<15}{count:5}{one.calls_per_s:8.0f} calls/s {one.cpu_us:7.0f} us  errors {one.errors}")
-    return WorkersPoint(count, one.calls_per_s, one.cpu_us, one.memory_mb, one.errors)
+    return one
 
 
 async def _in_flight(scene: Scene, row: Row) -> list[InFlightPoint]:
@@ -86,6 +106,7 @@ def _point(in_flight: int, wallet_ms: int, loaded: Sequence[tuple[float, Round]]
         memory_mb=statistics.median(one.memory_mb for one in rounds),
         memory_before_mb=statistics.median(before_mb for before_mb, _ in loaded),
         errors=sum(one.errors for one in rounds),
+        rounds_cpu_us=[one.cpu_us for one in rounds],
     )
 
 

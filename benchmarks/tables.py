@@ -8,7 +8,7 @@ from benchmarks.contestants import BY_NAME, ENVOY, FLOOR, OURS, TEXTBOOK
 from benchmarks.figures import InFlightPoint, Profile, Results, Scaling, cost_ratio
 from benchmarks.form_table import forms_text
 from benchmarks.policy_table import policies_text
-from benchmarks.targets import verdicts
+from benchmarks.targets import verdicts, workers_gain
 
 COMPARED_WITH = (FLOOR, ENVOY)
 """A column for each: what a call of the row costs in calls of that one."""
@@ -89,7 +89,7 @@ def _workers_cells(scaling: Mapping[str, Scaling]) -> list[Cells]:
     head = ("row", "workers", "calls/s", "times one", "CPU µs/call", "memory MB", "errors")
     cells = (
         (
-            *(name, str(p.workers), f"{p.calls_per_s:.0f}", f"{p.calls_per_s / each.workers[0].calls_per_s:.2f}"),
+            *(name, str(p.workers), f"{p.calls_per_s:.0f}", f"{workers_gain(p, each.workers[0]):.2f}"),
             *(f"{p.cpu_us:.0f}", f"{p.memory_mb:.0f}", str(p.errors)),
         )
         for name, each in scaling.items()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.contestants import BRIDGE, ENVOY, FLOOR, NATIVE, OURS, TEXTBOOK
-from benchmarks.figures import InFlightPoint, Results, Round, Scaling, WorkersPoint, cost_ratio
+from benchmarks.figures import InFlightPoint, Results, Round, Scaling, WorkersPoint, cost_ratio, median_ratio
 
 FLOOR_RATIO_MAX, TEXTBOOK_RATIO_MIN = 1.6, 4.5
 NATIVE_ENVOY_RATIO_MAX, NATIVE_TEXTBOOK_RATIO_MIN = 1.0, 10.0
@@ -88,7 +88,7 @@ def _scaling(name: str, scaling: Scaling) -> Iterator[Verdict]:
     what = f"{name}: cost of a call from {FLAT_FROM} to {scaling.in_flight[-1].in_flight} in flight"
     yield Verdict(what, f"{growth:+.0%}", f"within {COST_GROWTH_MAX:.0%}", growth <= COST_GROWTH_MAX)
     yield from _memory(name, scaling.wallet)
-    gain = scaling.workers[-1].calls_per_s / scaling.workers[0].calls_per_s
+    gain = workers_gain(scaling.workers[-1], scaling.workers[0])
     what = f"{name}: throughput with {scaling.workers[-1].workers} workers"
     yield Verdict(what, f"{gain:.2f} times that of one", f"at least {WORKERS_GAIN_MIN}", gain >= WORKERS_GAIN_MIN)
 
@@ -103,6 +103,15 @@ def _memory(name: str, points: Sequence[InFlightPoint]) -> Iterator[Verdict]:
 
 
 def cost_growth(points: Sequence[InFlightPoint]) -> float:
-    """Return by how much the dearest point is above the cheapest, of those with at least 16 in flight."""
-    costs = [point.cpu_us for point in points if point.in_flight >= FLAT_FROM]
+    """Return by how much the dearest point is above the cheapest, of those with at least 16 in flight.
+
+    The points of a round are compared with its first: a slow minute of the machine is no growth.
+    """
+    flat = [point.rounds_cpu_us or (point.cpu_us,) for point in points if point.in_flight >= FLAT_FROM]
+    costs = [median_ratio(rounds, flat[0]) for rounds in flat]
     return max(costs) / min(costs) - 1
+
+
+def workers_gain(point: WorkersPoint, one: WorkersPoint) -> float:
+    """Return how many times the throughput of one worker this is, round by round."""
+    return median_ratio(point.rounds_per_s or (point.calls_per_s,), one.rounds_per_s or (one.calls_per_s,))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks import cells, figures, h2load, instrumented, procfs, targets
 from benchmarks.contestants import BRIDGE, FLOOR, TEXTBOOK
 from benchmarks.document import rendered
-from benchmarks.figures import InFlightPoint, Results, Round
+from benchmarks.figures import InFlightPoint, Results, Round, WorkersPoint
 from benchmarks.instrumented import HOOKS, Hook, How, Timers
 from bridge.server.handlers import SERVICES
 from bridge.transcoding.operation import operations
@@ -148,6 +148,21 @@ def test_cost_growth() -> None:
     """It is between the cheapest and the dearest from 16 in flight on; one call alone may cost more."""
     points = [replace(POINT, in_flight=number, cpu_us=cost) for number, cost in ((1, 900), (16, 550), (1000, 500))]
     assert targets.cost_growth(points) == pytest.approx(0.1)
+
+
+def test_cost_growth_is_of_one_round() -> None:
+    """A round in which everything costs twice as much is no growth; the median of the rounds counts."""
+    rounds_us = {16: (500.0, 1000.0, 510.0), 64: (600.0, 1200.0, 510.0), 1000: (550.0, 1100.0, 561.0)}
+    points = [replace(POINT, in_flight=number, rounds_cpu_us=costs) for number, costs in rounds_us.items()]
+    assert targets.cost_growth(points) == pytest.approx(0.2)
+
+
+def test_workers_gain_is_of_one_round() -> None:
+    """Throughputs are compared round by round, and the median counts; where there was one round, with that."""
+    one = WorkersPoint(1, calls_per_s=900.0, cpu_us=0, memory_mb=0, errors=0, rounds_per_s=(1000.0, 500.0, 900.0))
+    two = replace(one, workers=2, calls_per_s=1800.0, rounds_per_s=(1700.0, 800.0, 1800.0))
+    assert targets.workers_gain(two, one) == pytest.approx(1.7)
+    assert targets.workers_gain(replace(two, rounds_per_s=()), replace(one, rounds_per_s=())) == pytest.approx(2.0)
 
 
 def test_markdown() -> None:

@@ -24,12 +24,12 @@ from bridge.sandbox.server import FaultServer
 from tests.canaries.record import Collector, Record, arguments_of, collecting, command_line
 from tests.canaries.scene import TIMEOUT_S, Scene, canary_environment
 from tests.support.canaries import CANARIES
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Authority, Certificates
 from tests.support.metrics_page import get
 from tests.support.ports import reserved_address
 from tests.support.processes import bridge_command, children_of
 from tests.support.random_wallet import FAULTS, GOOD, RandomWallet
-from tests.support.secure_callers import Authority, call_once, channel_to, tls_settings
+from tests.support.secure_callers import call_once, channel_to, tls_settings
 from tests.support.serving import call_over, health_of
 from tests.support.whole_path import NO_SETTINGS, PATIENCE_S
 
@@ -116,7 +116,7 @@ async def with_tls(record: Record, folder: Path) -> None:
     """Run a bridge that knows its callers and its wallet by certificates; replace its key by nonsense."""
     authority = Authority(folder, "callers_ca")
     ours, other = (authority.client(name, x509.DNSName(f"{name}.example")) for name in ("ours", "other"))
-    shown, certificates = authority.server("shown"), write_certificates(folder)
+    shown, certificates = authority.server("shown"), Certificates(folder)
     settings = {
         **tls_settings(shown, authority.ca_file, "ours.example"),
         "WALLET__CA_FILE": str(certificates.ca_file),

@@ -19,7 +19,7 @@ from tests.interop.matrix import Matrix
 from tests.interop.results import merge
 from tests.interop.servers import SERVERS
 from tests.interop.site import Tls
-from tests.support.certificates import Certificates, Identity, write_certificates
+from tests.support.certificates import Certificates, Identity
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "interop.md"
 MATRIX = pytest.StashKey[Matrix]()
@@ -42,7 +42,7 @@ def _matrix(request: pytest.FixtureRequest) -> Matrix:
 @pytest.fixture(scope="session", name="certificates")
 def _certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Make certificates, once."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")

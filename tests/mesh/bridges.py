@@ -17,9 +17,9 @@ from bridge.sandbox.record import Request
 from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.sandbox.stream import Behaviour, Stream
 from tests.mesh.envoy import Trust
-from tests.support.certificates import Identity
+from tests.support.certificates import Authority, Identity
 from tests.support.processes import Command, bridge_command
-from tests.support.secure_callers import Authority, tls_settings
+from tests.support.secure_callers import tls_settings
 from tests.support.whole_path import NO_SETTINGS, environment
 
 ENVOY_ID = "spiffe://mesh.example/ns/game/sa/envoy"

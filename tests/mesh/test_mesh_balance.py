@@ -10,8 +10,7 @@ from bridge.sandbox.behaviours import answer
 from tests.mesh.bridges import HELD, Bridges, held_until, slowly_terminated
 from tests.mesh.envoy import EJECTED, ENVOY, MISSING, NEVER, NOT_SERVING, SELDOM, WORKERS, Front, RunEnvoy, Trust
 from tests.mesh.load import calls, names
-from tests.support.certificates import Identity
-from tests.support.secure_callers import Authority
+from tests.support.certificates import Authority, Identity
 from tests.support.whole_path import End
 
 pytestmark = [pytest.mark.skipif(ENVOY is None, reason=MISSING), pytest.mark.asyncio(loop_scope="module")]

@@ -16,8 +16,8 @@ from bridge.sandbox.behaviours import answer, reset_with, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
+from tests.support.certificates import AUTHORITY, EVER, WORKLOAD, Extension, Period, chain, constraints, days, usage
 from tests.support.reported import Reported
-from tests.support.tls_chains import AUTHORITY, WORKLOAD, Extension, chain, constraints, usage
 from tests.support.whole_path import NO_SETTINGS, End, Failure, bridge_to
 
 UNREACHABLE = ("UNAVAILABLE", "WALLET_UNREACHABLE", "NOT_SENT")
@@ -47,20 +47,20 @@ ELSEWHERE: Extension = (x509.SubjectAlternativeName([x509.DNSName("another.examp
 FOR_CLIENTS: Extension = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
 Levels = Sequence[Sequence[Extension]]
 
-FLAWS: dict[str, tuple[Levels, float, float]] = {
-    "expired": ((WORKLOAD, AUTHORITY), 2, -1),
-    "not_yet_valid": ((WORKLOAD, AUTHORITY), -1, 2),
-    "wrong_name": (([ELSEWHERE], AUTHORITY), 1, 1),
-    "wrong_purpose": (([*WORKLOAD, FOR_CLIENTS], AUTHORITY), 1, 1),
-    "authority_may_not_sign": ((WORKLOAD, [constraints(ca=True), usage("digital_signature")]), 1, 1),
+FLAWS: dict[str, tuple[Levels, Period]] = {
+    "expired": ((WORKLOAD, AUTHORITY), days(2, -1)),
+    "not_yet_valid": ((WORKLOAD, AUTHORITY), days(-1, 2)),
+    "wrong_name": (([ELSEWHERE], AUTHORITY), EVER),
+    "wrong_purpose": (([*WORKLOAD, FOR_CLIENTS], AUTHORITY), EVER),
+    "authority_may_not_sign": ((WORKLOAD, [constraints(ca=True), usage("digital_signature")]), EVER),
 }
 
 
 @pytest.mark.parametrize("reason", FLAWS)
 async def test_certificate(reason: str, tmp_path: Path) -> None:
     """What is wrong with the wallet's certificate stands in the log; the caller learns the cause tls, at once."""
-    levels, begun_days, left_days = FLAWS[reason]
-    made = chain(*levels, begun_days=begun_days, left_days=left_days)
+    levels, period = FLAWS[reason]
+    made = chain(*levels, periods={0: period})
     trust = {"WALLET__CA_FILE": str(made.ca_file(tmp_path))}
     async with FaultServer(terminated, tls=made.server_context(tmp_path)) as wallet:
         check(await ends_of(wallet.url, trust), Failure(*UNREACHABLE, cause="tls"), reason)

@@ -14,7 +14,7 @@ from bridge.address import ListenError
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.server.health import LIVENESS
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.engines import on_both_engines, on_grpcio
 from tests.support.http2.frames import HEADERS, SETTINGS, data, headers, settings
 from tests.support.secure_callers import call_once, channel_to, listening_bridge, tls_settings
@@ -40,7 +40,7 @@ async def status_at(address: str, service: str = "") -> int:
 @on_grpcio
 async def test_health_beside_tls(tmp_path: Path) -> None:
     """The listener for health speaks plaintext and asks for no certificate while the other port speaks mutual TLS."""
-    certificates = write_certificates(tmp_path)
+    certificates = Certificates(tmp_path)
     secure = tls_settings(certificates.server, certificates.ca_file, "a.example")
     async with listening_bridge(WALLET, {**BOTH, **secure}) as bridge:
         assert [await status_at(bridge.health_address, name) for name in NAMES] == [Response.SERVING] * 2

@@ -13,7 +13,7 @@ from bridge.events import Event, Reloaded, ReloadFailed
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
-from tests.support.certificates import Certificates, write_certificates
+from tests.support.certificates import Certificates
 from tests.support.load import Load
 from tests.support.reported import Reported
 from tests.support.whole_path import Caller, Failure, bridge_to
@@ -54,7 +54,7 @@ def reloaded(*names: str) -> list[Event]:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Certificates, Certificates]:
     """Make certificates of two authorities."""
-    return write_certificates(tmp_path_factory.mktemp("old")), write_certificates(tmp_path_factory.mktemp("new"))
+    return Certificates(tmp_path_factory.mktemp("old")), Certificates(tmp_path_factory.mktemp("new"))
 
 
 @pytest.fixture

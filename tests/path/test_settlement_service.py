@@ -15,10 +15,11 @@ from cryptography import x509
 from bridge.sandbox.behaviours import reset_with, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.settlement.entry import State
+from tests.support.certificates import Authority
 from tests.support.engines import on_both_engines
 from tests.support.processes import unmeasured
 from tests.support.random_wallet import abort
-from tests.support.secure_callers import Authority, channel_to, listening_bridge, tls_settings
+from tests.support.secure_callers import channel_to, listening_bridge, tls_settings
 from tests.support.settling_bridge import SettlingBridge, patient_calls, settings_of, settled
 from tests.support.whole_path import bridge_to, end_of, terminate_request
 from wallet.v1 import settlement_service_pb2 as pb

@@ -11,9 +11,9 @@ from cryptography import x509
 from bridge.events import Reloaded, ReloadFailed
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
-from tests.support.certificates import Identity
+from tests.support.certificates import Authority, Identity
 from tests.support.reported import Reported
-from tests.support.secure_callers import Authority, call_once, channel_to, listening_bridge, tls_settings
+from tests.support.secure_callers import call_once, channel_to, listening_bridge, tls_settings
 from tests.support.serving import call_over
 from tests.support.whole_path import Failure
 

@@ -7,7 +7,7 @@ from grpc_health.v1 import health_pb2
 
 from bridge.sandbox.behaviours import after
 from bridge.sandbox.server import FaultServer, bound_socket
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.processes import bridge_command
 from tests.support.secure_callers import channel_to, tls_settings
 from tests.support.serving import call_over, watch_health
@@ -18,7 +18,7 @@ Request, Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckRespons
 
 async def test_drain_with_both_listeners(tmp_path: Path) -> None:
     """On SIGTERM watchers on both ports receive NOT_SERVING, calls over mutual TLS get their answers, the end is 0."""
-    certificates, may_answer = write_certificates(tmp_path), asyncio.Event()
+    certificates, may_answer = Certificates(tmp_path), asyncio.Event()
     secure = tls_settings(certificates.server, certificates.ca_file, "client.example")
     # Bound and not listening: the port stays free for the bridge, whose log does not have this listener's address.
     with bound_socket() as reserved:

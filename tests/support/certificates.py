@@ -1,13 +1,58 @@
-"""Certificates for tests, good and bad, as files and as TLS contexts. The private keys live as long as the folder."""
+"""Certificates for tests, good and bad: with any extensions, in chains, of authorities, as files and TLS contexts."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
-import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
+Extension = tuple[x509.ExtensionType, bool]
+"""An extension, and whether it is critical."""
+Period = tuple[datetime, datetime]
+
+USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+HOST = "127.0.0.1"
+EVER, OVER = ((datetime(2000, 1, 1, tzinfo=UTC), datetime(year, 1, 1, tzinfo=UTC)) for year in (3000, 2002))
+
+
+def days(begun: float, left: float) -> Period:
+    """Return what began so many days ago and has so many left."""
+    now = datetime.now(UTC)
+    return now - timedelta(days=begun), now + timedelta(days=left)
+
+
+def usage(*names: str, critical: bool = True) -> Extension:
+    """Return a keyUsage extension with these usages."""
+    return x509.KeyUsage(**dict.fromkeys(USAGES, False) | dict.fromkeys(names, True)), critical
+
+
+def constraints(*, ca: bool, critical: bool = True, path_length: int | None = None) -> Extension:
+    """Return a basicConstraints extension."""
+    return x509.BasicConstraints(ca=ca, path_length=path_length), critical
+
+
+def alternative(*names: x509.GeneralName) -> Extension:
+    """Return a subjectAltName extension with these names."""
+    return x509.SubjectAlternativeName(names), False
+
+
+SAN = alternative(*(x509.IPAddress(ip_address(each)) for each in (HOST, "::1")), x509.DNSName("localhost"))
+AUTHORITY: Sequence[Extension] = (constraints(ca=True), usage("key_cert_sign", "crl_sign"))
+WORKLOAD: Sequence[Extension] = (SAN, constraints(ca=False))
 
 
 @dataclass(frozen=True)
@@ -22,9 +67,11 @@ class Identity:
 
         An empty `alpn` is a server that does not know ALPN.
         """
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca_file)
+        # Not the default context: that obeys SSLKEYLOGFILE.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate_file, self.key_file)
         if client_ca_file:
+            context.load_verify_locations(client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
         if alpn:
             context.set_alpn_protocols(list(alpn))
@@ -32,20 +79,131 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Certificates:
-    """What a test needs for TLS on 127.0.0.1. All identities but `untrusted` come from the CA in `ca_file`."""
+class Certified:
+    """A certificate with its private key, in memory."""
 
-    ca_file: Path
-    server: Identity
-    """For 127.0.0.1, ::1 and localhost."""
-    client: Identity
-    """For client.example, to be shown by a client."""
-    expired: Identity
-    """As `server`, but its time is over."""
-    wrong_name: Identity
-    """For another host."""
-    untrusted: Identity
-    """As `server`, but from a CA that is not in `ca_file`."""
+    key: PrivateKey
+    certificate: x509.Certificate
+
+    @property
+    def pem(self) -> bytes:
+        """The certificate."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def key_bytes(self, encoding: Encoding = Encoding.PEM) -> bytes:
+        """Return the private key as PKCS#8, not encrypted."""
+        return self.key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
+
+    def written(self, folder: Path, name: str, further: bytes = b"") -> Identity:
+        """Write both into a folder, the certificate with further ones behind it."""
+        identity = Identity(folder / f"{name}.pem", folder / f"{name}_key.pem")
+        identity.certificate_file.write_bytes(self.pem + further)
+        identity.key_file.write_bytes(self.key_bytes())
+        return identity
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Return a new private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def name_of(common_name: str) -> x509.Name:
+    """Return a name."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def certified(
+    name: str,
+    extensions: Sequence[Extension] = (),
+    period: Period = EVER,
+    issuer: Certified | None = None,
+    key: PrivateKey | None = None,
+) -> Certified:
+    """Make a certificate, which signs itself unless it is given an issuer, for a new key unless it is given one."""
+    key = key or new_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name_of(name))
+        .issuer_name(issuer.certificate.subject if issuer else name_of(name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(period[0])
+        .not_valid_after(period[1])
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return Certified(key, builder.sign(issuer.key if issuer else key, hashes.SHA256()))
+
+
+class Chain(list[Certified]):
+    """A server's certificate and the authorities above it, the root last."""
+
+    def ca_file(self, folder: Path) -> Path:
+        """Write the root and return its file."""
+        path = folder / "ca.pem"
+        path.write_bytes(self[-1].pem)
+        return path
+
+    def server_context(self, folder: Path) -> ssl.SSLContext:
+        """Return the context of a server that shows everything below the root."""
+        return self[0].written(folder, "own", b"".join(each.pem for each in self[1:-1])).server_context()
+
+
+def chain(
+    *levels: Sequence[Extension],
+    common_name: str = "own",
+    periods: Mapping[int, Period] = MappingProxyType({}),
+) -> Chain:
+    """Make a chain of certificates with these extensions: the server's first, the root last, which signs itself.
+
+    They are valid for another day, unless their level has a period.
+    """
+    made = Chain()
+    for level, extensions in reversed(list(enumerate(levels))):
+        name = f"authority {level}" if level else common_name
+        made.insert(0, certified(name, extensions, periods.get(level) or days(1, 1), made[0] if made else None))
+    return made
+
+
+class Authority:
+    """A CA that writes itself and what it issues into a folder, as <name>.pem and <name>_key.pem."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        key = new_key()
+        self._folder, identifier = folder, x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        self._own = certified(name, [*AUTHORITY, (identifier, False)], key=key)
+        self._identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        self.ca_file = folder / f"{name}.pem"
+        self.ca_file.write_bytes(self._own.pem)
+
+    def server(self, name: str, period: Period = EVER) -> Identity:
+        """Issue a certificate for 127.0.0.1, ::1 and localhost."""
+        return self._issue(name, WORKLOAD, period)
+
+    def client(self, name: str, *names: x509.GeneralName) -> Identity:
+        """Issue a client's certificate with these subject alternative names, which may be URIs, or with none."""
+        return self._issue(name, [alternative(*names)] if names else [], EVER)
+
+    def _issue(self, name: str, extensions: Sequence[Extension], period: Period) -> Identity:
+        extensions = [*extensions, (self._identifier, False)]
+        return certified("common.example", extensions, period, self._own).written(self._folder, name)
+
+
+class Certificates:
+    """What a test needs for TLS on 127.0.0.1, in a folder. All identities but `untrusted` come from the CA."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = Authority(folder, "ca")
+        self.ca_file = authority.ca_file
+        self.server = authority.server("server")
+        self.expired = authority.server("expired", OVER)
+        """As `server`, but its time is over."""
+        self.client = authority.client("client", x509.DNSName("client.example"))
+        """To be shown by a client."""
+        self.wrong_name = authority.client("wrong_name", x509.DNSName("another.example"))
+        """For another host."""
+        self.untrusted = Authority(folder, "other_ca").server("untrusted")
+        """As `server`, but from a CA that is not in `ca_file`."""
 
     def client_context(self) -> ssl.SSLContext:
         """Be a client that trusts the CA and speaks HTTP/2."""
@@ -54,31 +212,7 @@ class Certificates:
         return context
 
 
-def write_certificates(folder: Path) -> Certificates:
-    """Make new certificates and write them into this folder."""
-    ca, other = trustme.CA(), trustme.CA()
-    ca_file = folder / "ca.pem"
-    ca.cert_pem.write_to_path(str(ca_file))
-    here = ("127.0.0.1", "::1", "localhost")
-    expired = ca.issue_cert(*here, not_after=datetime(2002, 1, 1, tzinfo=UTC))
-    return Certificates(
-        ca_file=ca_file,
-        server=_write(folder, "server", ca.issue_cert(*here)),
-        client=_write(folder, "client", ca.issue_cert("client.example")),
-        expired=_write(folder, "expired", expired),
-        wrong_name=_write(folder, "wrong_name", ca.issue_cert("another.example")),
-        untrusted=_write(folder, "untrusted", other.issue_cert(*here)),
-    )
-
-
-def _write(folder: Path, name: str, leaf: trustme.LeafCert) -> Identity:
-    identity = Identity(certificate_file=folder / f"{name}.pem", key_file=folder / f"{name}_key.pem")
-    leaf.cert_chain_pems[0].write_to_path(str(identity.certificate_file))
-    leaf.private_key_pem.write_to_path(str(identity.key_file))
-    return identity
-
-
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Make certificates of every kind, once; no test changes them."""
-    return write_certificates(tmp_path_factory.mktemp("certificates"))
+    return Certificates(tmp_path_factory.mktemp("certificates"))

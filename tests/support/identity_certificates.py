@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
-from tests.support.tls_chains import chain, constraints, usage
+from tests.support.certificates import certified, constraints, usage
 
 # RFC 5280, section 4.2.1.6: the context tags of a GeneralName.
 OTHER_NAME, EMAIL, DNS, URI, IP = 0xA0, 0x81, 0x82, 0x86, 0x87
@@ -37,4 +36,4 @@ def certificate(
 ) -> bytes:
     """Return a certificate with these key usages as PEM; an authority is one by its basic constraints."""
     own = [*((extension, False) for extension in extensions), constraints(ca=is_authority), usage(*usages)]
-    return chain(own).certificates[0].public_bytes(Encoding.PEM)
+    return certified("own", own).pem

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 import yaml
 
+from tests.support.certificates import AUTHORITY, WORKLOAD, Chain, chain
 from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
 
 ROOT = Path(__file__).parents[2]
@@ -151,15 +151,14 @@ each_variant = pytest.mark.parametrize("variant", VARIANTS)
 Variant = Callable[[], Manifests]
 
 
-def content(name: str, authority: trustme.CA, leaf: trustme.LeafCert) -> bytes:
+def content(name: str, made: Chain) -> bytes:
     """Return what a mounted file of this name holds."""
     if name.startswith("private-key-"):
         return PRIVATE_KEY.encode()
-    certificate = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
     fixed = {
-        "tls.crt": certificate,
-        "tls.key": leaf.private_key_pem.bytes(),
-        "ca.crt": authority.cert_pem.bytes(),
+        "tls.crt": made[0].pem,
+        "tls.key": made[0].key_bytes(),
+        "ca.crt": made[1].pem,
         "fingerprint-key": b"0123456789abcdef",
         "settlement-key": base64.b64encode(bytes(range(32))),
     }
@@ -168,13 +167,11 @@ def content(name: str, authority: trustme.CA, leaf: trustme.LeafCert) -> bytes:
 
 def mounted(manifests: Manifests, folder: Path) -> Path:
     """Write bridge.toml with files in a folder in place of mounted secrets; return its path."""
-    authority = trustme.CA()
-    leaf = authority.issue_cert("wallet-bridge.example")
-    toml = manifests.toml
+    made, toml = chain(WORKLOAD, AUTHORITY), manifests.toml
     for path in re.findall(r'_file = "(/[^"]+)"', toml):
         file = folder / path.removeprefix("/")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content(file.name, authority, leaf))
+        file.write_bytes(content(file.name, made))
         toml = toml.replace(f'"{path}"', f'"{file}"')
     (folder / "bridge.toml").write_text(toml)
     return folder / "bridge.toml"

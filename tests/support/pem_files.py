@@ -1,7 +1,6 @@
 """A folder of certificates and keys, of which each but the good ones has one thing wrong."""
 
 import base64
-import datetime as dt
 from pathlib import Path
 
 from cryptography import x509
@@ -17,20 +16,18 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from tests.support.tls_chains import PrivateKey, name_of, new_key, pem_of, signed
+from tests.support.certificates import PrivateKey, certified, days
 
 PKCS8, OPENSSL = PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL
 
 
 def write_pem_files(folder: Path) -> None:
     """Fill a folder; every file's name says what is in it."""
-    key, other, authority = (new_key() for _ in range(3))
-
-    def certificate(of: PrivateKey, name: str, days: tuple[float, float] = (1, 400)) -> x509.Certificate:
-        return signed(of, authority, name, "authority", (), days)
-
-    ca, own = certificate(authority, "authority"), certificate(key, "bridge.example")
-    pem, key_pem, ca_pem = own.public_bytes(Encoding.PEM), pem_of(key), ca.public_bytes(Encoding.PEM)
+    ca = certified("authority")
+    own = certified("bridge.example", issuer=ca)
+    pem, key, key_pem, ca_pem = own.pem, own.key, own.key_bytes(), ca.pem
+    request = x509.CertificateSigningRequestBuilder(own.certificate.subject)
+    revocations = x509.CertificateRevocationListBuilder(ca.certificate.subject, *days(0, 1))
     damaged = pem.replace(pem.splitlines()[3], b"A" * 64)
     files = {
         "own.pem": pem,
@@ -40,7 +37,7 @@ def write_pem_files(folder: Path) -> None:
         "combined.pem": pem + key_pem,
         "chain-reversed.pem": ca_pem + pem,
         "chain-damaged.pem": pem + damaged,
-        "other.key": pem_of(other),
+        "other.key": certified("other").key_bytes(),
         "empty.pem": b"",
         "blank.pem": b" \n\n",
         "text.pem": b"this is no certificate\n",
@@ -48,12 +45,12 @@ def write_pem_files(folder: Path) -> None:
         "bom-before-two.pem": b"\xef\xbb\xbf" + pem + ca_pem,
         "bom.key": b"\xef\xbb\xbf" + key_pem,
         "utf-16.pem": pem.decode().encode("utf-16"),
-        "der.pem": own.public_bytes(Encoding.DER),
-        "der.key": pem_of(key, Encoding.DER),
-        "pkcs12.pem": pkcs12.serialize_key_and_certificates(b"x", key, own, None, NoEncryption()),
-        "pkcs7.pem": pkcs7.serialize_certificates([own], Encoding.PEM),
-        "request.pem": request(key),
-        "revocations.pem": revocations(authority),
+        "der.pem": own.certificate.public_bytes(Encoding.DER),
+        "der.key": own.key_bytes(Encoding.DER),
+        "pkcs12.pem": pkcs12.serialize_key_and_certificates(b"x", key, own.certificate, None, NoEncryption()),
+        "pkcs7.pem": pkcs7.serialize_certificates([own.certificate], Encoding.PEM),
+        "request.pem": request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM),
+        "revocations.pem": revocations.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM),
         "public.pem": key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         "cut-off.pem": pem[:300],
         "cut-off.key": key_pem[:100],
@@ -68,37 +65,23 @@ def write_pem_files(folder: Path) -> None:
         "openssh.key": key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
         "trusted.pem": pem.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE"),
     }
-    kinds: dict[str, PrivateKey] = {
+    keys: dict[str, PrivateKey] = {
         "rsa": rsa.generate_private_key(65537, 2048),
         "short": rsa.generate_private_key(65537, 1024),  # noqa: S505 - it is the fault
         "k1": ec.generate_private_key(ec.SECP256K1()),
         "p384": ec.generate_private_key(ec.SECP384R1()),
         "ed448": ed448.Ed448PrivateKey.generate(),
     }
-    for name, each in kinds.items():
-        files[f"{name}.pem"] = certificate(each, name).public_bytes(Encoding.PEM)
-        files[f"{name}.key"] = pem_of(each)
-    for name, days in (("expired", (20, -10)), ("future", (-10, 20)), ("soon", (20, 10))):
-        dated = certificate(key, name, days)
-        files[f"{name}.pem"] = dated.public_bytes(Encoding.PEM)
-        files[f"{name}-behind.pem"] = pem + dated.public_bytes(Encoding.PEM)
-    root = certificate(authority, "authority", (20, -10))
-    files["authorities.pem"] = root.public_bytes(Encoding.PEM) + ca_pem
+    for name, each in keys.items():
+        made = certified(name, issuer=ca, key=each)
+        files |= {f"{name}.pem": made.pem, f"{name}.key": made.key_bytes()}
+    for name, period in (("expired", days(20, -10)), ("future", days(-10, 20)), ("soon", days(20, 10))):
+        files[f"{name}.pem"] = certified(name, (), period, ca, key).pem
+        files[f"{name}-behind.pem"] = pem + files[f"{name}.pem"]
+    root = certified("authority", (), days(20, -10), key=ca.key).pem
+    files["authorities.pem"] = root + ca_pem
+    files["expired-root-behind.pem"] = pem + root
     files["path"] = b"/run/secrets/access_key\n"
     files["settlement.key"] = base64.b64encode(bytes(range(32)))
-    files["expired-root-behind.pem"] = pem + root.public_bytes(Encoding.PEM)
     for name, content in files.items():
         (folder / name).write_bytes(content)
-
-
-def request(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a certificate request."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(name_of("bridge.example"))
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
-def revocations(authority: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a revocation list."""
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateRevocationListBuilder(name_of("authority"), now, now + dt.timedelta(days=1))
-    return builder.sign(authority, hashes.SHA256()).public_bytes(Encoding.PEM)

@@ -1,49 +1,17 @@
-"""Callers over TLS for tests: authorities that issue certificates with any names, a bridge with TLS, channels to it."""
+"""Callers over TLS for tests: a bridge with TLS, channels to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import grpc.aio
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.events import Emit, ignore
 from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
 from tests.support.certificates import Identity
 from tests.support.serving import call_over
-from tests.support.tls_chains import AUTHORITY, WORKLOAD, Extension, new_key, pem_of, signed
 from tests.support.whole_path import CHANNEL_OPTIONS, End, environment
-
-DAYS = (1, 1)
-"""Since when, and for how long, certificates are valid."""
-
-
-class Authority:
-    """A CA that writes itself and what it issues into a folder, as <name>.pem and <name>_key.pem."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder, self._name, self._key = folder, name, new_key()
-        self._certificate = signed(self._key, self._key, name, name, AUTHORITY, DAYS)
-        self.ca_file = folder / f"{name}.pem"
-        self.ca_file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
-
-    def server(self, name: str) -> Identity:
-        """Issue a certificate for 127.0.0.1."""
-        return self._issue(name, WORKLOAD)
-
-    def client(self, name: str, *names: x509.GeneralName) -> Identity:
-        """Issue a client's certificate with these subject alternative names, which may be URIs, or with none."""
-        return self._issue(name, [(x509.SubjectAlternativeName(names), False)] if names else [])
-
-    def _issue(self, name: str, extensions: Sequence[Extension]) -> Identity:
-        key = new_key()
-        issued = signed(key, self._key, "common.example", self._name, extensions, DAYS)
-        identity = Identity(self._folder / f"{name}.pem", self._folder / f"{name}_key.pem")
-        identity.certificate_file.write_bytes(issued.public_bytes(Encoding.PEM))
-        identity.key_file.write_bytes(pem_of(key))
-        return identity
 
 
 def tls_settings(identity: Identity, client_ca_file: Path | None = None, allowed: str = "") -> dict[str, str]:

@@ -12,7 +12,7 @@ from bridge.sandbox import serve, session
 from bridge.sandbox.answers import failure, page, wallet_answer
 from bridge.sandbox.server import FaultServer
 from bridge.settings.model import load
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.certify_runs import MAPPED, certified
 from tests.support.processes import bridge_command
 from tests.support.settings_files import toml, write
@@ -199,7 +199,7 @@ async def test_what_is_proposed_is_what_was_missing(tmp_path: Path) -> None:
 
 async def test_over_tls(tmp_path: Path) -> None:
     """Over TLS, with the authority of the settings, all probes have their answers; HTTP/1.1 has a refusal."""
-    certificates = write_certificates(tmp_path)
+    certificates = Certificates(tmp_path)
     settings = {**MAPPED, "WALLET__CA_FILE": str(certificates.ca_file)}
     async with FaultServer(StagingWallet(), tls=certificates.server.server_context(), greets_first=False) as server:
         run = await certified(server.url, "--yes", "--json", settings=settings)
@@ -209,7 +209,7 @@ async def test_over_tls(tmp_path: Path) -> None:
 
 async def test_a_wallet_that_is_not_trusted_gets_nothing(tmp_path: Path) -> None:
     """Without trust in its certificate nothing is sent, over HTTP/1.1 neither, and the exit code is 2."""
-    certificates = write_certificates(tmp_path)
+    certificates = Certificates(tmp_path)
     settings = {"WALLET__CA_FILE": str(certificates.ca_file)}
     async with FaultServer(StagingWallet(), tls=certificates.untrusted.server_context()) as server:
         run = await certified(server.url, "--yes", settings=settings)

@@ -12,7 +12,7 @@ from bridge.sandbox.behaviours import hang, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import silent_server
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.http2.calls import LOST, OK, UNREACHABLE, calls_to
 
 pytest_plugins = ["tests.support.two_loops"]
@@ -39,7 +39,7 @@ async def test_closing_while_connecting(tmp_path: Path, *, secure: bool) -> None
     """A connection that is being made is given up with the transport."""
     tls = ssl.create_default_context() if secure else None
     async with silent_server() as server:
-        server.tls = write_certificates(tmp_path).server.server_context() if secure else None
+        server.tls = Certificates(tmp_path).server.server_context() if secure else None
         async with calls_to(server, tls=tls) as calls:
             task = calls.start()
             await server.until(lambda: server.connections == 1)

@@ -13,7 +13,7 @@ from bridge.sandbox.behaviours import after, by_token, hang, in_turn, recycle_af
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.http2.calls import (
     LOST,
     NOT_PROCESSED,
@@ -158,7 +158,7 @@ BREAKS = {
 @pytest.mark.parametrize("behaviour", BREAKS.values(), ids=BREAKS)
 async def test_a_lost_connection_is_unknown(tmp_path: Path, behaviour: Behaviour, *, secure: bool) -> None:
     """Each call on a connection that breaks is UNKNOWN, none is retried, and the next call has a new connection."""
-    certificates = write_certificates(tmp_path)
+    certificates = Certificates(tmp_path)
     tls = certificates.client_context() if secure else None
     served = certificates.server.server_context() if secure else None
     async with (

@@ -12,7 +12,7 @@ from bridge.http2 import connect, writer
 from bridge.sandbox.behaviours import after, by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.dead_addresses import given, mute, resolve
 from tests.support.http2.calls import (
     LOST,
@@ -57,7 +57,7 @@ async def most_connections(server: FaultServer) -> AsyncIterator[list[int]]:
 async def test_goaway_after_each_request(tmp_path: Path, *, secure: bool) -> None:
     """60 calls at a server that is slow and ends each connection after one: no more than 4, and all are OK."""
     slow = in_turn(lambda _: asyncio.sleep(0.02), terminated)  # the fault itself: answers overlap
-    certificates = write_certificates(tmp_path)
+    certificates = Certificates(tmp_path)
     served = certificates.server.server_context() if secure else None
     async with (
         FaultServer(retiring(slow), tls=served) as server,
@@ -100,7 +100,7 @@ async def test_closing_connections_make_room(tmp_path: Path, monkeypatch: pytest
     """A connection that is closed, but whose server does not answer that, is dropped where room is needed."""
     # Otherwise each would be gone by itself a second later.
     monkeypatch.setattr(writer, "CLOSE_TIMEOUT_S", 10 * PATIENCE_S)
-    certificates = write_certificates(tmp_path)
+    certificates = Certificates(tmp_path)
     async with (
         FaultServer(terminated, tls=certificates.server.server_context()) as server,
         calls_to(server, tls=certificates.client_context(), connections_max=1) as calls,

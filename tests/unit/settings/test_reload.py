@@ -7,7 +7,7 @@ import pytest
 from bridge.settings.file_watch import ReloadError
 from bridge.settings.model import Settings, load
 from bridge.settings.reload import files_of, read_again
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.rotating_wallet import FILES, OLD
 from tests.support.settings_files import toml, write
 
@@ -29,7 +29,7 @@ allowed_identities = ["spiffe://example/one", "two.example"]
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Load settings that name files wherever they can, next to bridge.toml."""
-    write_certificates(tmp_path)
+    Certificates(tmp_path)
     OLD.write(tmp_path)
     keys = "\n".join(f'{name}_file = "{name}"' for name in FILES)
     return load(write(tmp_path, toml(server=SERVER, keys=keys, rest=CODES)), {})

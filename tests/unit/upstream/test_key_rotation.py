@@ -11,7 +11,7 @@ from bridge.settings.model import Settings, Wallet, load
 from bridge.upstream.from_settings import keyring_of
 from bridge.upstream.key_rotation import Pace, Rotation
 from bridge.upstream.signing import Credentials, Keyring
-from tests.support.certificates import write_certificates
+from tests.support.certificates import Certificates
 from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, Keys, environment_with_files
 from tests.support.settings_files import toml, write
 from tests.support.whole_path import PATIENCE_S
@@ -148,8 +148,8 @@ def test_nothing_that_is_reported_holds_a_key(rotating: Rotating, tmp_path: Path
 def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
     """A provider's bad file is no reason to go on with an old CA."""
     (tmp_path / "new").mkdir()
-    new = write_certificates(tmp_path / "new").ca_file
-    ca_file = write_certificates(tmp_path).ca_file
+    new = Certificates(tmp_path / "new").ca_file
+    ca_file = Certificates(tmp_path).ca_file
     OLD.write(tmp_path)
     rotating = Rotating(load(None, environment_with_files(URL, tmp_path, {"WALLET__CA_FILE": str(ca_file)})))
     rotating.tls.clear()

@@ -9,7 +9,7 @@ from bridge.events import Event, Reloaded, ReloadFailed
 from bridge.settings.model import Wallet, load
 from bridge.upstream.from_settings import keyring_of
 from bridge.upstream.key_rotation import Rotation
-from tests.support.certificates import Certificates, write_certificates
+from tests.support.certificates import Certificates
 from tests.support.whole_path import environment
 
 CA_FILE, CERTIFICATE_FILE, KEY_FILE = KEYS = tuple(
@@ -20,7 +20,7 @@ CA_FILE, CERTIFICATE_FILE, KEY_FILE = KEYS = tuple(
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Certificates, Certificates]:
     """Make certificates of two authorities."""
-    return write_certificates(tmp_path_factory.mktemp("old")), write_certificates(tmp_path_factory.mktemp("new"))
+    return Certificates(tmp_path_factory.mktemp("old")), Certificates(tmp_path_factory.mktemp("new"))
 
 
 class RotatingTls:

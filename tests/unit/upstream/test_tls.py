@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from bridge.cli.main import main
 from bridge.settings.model import SettingsError, Wallet, load
 from bridge.upstream import from_settings
 from bridge.upstream.from_settings import SYSTEM_BUNDLES, hardened_context, tls_context
-from tests.support.tls_chains import AUTHORITY, HOST, SAN, WORKLOAD, Extension, chain, constraints, usage
+from tests.support.certificates import AUTHORITY, HOST, SAN, WORKLOAD, Extension, chain, constraints, usage
 from tests.support.whole_path import environment
 
 HTTPS = "https://127.0.0.1"
@@ -180,7 +179,7 @@ def test_an_intermediate_alone_is_no_root(tmp_path: Path) -> None:
     made = chain(WORKLOAD, AUTHORITY, AUTHORITY)
     server = made.server_context(tmp_path)
     ca_file = tmp_path / "intermediate.pem"
-    ca_file.write_bytes(made.certificates[1].public_bytes(Encoding.PEM))
+    ca_file.write_bytes(made[1].pem)
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(tls_context(wallet(ca_file)), server)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib.metadata
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,12 +15,20 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bridge.sandbox.behaviours import answer, hang
 from bridge.sandbox.server import FaultServer, Welcome
-from tests.support.certificates import Certificates, Identity
+from tests.support.certificates import (
+    AUTHORITY,
+    SAN,
+    WORKLOAD,
+    Certificates,
+    Extension,
+    Identity,
+    chain,
+    constraints,
+    days,
+    usage,
+)
 from tests.support.doctor_runs import assert_tls_failed, ca_setting, examined, looked_up, unharmed
 from tests.support.identity_certificates import DNS, IP, names
-from tests.support.tls_chains import AUTHORITY, SAN, WORKLOAD, Extension, chain, constraints, usage
-
-TRUSTME = importlib.metadata.version("trustme")
 
 
 async def test_older_version(certificates: Certificates) -> None:
@@ -40,7 +47,7 @@ FLAWS = {
         "the certificate is for another.example, not 127.0.0.1: check wallet.url, or the wallet's certificate"
     ),
     "untrusted": (
-        f"the wallet's certificate comes from an authority (trustme v{TRUSTME}) that is not in "
+        "the wallet's certificate comes from an authority (other_ca) that is not in "
         "wallet.ca_file: put its certificate there, if it is the right one"
     ),
 }
@@ -140,22 +147,22 @@ TIMES = {
 }
 
 
-@pytest.mark.parametrize(("days", "begun_days", "level", "text"), TIMES.values(), ids=TIMES.keys())
-async def test_time(tmp_path: Path, days: float, begun_days: float, level: str, text: str) -> None:
+@pytest.mark.parametrize(("left", "begun_days", "level", "text"), TIMES.values(), ids=TIMES.keys())
+async def test_time(tmp_path: Path, left: float, begun_days: float, level: str, text: str) -> None:
     """The wallet's certificate's end is reported 14 days ahead; one that is not valid yet casts doubt on the clock."""
     now = datetime.now(UTC)
-    made = chain(WORKLOAD, AUTHORITY, begun_days=begun_days, left_days=days)
+    made = chain(WORKLOAD, AUTHORITY, periods={0: days(begun_days, left)})
     async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
         run = await examined(wallet.url, ca_setting(made.ca_file(tmp_path)))
     assert run["tls"][0].startswith(f"{level} ")
-    reported = text.format(begin=now - timedelta(days=begun_days), end=now + timedelta(days=days))
+    reported = text.format(begin=now - timedelta(days=begun_days), end=now + timedelta(days=left))
     assert run["tls"][0].endswith(f"the wallet's certificate {reported}")
     assert run.exit_code == (level == "FAIL")
 
 
 async def test_expired_in_the_middle(tmp_path: Path) -> None:
     """A certificate above the wallet's own that is over is not blamed on its own, which is good."""
-    made = chain(WORKLOAD, AUTHORITY, AUTHORITY, left_days_above={1: -1})
+    made = chain(WORKLOAD, AUTHORITY, AUTHORITY, periods={1: days(2, -1)})
     async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
         run = await examined(wallet.url, ca_setting(made.ca_file(tmp_path)))
     text = "a certificate above the wallet's own is out of its time (certificate has expired): it must be renewed"
@@ -265,7 +272,7 @@ async def test_refusal(levels: Sequence[Sequence[Extension]], text: str, tmp_pat
 
 async def test_what_stricter_clients_refuse(tmp_path: Path) -> None:
     """A certificate that the bridge takes and VERIFY_X509_STRICT would not is a warning, and all else is looked at."""
-    made = chain(WORKLOAD, AUTHORITY, left_days=60)
+    made = chain(WORKLOAD, AUTHORITY, periods={0: days(1, 60)})
     trust = ca_setting(made.ca_file(tmp_path))
     async with unharmed(FaultServer(answer(), tls=made.server_context(tmp_path))) as wallet:
         run = await examined(wallet.url, trust)

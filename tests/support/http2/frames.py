@@ -9,7 +9,10 @@ ACK = END_STREAM = 0x1
 END_HEADERS = 0x4
 PADDED = 0x8
 PRIORITY_FLAG = 0x20
+NO_PRIORITY = b"\0\0\0\0\x10"
+"""That of a stream which names none (section 5.3.1 of RFC 7540)."""
 
+Field = tuple[str, str] | tuple[bytes, bytes]
 ANSWER_HEADERS = ((":status", "200"), ("content-type", "application/json"))
 
 
@@ -40,14 +43,14 @@ def goaway(last_stream_id: int, error_code: int = 0) -> bytes:
     return frame(GOAWAY, payload=last_stream_id.to_bytes(4) + error_code.to_bytes(4))
 
 
-def header_block(*headers: tuple[str, str]) -> bytes:
+def header_block(*headers: Field) -> bytes:
     """Encode headers without a reference to anything said before, so that the block fits any connection."""
     encoder = hpack.Encoder()
     encoder.header_table_size = 0
     return encoder.encode(headers)
 
 
-def headers(stream_id: int, *, end: bool = False, fields: tuple[tuple[str, str], ...] = ANSWER_HEADERS) -> bytes:
+def headers(stream_id: int, *, end: bool = False, fields: tuple[Field, ...] = ANSWER_HEADERS) -> bytes:
     """Build the HEADERS frame of an answer."""
     return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream_id, header_block(*fields))
 

@@ -1,42 +1,24 @@
 """Bytes that a server might send in the middle of a conversation (see conversation), as Hypothesis strategies."""
 
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import hpack
 from hypothesis import strategies as st
 
 from bridge.http2.protocol import PING_PAYLOAD
+from bridge.sandbox.wire import PREFACE
 from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
-from tests.support.http2.conversation import OPEN_STREAMS
+from tests.support.http2.conversation import OPEN_STREAMS, REQUEST
+from tests.support.http2.ends import FIELDS, ODD_FIELDS, End, ServerEnd, Style
 
-STATUSES = st.sampled_from(("200", "200", "204", "404", "599"))
-ODD_STATUSES = st.sampled_from(("100", "101", "600", "099", "1", "20", "2000", "²00", ""))
-FIELDS = st.sampled_from(
-    (
-        ("content-type", "application/json"),
-        ("content-length", "3"),
-        ("date", "Mon, 21 Oct 2013 20:13:21 GMT"),
-        ("x-long", "v" * 1000),
-        ("x-secret", "s"),
-        ("x-empty", ""),
-    )
+STATUSES = st.sampled_from((b"200", b"204", b"404", b"599", b"100", b"103", b"199"))
+ODD_STATUSES = st.sampled_from((b"101", b"600", b"099", b"1", b"20", b"2000", "²00".encode(), b""))
+USUAL_NAMES = st.sampled_from([name for name in FIELDS if name != "20000"])
+ODD_NAMES = st.sampled_from([*ODD_FIELDS])
+HEADER_FIELDS = st.one_of(
+    st.tuples(st.just(b":status"), STATUSES | ODD_STATUSES),
+    (USUAL_NAMES | ODD_NAMES).map((FIELDS | ODD_FIELDS).__getitem__),
 )
-ODD_FIELDS = st.sampled_from(
-    (
-        ("te", "trailers"),
-        ("te", "gzip"),
-        ("connection", "close"),
-        ("content-length", "9" * 5000),
-        ("X-Case", "y"),
-        ("x-space", " y"),
-        ("x-line", "y\nz"),
-        (":path", "/"),
-        (":status", "200"),
-        ("", "y"),
-    )
-)
-HEADER_FIELDS = FIELDS | ODD_FIELDS | st.tuples(st.just(":status"), STATUSES | ODD_STATUSES)
 HEADER_BLOCKS = st.lists(HEADER_FIELDS, max_size=4).map(lambda fields: raw.header_block(*fields)) | st.just(
     raw.header_block(*raw.ANSWER_HEADERS)
 )
@@ -56,7 +38,6 @@ FRAMES = st.builds(
     st.sampled_from((0, *OPEN_STREAMS, *OPEN_STREAMS, 2, 7, 2**31 + 1)),
     PAYLOADS,
 )
-PINGS = st.sampled_from((PING_PAYLOAD, b"12345678"))
 CONVERSATIONS = st.lists(st.sampled_from(vectors.names()), min_size=1, max_size=3).map(
     lambda names: b"".join(map(vectors.read, names))
 )
@@ -74,98 +55,93 @@ def mutated(draw: st.DrawFn, conversations: st.SearchStrategy[bytes]) -> bytes:
     return data
 
 
-SMALL = st.integers(0, 2000)
+class Step(NamedTuple):
+    """What an end does: a method of its own with these arguments; with `streams`, on one of those that it names so."""
+
+    method: str
+    arguments: dict[str, Any]
+    streams: str
+    pick: int
+
+    def of(self, end: End) -> None:
+        """Let an end do it; what it cannot do now is left out."""
+        method = getattr(end, self.method)
+        if not self.streams:
+            method(**self.arguments)
+        elif streams := sorted(getattr(end, self.streams)):
+            method(streams[self.pick % len(streams)], **self.arguments)
 
 
-class Speaker:
-    """Says what a server may say on its streams, in order; now and then something is odd."""
+Steps = st.SearchStrategy[Step]
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self._draw = draw
-        self._encoder = hpack.Encoder()
-        self._begun: set[int] = set()
-        self._over: set[int] = set()
-        self._actions: list[Callable[[int], bytes]] = [
-            self._block,
-            self._block,
-            self._data,
-            self._data,
-            lambda stream_id: raw.frame(raw.PRIORITY, 0, stream_id, b"\0\0\0\0\x10"),
-            lambda stream_id: raw.frame(raw.WINDOW_UPDATE, 0, stream_id, draw(st.integers(1, 2**31 - 1)).to_bytes(4)),
-            lambda _: raw.frame(raw.WINDOW_UPDATE, 0, 0, draw(st.integers(1, 2**20)).to_bytes(4)),
-            lambda _: raw.settings((draw(st.sampled_from((1, 3, 4, 6, 99))), draw(st.integers(0, 2**20)))),
-            lambda _: raw.frame(raw.PING, draw(st.sampled_from((0, raw.ACK))), 0, draw(PINGS)),
-            lambda _: raw.frame(0xFA, draw(st.integers(0, 255)), draw(st.integers(0, 99)), b"grease"),
-            lambda _: raw.goaway(draw(st.sampled_from((5, 2**31 - 1)))),
-            self._reset,
-        ]
 
-    def say(self) -> bytes:
-        """Return the next thing."""
-        streams = [each for each in OPEN_STREAMS if each not in self._over] or list(OPEN_STREAMS)
-        stream_id = self._draw(st.sampled_from(OPEN_STREAMS if self._is_odd() else streams))
-        return self._draw(st.sampled_from(self._actions))(stream_id)
+def steps(method: str, streams: str = "", **arguments: st.SearchStrategy[Any]) -> Steps:
+    """Return steps with this method and any of these arguments."""
+    return st.builds(Step, st.just(method), st.fixed_dictionaries(arguments), st.just(streams), st.integers(0, 99))
 
-    def _is_odd(self) -> bool:
-        return self._draw(st.integers(0, 19)) == 0
 
-    def _block(self, stream_id: int) -> bytes:
-        """Return informational, final or trailing headers."""
-        fields = self._draw(st.lists(FIELDS, max_size=4))
-        is_informational = stream_id not in self._begun and self._draw(st.integers(0, 3)) == 0
-        ends = (stream_id in self._begun or self._draw(st.booleans())) and not is_informational
-        if stream_id not in self._begun or self._is_odd():
-            status = self._draw(ODD_STATUSES if self._is_odd() else STATUSES)
-            fields = [(":status", "103" if is_informational else status), *fields]
-        if self._is_odd():
-            fields = [*fields, self._draw(ODD_FIELDS)]
-        if not is_informational:
-            self._begun.add(stream_id)
-        if ends:
-            self._over.add(stream_id)
-        block = self._encoder.encode(fields, huffman=self._draw(st.booleans()))
-        return self._framed(stream_id, block, self._draw(st.sampled_from((1, 50, 16_000))), ends=ends ^ self._is_odd())
+def any_of(*kinds: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return one of these kinds, each as often. Not st.one_of, which would choose among all branches of all."""
+    return st.sampled_from(kinds).flatmap(lambda kind: kind)
 
-    def _data(self, stream_id: int) -> bytes:
-        """Return a piece of a body; of an answer that has not begun, its beginning."""
-        if stream_id not in self._begun and not self._is_odd():
-            return self._block(stream_id)
-        ends = self._draw(st.booleans())
-        if ends:
-            self._over.add(stream_id)
-        flags, payload = self._padded(raw.END_STREAM if ends else 0, b"d" * self._draw(SMALL))
-        return raw.frame(raw.DATA, flags, stream_id, payload)
 
-    def _reset(self, stream_id: int) -> bytes:
-        self._over.add(stream_id)
-        return raw.frame(raw.RST_STREAM, 0, stream_id, self._draw(st.integers(0, 13)).to_bytes(4))
+def frames(kind: int, stream_ids: st.SearchStrategy[int], payloads: st.SearchStrategy[bytes], flags: int = 0) -> Steps:
+    """Return steps with which a server sends such a frame as it is."""
+    return steps("say", frame=st.builds(raw.frame, st.just(kind), st.sampled_from((0, flags)), stream_ids, payloads))
 
-    def _framed(self, stream_id: int, block: bytes, piece_bytes: int, *, ends: bool) -> bytes:
-        """Cut a header block into HEADERS, maybe with padding and a priority, and at most 20 CONTINUATION frames."""
-        size = max(piece_bytes, -(-len(block) // 20), 1)
-        first, *rest = [block[at : at + size] for at in range(0, len(block), size)] or [b""]
-        flags = (raw.END_STREAM if ends else 0) | (0 if rest else raw.END_HEADERS)
-        if self._draw(st.booleans()):
-            flags, first = flags | raw.PRIORITY_FLAG, b"\0\0\0\0\x10" + first
-        flags, first = self._padded(flags, first)
-        frames = raw.frame(raw.HEADERS, flags, stream_id, first)
-        for number, piece in enumerate(rest, 1):
-            frames += raw.frame(raw.CONTINUATION, raw.END_HEADERS if number == len(rest) else 0, stream_id, piece)
-        return frames
 
-    def _padded(self, flags: int, payload: bytes) -> tuple[int, bytes]:
-        """Return flags and payload of a frame, maybe with padding."""
-        padding = self._draw(st.none() | st.integers(0, 255))
-        if padding is None:
-            return flags, payload
-        return flags | raw.PADDED, bytes((padding,)) + payload + bytes(padding)
+def now_and_then(odd: st.SearchStrategy[Any], usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return something odd one time in 8."""
+    return st.integers(0, 7).flatmap(lambda number: odd if number == 7 else usual)
+
+
+NAMES = st.lists(USUAL_NAMES, max_size=3)
+HEADERS = steps("headers", "open", status=STATUSES, fields=NAMES, ends=st.booleans())
+ODD_HEADERS = steps(
+    "headers",
+    "open",
+    status=now_and_then(ODD_STATUSES, STATUSES),
+    fields=st.lists(now_and_then(ODD_NAMES, USUAL_NAMES), max_size=3),
+    ends=st.booleans(),
+)
+RESETS = steps("reset", "open", error_code=st.integers(0, 13))
+PADDINGS = st.none() | st.sampled_from((0, 1, 255))
+STYLE = {"piece_bytes": st.sampled_from((16_000, 100, 20, 7)), "padding": PADDINGS, "has_priority": st.booleans()}
+STREAMS = st.sampled_from(OPEN_STREAMS)
+NO_STREAM = st.just(0)
+SIZES = st.sampled_from((1, 1000, 2**20, 2**30))
+DATA = steps("data", "open", size=st.integers(0, 2000), padding=PADDINGS, ends=st.booleans())
+OTHERS = st.one_of(
+    RESETS,
+    frames(raw.PRIORITY, STREAMS, st.just(raw.NO_PRIORITY)),
+    frames(raw.WINDOW_UPDATE, NO_STREAM | STREAMS, SIZES.map(lambda size: size.to_bytes(4))),
+    frames(raw.SETTINGS, NO_STREAM, st.builds(raw.setting, st.sampled_from((1, 3, 4, 6, 99)), st.integers(0, 2**20))),
+    frames(raw.PING, NO_STREAM, st.sampled_from((PING_PAYLOAD, b"12345678")), raw.ACK),
+    frames(0xFA, st.integers(0, 99), st.just(b"grease"), 0xFF),
+    steps("say", frame=st.sampled_from((5, 2**31 - 1)).map(raw.goaway)),
+)
+SAYINGS = any_of(ODD_HEADERS, DATA, OTHERS, OTHERS)
+ODD_STYLES = st.builds(
+    Style,
+    **STYLE,
+    odd_flags=now_and_then(st.just(raw.END_STREAM), st.just(0)),
+    odd_stream_id=now_and_then(STREAMS, st.none()),
+)
 
 
 @st.composite
 def speeches(draw: st.DrawFn) -> bytes:
     """Return what a server might say after three requests."""
-    speaker = Speaker(draw)
-    return b"".join(speaker.say() for _ in range(draw(st.integers(1, 25))))
+    server = ServerEnd()
+    server.on_its_way += PREFACE + raw.settings()
+    server.on_its_way += b"".join(raw.headers(each, fields=REQUEST) for each in OPEN_STREAMS)
+    server.take()
+    server.outgoing()
+    said = b""
+    for server.style, step in draw(st.lists(st.tuples(ODD_STYLES, SAYINGS), min_size=8, max_size=25)):
+        step.of(server)
+        said += server.outgoing()
+    return said
 
 
 ANY_BYTES = st.one_of(st.lists(FRAMES, max_size=8).map(b"".join), mutated(CONVERSATIONS), st.binary(max_size=100))

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import h2.events
@@ -24,18 +23,18 @@ from bridge.sandbox.wire import FRAME_HEADER_BYTES, take_frames
 from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2.conversation import BODY, GREETING, OPEN_STREAMS, REQUEST, conversation, listen
-from tests.support.http2.strategies import ANY_BYTES, SPEECHES
-from tests.unit.http2.oracle.dialogue import STEPS, Dialogue, Step
-from tests.unit.http2.oracle.pair import NOISE
+from tests.support.http2.ends import NOISE
+from tests.support.http2.strategies import ANY_BYTES, SPEECHES, Step
+from tests.unit.http2.oracle.dialogue import STEPS, Dialogue
 
 
 @settings(max_examples=examples(200))
 @given(steps=st.lists(STEPS, min_size=20, max_size=60))
-def test_h2_server_understands_us(steps: list[Step]) -> None:
+def test_h2_server_understands_us(steps: list[tuple[str, Step]]) -> None:
     """In no conversation does h2 object to us, and both sides receive what was said; windows are kept and used up."""
     dialogue = Dialogue()
-    for method, arguments in steps:
-        attrgetter(method)(dialogue)(**arguments)
+    for end, step in steps:
+        dialogue.do(end, step)
     dialogue.settle()
 
 
@@ -52,10 +51,10 @@ def answering(streams: int) -> Dialogue:
     """Return a dialogue in which the server has begun to answer so many requests."""
     dialogue = Dialogue()
     for _ in range(streams):
-        dialogue.request([], 0)
+        dialogue.client.request([], 0)
     dialogue.exchange()
-    for stream_id in dialogue.server.open():
-        dialogue.server.answer(stream_id, [(b":status", b"200")], ends=False)
+    for stream_id in dialogue.server.open:
+        dialogue.server.headers(stream_id, b"200", [], ends=False)
     return dialogue
 
 
@@ -67,7 +66,7 @@ def test_answers_are_credited(padding: int | None) -> None:
     sent_bytes = 16_000 if padding is None else 16_000 + padding + 1
     filled = Counter[str]()
     for _ in range(len(NOISE) // 16_000):
-        for stream_id in dialogue.server.open():
+        for stream_id in dialogue.server.open:
             stream = server.streams[stream_id]
             before = server.outbound_flow_control_window, stream.outbound_flow_control_window
             dialogue.server.data(stream_id, 16_000, padding, ends=False)
@@ -95,7 +94,7 @@ def test_abandoned_answers_are_credited() -> None:
     """What is on its way for streams that we give up is credited to the connection, and no flood."""
     dialogue = answering(streams=31)
     for _ in range(2):
-        for stream_id in dialogue.server.open():
+        for stream_id in dialogue.server.open:
             dialogue.server.data(stream_id, STREAM_WINDOW_BYTES, None, ends=False)
         for stream_id in list(dialogue.client.open):
             dialogue.client.reset(stream_id, 8)

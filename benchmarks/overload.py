@@ -125,7 +125,7 @@ async def bridge_before(wallet_url: str, max_in_flight: int) -> AsyncIterator[Br
         "TELEMETRY__METRICS_LISTEN": metrics_address,
     }
     async with bridge_command("serve", environ=environment(wallet_url, settings)) as command:
-        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
+        address = await command.address()
         # One line for each call, as in production: it must be read, or else the bridge would wait.
         reading = asyncio.create_task(_read_log(command.process))
         yield Bridge(command.process.pid, address, metrics_address)

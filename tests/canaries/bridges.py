@@ -9,10 +9,8 @@ with_tls   mutual TLS on both sides, callers that may not call, health on a port
 import asyncio
 import base64
 import os
-import re
 import signal
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2
 
 from bridge.sandbox.server import FaultServer
-from tests.canaries.record import Collector, Record, arguments_of, collecting, command_line
+from tests.canaries.record import Record, arguments_of, command_line
 from tests.canaries.scene import TIMEOUT_S, Scene, canary_environment
 from tests.support.canaries import CANARIES
 from tests.support.certificates import Authority, Certificates
@@ -29,9 +27,8 @@ from tests.support.metrics_page import get
 from tests.support.ports import reserved_address
 from tests.support.processes import bridge_command, children_of
 from tests.support.random_wallet import FAULTS, GOOD, RandomWallet
-from tests.support.secure_callers import call_once, channel_to, tls_settings
-from tests.support.serving import call_over, health_of
-from tests.support.whole_path import NO_SETTINGS, PATIENCE_S
+from tests.support.serving import call_once, channel_to, health_of, tls_settings
+from tests.support.whole_path import PATIENCE_S, call_over
 
 MET_AGAIN = ("RST_STREAM INTERNAL_ERROR", "code 2", "not JSON")
 """Faults, all of which come at once, that the settler meets, too. Each failure in a row doubles the longest delay
@@ -47,7 +44,7 @@ async def alone(record: Record, folder: Path) -> None:
         "SERVER__MAX_QUEUED": "0",
         "TELEMETRY__FINGERPRINT_KEY_FILE": str(key_file),
     }
-    async with _bridge(record, "log", folder, settings) as scene:
+    async with _bridge(record, "", folder, settings) as scene:
         record.say("command lines", await command_line(scene.command.process))
         await _everything(scene)
         await scene.overload()
@@ -64,19 +61,16 @@ async def workers(record: Record, folder: Path) -> None:
         "TELEMETRY__TRACING": "true",
         "TELEMETRY__FINGERPRINT_KEY": CANARIES["fingerprint key in the environment"],
     }
-    async with collecting() as record.collector:
-        variables = _tracing_to(record.collector)
-        async with _bridge(record, "log for a console, of workers", folder, settings, variables) as scene:
-            supervisor = scene.command.process
-            children = [int(child) for child in children_of(supervisor.pid).split()]
-            record.say("command lines", *map(arguments_of, (supervisor.pid, *children)))
-            await _everything(scene)
-            await scene.use_replaced_keys()
-            os.kill(children[0], signal.SIGKILL)
-            await scene.command.until("worker ended")
-            record.say("metrics of workers", (await asyncio.to_thread(get, scene.further))[1].encode())
-            await scene.command.stop()
-        record.say("spans", *record.collector.bodies)
+    async with _bridge(record, ", of workers", folder, settings) as scene:
+        supervisor = scene.command.process
+        children = [int(child) for child in children_of(supervisor.pid).split()]
+        record.say("command lines", *map(arguments_of, (supervisor.pid, *children)))
+        await _everything(scene)
+        await scene.use_replaced_keys()
+        os.kill(children[0], signal.SIGKILL)
+        await scene.command.until("worker ended")
+        record.say("metrics, of workers", *await asyncio.to_thread(_pages, scene.further))
+        await scene.command.stop()
 
 
 async def settling(record: Record, folder: Path) -> None:
@@ -90,25 +84,22 @@ async def settling(record: Record, folder: Path) -> None:
         "SETTLEMENT__KEY_FILE": str(key_file),
         "SETTLEMENT__DURABILITY": "before",
     }
-    async with collecting() as collector:
-        variables = _tracing_to(collector)
-        async with _bridge(record, "log, with settlement", folder, settings, variables) as scene:
-            scene.replace_keys()
-            for fault in FAULTS:
-                scene.then = (fault, GOOD) if fault in MET_AGAIN else (GOOD,)
-                await scene.call(fault, PATIENCE_S if fault in MET_AGAIN else TIMEOUT_S)
-            await scene.cancels()
-            await scene.server.until(lambda: _most_often_sent(scene.server) > 2)  # the settler has met one of them
-            await scene.command.until('"settlement changed"', '"SETTLED"')
-            await scene.command.until("reload failed")
-            record.say("metrics, with settlement", *await asyncio.to_thread(_pages, scene.further))
-            environ = canary_environment(scene.server.url, folder, settings)
-            async with bridge_command("settlement", "list", "--json", environ=environ) as listing:
-                assert await listing.end() == 0
-            record.say("settlement list", listing.output.encode())
-            record.take_files("settlement store", store)
-            assert await scene.command.stop() == 0
-        record.say("spans, with settlement", *collector.bodies)
+    async with _bridge(record, ", with settlement", folder, settings) as scene:
+        scene.replace_keys()
+        for fault in FAULTS:
+            scene.then = (fault, GOOD) if fault in MET_AGAIN else (GOOD,)
+            await scene.call(fault, PATIENCE_S if fault in MET_AGAIN else TIMEOUT_S)
+        await scene.cancels()
+        await scene.server.until(lambda: max(scene.tokens.values()) > 2)  # the settler has met one of them
+        await scene.command.until('"settlement changed"', '"SETTLED"')
+        await scene.command.until("reload failed")
+        record.say("metrics, with settlement", *await asyncio.to_thread(_pages, scene.further))
+        environ = canary_environment(scene.server.url, folder, settings)
+        async with bridge_command("settlement", "list", "--json", environ=environ) as listing:
+            assert await listing.end() == 0
+        record.say("settlement list", listing.output.encode())
+        record.take_files("settlement store", store)
+        assert await scene.command.stop() == 0
     record.take_files("settlement store", store)
 
 
@@ -127,25 +118,20 @@ async def with_tls(record: Record, folder: Path) -> None:
     for file in key_files:
         record.take_key(file)
     tls = certificates.server.server_context(client_ca_file=certificates.ca_file)
-    async with _bridge(record, "log, with TLS", folder, settings, further="SERVER__HEALTH_LISTEN", tls=tls) as scene:
+    async with _bridge(record, ", with TLS", folder, settings, further="SERVER__HEALTH_LISTEN", tls=tls) as scene:
         scene.ends.append(await call_over(scene.channel))
         scene.ends.append(await call_once(scene.address, authority.ca_file, other))
         async with channel_to(scene.address, authority.ca_file, ours) as scene.channel:
             await scene.answers()
-        record.say("health", *[word async for word in _health_at(scene.further)])
+        async with channel_to(scene.further) as channel:
+            for service in ("", "wallet.v1.WalletService"):
+                answer = await health_of(channel).Check(health_pb2.HealthCheckRequest(service=service))
+                record.say("health", f"{answer}".encode(), answer.SerializeToString())
         for file in key_files:
             file.write_text(file.read_text(encoding="ascii")[:-40], encoding="ascii")
         await scene.command.until("reload failed", "server.tls_key_file")
         await scene.command.until("reload failed", "wallet.client_key_file")
         assert await scene.command.stop() == 0
-
-
-def _tracing_to(collector: Collector) -> dict[str, str]:
-    return {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-        "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={CANARIES['collector key']}",
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-    }
 
 
 async def _everything(scene: Scene) -> None:
@@ -158,52 +144,38 @@ async def _everything(scene: Scene) -> None:
 @asynccontextmanager
 async def _bridge(  # noqa: PLR0913 - what each of them has otherwise
     record: Record,
-    log: str,
+    which: str,
     folder: Path,
     settings: Mapping[str, str],
-    others: Mapping[str, str] = NO_SETTINGS,
     *,
     further: str = "TELEMETRY__METRICS_LISTEN",
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Scene]:
-    """Run a wallet, a bridge and a caller in plaintext; at the end, record what was said as `log`, and files left.
+    """Run a wallet, a collector, a bridge and a caller in plaintext; record what the bridge says and leaves behind.
 
-    `others`: further variables. `further`: the setting of its second address. `tls`: the wallet's.
+    `further`: the setting of its second address. `tls`: the wallet's.
     """
     cwd, temporary = folder / "cwd", folder / "tmp"
     for place in (cwd, temporary):
         place.mkdir()
     wallet = RandomWallet()
-    async with FaultServer(wallet, tls=tls) as server:
+    async with FaultServer(wallet, tls=tls) as server, record.collecting(f"spans{which}") as collector:
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={CANARIES['collector key']}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "TMPDIR": str(temporary),
+        }
         with reserved_address() as address:
             environ = canary_environment(server.url, folder, {**settings, further: address})
-            environ |= {"TMPDIR": str(temporary), **others}
-            async with bridge_command("serve", environ=environ, folder=cwd) as command:
-                serving = _address(await command.until("serving", "wallet_url"))
+            async with bridge_command("serve", environ=environ | variables, folder=cwd) as command:
+                serving = await command.address()
                 async with channel_to(serving) as channel:
                     scene = Scene(command, serving, address, server, wallet, channel, folder)
                     yield scene
-    record.take(log, command.output, scene.ends, server.requests)
+    record.take(f"log{which}", command.output, scene.ends, server.requests)
     record.take_files("files left behind", cwd, temporary)
-
-
-def _most_often_sent(server: FaultServer) -> int:
-    return max(Counter(request.token for request in server.requests).values())
 
 
 def _pages(address: str) -> list[bytes]:
     return [get(address, path)[1].encode() for path in ("/metrics", "/")]
-
-
-async def _health_at(address: str) -> AsyncIterator[bytes]:
-    async with channel_to(address) as channel:
-        for service in ("", "wallet.v1.WalletService"):
-            answer = await health_of(channel).Check(health_pb2.HealthCheckRequest(service=service))
-            yield f"{answer}".encode() + answer.SerializeToString()
-
-
-def _address(serving: str) -> str:
-    """Return the address of a line about the event "serving", in either format."""
-    found = re.search(r"\baddress\W+([\d.:]+)", serving)
-    assert found is not None
-    return found[1]

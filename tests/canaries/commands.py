@@ -1,10 +1,8 @@
 """The commands beside `bridge serve`, with canaries: what they print, right and wrong."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-
-import grpc.aio
+from typing import Any
 
 from bridge.sandbox import ROWS
 from bridge.sandbox.behaviours import answer
@@ -13,14 +11,14 @@ from tests.canaries.record import Record, command_line
 from tests.canaries.scene import IN_ENVIRONMENT, TIMEOUT_S, canary_environment
 from tests.support.canaries import CANARIES
 from tests.support.processes import bridge_command
-from tests.support.whole_path import CHANNEL_OPTIONS, End, end_of, terminate_request
-from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.support.serving import channel_to
+from tests.support.whole_path import End, call_over
 
 
 async def commands(record: Record, folder: Path) -> None:
     """Run each command that looks at settings: with right ones, and with wrong ones."""
     async with FaultServer(answer(404)) as server:
-        right = canary_environment(server.url, folder, {})
+        right = canary_environment(server.url, folder)
         wrong = right | {
             "BRIDGE_WALLET__PROVIDERS__3__PRIVATE_KEY": CANARIES["bad new private key"],
             "BRIDGE_WALLET__PROVIDERS__3__ACCESKEY": CANARIES["access key in the environment"],
@@ -36,14 +34,14 @@ async def commands(record: Record, folder: Path) -> None:
 async def before_the_sandbox(record: Record, folder: Path) -> None:
     """Run the sandbox with a bridge before it; call about each of its test tokens, and by `bridge call`."""
     config = folder / "sandbox.toml"
-    environ = canary_environment("http://127.0.0.1:1", folder, {})
+    environ = canary_environment("http://127.0.0.1:1", folder)
     config.write_text("", encoding="utf-8")
     sandbox = bridge_command("sandbox", "--listen", "127.0.0.1:0", "--config", str(config), environ=environ)
     async with sandbox as wallet:
         url = (await wallet.until("sandbox wallet on")).split()[3].rstrip(",")
-        settings = canary_environment(url, folder, {})
+        settings = canary_environment(url, folder)
         async with bridge_command("serve", environ=settings) as command:
-            address = json.loads(await command.until('"serving"', "wallet_url"))["address"]
+            address = await command.address()
             ends = await _every_row(address)
             await _calls(record, settings, folder, address)
             assert await command.stop() == 0
@@ -53,13 +51,10 @@ async def before_the_sandbox(record: Record, folder: Path) -> None:
 
 
 async def _every_row(address: str) -> list[End]:
-    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-        stub, ends = WalletServiceStub(channel), []
-        for row in ROWS:
-            request = terminate_request(
-                row.token.replace("<ms>", "1"), provider_id=IN_ENVIRONMENT, player_id=int(CANARIES["player"])
-            )
-            ends.append(await end_of(stub.Terminate(request, timeout=TIMEOUT_S)))
+    fields: dict[str, Any] = {"provider_id": IN_ENVIRONMENT, "player_id": int(CANARIES["player"])}
+    async with channel_to(address) as channel:
+        tokens = (row.token.replace("<ms>", "1") for row in ROWS)
+        ends = [await call_over(channel, token, timeout_s=TIMEOUT_S, **fields) for token in tokens]
     return [end for end in ends if end.code != "OK"]
 
 

@@ -1,9 +1,10 @@
 """What a bridge and the commands beside it have said, as bytes, by the place where it was said."""
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,39 +20,6 @@ TAKEN = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 @dataclass
-class Collector:
-    """A collector for traces that keeps what it gets: OTLP over HTTP, on 127.0.0.1. It refuses the first batch."""
-
-    url: str = ""
-    heads: list[bytes] = field(default_factory=list)
-    """The request line and headers of each batch."""
-    bodies: list[bytes] = field(default_factory=list)
-    """Its spans: ExportTraceServiceRequest, where each string stands as it is."""
-
-    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one batch."""
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-            body = await reader.readexactly(int(fields[b"content-length"]))
-            writer.write(TAKEN if self.bodies else REFUSAL)
-            self.heads.append(head)
-            self.bodies.append(body)
-            await writer.drain()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def collecting() -> AsyncIterator[Collector]:
-    """Run a collector until the context ends."""
-    collector = Collector()
-    async with await asyncio.start_server(collector.take, "127.0.0.1", 0) as server:
-        collector.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        yield collector
-
-
-@dataclass
 class Record:
     """What came of a run."""
 
@@ -62,7 +30,8 @@ class Record:
     """Every request that came to a wallet which keeps them."""
     pem: dict[str, str] = field(default_factory=dict)
     """Lines of private keys of TLS, by file and number."""
-    collector: Collector = field(default_factory=Collector)
+    heads: list[bytes] = field(default_factory=list)
+    """The request line and headers of each batch of spans."""
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -84,6 +53,26 @@ class Record:
         self.say("statuses", *map(_bytes_of, ends))
         self.ends += ends
         self.received += received
+
+    @asynccontextmanager
+    async def collecting(self, place: str) -> AsyncIterator[str]:
+        """Run a collector for traces, OTLP over HTTP, and add what it gets; yield its URL. It refuses the first batch.
+
+        A batch is an ExportTraceServiceRequest, where each string stands as it is.
+        """
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with closing(writer):
+                head = await reader.readuntil(b"\r\n\r\n")
+                (size,) = re.findall(rb"content-length: (\d+)", head.lower())
+                body = await reader.readexactly(int(size))
+                writer.write(TAKEN if self.said[place] else REFUSAL)
+                self.heads.append(head)
+                self.say(place, body)
+                await writer.drain()
+
+        async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     def take_key(self, file: Path) -> None:
         """Add a private key's lines to the secrets, but for a last one that is too short to be unique."""

@@ -1,6 +1,7 @@
 """A real bridge that lives through everything that can happen, with canaries for secrets: one wallet, one caller."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,7 @@ from bridge.sandbox.server import FaultServer
 from tests.support.canaries import CANARIES
 from tests.support.processes import Command
 from tests.support.random_wallet import FAULTS, GOOD, RandomWallet
-from tests.support.whole_path import PATIENCE_S, End, end_of, environment, terminate_request
-from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, End, call_over, end_of, environment, until
 
 METHOD = "/wallet.v1.WalletService/Terminate"
 TIMEOUT_S = 0.15
@@ -55,7 +55,7 @@ class Scene:
     async def send(self, method: str, serialized: bytes) -> End:
         """Send what may be no request at all."""
         send: Any = self.channel.unary_unary(method)
-        return await self._end(send(serialized, metadata=METADATA))
+        return self._kept(await end_of(send(serialized, metadata=METADATA)))
 
     async def hold(self, timeout_s: float = PATIENCE_S) -> asyncio.Task[End]:
         """Make a call that the wallet leaves without an answer until `release`; return when the wallet has it.
@@ -65,15 +65,15 @@ class Scene:
         while True:
             token = self._plan(NEVER)
             held = asyncio.create_task(self._call(token, timeout_s))
-            arrived = asyncio.create_task(self._arrival(token))
-            await asyncio.wait((held, arrived), return_when=asyncio.FIRST_COMPLETED)
-            if arrived.done():
+            # Not until any request has come: the settler sends some, too.
+            await until(lambda: held.done() or token in self.tokens)  # noqa: B023 - awaited in this very turn
+            if not held.done():
                 return held
-            arrived.cancel()
 
-    async def _arrival(self, token: str) -> None:
-        # Not of any request: the settler sends some, too.
-        await self.server.until(lambda: any(request.token == token for request in self.server.requests))
+    @property
+    def tokens(self) -> Counter[str]:
+        """How often the wallet has got each."""
+        return Counter(request.token for request in self.server.requests)
 
     def release(self) -> None:
         """End what is held: the wallet drops its connections."""
@@ -131,11 +131,10 @@ class Scene:
         return token
 
     async def _call(self, token: str, timeout_s: float, **fields: Any) -> End:
-        request = terminate_request(token, **{"player_id": int(CANARIES["player"]), **fields})
-        return await self._end(WalletServiceStub(self.channel).Terminate(request, timeout=timeout_s, metadata=METADATA))
+        fields = {"player_id": int(CANARIES["player"]), **fields}
+        return self._kept(await call_over(self.channel, token, timeout_s=timeout_s, metadata=METADATA, **fields))
 
-    async def _end(self, call: Any) -> End:
-        end = await end_of(call)
+    def _kept(self, end: End) -> End:
         if end.code != "OK":
             self.ends.append(end)
         return end
@@ -155,22 +154,17 @@ class Scene:
             assert (await self.call(provider_id=provider_id)).code == "OK"
 
 
-def key_settings(folder: Path) -> dict[str, str]:
-    """Write the keys of all providers into files or settings; return the settings."""
-    settings = {}
+def canary_environment(url: str, folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, str]:
+    """Return the environment of a bridge for this wallet, whose secrets are canaries and whose log is at debug.
+
+    The keys of the providers are there, or in files that it writes.
+    """
+    given = {"TELEMETRY__LOG_LEVEL": "debug", **settings}
     for name in NAMES:
         words, provider = name.replace("_", " "), f"WALLET__PROVIDERS__%d__{name.upper()}"
-        settings[provider % IN_ENVIRONMENT] = CANARIES[f"{words} in the environment"]
+        given[provider % IN_ENVIRONMENT] = CANARIES[f"{words} in the environment"]
         for provider_id in (IN_FILES, IN_BAD_FILES):
             file = folder / f"{provider_id}_{name}"
             file.write_text(CANARIES[words], encoding="utf-8")
-            settings[f"{provider % provider_id}_FILE"] = str(file)
-    return settings
-
-
-def canary_environment(url: str, folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a bridge for this wallet, whose secrets are canaries and whose log is at debug."""
-    given = {"TELEMETRY__LOG_LEVEL": "debug", **key_settings(folder), **settings}
-    # The other providers, those of whole_path.py, are no canaries.
-    others = {name for name in environment(url) if "PROVIDERS" in name} - {f"BRIDGE_{name}" for name in given}
-    return {name: value for name, value in environment(url, given).items() if name not in others}
+            given[f"{provider % provider_id}_FILE"] = str(file)
+    return environment(url, given)

@@ -28,17 +28,17 @@ AT_ONCE = 3
 
 EVIDENCE: dict[str, tuple[str, ...]] = {
     "log": ("call ended", "attempt ended", "reload failed", "BRIDGE_DRAINING", "is_detached", '"stopped"'),
-    "log for a console, of workers": ("call ended", "attempt ended", "reload failed", "worker ended", "stopped"),
+    "log, of workers": ("call ended", "attempt ended", "reload failed", "worker ended", "stopped"),
     "log, with TLS": ("CALLER_NOT_ALLOWED", "server.tls_key_file", "wallet.client_key_file", '"stopped"'),
     "log, before the sandbox": ("WALLET_ENDPOINT", "WALLET_ECHO_MISMATCH", "WALLET_RESPONSE_INVALID", "WALLET_TIMEOUT"),
     "log, with settlement": ("call ended", '"PENDING"', '"SETTLED"', "reload failed", '"stopped"'),
     "metrics": ("wallet_bridge_calls_total", 'reason="WALLET_REJECTED"', "wallet_bridge_reload_failures_total"),
-    "metrics of workers": ("wallet_bridge_calls_total", "wallet_bridge_worker_restarts_total 1.0"),
+    "metrics, of workers": ("wallet_bridge_calls_total", "wallet_bridge_worker_restarts_total 1.0"),
     "metrics, with settlement": ("wallet_bridge_settlement_entries", "wallet_bridge_calls_total"),
     "spans, with settlement": ("wallet.v1.WalletService/Terminate", "WALLET_CONNECTION_LOST"),
     "settlement store": ("settlement.db", "wallet.v1.WalletService/Terminate"),
     "settlement list": ('"state"', '"SETTLED"'),
-    "spans": ("wallet.v1.WalletService/Terminate", "POST /api/wallet/terminate", "WALLET_CONNECTION_LOST"),
+    "spans, of workers": ("wallet.v1.WalletService/Terminate", "POST /api/wallet/terminate", "WALLET_CONNECTION_LOST"),
     "statuses": ("WALLET_REJECTED", "wallet.v1.WalletError", "request_id"),
     "health": ("SERVING",),
     "files left behind": (),
@@ -121,11 +121,11 @@ def test_every_secret_was_in_use(what_was_said: Record) -> None:
     } == users
     for log, key in (
         ("log", "fingerprint key"),
-        ("log for a console, of workers", "fingerprint key in the environment"),
+        ("log, of workers", "fingerprint key in the environment"),
     ):
         fingerprint = Fingerprint(CANARIES[key].encode())(f"{CANARIES['token']}-0")
         assert fingerprint.encode() in what_was_said.said[log]
-    assert all(CANARIES["collector key"].encode() in head for head in what_was_said.collector.heads)
+    assert all(CANARIES["collector key"].encode() in head for head in what_was_said.heads)
 
 
 SECRET = CANARIES["private key"]

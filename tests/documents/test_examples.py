@@ -56,7 +56,7 @@ async def called(sandbox: Sequence[str], serve: Sequence[str], call: Sequence[st
     """Run the three commands, in the copy, on ports that are free; return what the call prints."""
     settings = load(copy / value_of("--config", serve, ""), {})
     async with bridge_command(*sandbox, "--listen", ANY_PORT, "--page", "", folder=copy) as wallet:
-        wallet_url = (await wallet.line(lambda line: line.startswith("sandbox wallet on"))).split()[3].strip(",")
+        wallet_url = (await wallet.line("sandbox wallet on")).split()[3].strip(",")
         host = settings.wallet.url.rpartition(":")[0]
         environ = {
             "BRIDGE_WALLET__CONNECT_TIMEOUT_S": "30",

@@ -16,7 +16,7 @@ import toolchain
 from tests.support.engines import NAMES, served_by
 from tests.support.floods.attacks import CHECK
 from tests.support.floods.measure import MEBIBYTE, Target, target
-from tests.support.secure_callers import call_once
+from tests.support.serving import call_once
 from tests.support.whole_path import NO_SETTINGS
 
 EXPECTED = Path(__file__).with_name("expected.toml")

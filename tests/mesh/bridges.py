@@ -19,7 +19,7 @@ from bridge.sandbox.stream import Behaviour, Stream
 from tests.mesh.envoy import Trust
 from tests.support.certificates import Authority, Identity
 from tests.support.processes import Command, bridge_command
-from tests.support.secure_callers import tls_settings
+from tests.support.serving import tls_settings
 from tests.support.whole_path import NO_SETTINGS, environment
 
 ENVOY_ID = "spiffe://mesh.example/ns/game/sa/envoy"

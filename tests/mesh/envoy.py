@@ -188,7 +188,7 @@ async def running_envoy(front: Front, folder: Path) -> AsyncIterator[Envoy]:
     )
     command = Command(process)
     try:
-        await command.line(lambda line: "starting workers" in line)
+        await command.line("starting workers")
         async with httpx.AsyncClient(base_url=f"http://{admin_file.read_text()}", trust_env=False) as admin:
             envoy = Envoy(front.upstreams, admin)
             await envoy.listen()

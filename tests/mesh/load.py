@@ -11,7 +11,7 @@ import grpc.aio
 from bridge.sandbox.record import Pulse
 from tests.mesh.bridges import Bridges
 from tests.mesh.envoy import Envoy
-from tests.support.secure_callers import channel_to
+from tests.support.serving import channel_to
 from tests.support.whole_path import End, end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 

@@ -15,7 +15,7 @@ from tests.mesh.envoy import ENVOY, MISSING, SELDOM, Envoy, Front, RunEnvoy
 from tests.mesh.load import call, calls, names
 from tests.mesh.policies import BRIDGES_WORD, BRIDGES_WORD_AS_ISTIO, UNAVAILABLE, RetryPolicy
 from tests.support.random_wallet import abort
-from tests.support.secure_callers import channel_to
+from tests.support.serving import channel_to
 from tests.support.whole_path import End
 
 POLICIES = {"bridge's word": BRIDGES_WORD, "as Istio": BRIDGES_WORD_AS_ISTIO, "unavailable": UNAVAILABLE}

@@ -11,7 +11,7 @@ from tests.support.engines import on_both_engines, served_by
 from tests.support.floods.attacks import PREFACE, REQUEST, TERMINATE, opened
 from tests.support.http2 import frames as h2
 from tests.support.raw_caller import RawCaller
-from tests.support.secure_callers import listening_bridge
+from tests.support.serving import listening_bridge
 from tests.support.whole_path import PATIENCE_S
 
 WALLET = "http://127.0.0.1:1"

@@ -28,7 +28,7 @@ from tests.support.floods.attacks import (
 )
 from tests.support.http2.frames import END_HEADERS, HEADERS, PING, data, frame, headers
 from tests.support.raw_caller import RawCaller, raw_caller
-from tests.support.secure_callers import listening_bridge
+from tests.support.serving import listening_bridge
 from tests.support.whole_path import PATIENCE_S, environment
 
 pytestmark = on_both_engines

@@ -23,7 +23,7 @@ from tests.support.floods.attacks import CANCEL, CHECK, EMPTY, REQUEST, TERMINAT
 from tests.support.http2.frames import RST_STREAM, data, frame
 from tests.support.raw_caller import RawCaller, raw_caller
 from tests.support.reported import Reported
-from tests.support.secure_callers import call_once, listening_bridge
+from tests.support.serving import call_once, listening_bridge
 from tests.support.whole_path import PATIENCE_S
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
 

@@ -17,9 +17,8 @@ from bridge.server.health import LIVENESS
 from tests.support.certificates import Certificates
 from tests.support.engines import on_both_engines, on_grpcio
 from tests.support.http2.frames import HEADERS, SETTINGS, data, headers, settings
-from tests.support.secure_callers import call_once, channel_to, listening_bridge, tls_settings
-from tests.support.serving import call_over, health_of
-from tests.support.whole_path import NO_SETTINGS, end_of
+from tests.support.serving import call_once, channel_to, health_of, listening_bridge, tls_settings
+from tests.support.whole_path import NO_SETTINGS, call_over, end_of
 
 pytestmark = on_both_engines
 

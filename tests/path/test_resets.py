@@ -14,7 +14,7 @@ from tests.support.engines import on_both_engines, on_grpcio
 from tests.support.floods.attacks import CANCEL, CHECK, EMPTY, TERMINATE, opened
 from tests.support.http2.frames import PING, frame
 from tests.support.raw_caller import RawCaller, raw_caller
-from tests.support.secure_callers import listening_bridge
+from tests.support.serving import listening_bridge
 from tests.support.whole_path import PATIENCE_S
 
 pytestmark = on_both_engines

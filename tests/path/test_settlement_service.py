@@ -19,7 +19,7 @@ from tests.support.certificates import Authority
 from tests.support.engines import on_both_engines
 from tests.support.processes import unmeasured
 from tests.support.random_wallet import abort
-from tests.support.secure_callers import channel_to, listening_bridge, tls_settings
+from tests.support.serving import channel_to, listening_bridge, tls_settings
 from tests.support.settling_bridge import SettlingBridge, patient_calls, settings_of, settled
 from tests.support.whole_path import bridge_to, end_of, terminate_request
 from wallet.v1 import settlement_service_pb2 as pb

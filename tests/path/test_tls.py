@@ -13,9 +13,8 @@ from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.certificates import Authority, Identity
 from tests.support.reported import Reported
-from tests.support.secure_callers import call_once, channel_to, listening_bridge, tls_settings
-from tests.support.serving import call_over
-from tests.support.whole_path import Failure
+from tests.support.serving import call_once, channel_to, listening_bridge, tls_settings
+from tests.support.whole_path import Failure, call_over
 
 CERTIFICATE, KEY, CLIENT_CA = "server.tls_certificate_file", "server.tls_key_file", "server.tls_client_ca_file"
 

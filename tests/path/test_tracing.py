@@ -19,9 +19,9 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from tests.support.engines import on_both_engines
 from tests.support.ports import reserved_address
-from tests.support.serving import call_over, serving
+from tests.support.serving import serving
 from tests.support.spans import Traces
-from tests.support.whole_path import Metadata, bridge_to, terminate_request
+from tests.support.whole_path import Metadata, bridge_to, call_over, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = on_both_engines

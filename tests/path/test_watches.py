@@ -9,7 +9,7 @@ from tests.support.engines import on_both_engines
 from tests.support.floods.attacks import CANCEL, EMPTY, WATCH
 from tests.support.http2.frames import RST_STREAM, frame
 from tests.support.raw_caller import RawCaller, raw_caller
-from tests.support.secure_callers import listening_bridge
+from tests.support.serving import listening_bridge
 from tests.support.whole_path import PATIENCE_S
 
 RESOURCE_EXHAUSTED = "8"

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -62,7 +61,7 @@ async def test_one_process() -> None:
         FaultServer(terminated) as wallet,
         bridge_command("serve", environ=environment(wallet.url)) as command,
     ):
-        address = json.loads(await command.line(lambda line: '"serving"' in line))["address"]
+        address = await command.address()
         await call_often(address)
         assert arenas(command.process.pid) <= ARENAS_MAX
 

@@ -9,9 +9,8 @@ from bridge.sandbox.behaviours import after
 from bridge.sandbox.server import FaultServer, bound_socket
 from tests.support.certificates import Certificates
 from tests.support.processes import bridge_command
-from tests.support.secure_callers import channel_to, tls_settings
-from tests.support.serving import call_over, watch_health
-from tests.support.whole_path import environment
+from tests.support.serving import channel_to, tls_settings, watch_health
+from tests.support.whole_path import call_over, environment
 
 Request, Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
 

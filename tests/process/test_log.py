@@ -26,13 +26,14 @@ from tests.support.engines import current, on_both_engines
 from tests.support.metrics_page import scrape
 from tests.support.ports import reserved_address
 from tests.support.processes import SOURCES, bridge_command, children_of
-from tests.support.serving import call_over, health_of
+from tests.support.serving import health_of
 from tests.support.supervised import NOWHERE, supervised
 from tests.support.whole_path import (
     CHANNEL_OPTIONS,
     NO_SETTINGS,
     PATIENCE_S,
     bridge_to,
+    call_over,
     end_of,
     environment,
     terminate_request,
@@ -351,7 +352,7 @@ async def test_liveness_asks_the_loop() -> None:
 async def test_a_process_alone_names_itself() -> None:
     """A bridge without workers, which is the default, has no children; each line has its process id, and no worker."""
     async with bridge_command("serve", environ=environment(NOWHERE)) as command:
-        await command.line(lambda line: '"event":"serving"' in line)
+        await command.line('"event":"serving"')
         assert not children_of(command.process.pid)
         command.process.terminate()
         await command.end()
@@ -376,7 +377,7 @@ async def test_a_line_for_people_names_the_worker() -> None:
     """The console's format has the same fields."""
     settings = environment(NOWHERE, {"SERVER__WORKERS": "2", "TELEMETRY__LOG_FORMAT": "console"})
     async with bridge_command("serve", environ=settings) as command:
-        await command.line(lambda line: " serving " in line)
+        await command.line(" serving ")
         command.process.terminate()
         await command.end()
     drains = [line for line in command.output.splitlines() if " draining " in line]

@@ -13,10 +13,11 @@ from bridge.sandbox import ROWS
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer, bound_socket
 from tests.support.processes import bridge_command, children_of
-from tests.support.serving import call_over, serving, watch_health
+from tests.support.serving import serving, watch_health
 from tests.support.whole_path import (
     ACCESS_KEY,
     PRIVATE_KEY,
+    call_over,
     end_of,
     terminate_request,
 )
@@ -32,7 +33,7 @@ async def test_drain_finishes_what_is_in_flight(number: signal.Signals) -> None:
         call = asyncio.create_task(call_over(channel))
         await wallet.until(lambda: len(wallet.requests) == 1)
         command.process.send_signal(number)
-        await command.line(lambda line: '"draining"' in line)
+        await command.line('"draining"')
         may_answer.set()
         assert (await call).code == "OK"
         assert await command.end() == 0
@@ -70,7 +71,7 @@ async def test_second_signal_in_a_container(number: signal.Signals) -> None:
         await wallet.until(lambda: len(wallet.requests) == 1)
         first = int(children_of(command.process.pid))
         os.kill(first, number)
-        await command.line(lambda line: '"draining"' in line)
+        await command.line('"draining"')
         os.kill(first, number)
         assert await command.end() == 128 + number
         call.cancel()
@@ -101,7 +102,7 @@ async def test_demo() -> None:
     """
     no_proxy = {"grpc_proxy": "http://127.0.0.1:1", "no_grpc_proxy": "", "no_proxy": ""}
     async with bridge_command("demo", environ={"BRIDGE_SERVER__LISTEN": "127.0.0.1:0", **no_proxy}) as command:
-        await command.line(lambda line: line.startswith("serving until Ctrl-C"))
+        await command.line("serving until Ctrl-C")
         command.process.send_signal(signal.SIGINT)
         assert await command.end() == 0
     assert 'value: "22085.75"' in command.output
@@ -117,7 +118,7 @@ async def test_sandbox_command(tmp_path: Path) -> None:
         f'private_key = "{PRIVATE_KEY}"\n'
     )
     async with bridge_command("sandbox", "--listen", "127.0.0.1:0", "--config", str(config)) as sandbox:
-        url = (await sandbox.line(lambda line: "http://" in line)).split()[3].rstrip(",")
+        url = (await sandbox.line("http://")).split()[3].rstrip(",")
         async with serving(url) as (_, channel):
             for token, provider_id in (("test-rejected", 1), ("any", 1), ("any", 12345)):
                 request = terminate_request(token, provider_id=provider_id)

@@ -74,7 +74,7 @@ class Place:
         }
         environ = environment(self.server.url, {**section, **(settings or {})})
         async with bridge_command("serve", environ=environ) as command:
-            line = await command.line(lambda line: '"serving"' in line)
+            line = await command.line('"serving"')
             yield Running(command, json.loads(line)["address"])
 
     async def entries(self) -> tuple[Entry, ...]:
@@ -182,7 +182,7 @@ async def test_keys_are_replaced_while_the_bridge_runs(short_path: Path) -> None
         (old,) = {entry.key_id for entry in await place.entries()}
         place.key_file.write_text(f"{NEW}\n{OLD}\n")
         bridge.command.process.send_signal(signal.SIGHUP)
-        line = await bridge.command.line(lambda line: '"reloaded"' in line and "settlement.key_file" in line)
+        line = await bridge.command.line('"reloaded"', "settlement.key_file")
         assert OLD not in line
         await bridge.pending("new")
         key_ids = [entry.key_id for entry in await place.entries()]

@@ -13,13 +13,14 @@ from grpc_health.v1 import health_pb2
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.ports import reserved_address
-from tests.support.serving import call_over, health_of, serving
+from tests.support.serving import health_of, serving
 from tests.support.supervised import key_in, supervised
 from tests.support.whole_path import (
     ACCESS_KEY,
     NO_SETTINGS,
     PATIENCE_S,
     PRIVATE_KEY,
+    call_over,
 )
 
 CALLS_OK = 'wallet_bridge_calls_total{grpc_method="wallet.v1.WalletService/Terminate",outcome="OK",reason="OK"}'

@@ -93,7 +93,7 @@ async def running_nginx(front: Front, folder: Path) -> AsyncIterator[tuple[Comma
             env = {**os.environ, "NGINX": f"{listener.fileno()};"}
             command = await stack.enter_async_context(program(*argv, env=env, pass_fds=[listener.fileno()]))
         try:
-            await command.line(lambda line: "start worker process " in line)
+            await command.line("start worker process ")
             yield command, f"{'https' if front.identity else 'http'}://127.0.0.1:{port}"
         finally:
             # Not killed: its workers would stay.

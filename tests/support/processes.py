@@ -3,8 +3,9 @@
 import asyncio
 import json
 import os
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -36,59 +37,52 @@ class Command:
         self.process = process
         self.lines: list[str] = []
         """Standard output and standard error, in the order of arrival."""
-        self.is_over = False
+        self._passed = 0
+        """Number of lines that `line` has returned or passed over."""
         self._said = Pulse()
         """Beats with each line, and at the end."""
-        self._ending: asyncio.Task[int] | None = None
+        self._is_over = False
+        self._reading = asyncio.create_task(self._read())
 
-    async def line(self, matches: Callable[[str], bool]) -> str:
-        """Read on until a line matches and return it; fail with all lines when the process ends before."""
-        while line := await self._read():
-            if matches(line):
+    async def line(self, *words: str) -> str:
+        """Return the next line with all of these words; fail with all lines when the process ends before."""
+        while True:
+            await self._said.until(lambda: len(self.lines) > self._passed or self._is_over)
+            assert len(self.lines) > self._passed, f"the process ended with {await self.end()}: {self.output}"
+            self._passed += 1
+            line = self.lines[self._passed - 1]
+            if all(word in line for word in words):
                 return line
-        raise AssertionError(f"the process ended with {await self.process.wait()}: {self.output}")
-
-    async def address(self) -> str:
-        """Read on until the bridge serves; return the address of its port for calls."""
-        return str(json.loads(await self.line(lambda line: '"serving"' in line))["address"])
 
     async def until(self, *words: str) -> str:
-        """Return the first line of all with all of these words; from now on each line is read as it comes."""
+        """Return the first line of all with all of these words."""
+        self._passed = 0
+        return await self.line(*words)
 
-        def found() -> list[str]:
-            return [line for line in self.lines if all(word in line for word in words)]
-
-        self._read_on()
-        await self._said.until(lambda: bool(found()) or self.is_over)
-        assert found(), self.output
-        return found()[0]
+    async def address(self) -> str:
+        """Wait until the bridge serves; return the address of its port for calls, from either format of the log."""
+        serving = await self.line("serving", "wallet_url")
+        return str(re.findall(r'\baddress"?[=:]"?([^\s",]+)', serving)[0])
 
     async def stop(self) -> int:
-        """Ask it to stop, read to the end and return the exit code."""
+        """Ask it to stop, and return the exit code."""
         self.process.terminate()
         return await self.end()
 
     async def end(self) -> int:
-        """Read to the end and return the exit code."""
-        return await asyncio.shield(self._read_on())
+        """Wait for the end and the last line, and return the exit code."""
+        return await asyncio.shield(self._reading)
 
-    def _read_on(self) -> asyncio.Task[int]:
-        if self._ending is None:
-            self._ending = asyncio.create_task(self._read_all())
-        return self._ending
-
-    async def _read_all(self) -> int:
-        while await self._read():
-            pass
-        return await self.process.wait()
-
-    async def _read(self) -> str:
+    async def _read(self) -> int:
         assert self.process.stdout is not None
-        line = (await self.process.stdout.readline()).decode()
-        self.lines += [line] if line else []
-        self.is_over = not line
-        self._said.beat()
-        return line
+        try:
+            async for line in self.process.stdout:
+                self.lines.append(line.decode())
+                self._said.beat()
+        finally:
+            self._is_over = True
+            self._said.beat()
+        return await self.process.wait()
 
     @property
     def problems(self) -> list[str]:
@@ -146,4 +140,4 @@ async def program(*argv: str, env: Mapping[str, str], **options: Any) -> AsyncIt
 async def url_of(module: str) -> AsyncIterator[str]:
     """Run a module that serves, says its URL and ends with its standard input; yield the URL."""
     async with program(sys.executable, "-m", module, env=os.environ, stdin=asyncio.subprocess.PIPE) as running:
-        yield (await running.line(lambda line: line.startswith("http"))).strip()
+        yield (await running.line("http")).strip()

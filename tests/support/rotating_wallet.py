@@ -51,6 +51,5 @@ OTHER = Keys("other-access-key", "7a1f9c52-3f8d-4b6b-8a57-d1c2e3f40516")
 
 def environment_with_files(wallet_url: str, folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, str]:
     """Return the environment of a bridge for this wallet, with the keys of provider 1 in files of this folder."""
-    files = {f"BRIDGE_WALLET__PROVIDERS__1__{name.upper()}_FILE": str(folder / name) for name in FILES}
-    given = environment(wallet_url, settings)
-    return {name: value for name, value in given.items() if f"{name}_FILE" not in files} | files
+    files = {f"WALLET__PROVIDERS__1__{name.upper()}_FILE": str(folder / name) for name in FILES}
+    return environment(wallet_url, {**settings, **files})

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
-
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import Command, bridge_command, children_of
-from tests.support.serving import call_over
-from tests.support.whole_path import ACCESS_KEY, CHANNEL_OPTIONS, NO_SETTINGS, PATIENCE_S, TOKEN, End, environment
+from tests.support.serving import call_once
+from tests.support.whole_path import ACCESS_KEY, NO_SETTINGS, PATIENCE_S, TOKEN, End, environment
 
 CALLS_MAX = 64
 """The kernel chooses a connection's worker by a hash: that so many have the same one is as likely as 1 in 2^63."""
@@ -39,7 +37,7 @@ class Supervised:
     async def event(self, name: str) -> dict[str, Any]:
         """Read on in the log until an event of this name; return its fields."""
         while True:
-            fields: dict[str, Any] = json.loads(await self.command.line(lambda line: line.startswith("{")))
+            fields: dict[str, Any] = json.loads(await self.command.line('"event"'))
             if fields["event"] == "worker started":
                 self.pids[fields["worker"]] = fields["pid"]
             if fields["event"] == name:
@@ -52,8 +50,7 @@ class Supervised:
 
     async def call(self, token: str = TOKEN, **fields: Any) -> End:
         """Call on a connection of its own."""
-        async with grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS) as channel:
-            return await call_over(channel, token, **fields)
+        return await call_once(self.address, token=token, **fields)
 
     async def meet_all(self) -> None:
         """Call, one call after the other, until all workers have carried out one; all calls must be OK.

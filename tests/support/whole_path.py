@@ -54,7 +54,7 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
     """Return the environment of a bridge for this wallet: providers 1 and 12345, a free port, and these settings.
 
     Either provider may have all places, unless the settings say otherwise: most tests call for a single one.
-    A setting's name is its path with "__": {"WALLET__CA_FILE": "ca.pem"}.
+    A setting's name is its path with "__": {"WALLET__CA_FILE": "ca.pem"}. One from a file has no other value.
     """
     defaults = {
         "SERVER__LISTEN": "127.0.0.1:0",
@@ -70,7 +70,8 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
         **{f"WALLET__PROVIDERS__{provider}__ACCESS_KEY": ACCESS_KEY for provider in (1, 12345)},
         **{f"WALLET__PROVIDERS__{provider}__PRIVATE_KEY": PRIVATE_KEY for provider in (1, 12345)},
     }
-    return {f"BRIDGE_{name}": value for name, value in {**defaults, **settings}.items()}
+    given = {name: value for name, value in {**defaults, **settings}.items() if f"{name}_FILE" not in settings}
+    return {f"BRIDGE_{name}": value for name, value in given.items()}
 
 
 @asynccontextmanager
@@ -144,12 +145,22 @@ class Caller:
     bridge: BridgeServer
     channel: grpc.aio.Channel
 
-    async def terminate(
-        self, token: str = TOKEN, *, timeout_s: float | None = None, metadata: Metadata = (), **fields: Any
-    ) -> End:
-        """Call Terminate with the wallet page's example, but this token and these fields."""
-        stub = WalletServiceStub(self.channel)
-        return await end_of(stub.Terminate(terminate_request(token, **fields), timeout=timeout_s, metadata=metadata))
+    async def terminate(self, token: str = TOKEN, **options: Any) -> End:
+        """Call Terminate, with what `call_over` takes."""
+        return await call_over(self.channel, token, **options)
+
+
+async def call_over(
+    channel: grpc.aio.Channel,
+    token: str = TOKEN,
+    *,
+    timeout_s: float | None = None,
+    metadata: Metadata = (),
+    **fields: Any,
+) -> End:
+    """Call Terminate with the wallet page's example, but this token and these fields."""
+    request = terminate_request(token, **fields)
+    return await end_of(WalletServiceStub(channel).Terminate(request, timeout=timeout_s, metadata=metadata))
 
 
 def terminate_request(token: str = TOKEN, **fields: Any) -> TerminateRequest:

@@ -156,7 +156,7 @@ async def _attack(bridge: Target, name: str, seconds: float) -> Mapping[str, int
     address = bridge.health_address if FLOODS[name].port == HEALTH else bridge.address
     assert bridge.attacker.process.stdin is not None
     bridge.attacker.process.stdin.write(f"{address} {seconds} {name}\n".encode())
-    sent: dict[str, int] = json.loads(await bridge.attacker.line(lambda line: line.startswith("{")))
+    sent: dict[str, int] = json.loads(await bridge.attacker.line("{"))
     return sent
 
 

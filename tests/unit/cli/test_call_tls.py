@@ -16,7 +16,7 @@ from bridge.settings.model import SettingsError
 from tests.support.certificates import Certificates, Identity
 from tests.support.fake_channel import EXAMPLE, parsed
 from tests.support.processes import bridge_command
-from tests.support.secure_callers import listening_bridge, tls_settings
+from tests.support.serving import listening_bridge, tls_settings
 
 ANSWERED = "code: 1\n"
 

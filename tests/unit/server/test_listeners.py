@@ -14,9 +14,8 @@ from bridge.server.app import running
 from bridge.server.listeners import server_options
 from bridge.settings.model import load
 from tests.support.engines import on_both_engines, on_grpcio
-from tests.support.secure_callers import call_once, listening_bridge
-from tests.support.serving import call_over
-from tests.support.whole_path import NO_SETTINGS, end_of, environment, terminate_request
+from tests.support.serving import call_once, listening_bridge
+from tests.support.whole_path import NO_SETTINGS, call_over, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 pytestmark = on_both_engines

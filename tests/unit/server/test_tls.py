@@ -12,7 +12,7 @@ from bridge.settings.file_watch import ReloadError
 from bridge.settings.model import load
 from bridge.settings.server import Server
 from tests.support.certificates import Authority, Identity
-from tests.support.secure_callers import tls_settings
+from tests.support.serving import tls_settings
 from tests.support.whole_path import environment
 
 

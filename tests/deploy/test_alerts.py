@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.metrics_page import EVERY_EVENT, WORKER_EVENTS, counted, supervised
-from tests.support.promql import metrics_in
-from tests.support.promtool import MISSING, PROMTOOL, promtool
+from tests.support.promtool import MISSING, PROMTOOL, metrics_in, promtool
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"

@@ -13,8 +13,7 @@ from bridge.telemetry import families
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.metrics_server import serve_metrics
 from tests.support.metrics_page import EVERY_EVENT, METHOD, WORKER_EVENTS, scrape, supervised
-from tests.support.promql import metrics_in
-from tests.support.promtool import MISSING, PROMTOOL, promtool
+from tests.support.promtool import MISSING, PROMTOOL, metrics_in, promtool
 from tests.support.whole_path import bridge_to
 
 DASHBOARD: dict[str, Any] = json.loads(

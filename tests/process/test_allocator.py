@@ -11,7 +11,7 @@ import pytest
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import bridge_command
-from tests.support.supervised import supervised
+from tests.support.serving import supervised
 from tests.support.whole_path import CHANNEL_OPTIONS, end_of, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 

@@ -26,8 +26,7 @@ from tests.support.engines import current, on_both_engines
 from tests.support.metrics_page import scrape
 from tests.support.ports import reserved_address
 from tests.support.processes import SOURCES, bridge_command, children_of
-from tests.support.serving import health_of
-from tests.support.supervised import NOWHERE, supervised
+from tests.support.serving import NOWHERE, health_of, supervised
 from tests.support.whole_path import (
     CHANNEL_OPTIONS,
     NO_SETTINGS,

@@ -14,8 +14,7 @@ import pytest
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.refused_syscall import NUMBERS
-from tests.support.serving import serving
-from tests.support.supervised import supervised
+from tests.support.serving import serving, supervised
 from tests.support.whole_path import call_over
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has SCHED_BATCH")

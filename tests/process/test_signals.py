@@ -11,8 +11,7 @@ from bridge.process.signals import IGNORED_SIGNALS, STOP_SIGNALS
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import bridge_command
-from tests.support.serving import serving
-from tests.support.supervised import NOWHERE, key_in, supervised
+from tests.support.serving import NOWHERE, key_in, serving, supervised
 from tests.support.whole_path import PRIVATE_KEY, call_over, environment
 
 OTHER_PRIVATE_KEY = "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456"

@@ -13,8 +13,7 @@ from grpc_health.v1 import health_pb2
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.ports import reserved_address
-from tests.support.serving import health_of, serving
-from tests.support.supervised import key_in, supervised
+from tests.support.serving import health_of, key_in, serving, supervised
 from tests.support.whole_path import (
     ACCESS_KEY,
     NO_SETTINGS,

@@ -16,7 +16,7 @@ from bridge.process.signals import STOP_SIGNALS
 from bridge.sandbox.behaviours import after, hang, terminated
 from bridge.sandbox.server import FaultServer, bound_socket
 from tests.support.processes import SERVE, SOURCES, bridge_command, program
-from tests.support.supervised import NOWHERE, TWO, key_in, supervised
+from tests.support.serving import NOWHERE, TWO, key_in, supervised
 from tests.support.whole_path import PRIVATE_KEY, environment
 
 ROOT = str(Path(bridge.__file__).parents[1])

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
 Extension = tuple[x509.ExtensionType, bool]
@@ -24,6 +24,10 @@ USAGES = (
     *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
     *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
 )
+
+# RFC 5280, section 4.2.1.6: the context tags of a GeneralName.
+OTHER_NAME, EMAIL, DNS, URI, IP = 0xA0, 0x81, 0x82, 0x86, 0x87
+SEQUENCE = 0x30
 
 HOST = "127.0.0.1"
 EVER, OVER = ((datetime(2000, 1, 1, tzinfo=UTC), datetime(year, 1, 1, tzinfo=UTC)) for year in (3000, 2002))
@@ -48,6 +52,25 @@ def constraints(*, ca: bool, critical: bool = True, path_length: int | None = No
 def alternative(*names: x509.GeneralName) -> Extension:
     """Return a subjectAltName extension with these names."""
     return x509.SubjectAlternativeName(names), False
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """Return a DER element (X.690, section 8.1)."""
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(length)]) + length + content
+
+
+def with_san(der: bytes) -> x509.ExtensionType:
+    """Return a subjectAltName extension of these bytes, whether or not they are one."""
+    return x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, der)
+
+
+def names(*general_names: tuple[int, bytes]) -> x509.ExtensionType:
+    """Return a subjectAltName extension with these names: tag and content."""
+    return with_san(element(SEQUENCE, b"".join(element(tag, content) for tag, content in general_names)))
 
 
 SAN = alternative(*(x509.IPAddress(ip_address(each)) for each in (HOST, "::1")), x509.DNSName("localhost"))
@@ -102,16 +125,6 @@ class Certified:
         return identity
 
 
-def new_key() -> ec.EllipticCurvePrivateKey:
-    """Return a new private key."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def name_of(common_name: str) -> x509.Name:
-    """Return a name."""
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
 def certified(
     name: str,
     extensions: Sequence[Extension] = (),
@@ -120,11 +133,12 @@ def certified(
     key: PrivateKey | None = None,
 ) -> Certified:
     """Make a certificate, which signs itself unless it is given an issuer, for a new key unless it is given one."""
-    key = key or new_key()
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()
-        .subject_name(name_of(name))
-        .issuer_name(issuer.certificate.subject if issuer else name_of(name))
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(period[0])
@@ -133,6 +147,14 @@ def certified(
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
     return Certified(key, builder.sign(issuer.key if issuer else key, hashes.SHA256()))
+
+
+def certificate(
+    *extensions: x509.ExtensionType, is_authority: bool = False, usages: Sequence[str] = ("digital_signature",)
+) -> bytes:
+    """Return a certificate with these key usages as PEM; an authority is one by its basic constraints."""
+    own = [*((extension, False) for extension in extensions), constraints(ca=is_authority), usage(*usages)]
+    return certified("own", own).pem
 
 
 class Chain(list[Certified]):
@@ -169,7 +191,7 @@ class Authority:
     """A CA that writes itself and what it issues into a folder, as <name>.pem and <name>_key.pem."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        key = new_key()
+        key = ec.generate_private_key(ec.SECP256R1())
         self._folder, identifier = folder, x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         self._own = certified(name, [*AUTHORITY, (identifier, False)], key=key)
         self._identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)

@@ -50,17 +50,15 @@ class Manifests:
         return manifest
 
     @property
-    def pod(self) -> Manifest:
+    def pod(self) -> Any:
         """The specification of the bridge's pods."""
-        spec: Manifest = self.one("Deployment")["spec"]["template"]["spec"]
-        return spec
+        return self.one("Deployment")["spec"]["template"]["spec"]
 
     @property
-    def container(self) -> Manifest:
+    def container(self) -> Any:
         """The only container in them."""
         (container,) = self.pod["containers"]
-        found: Manifest = container
-        return found
+        return container
 
     @property
     def toml(self) -> str:
@@ -83,18 +81,17 @@ def _is_hook(manifest: Manifest) -> bool:
 @cache
 def base() -> Manifests:
     """Return the kustomize base with the component beside it, read without kustomize."""
-    files = [
-        folder / name
-        for folder in (BASE, COMPONENTS / "service-monitor")
-        for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    ]
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "wallet-bridge-config"},
         "data": {"bridge.toml": (BASE / "bridge.toml").read_text()},
     }
-    return Manifests("\n---\n".join([*(path.read_text() for path in files), yaml.safe_dump(config)]))
+    texts = [yaml.safe_dump(config)]
+    for folder in (BASE, COMPONENTS / "service-monitor"):
+        resources = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+        texts += [(folder / name).read_text() for name in resources]
+    return Manifests("\n---\n".join(texts))
 
 
 @cache

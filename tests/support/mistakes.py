@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.support.settings_files import KEYS, PRIVATE_KEY, PROVIDER, toml
+from tests.support.settings_files import ACCESS_KEY, KEYS, PROVIDER, toml
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Mistake:
 LOOPBACK = 'url = "http://127.0.0.1:1"\nallow_plaintext = true'
 FREE = 'listen = "127.0.0.1:0"'
 STORE = 'store = "sqlite:///{folder}/settlement.db"'
+ELSEWHERE = "192.0.2.1:0: cannot be had: it is no address of this machine"
+OWN = "server.tls_certificate_file"
 
 
 def pair(certificate: str) -> str:
@@ -33,13 +35,8 @@ def late(line: str, *, server: str = FREE, keys: str = KEYS, settlement: str = "
 
 
 LATE_MISTAKES: dict[str, Mistake] = {
-    "address elsewhere": late(
-        "server.listen = 192.0.2.1:0: cannot be had: it is no address of this machine", server='listen = "192.0.2.1:0"'
-    ),
-    "health elsewhere": late(
-        "server.health_listen = 192.0.2.1:0: cannot be had: it is no address of this machine",
-        server=f'{FREE}\nhealth_listen = "192.0.2.1:0"',
-    ),
+    "address elsewhere": late(f"server.listen = {ELSEWHERE}", server='listen = "192.0.2.1:0"'),
+    "health elsewhere": late(f"server.health_listen = {ELSEWHERE}", server=f'{FREE}\nhealth_listen = "192.0.2.1:0"'),
     "wrong settlement key": late(
         "settlement.key_file: line 1: must be 32 bytes in base64, as openssl rand -base64 32 prints them",
         settlement=f'{STORE}\nkey_file = "text.pem"',
@@ -60,15 +57,15 @@ LATE_MISTAKES: dict[str, Mistake] = {
 WARNINGS: dict[str, Mistake] = {
     "path for an access key": late(
         f"{PROVIDER}.access_key: is a path: is it for access_key_file?",
-        keys=f'access_key = "/run/secrets/key"\nprivate_key = "{PRIVATE_KEY}"',
+        keys=KEYS.replace(ACCESS_KEY, "/run/secrets/key"),
     ),
     "placeholder for an access key": late(
         f"{PROVIDER}.access_key: is a placeholder that nothing has filled in",
-        keys=f'access_key = "${{ACCESS_KEY}}"\nprivate_key = "{PRIVATE_KEY}"',
+        keys=KEYS.replace(ACCESS_KEY, "${ACCESS_KEY}"),
     ),
     "file that holds a path": late(
         f"{PROVIDER}.access_key: access_key_file holds a path, which is not followed",
-        keys=f'access_key_file = "path"\nprivate_key = "{PRIVATE_KEY}"',
+        keys=KEYS.replace(f'key = "{ACCESS_KEY}"', 'key_file = "path"'),
     ),
     "path for a fingerprint key": late(
         "telemetry.fingerprint_key: is a path: is it for fingerprint_key_file?",
@@ -78,20 +75,15 @@ WARNINGS: dict[str, Mistake] = {
     "no code of success": late(
         "settlement: no [wallet.codes.<code>] has success = true.", settlement=f'{STORE}\nkey_file = "settlement.key"'
     ),
-    "certificate that has expired": late("server.tls_certificate_file has expired, on ", server=pair("expired.pem")),
-    "certificate that is not valid yet": late(
-        "server.tls_certificate_file is valid only from ", server=pair("future.pem")
-    ),
-    "certificate that ends soon": late("server.tls_certificate_file expires on ", server=pair("soon.pem")),
+    "certificate that has expired": late(f"{OWN} has expired, on ", server=pair("expired.pem")),
+    "certificate that is not valid yet": late(f"{OWN} is valid only from ", server=pair("future.pem")),
+    "certificate that ends soon": late(f"{OWN} expires on ", server=pair("soon.pem")),
     "authority that has expired": late(
         "server.tls_client_ca_file has expired, on ", server=pair("own.pem") + '\ntls_client_ca_file = "expired.pem"'
     ),
-    "chain that has expired": late(
-        "server.tls_certificate_file: certificate 2 in it has expired, on ",
-        server=pair("expired-behind.pem"),
-    ),
+    "chain that has expired": late(f"{OWN}: certificate 2 in it has expired, on ", server=pair("expired-behind.pem")),
     "chain that is none": late(
-        "server.tls_certificate_file: certificate 2 in it is not of the authority that signed certificate 1: ",
+        f"{OWN}: certificate 2 in it is not of the authority that signed certificate 1: ",
         server=pair("soon-behind.pem"),
     ),
 }
@@ -103,6 +95,6 @@ NO_WARNINGS: dict[str, Mistake] = {
     "an authority that has expired beside a good one": late(
         "", server=pair("own.pem") + '\ntls_client_ca_file = "authorities.pem"'
     ),
-    "key with slashes": late("", keys=f'access_key = "/abc+d/e="\nprivate_key = "{PRIVATE_KEY}"'),
+    "key with slashes": late("", keys=KEYS.replace(ACCESS_KEY, "/abc+d/e=")),
 }
 """Name -> settings that are right, though they look like one of those."""

@@ -61,17 +61,12 @@ class Front:
 
     def configuration(self, folder: Path, port: int) -> str:
         """Return the text of nginx.conf."""
-        files, certificate = self.identity, ""
-        if files:
-            certificate = f"ssl_certificate {files.certificate_file}; ssl_certificate_key {files.key_file};"
+        user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+        tls = certificate = ""
+        if files := self.identity:
+            tls, certificate = "ssl", f"ssl_certificate {files.certificate_file}; ssl_certificate_key {files.key_file};"
         return _CONFIGURATION.format(
-            **vars(self),
-            user=pwd.getpwuid(os.getuid()).pw_name,
-            group=grp.getgrgid(os.getgid()).gr_name,
-            folder=folder,
-            port=port,
-            tls="ssl" if files else "",
-            certificate=certificate,
+            **vars(self), user=user, group=group, folder=folder, port=port, tls=tls, certificate=certificate
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from bridge.sandbox.answers import Answer, Reply, failure
+from bridge.sandbox.answers import JSON, Answer, Reply, failure
 from bridge.sandbox.behaviours import success_body
 from bridge.sandbox.operations import OPERATIONS
 from bridge.sandbox.providers import SAMPLE_PROVIDERS
@@ -51,12 +51,10 @@ class StagingWallet:
     request_id: str = ""
     """"": a UUID; else this form of the token: "raw", or "uuid": its bytes as one."""
 
-    def __post_init__(self) -> None:
-        """Begin with two live tokens."""
-        self.live = {LIVE, SECOND}
-        self.is_under_way = False
-        self.another_came = asyncio.Event()
-        self.requests: list[Request] = []
+    requests: list[Request] = field(default_factory=list)
+    _live: set[str] = field(default_factory=lambda: {LIVE, SECOND})
+    _is_under_way: bool = False
+    _another_came: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, stream: Stream) -> None:
         """Answer a request."""
@@ -72,21 +70,21 @@ class StagingWallet:
             return no
         token = request.token
         if self.at_once and token == SECOND:
-            if self.is_under_way:
-                self.another_came.set()
+            if self._is_under_way:
+                self._another_came.set()
                 return self.at_once
-            self.is_under_way = True
-            await self.another_came.wait()
-        return self._decided(request, token)
+            self._is_under_way = True
+            await self._another_came.wait()
+        return self._decision(request) or Answer(200, JSON, self._success(request))
 
-    def _decided(self, request: Request, token: str) -> Answer:
-        no = self.unknown
-        if token in (LIVE, SECOND):
-            no = self.again if token not in self.live else None
-            if request.fields["player_id"] != PLAYER_ID and self.another:
-                return self.another
-            self.live.discard(token)
-        return no or Answer(200, (("content-type", "application/json"),), self._success(request))
+    def _decision(self, request: Request) -> Answer | None:
+        if request.token not in (LIVE, SECOND):
+            return self.unknown
+        if request.fields["player_id"] != PLAYER_ID and self.another:
+            return self.another
+        no = None if request.token in self._live else self.again
+        self._live.discard(request.token)
+        return no
 
     def _refusal(self, request: Request) -> Answer | None:
         received, plan = SANDBOX.decide(request)

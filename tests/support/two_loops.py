@@ -10,12 +10,14 @@ pytestmark = [
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping
+from operator import not_
 from typing import Any
 
 import pytest
 import uvloop
 
-from tests.support.descriptors import left, left_open, open_descriptors
+from tests.support.descriptors import open_descriptors, until_closed
+from tests.support.whole_path import until
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -39,8 +41,8 @@ async def nothing_left() -> AsyncIterator[None]:
     (await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)).close()
     tasks, descriptors = _other_tasks(), open_descriptors()
     yield
-    assert await left(lambda: _other_tasks() ^ tasks) == set()  # a task that was cancelled ends some turns later
-    assert await left_open(descriptors) == set()
+    await until(lambda: _other_tasks() ^ tasks, not_)  # a task that was cancelled ends some turns later
+    await until_closed(descriptors)
     gc.collect()  # a future whose exception was not retrieved complains now
     assert complaints == []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ TOKEN: str = TERMINATE_REQUEST["token"]
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.
 PATIENCE_S = 30.0
+
+TURNS = 100
+"""Turns of the loop after which who waits for what nothing reports sleeps between two looks."""
 
 CONNECT_TIMEOUT_S = PATIENCE_S / 4
 """A busy machine needs longer than the bridge's default. A connection that stays silent leaves time for another."""
@@ -98,13 +102,13 @@ async def until(look: Callable[[], Any], condition: Callable[[Any], bool] = bool
     seen: Any = None
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while True:
+            for turn in itertools.count():
                 seen = look()
                 if inspect.isawaitable(seen):
                     seen = await seen
                 if condition(seen):
                     return seen
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0 if turn < TURNS else 0.005)
     except TimeoutError:
         raise AssertionError(seen) from None
 

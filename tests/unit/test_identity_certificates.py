@@ -10,18 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.identity import AuthContext, is_allowed_identity
 from bridge.identity.certificate import CERTIFICATE, PEM_BYTES_MAX, identities_of
-from tests.support.identity_certificates import (
-    DNS,
-    EMAIL,
-    IP,
-    OTHER_NAME,
-    SEQUENCE,
-    URI,
-    certificate,
-    element,
-    names,
-    with_san,
-)
+from tests.support.certificates import DNS, EMAIL, IP, OTHER_NAME, SEQUENCE, URI, certificate, element, names, with_san
 
 SLOTS = b"spiffe://cluster.local/ns/games/sa/slots"
 A_DNS, A_URI, A_SPIFFE = (DNS, b"a.example"), (URI, b"https://id.example/a"), (URI, SLOTS)

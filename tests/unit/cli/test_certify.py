@@ -13,7 +13,7 @@ from bridge.sandbox.answers import failure, page, wallet_answer
 from bridge.sandbox.server import FaultServer
 from bridge.settings.model import load
 from tests.support.certificates import Certificates
-from tests.support.certify_runs import MAPPED, certified
+from tests.support.command_runs import MAPPED, certified
 from tests.support.processes import bridge_command
 from tests.support.settings_files import toml, write
 from tests.support.staging_wallet import LIVE, SECOND, TERMINATED, StagingWallet

@@ -21,10 +21,10 @@ from bridge.sandbox.server import FaultServer, Welcome
 from bridge.sandbox.stream import Stream
 from bridge.settings.model import SettingsError
 from tests.support.canaries import found_in
-from tests.support.certify_runs import FLAGS, MAPPED, PATIENT, PROVIDER, certified, parsed
+from tests.support.command_runs import FLAGS, MAPPED, PATIENT, PROVIDER, certified, parsed
 from tests.support.processes import Command, program
+from tests.support.serving import NOWHERE
 from tests.support.staging_wallet import LIVE, SECOND, StagingWallet
-from tests.support.supervised import NOWHERE
 from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, environment
 
 MAY_BE = "the live token may be terminated"
@@ -61,7 +61,7 @@ def test_a_token_that_cannot_be_used_is_not_read() -> None:
     """Without a terminal and without --yes standard input is left alone."""
     given = io.BytesIO(LIVE.encode())
     terminal = certify.Terminal(io.StringIO(), io.StringIO(), given, lambda: False)
-    assert certify.run(parsed(*PROVIDER), terminal, environment(NOWHERE)) == 2
+    assert certify.run(parsed("certify", *FLAGS, *PROVIDER), terminal, environment(NOWHERE)) == 2
     assert given.tell() == 0
 
 
@@ -171,7 +171,9 @@ async def test_the_report_is_not_read() -> None:
     terminal = certify.Terminal(Broken(), err, io.BytesIO(LIVE.encode()), lambda: False)
     async with FaultServer(StagingWallet(), greets_first=False) as server:
         with pytest.raises(BrokenPipeError):
-            await asyncio.to_thread(certify.run, parsed("--yes", *PROVIDER), terminal, environment(server.url, PATIENT))
+            await asyncio.to_thread(
+                certify.run, parsed("certify", *FLAGS, "--yes", *PROVIDER), terminal, environment(server.url, PATIENT)
+            )
     assert err.getvalue().startswith(f"bridge: {MAY_BE}")
 
 
@@ -284,5 +286,5 @@ async def test_the_second_token_must_be_another_one(tmp_path: Path) -> None:
 def test_ids(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An id is a number from 1 to 2^64-1."""
     with pytest.raises(SystemExit):
-        parsed(f"--player-id={text}")
+        parsed("certify", *FLAGS, f"--player-id={text}")
     assert "must be a number from 1 to 18446744073709551615" in capsys.readouterr().err

@@ -20,8 +20,8 @@ from bridge.events import CallEnded, Event
 from bridge.sandbox import serve
 from bridge.settings.model import SettingsError, load
 from tests.support.processes import SOURCES, unmeasured
+from tests.support.serving import NOWHERE
 from tests.support.settings_files import toml, write
-from tests.support.supervised import NOWHERE
 from tests.support.whole_path import bridge_to, environment
 
 COMMANDS: dict[str, tuple[str, ...]] = {

@@ -23,7 +23,7 @@ from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
-from tests.support.descriptors import left_open, open_descriptors
+from tests.support.descriptors import open_descriptors, until_closed
 from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
@@ -205,7 +205,7 @@ async def nothing_is_left() -> AsyncIterator[None]:
     """Compare tasks and descriptors before and after. Some turns of the loop close what was closed in the block."""
     tasks, descriptors = asyncio.all_tasks(), open_descriptors()
     yield
-    assert await left_open(descriptors) == set()
+    await until_closed(descriptors)
     assert asyncio.all_tasks() == tasks
 
 

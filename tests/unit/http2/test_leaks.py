@@ -21,7 +21,7 @@ from bridge.http2.errors import AnswerTimeoutError, UnreachableError
 from bridge.http2.exchange import Exchange
 from bridge.http2.liveness import Trust
 from bridge.http2.transport import Http2Transport
-from tests.support.descriptors import left_open, open_descriptors
+from tests.support.descriptors import open_descriptors, until_closed
 from tests.support.http2.calls import PATIENCE_S, terminate_body
 from tests.support.processes import url_of
 
@@ -155,5 +155,5 @@ async def test_given_up_calls_leave_nothing() -> None:
     assert callers.ends.total() == CALLS
     assert callers.ends["failed"] == 0
     assert max(early, late) - fresh <= MORE_MAX
-    assert await left_open(descriptors) == set()
+    await until_closed(descriptors)
     assert asyncio.all_tasks() == tasks

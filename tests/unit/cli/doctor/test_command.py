@@ -19,7 +19,7 @@ from bridge.sandbox.server import FaultServer
 from bridge.settings.model import NO_FILE, SettingsError
 from tests.support.broken_servers import silent_server
 from tests.support.certificates import Certificates
-from tests.support.doctor_runs import ca_setting, examine, examined, parsed, unharmed
+from tests.support.command_runs import ca_setting, examine, examined, parsed, unharmed
 from tests.support.ports import reserved_address
 from tests.support.processes import Command, program
 from tests.support.settings_files import PROVIDERS_MISSING, toml, write
@@ -96,7 +96,7 @@ def test_text_that_a_terminal_lacks(tmp_path: Path) -> None:
     config.chmod(0o644)
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="ascii") as out:
-        doctor.run(parsed("--config", str(config)), out, {})
+        doctor.run(parsed("doctor", "--config", str(config)), out, {})
         assert b"schl\\u00fcssel" in raw.getvalue()
 
 
@@ -104,7 +104,7 @@ def test_settings_that_cannot_be_read() -> None:
     """Wrong settings are refused with the lines of `serve --check`, for the command line to print, before any check."""
     out = io.StringIO()
     with pytest.raises(SettingsError) as refused:
-        doctor.run(parsed(), out, {"BRIDGE_WALLET__URL": "https://wallet.example"})
+        doctor.run(parsed("doctor"), out, {"BRIDGE_WALLET__URL": "https://wallet.example"})
     assert (str(refused.value), out.getvalue()) == (f"{NO_FILE}\n{PROVIDERS_MISSING}", "")
 
 

@@ -17,7 +17,7 @@ from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
 from tests.support.broken_servers import closing_server, silent_server
 from tests.support.certificates import Certificates
-from tests.support.doctor_runs import assert_tls_failed, ca_setting, examined, unharmed
+from tests.support.command_runs import assert_tls_failed, ca_setting, examined, unharmed
 
 
 async def test_stalled_handshake() -> None:

@@ -16,8 +16,8 @@ from bridge.cli.doctor.resolver import LookUp, system_look_up
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer, bound_socket
 from bridge.settings.model import load
+from tests.support.command_runs import Examined, examined, looked_up, unharmed
 from tests.support.dead_addresses import unanswered
-from tests.support.doctor_runs import Examined, examined, looked_up, unharmed
 from tests.support.ports import reserved_address
 from tests.support.whole_path import environment
 

@@ -25,7 +25,7 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from bridge.settings.model import load
 from tests.support.broken_servers import closing_server, silent_server
-from tests.support.doctor_runs import examined, unharmed
+from tests.support.command_runs import examined, unharmed
 from tests.support.ports import reserved_address
 from tests.support.whole_path import environment
 

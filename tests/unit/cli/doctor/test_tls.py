@@ -17,6 +17,8 @@ from bridge.sandbox.behaviours import answer, hang
 from bridge.sandbox.server import FaultServer, Welcome
 from tests.support.certificates import (
     AUTHORITY,
+    DNS,
+    IP,
     SAN,
     WORKLOAD,
     Certificates,
@@ -25,10 +27,10 @@ from tests.support.certificates import (
     chain,
     constraints,
     days,
+    names,
     usage,
 )
-from tests.support.doctor_runs import assert_tls_failed, ca_setting, examined, looked_up, unharmed
-from tests.support.identity_certificates import DNS, IP, names
+from tests.support.command_runs import assert_tls_failed, ca_setting, examined, looked_up, unharmed
 
 
 async def test_older_version(certificates: Certificates) -> None:

@@ -1,8 +1,9 @@
-"""`bridge doctor` in tests: run beside the test's own servers, and a wallet to which nothing harmful may come."""
+"""`bridge doctor` and `bridge certify` in tests: run in the test's process, beside its own servers."""
 
 import argparse
 import asyncio
 import io
+import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,13 +12,35 @@ from pathlib import Path
 from typing import Any
 
 from bridge import __version__
+from bridge.cli.certify import command as certify
 from bridge.cli.doctor import command as doctor
 from bridge.cli.doctor.resolver import Address, LookUp
 from bridge.cli.main import parser_for
 from bridge.sandbox.server import FaultServer
+from tests.support.staging_wallet import LIVE, PLAYER_ID, SITE_ID
 from tests.support.whole_path import NO_SETTINGS, environment
 
 AFTER_TLS = ("alpn", "http2", "answer", "clock")
+
+FLAGS = ("--player-id", str(PLAYER_ID), "--site-id", str(SITE_ID), "--game-id", "example", "--currency", "EUR")
+PROVIDER = ("--provider-id", "1")
+
+PATIENT = {"WALLET__CONNECT_TIMEOUT_S": "30", "WALLET__DEADLINE_DEFAULT_S": "120", "WALLET__DEADLINE_MAX_S": "120"}
+"""Time for a busy machine: an answer that takes half of the default deadline is a finding of its own."""
+
+MAPPED = {
+    "WALLET__CODES__7__SUCCESS": "true",
+    "WALLET__CODES__44__GRPC": "NOT_FOUND",
+    "WALLET__CODES__44__REASON": "TOKEN_NOT_FOUND",
+    "WALLET__CODES__45__GRPC": "FAILED_PRECONDITION",
+    "WALLET__CODES__45__REASON": "TOKEN_OF_ANOTHER_SESSION",
+}
+"""What an operator says of the codes of StagingWallet."""
+
+
+def parsed(command: str, *arguments: str) -> argparse.Namespace:
+    """Parse what follows `bridge`."""
+    return parser_for([command]).parse_args([command, *arguments])
 
 
 @dataclass(frozen=True)
@@ -38,15 +61,10 @@ class Examined:
         return [line.split()[1] for line in self.text.splitlines() if line.startswith("FAIL")]
 
 
-def parsed(*arguments: str) -> argparse.Namespace:
-    """Parse what follows `bridge doctor`."""
-    return parser_for(["doctor"]).parse_args(["doctor", *arguments])
-
-
 def examine(environ: Mapping[str, str], *arguments: str, **seams: Any) -> Examined:
     """Run `bridge doctor` with these variables as its whole environment."""
     out = io.StringIO()
-    exit_code = doctor.run(parsed(*arguments), out, environ, **seams)
+    exit_code = doctor.run(parsed("doctor", *arguments), out, environ, **seams)
     return Examined(exit_code, out.getvalue())
 
 
@@ -88,3 +106,41 @@ def looked_up(*addresses: str) -> LookUp:
 def ca_setting(ca_file: Path) -> dict[str, str]:
     """Return the setting that trusts this authority."""
     return {"WALLET__CA_FILE": str(ca_file)}
+
+
+@dataclass(frozen=True)
+class Certified:
+    """How a run ended."""
+
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What --json printed."""
+        report: dict[str, Any] = json.loads(self.out)
+        return report
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """The findings that are neither ok nor a note: probe -> level."""
+        found = self.report["findings"]
+        return {each["probe"]: each["level"] for each in found if each["level"] not in {"ok", "note"}}
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return self.out + self.err
+
+
+async def certified(
+    url: str, *arguments: str, settings: Mapping[str, str] = NO_SETTINGS, token: str = LIVE, says: str | None = None
+) -> Certified:
+    """Run `bridge certify` for this wallet; `says`: what is typed when it asks, None: there is no terminal."""
+    out, err = io.StringIO(), io.StringIO()
+    terminal = certify.Terminal(out, err, io.BytesIO(token.encode()), lambda: says is not None, lambda: says or "")
+    arguments = arguments if "--provider-id" in arguments else (*PROVIDER, *arguments)
+    environ = environment(url, {**PATIENT, **settings})
+    exit_code = await asyncio.to_thread(certify.run, parsed("certify", *FLAGS, *arguments), terminal, environ)
+    return Certified(exit_code, out.getvalue(), err.getvalue())

@@ -17,8 +17,8 @@ import grpc.aio
 from benchmarks.soak.callers import DEADLINE_DEFAULT_S, DEADLINE_MAX_S
 from benchmarks.soak.ledger import FINGERPRINT_KEY
 from tests.support.ports import reserved_address
-from tests.support.rotating_wallet import environment_with_files
-from tests.support.whole_path import PATIENCE_S
+from tests.support.rotating_wallet import in_files
+from tests.support.whole_path import PATIENCE_S, environment
 
 MAX_IN_FLIGHT, MAX_QUEUED = 20, 5
 """Fewer than there are callers: some calls wait, and now and then one is refused."""
@@ -94,7 +94,7 @@ async def bridge_process(wallet_url: str, folder: Path) -> AsyncIterator[BridgeP
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "benchmarks.soak.bridge_main", str(tasks_file)),
-                env={**os.environ, **environment_with_files(wallet_url, folder, settings)},
+                env={**os.environ, **environment(wallet_url, {**settings, **in_files(folder)})},
                 stderr=stderr,
             )
         try:

@@ -83,9 +83,9 @@ BODY = (
 
 
 @pytest.fixture(scope="module")
-def proto(tmp_path_factory: pytest.TempPathFactory) -> FileDescriptor:
+def proto() -> FileDescriptor:
     """Compile the test's own proto once."""
-    return compile_proto(PROTO, tmp_path_factory.mktemp("proto"))
+    return compile_proto(PROTO)
 
 
 def message(proto: FileDescriptor, name: str, **fields: Any) -> Message:

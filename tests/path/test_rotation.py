@@ -18,8 +18,8 @@ from tests.support.engines import on_both_engines
 from tests.support.load import Load
 from tests.support.log_file import Log, loggers_put_back
 from tests.support.reported import Reported
-from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, environment_with_files
-from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_with
+from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, in_files
+from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to
 
 pytestmark = on_both_engines
 
@@ -86,8 +86,8 @@ async def change(tmp_path: Path, settings: dict[str, str]) -> AsyncIterator[Chan
     change = Change(tmp_path)
     async with (
         FaultServer(change.wanted) as change.wallet,
-        bridge_with(
-            environment_with_files(change.wallet.url, tmp_path, settings), emit=change.listener, watch_interval_s=LOOK_S
+        bridge_to(
+            change.wallet.url, {**settings, **in_files(tmp_path)}, emit=change.listener, watch_interval_s=LOOK_S
         ) as change.caller,
     ):
         yield change
@@ -241,9 +241,7 @@ async def test_a_bad_file(
     key = f"wallet.providers.1.{name}_file"
     async with (
         FaultServer(RotatingWallet(OLD)) as wallet,
-        bridge_with(
-            environment_with_files(wallet.url, tmp_path), emit=fan_out(listener, log), watch_interval_s=LOOK_S
-        ) as caller,
+        bridge_to(wallet.url, in_files(tmp_path), emit=fan_out(listener, log), watch_interval_s=LOOK_S) as caller,
     ):
         put(tmp_path / name, text)
         assert await listener.reports(1) == [ReloadFailed(key, problem)]

@@ -45,16 +45,10 @@ async def native(handlers: Mapping[str, Any]) -> AsyncIterator[tuple[NativeServe
         await server.stop(None)
 
 
-def call(channel: grpc.aio.Channel, method: str, request: bytes = b"", **arguments: Any) -> Any:
-    """Begin a call that is answered once."""
-    begin: Any = channel.unary_unary(f"/{SERVICE}/{method}")
+def call(channel: grpc.aio.Channel, method: str, request: bytes = b"", answer: str = "unary", **arguments: Any) -> Any:
+    """Begin a call that is answered once, or with a stream."""
+    begin: Any = getattr(channel, f"unary_{answer}")(f"/{SERVICE}/{method}")
     return begin(request, **{"timeout": DEADLINE_S, **arguments})
-
-
-def stream_of(channel: grpc.aio.Channel, method: str) -> Any:
-    """Begin a call that is answered with a stream."""
-    begin: Any = channel.unary_stream(f"/{SERVICE}/{method}")
-    return begin(b"", timeout=DEADLINE_S)
 
 
 async def status_of(begun: Any) -> tuple[str, str]:

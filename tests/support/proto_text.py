@@ -39,21 +39,17 @@ INCLUDES = (
 )
 
 
-def compile_proto(text: str, folder: Path | None = None) -> FileDescriptor:
-    """Return the file that this .proto text means; what protoc does not like it says on standard error.
-
-    Text and image are kept in the folder where one is given.
-    """
-    if folder is None:
-        with TemporaryDirectory() as scratch:
-            return compile_proto(text, Path(scratch))
-    image = folder / "image.binpb"
-    (folder / FILE).write_text(text)
-    includes = [f"--proto_path={include}" for include in (folder, *INCLUDES)]
-    code = protoc.main(["protoc", *includes, "--include_imports", f"--descriptor_set_out={image}", FILE])
-    assert code == 0, "protoc refused the text"
+def compile_proto(text: str) -> FileDescriptor:
+    """Return the file that this .proto text means; what protoc does not like it says on standard error."""
+    with TemporaryDirectory() as folder:
+        image = Path(folder, "image.binpb")
+        Path(folder, FILE).write_text(text)
+        includes = [f"--proto_path={include}" for include in (folder, *INCLUDES)]
+        code = protoc.main(["protoc", *includes, "--include_imports", f"--descriptor_set_out={image}", FILE])
+        assert code == 0, "protoc refused the text"
+        files = FileDescriptorSet.FromString(image.read_bytes()).file
     pool = DescriptorPool()
-    for file in FileDescriptorSet.FromString(image.read_bytes()).file:
+    for file in files:
         pool.AddSerializedFile(file.SerializeToString())
     return pool.FindFileByName(FILE)
 

@@ -52,13 +52,9 @@ abort = in_turn(lambda stream: stream.connection.abort())
 finish = in_turn(lambda stream: stream.connection.close())
 """Send FIN."""
 
-RESETS: dict[str, Behaviour] = {
-    f"RST_STREAM {code.name}": reset_with(code) for code in ErrorCodes if code is not ErrorCodes.REFUSED_STREAM
-}
-
 # Each of them with and without having processed the request before.
 BREAKAGES: dict[str, Behaviour] = {
-    **RESETS,
+    **{f"RST_STREAM {code.name}": reset_with(code) for code in ErrorCodes if code is not ErrorCodes.REFUSED_STREAM},
     "TCP reset": abort,
     "FIN": finish,
     "FIN in the body": half_an_answer(lambda stream: stream.connection.close()),

@@ -3,13 +3,11 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.record import Request
-from tests.support.whole_path import NO_SETTINGS, environment
 
 FILES = ("access_key", "private_key")
 """The names of provider 1's files, in the test's folder."""
@@ -31,7 +29,7 @@ class Keys:
         return self.access_key, self.private_key, self.private_key[:8], basic
 
     def write(self, folder: Path) -> None:
-        """Write both into the files that `environment_with_files` names."""
+        """Write both into the files that `in_files` names."""
         for name in FILES:
             (folder / name).write_text(f"{getattr(self, name)}\n")
 
@@ -49,7 +47,6 @@ NEW = Keys("new-access-key", "0f4b8f5e-5d5e-4c8e-9a43-6a1f3d2b7c90")
 OTHER = Keys("other-access-key", "7a1f9c52-3f8d-4b6b-8a57-d1c2e3f40516")
 
 
-def environment_with_files(wallet_url: str, folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> dict[str, str]:
-    """Return the environment of a bridge for this wallet, with the keys of provider 1 in files of this folder."""
-    files = {f"WALLET__PROVIDERS__1__{name.upper()}_FILE": str(folder / name) for name in FILES}
-    return environment(wallet_url, {**settings, **files})
+def in_files(folder: Path) -> dict[str, str]:
+    """Return the settings of a bridge that has the keys of provider 1 in files of this folder."""
+    return {f"WALLET__PROVIDERS__1__{name.upper()}_FILE": str(folder / name) for name in FILES}

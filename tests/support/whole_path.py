@@ -4,12 +4,11 @@ import asyncio
 import inspect
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc.aio
-from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -20,7 +19,6 @@ from bridge.call_id import is_caller_id
 from bridge.events import Emit, ignore
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.app import BridgeServer, running
-from bridge.server.handlers import SERVICES
 from bridge.settings.model import load
 from tests.support import engines
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
@@ -79,22 +77,15 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
 
 
 @asynccontextmanager
-async def bridge_with(
-    environ: Mapping[str, str], services: Sequence[ServiceDescriptor] = SERVICES, emit: Emit = ignore, **options: Any
+async def bridge_to(
+    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS, emit: Emit = ignore, **options: Any
 ) -> AsyncIterator["Caller"]:
-    """Run a bridge with this environment and these options of `running`, and open a channel to it."""
+    """Run a bridge before this wallet, with these options of `running`, and open a channel to it."""
     async with (
-        running(load(None, environ), services, emit, **options) as bridge,
+        running(load(None, environment(wallet_url, settings)), emit=emit, **options) as bridge,
         grpc.aio.insecure_channel(bridge.address, options=CHANNEL_OPTIONS) as channel,
     ):
         yield Caller(bridge, channel)
-
-
-def bridge_to(
-    wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS, **options: Any
-) -> AbstractAsyncContextManager["Caller"]:
-    """Run a bridge before this wallet, with what `bridge_with` takes, and open a channel to it."""
-    return bridge_with(environment(wallet_url, settings), **options)
 
 
 async def until(look: Callable[[], Any], condition: Callable[[Any], bool] = bool) -> Any:
@@ -246,12 +237,7 @@ class Failure:
         )
 
     def _metadata(self, call_id: str) -> dict[str, str]:
-        facts = {
-            "code": "" if self.code is None else str(self.code),
-            "message": self.message,
-            "request_id": self.request_id,
-            "http_status": str(self.http_status or ""),
-            "cause": self.cause,
-        }
-        present = {name: text for name, text in facts.items() if text}
-        return {"outcome": self.outcome, "attempts": str(self.attempts), "call_id": call_id, **present}
+        texts = {name: getattr(self, name) for name in ("message", "request_id", "cause") if getattr(self, name)}
+        numbers = {"code": self.code, "http_status": self.http_status or None, "attempts": self.attempts}
+        given = {name: str(number) for name, number in numbers.items() if number is not None}
+        return {"outcome": self.outcome, "call_id": call_id, **texts, **given}

@@ -12,9 +12,9 @@ from bridge.upstream.from_settings import keyring_of
 from bridge.upstream.key_rotation import Pace, Rotation
 from bridge.upstream.signing import Credentials, Keyring
 from tests.support.certificates import Certificates
-from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, Keys, environment_with_files
+from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, Keys, in_files
 from tests.support.settings_files import toml, write
-from tests.support.whole_path import PATIENCE_S
+from tests.support.whole_path import PATIENCE_S, environment
 
 URL = "https://wallet.example"
 PROVIDER = "wallet.providers.1"
@@ -49,7 +49,7 @@ class Rotating:
 def rotating(tmp_path: Path) -> Rotating:
     """Watch the old keys of provider 1; provider 12345 has its keys in the settings themselves."""
     OLD.write(tmp_path)
-    return Rotating(load(None, environment_with_files(URL, tmp_path)))
+    return Rotating(load(None, environment(URL, in_files(tmp_path))))
 
 
 def test_new_keys_are_the_next_key_version(rotating: Rotating, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_the_same_keys_begin_no_rotation(rotating: Rotating, tmp_path: Path) -> 
 def test_keys_that_changed_before_the_first_look(tmp_path: Path) -> None:
     """What changed since the settings were read is found by the first look."""
     OLD.write(tmp_path)
-    settings = load(None, environment_with_files(URL, tmp_path))
+    settings = load(None, environment(URL, in_files(tmp_path)))
     NEW.write(tmp_path)
     rotating = Rotating(settings)
     assert (rotating.keyring.credentials(1), rotating.events) == (credentials(NEW), [])
@@ -151,7 +151,7 @@ def test_a_bad_key_does_not_hold_up_tls(tmp_path: Path) -> None:
     new = Certificates(tmp_path / "new").ca_file
     ca_file = Certificates(tmp_path).ca_file
     OLD.write(tmp_path)
-    rotating = Rotating(load(None, environment_with_files(URL, tmp_path, {"WALLET__CA_FILE": str(ca_file)})))
+    rotating = Rotating(load(None, environment(URL, {"WALLET__CA_FILE": str(ca_file), **in_files(tmp_path)})))
     rotating.tls.clear()
     (tmp_path / "private_key").write_text("")
     new.rename(ca_file)
@@ -180,7 +180,7 @@ async def test_a_rotation_ends_while_it_runs(tmp_path: Path) -> None:
     keyring.replace(credentials(NEW))
     key_versions = keyring.key_versions(1)
     key_versions.accepted(credentials(NEW))
-    wallet = load(None, environment_with_files(URL, tmp_path)).wallet
+    wallet = load(None, environment(URL, in_files(tmp_path))).wallet
     settled = SettledKeyring(keyring)
     rotation = Rotation(wallet, cast("Keyring", settled), lambda _wallet: None, ignore, Pace(rotation_s=0.001))
     running = asyncio.create_task(rotation.run())

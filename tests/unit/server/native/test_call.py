@@ -19,7 +19,6 @@ from tests.support.native_server import (
     native,
     status_of,
     stream,
-    stream_of,
     unary,
 )
 
@@ -122,7 +121,7 @@ STREAM_EXITS = {
 async def test_every_exit_ends_the_stream(behaviour: Any, status: tuple[str, str]) -> None:
     """A stream ends with its handler, after all that was sent."""
     async with native({"Method": stream(behaviour)}) as (_, channel):
-        begun = stream_of(channel, "Method")
+        begun = call(channel, "Method", answer="stream")
         assert await begun.read() == b"1"
         assert await status_of(begun) == status
 
@@ -257,6 +256,6 @@ async def test_a_slow_reader_gets_everything() -> None:
             yield message
 
     async with native({"Method": stream(behaviour)}) as (_, channel):
-        begun = stream_of(channel, "Method")
+        begun = call(channel, "Method", answer="stream")
         assert [await begun.read() for _ in messages] == messages
         assert await status_of(begun) == ("OK", "")

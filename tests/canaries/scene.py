@@ -48,9 +48,10 @@ class Scene:
     then: Sequence[str] = ()
     """What a request meets that is sent again, one after the other. Nothing: the same each time."""
 
-    async def call(self, fault: str = GOOD, timeout_s: float = PATIENCE_S, **fields: Any) -> End:
+    async def call(self, fault: str = GOOD, timeout_s: float = PATIENCE_S, token: str = "", **fields: Any) -> End:
         """Call about a canary; keep the end, unless it is a success, which echoes the token to its caller."""
-        return await self._call(self._plan(fault), timeout_s, **fields)
+        fields = {"timeout_s": timeout_s, "metadata": METADATA, "player_id": int(CANARIES["player"]), **fields}
+        return self._kept(await call_over(self.channel, token or self._plan(fault), **fields))
 
     async def send(self, method: str, serialized: bytes) -> End:
         """Send what may be no request at all."""
@@ -64,7 +65,7 @@ class Scene:
         """
         while True:
             token = self._plan(NEVER)
-            held = asyncio.create_task(self._call(token, timeout_s))
+            held = asyncio.create_task(self.call(NEVER, timeout_s, token))
             # Not until any request has come: the settler sends some, too.
             await until(lambda: held.done() or token in self.tokens)  # noqa: B023 - awaited in this very turn
             if not held.done():
@@ -129,10 +130,6 @@ class Scene:
         token = f"{CANARIES['token']}-{len(self.wallet.plans)}"
         self.wallet.plans[token] = (fault, *self.then)
         return token
-
-    async def _call(self, token: str, timeout_s: float, **fields: Any) -> End:
-        fields = {"player_id": int(CANARIES["player"]), **fields}
-        return self._kept(await call_over(self.channel, token, timeout_s=timeout_s, metadata=METADATA, **fields))
 
     def _kept(self, end: End) -> End:
         if end.code != "OK":

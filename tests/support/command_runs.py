@@ -87,10 +87,9 @@ async def unharmed(server: FaultServer) -> AsyncIterator[FaultServer]:
         yield server
         for request in server.requests:
             assert [name for name, _ in request.headers] == [":method", ":authority", ":scheme", ":path", "user-agent"]
-            assert dict(request.headers)["user-agent"] == f"wallet-bridge/{__version__}"
-            assert dict(request.headers)[":method"] == "GET"
-            assert not dict(request.headers)[":path"].endswith("/terminate")
-            assert request.body == b""
+            assert (request.method, request.body) == ("GET", b"")
+            assert request.header("user-agent") == f"wallet-bridge/{__version__}"
+            assert not request.path.endswith("/terminate")
         assert server.client_errors == []
 
 

@@ -1,6 +1,5 @@
-"""`bridge call terminate` in tests: its arguments, and grpcio-testing's fake channel in the place of a bridge."""
+"""`bridge call terminate` in tests: grpcio-testing's fake channel in the place of a bridge."""
 
-import argparse
 import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +9,10 @@ import grpc_testing  # type: ignore[import-untyped]  # it ships no types
 
 from bridge.cli.call import WALLET_SERVICE, run
 from bridge.cli.channel import Tls
-from bridge.cli.main import parser_for
 from bridge.outcome import BridgeError
 from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.transcoding.status import wire_status
+from tests.support.command_runs import parsed
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
 METHOD = WALLET_SERVICE.methods_by_name["Terminate"]
@@ -21,11 +20,6 @@ CALL_ID = "call-7"
 EXAMPLE = tuple(f"--{name.replace('_', '-')}={value}" for name, value in TERMINATE_REQUEST.items())
 
 Trailers = Iterable[tuple[str, str | bytes]]
-
-
-def parsed(*arguments: str) -> argparse.Namespace:
-    """Parse what follows `bridge call terminate`."""
-    return parser_for(["call"]).parse_args(["call", "terminate", *arguments])
 
 
 class Terminated:
@@ -49,7 +43,7 @@ class Terminated:
             return opened
 
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(run, parsed(*arguments), open_channel, out)
+            running = pool.submit(run, parsed("call", "terminate", *arguments), open_channel, out)
             self.metadata, self.request, rpc = channel.take_unary_unary(METHOD)
             rpc.send_initial_metadata(())
             rpc.terminate(serialized, trailers, code, message)

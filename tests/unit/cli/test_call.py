@@ -12,7 +12,8 @@ from google.type.decimal_pb2 import Decimal as ProtoDecimal
 from bridge.cli.call import run
 from bridge.cli.call_output import answer_text
 from bridge.sandbox import serve
-from tests.support.fake_channel import EXAMPLE, Terminated, parsed
+from tests.support.command_runs import parsed
+from tests.support.fake_channel import EXAMPLE, Terminated
 from tests.support.proto_text import HEADER, compile_proto, message_class
 from tests.support.whole_path import TOKEN, bridge_to, terminate_request
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
@@ -141,7 +142,7 @@ def test_answer_of_any_shape() -> None:
 def called(*arguments: str) -> tuple[int, str]:
     """Run `bridge call terminate` over a channel of its own, patiently; return exit code and text."""
     out = io.StringIO()
-    return run(parsed("--deadline-s=60", *arguments), out=out), out.getvalue()
+    return run(parsed("call", "terminate", "--deadline-s=60", *arguments), out=out), out.getvalue()
 
 
 async def test_real_answer() -> None:

@@ -12,7 +12,8 @@ from bridge.cli.channel import Tls
 from bridge.cli.main import main
 from bridge.sandbox import serve
 from bridge.settings.model import SettingsError
-from tests.support.fake_channel import EXAMPLE, parsed
+from tests.support.command_runs import parsed
+from tests.support.fake_channel import EXAMPLE
 from tests.support.whole_path import bridge_to, environment
 
 WALLET_URL = "https://wallet.example/base"
@@ -42,7 +43,7 @@ def dry_run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int
     """Run `bridge call terminate --dry-run`; a channel that is opened fails the test."""
     out = io.StringIO()
     environ = environment(WALLET_URL) if environ is None else environ
-    return run(parsed("--dry-run", *arguments), no_channel, out, environ), out.getvalue()
+    return run(parsed("call", "terminate", "--dry-run", *arguments), no_channel, out, environ), out.getvalue()
 
 
 def test_dry_run_of_the_wallets_example() -> None:
@@ -77,7 +78,10 @@ def test_dry_run_says_when_the_body_is_escaped() -> None:
 def test_terminal_that_lacks_a_character() -> None:
     """What standard output's encoding cannot hold is escaped, as JSON would; the rest stays as it is."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", write_through=True)
-    assert run(parsed("--dry-run", *EXAMPLE, "--token=é🎲"), no_channel, out, environment(WALLET_URL)) == 0
+    assert (
+        run(parsed("call", "terminate", "--dry-run", *EXAMPLE, "--token=é🎲"), no_channel, out, environment(WALLET_URL))
+        == 0
+    )
     assert r'{"token":"é\ud83c\udfb2",'.encode("latin-1") in out.detach().getvalue()
 
 

@@ -14,7 +14,8 @@ from bridge.cli.call import run
 from bridge.cli.main import main
 from bridge.settings.model import SettingsError
 from tests.support.certificates import Certificates, Identity
-from tests.support.fake_channel import EXAMPLE, parsed
+from tests.support.command_runs import parsed
+from tests.support.fake_channel import EXAMPLE
 from tests.support.processes import bridge_command
 from tests.support.serving import listening_bridge, tls_settings
 
@@ -37,7 +38,7 @@ async def bridge_with(settings: dict[str, str]) -> AsyncIterator[str]:
 async def called(*arguments: str) -> tuple[int, str]:
     """Run `bridge call terminate` with the example and these flags; return the exit code and what it printed."""
     out = io.StringIO()
-    code = await asyncio.to_thread(run, parsed(*EXAMPLE, "--deadline-s=30", *arguments), out=out)
+    code = await asyncio.to_thread(run, parsed("call", "terminate", *EXAMPLE, "--deadline-s=30", *arguments), out=out)
     return code, out.getvalue()
 
 
@@ -155,7 +156,7 @@ REFUSED: dict[str, tuple[Flags, str]] = {
 def test_a_wrong_file_is_one_line(certificates: Certificates, flags: Flags, line: str) -> None:
     """A file that cannot be used is refused before anything is sent, in one line that names its flag."""
     with pytest.raises(SettingsError) as refused:
-        run(parsed(*EXAMPLE, *flags(certificates)))
+        run(parsed("call", "terminate", *EXAMPLE, *flags(certificates)))
     assert str(refused.value) == line
 
 

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import toolchain
 from tests.support.engines import NAMES, served_by
-from tests.support.floods.attacks import CHECK
-from tests.support.floods.measure import MEBIBYTE, Target, target
+from tests.support.floods.attacks import CHECK, MEBIBYTE
+from tests.support.floods.measure import Target, target
 from tests.support.serving import call_once
 from tests.support.whole_path import NO_SETTINGS
 

@@ -18,13 +18,12 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.support.floods.attacks import FLOODS, HEALTH
+from tests.support.floods.attacks import FLOODS, HEALTH, MEBIBYTE
 from tests.support.ports import reserved_address
 from tests.support.processes import Command, bridge_command, program, url_of
 from tests.support.whole_path import CHANNEL_OPTIONS, environment, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
-MEBIBYTE = 2**20
 ATTACKER = (sys.executable, "-m", "tests.support.floods.attacker")
 CALL_INTERVAL_S, CALL_TIMEOUT_S = 0.05, 10.0
 MISSING = "this needs Linux: memory is read from /proc"
@@ -56,10 +55,9 @@ class Figures:
 
     latencies_s: list[float] = field(default_factory=list)
     """Of calls, on a connection of their own, that began during the flood."""
-    around_s: list[float] = field(default_factory=list)
-    """Of calls that began before or after it: what the flood has left to be done delays those, too."""
-    health_s: list[float] = field(default_factory=list)
-    """Of health checks on a connection of their own, at the port for health alone."""
+    others_s: list[float] = field(default_factory=list)
+    """Of calls that began before or after it, which what the flood has left to be done delays, too; and of health
+    checks on a connection of their own, at the port for health alone."""
     failures: list[str] = field(default_factory=list)
     before_bytes: int = 0
     most_bytes: int = 0
@@ -78,7 +76,7 @@ class Figures:
     @property
     def longest_s(self) -> float:
         """The longest latency of a call or a check."""
-        return max(self.latencies_s + self.around_s + self.health_s)
+        return max(self.latencies_s + self.others_s)
 
     @property
     def growth_mb(self) -> float:
@@ -110,7 +108,6 @@ async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
             program(*ATTACKER, env=os.environ, stdin=asyncio.subprocess.PIPE) as caller,
         ):
             address = await command.address()
-            reading = asyncio.create_task(_discard(command.process))
             bridge = Target(command.process.pid, address, health_address, caller)
             async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
                 stub: Any = WalletServiceStub(channel)
@@ -119,14 +116,7 @@ async def target(settings: Mapping[str, str]) -> AsyncIterator[Target]:
                         *(stub.Terminate(terminate_request(), timeout=CALL_TIMEOUT_S) for _ in range(10))
                     )
             yield bridge
-            command.process.terminate()
-            await reading
-
-
-async def _discard(process: asyncio.subprocess.Process) -> None:
-    assert process.stdout is not None
-    while await process.stdout.read(2**16):
-        pass
+            await command.stop()
 
 
 async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: float = 0.0) -> Figures:
@@ -135,7 +125,9 @@ async def measure(bridge: Target, name: str, seconds: float, *, kept_mb_max: flo
     figures.most_bytes = figures.before_bytes
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(_watch_memory(bridge, figures))
-        beside = [group.create_task(each(bridge, figures)) for each in (_call, _check)]
+        calls = bridge.address, WalletServiceStub, "Terminate", terminate_request
+        checks = bridge.health_address, health_pb2_grpc.HealthStub, "Check", health_pb2.HealthCheckRequest
+        beside = [group.create_task(_again_and_again(figures, *each)) for each in (calls, checks)]
         await asyncio.sleep(CALL_INTERVAL_S)
         figures.is_flooded = True
         figures.attack = await _attack(bridge, name, seconds)
@@ -160,35 +152,18 @@ async def _attack(bridge: Target, name: str, seconds: float) -> Mapping[str, int
     return sent
 
 
-async def _call(bridge: Target, figures: Figures) -> None:
-    async with grpc.aio.insecure_channel(bridge.address, options=CHANNEL_OPTIONS) as channel:
-        stub: Any = WalletServiceStub(channel)
-        await _again_and_again(
-            lambda: stub.Terminate(terminate_request(), timeout=CALL_TIMEOUT_S),
-            lambda: figures.latencies_s if figures.is_flooded else figures.around_s,
-            figures,
-        )
-
-
-async def _check(bridge: Target, figures: Figures) -> None:
-    async with grpc.aio.insecure_channel(bridge.health_address, options=CHANNEL_OPTIONS) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        request = health_pb2.HealthCheckRequest()
-        await _again_and_again(lambda: stub.Check(request, timeout=CALL_TIMEOUT_S), lambda: figures.health_s, figures)
-
-
-async def _again_and_again(begin: Any, durations_s: Callable[[], list[float]], figures: Figures) -> None:
-    """Call again and again until it is over, whether calls have ended or not: one that waits must not hide others.
-
-    `durations_s`: where the latency of a call that begins now belongs.
-    """
-    async with asyncio.TaskGroup() as group:
+async def _again_and_again(figures: Figures, address: str, stub_of: Any, method: str, request: Any) -> None:
+    """Call again and again until it is over, whether calls have ended or not: one that waits must not hide others."""
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel, asyncio.TaskGroup() as group:
+        call = getattr(stub_of(channel), method)
         while not figures.is_over:
-            group.create_task(_time(begin, durations_s(), figures))
+            is_of_flood = figures.is_flooded and method == "Terminate"
+            durations_s = figures.latencies_s if is_of_flood else figures.others_s
+            group.create_task(_time(lambda: call(request(), timeout=CALL_TIMEOUT_S), durations_s, figures))
             await asyncio.sleep(CALL_INTERVAL_S)
 
 
-async def _time(begin: Any, durations_s: list[float], figures: Figures) -> None:
+async def _time(begin: Callable[[], Any], durations_s: list[float], figures: Figures) -> None:
     begun = time.monotonic()
     try:
         await begin()

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.process import memory
 from bridge.process.memory import give_back_memory
-from tests.support.floods.measure import MEBIBYTE
+from tests.support.floods.attacks import MEBIBYTE
 
 BLOCK_BYTES, BLOCKS = 2000, 40_000
 

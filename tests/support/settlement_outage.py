@@ -5,12 +5,9 @@ for signing and HTTP. Every attempt is noted.
 """
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from bridge.admission import Admission
 from bridge.errors import WalletTimeout, WalletUnavailable, WalletUnreachable
@@ -18,8 +15,7 @@ from bridge.events import ignore
 from bridge.outcome import BridgeError
 from bridge.settlement.entry import Entry, NewCall, State
 from bridge.settlement.running import Rules, Settlement, settling
-from bridge.settlement.sqlite import SqliteStore
-from bridge.settlement.sqlite.schema import bring_up_to_date
+from tests.support.inline_store import InlineStore
 from tests.support.settlement_calls import KEYS, OPERATIONS, new_call
 
 OUTAGE_S = 3600.0
@@ -43,29 +39,6 @@ class Sent:
     began_s: float
     ended_s: float = float("inf")
     is_certain: bool = False
-
-
-class InlineStore(SqliteStore):
-    """The SQLite store on the loop's own thread, so that it runs in virtual time; in memory."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(Path(":memory:"), clock)
-        self._clock = clock
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
-        bring_up_to_date(self._connection)
-        self._database = self  # type: ignore[assignment]  # it carries work out as a Database does
-
-    async def run(self, work: Callable[[sqlite3.Connection, float], Any], *, writes: bool = True) -> Any:
-        """Carry out work in a transaction."""
-        del writes
-        self._connection.execute("BEGIN")
-        result = work(self._connection, self._clock())
-        self._connection.execute("COMMIT")
-        return result
-
-    async def close(self) -> None:
-        """Drop the entries."""
-        self._connection.close()
 
 
 class Wallet:

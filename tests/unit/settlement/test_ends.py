@@ -16,8 +16,8 @@ from bridge.settlement.pace import Pace
 from bridge.settlement.sealing import Damaged
 from bridge.settlement.settler import LEASE_S, STORE_DELAY_MAX_S, Settler
 from bridge.settlement.store import Problem, StoreError
+from tests.support.inline_store import InlineStore
 from tests.support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, new_call
-from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import run_virtually, virtually
 from tests.unit.settlement.test_settler import DAY_S, ONE, OPERATION, Scene, SlowStore, confirms, drained, fails, late
 
@@ -46,7 +46,7 @@ async def _work_through_outage(scene: Scene, *, is_carried_out: bool = False) ->
 
 
 class FailingStore(SlowStore):
-    """The model of a store whose changes fail while it is down, or are carried out without an answer."""
+    """A store whose changes fail while it is down, or are carried out without an answer."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -127,7 +127,7 @@ async def test_a_refusal_is_not_written_over_another_owner() -> None:
 
         scene.behaviour = down
         await asyncio.sleep(LEASE_S + 1)
-        (taken,) = await ModelStore.take(scene.store, 1, FAR_S, {OPERATION})
+        (taken,) = await InlineStore.take(scene.store, 1, FAR_S, {OPERATION})
         scene.store.is_down = False
         await asyncio.sleep(2 * STORE_DELAY_MAX_S)
         entry = await scene.entry()
@@ -235,7 +235,7 @@ class Owned:
     """One entry that a process owns, and the ends that this process knows of."""
 
     def __init__(self) -> None:
-        self.store = ModelStore(asyncio.get_running_loop().time)
+        self.store = InlineStore(asyncio.get_running_loop().time)
         self.refused: list[Refusal] = []
         self.ends = Ends(self.store, lambda _: None, self.refused.append)
         self.entry_id = ""
@@ -327,7 +327,7 @@ async def test_an_end_is_known_for_as_long_as_its_entry_may_be_sent() -> None:
 async def test_few_lost_refusals_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is forgotten first: memory stays bounded, whatever the wallet answers."""
     monkeypatch.setattr(ends_module, "LOST_MAX", 2)
-    store = ModelStore(asyncio.get_running_loop().time)
+    store = InlineStore(asyncio.get_running_loop().time)
     ends = Ends(store, lambda _: None, lambda _: None)
     for name in "abc":
         await add(store, new_call(name))

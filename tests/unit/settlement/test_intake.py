@@ -16,15 +16,15 @@ from bridge.settlement.writer import Writer
 from bridge.settlement.written import Write
 from bridge.settling import Sending, Ticket
 from bridge.transcoding.operation import operations
+from tests.support.inline_store import InlineStore
 from tests.support.settlement_calls import KEYS
-from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import virtually
 
 TERMINATE = next(each for each in operations(SERVICES[0]) if each.method == "Terminate")
 
 
-class SlowStore(ModelStore):
-    """The model of a store that takes its time to write."""
+class SlowStore(InlineStore):
+    """A store that takes its time to write."""
 
     write_s = 0.0
 

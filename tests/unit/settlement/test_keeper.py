@@ -11,8 +11,8 @@ from bridge.settlement.pace import Pace
 from bridge.settlement.sealing import Keys
 from bridge.settlement.store import Problem, StoreError
 from bridge.settlement.writer import Writer
+from tests.support.inline_store import InlineStore
 from tests.support.settlement_calls import KEYS, OPERATIONS, add, new_call
-from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import virtually
 
 OTHER_KEYS = Keys([bytes(range(100, 132))])
@@ -20,10 +20,15 @@ PROVIDER = 7
 HOUR_S = 3600.0
 
 
-class Store(ModelStore):
-    """The model of a store, which cannot be reached when it is set so."""
+class Store(InlineStore):
+    """A store which cannot be reached when it is set so."""
 
     is_down = False
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        # Not from 0 s on: that is a time which is not set.
+        super().__init__(lambda: loop.time() + HOUR_S)
 
     async def key_use(self) -> KeyUse:
         """Return the keys in use."""
@@ -37,14 +42,14 @@ class Store(ModelStore):
 
     def _reach(self) -> None:
         if self.is_down:
-            raise StoreError("model://", Problem.UNREACHABLE)
+            raise StoreError("sqlite://", Problem.UNREACHABLE)
 
 
 class Scene:
     """A keeper and what it reports."""
 
     def __init__(self, keys: Keys = KEYS, *, codes: frozenset[int] = frozenset(), store: Store | None = None) -> None:
-        self.store = store or Store(asyncio.get_running_loop().time)
+        self.store = store or Store()
         self.events: list[Event] = []
         self.failures = 0
         self.pace = Pace([PROVIDER], 10)
@@ -144,7 +149,7 @@ async def test_what_is_settled_goes_after_its_time() -> None:
 @virtually
 async def test_entries_that_never_have_a_turn_are_given_up(state: State, age_s: float, *, fails: bool) -> None:
     """By their age, while a provider fails, but not right after the start: each provider is asked before."""
-    store = Store(asyncio.get_running_loop().time)
+    store = Store()
     await add(store, new_call())
     await asyncio.sleep(age_s - EXPIRE_AFTER_S)
     scene = Scene(store=store)

@@ -38,7 +38,7 @@ from bridge.settlement.results import CANNOT_OPEN, DAMAGED
 from bridge.settlement.sealing import Damaged, KeyMissing, Keys
 from bridge.settlement.settler import APART_S, LEASE_S, LEFT_MIN_S, Settler
 from bridge.settlement.store import Problem, StoreError
-from tests.support.settlement_model import ModelStore
+from tests.support.inline_store import InlineStore
 from tests.support.virtual_time import virtually
 
 OPERATION = "wallet.test.Asking/Ask"
@@ -50,8 +50,8 @@ KEYS = Keys([bytes(range(32))])
 Behaviour = Callable[[Entry], Awaitable[Any]]
 
 
-class SlowStore(ModelStore):
-    """The model of a store, which takes its time and fails when it is asked to."""
+class SlowStore(InlineStore):
+    """A store which takes its time and fails when it is asked to."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -62,7 +62,7 @@ class SlowStore(ModelStore):
 
     def _works(self) -> None:
         if self.is_down:
-            raise StoreError("model://", Problem.UNREACHABLE)
+            raise StoreError("sqlite://", Problem.UNREACHABLE)
 
     async def take(self, *arguments: Any, **named: Any) -> list[Entry]:
         """Lease entries, then answer late."""
@@ -410,7 +410,7 @@ async def test_a_lease_that_was_lost_is_not_used() -> None:
     async with scene.running():
         await asyncio.sleep(LEASE_S + 1)
         # Another bridge takes it meanwhile, and keeps it.
-        (taken,) = await ModelStore.take(scene.store, 1, 1000.0, {OPERATION})
+        (taken,) = await InlineStore.take(scene.store, 1, 1000.0, {OPERATION})
         assert taken.fence == 2
         await asyncio.sleep(200.0)
         assert scene.sent == []
@@ -425,7 +425,7 @@ async def test_an_attempt_is_not_written_over_another_owners() -> None:
 
     async def stolen(one: Entry) -> None:
         await asyncio.sleep(LEASE_S + 1)
-        (taken,) = await ModelStore.take(scene.store, 1, 1000.0, {OPERATION})
+        (taken,) = await InlineStore.take(scene.store, 1, 1000.0, {OPERATION})
         assert taken.fence == one.fence + 1
         raise WalletRejected
 

@@ -9,13 +9,13 @@ from bridge.settlement.entry import Added, CallEnd, NewCall, State, WriteOrder
 from bridge.settlement.store import Problem, StoreError
 from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, GAP_S, Writer
 from bridge.settlement.written import Write
+from tests.support.inline_store import InlineStore
 from tests.support.settlement_calls import new_call
-from tests.support.settlement_model import ModelStore
 from tests.support.virtual_time import virtually
 
 
-class Store(ModelStore):
-    """The model of a store, which remembers its batches and fails when it is asked to."""
+class Store(InlineStore):
+    """A store which remembers its batches and fails when it is asked to."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop().time)
@@ -39,7 +39,7 @@ class Store(ModelStore):
         return results
 
 
-DOWN = StoreError("model://", Problem.UNREACHABLE)
+DOWN = StoreError("sqlite://", Problem.UNREACHABLE)
 
 
 class Scene:
@@ -212,7 +212,7 @@ async def test_an_insert_that_arrives_after_the_calls_end_stays_away() -> None:
     """A request timed out and is retried, the call ends, and only then does the store carry the first one out."""
     scene = Scene()
     call = new_call(is_owed=False)
-    scene.store.error = StoreError("model://", Problem.TIMEOUT)
+    scene.store.error = StoreError("sqlite://", Problem.TIMEOUT)
     scene.writer.put(call)
     await asyncio.sleep(0.05)
     (first,) = scene.store.orders

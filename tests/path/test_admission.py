@@ -13,8 +13,8 @@ from bridge.admission import RETRY_AFTER_S
 from bridge.sandbox.behaviours import after, by_token, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
+from tests.support.busy_bridge import FullBridge, full_bridge
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import FullBridge, full_bridge
 from tests.support.serving import health_of
 from tests.support.whole_path import PATIENCE_S, End, Failure, end_of, terminate_request, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub

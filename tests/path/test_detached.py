@@ -34,8 +34,8 @@ from bridge.transcoding.operation import operations
 from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Keyring
+from tests.support.busy_bridge import FullBridge, full_bridge
 from tests.support.engines import on_both_engines
-from tests.support.full_bridge import FullBridge, full_bridge
 from tests.support.random_wallet import abort, wallet_says
 from tests.support.reported import Reported
 from tests.support.whole_path import ACCESS_KEY, PATIENCE_S, PRIVATE_KEY, end_of, terminate_request, until

@@ -14,10 +14,9 @@ from bridge.sandbox.behaviours import answer, hang, sequence, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
 from bridge.telemetry.fan_out import fan_out
+from tests.support.busy_bridge import Load
 from tests.support.engines import on_both_engines
-from tests.support.load import Load
-from tests.support.log_file import Log, loggers_put_back
-from tests.support.reported import Reported
+from tests.support.reported import Log, Reported, loggers_put_back
 from tests.support.rotating_wallet import FILES, NEW, OLD, OTHER, REFUSED, Keys, in_files
 from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to
 

@@ -13,8 +13,8 @@ from bridge.events import Event, Reloaded, ReloadFailed
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
+from tests.support.busy_bridge import Load
 from tests.support.certificates import Certificates
-from tests.support.load import Load
 from tests.support.reported import Reported
 from tests.support.whole_path import Caller, Failure, bridge_to
 

@@ -172,9 +172,7 @@ class Chain(list[Certified]):
 
 
 def chain(
-    *levels: Sequence[Extension],
-    common_name: str = "own",
-    periods: Mapping[int, Period] = MappingProxyType({}),
+    *levels: Sequence[Extension], common_name: str = "own", periods: Mapping[int, Period] = MappingProxyType({})
 ) -> Chain:
     """Make a chain of certificates with these extensions: the server's first, the root last, which signs itself.
 

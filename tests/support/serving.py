@@ -19,16 +19,7 @@ from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
 from tests.support.certificates import Identity
 from tests.support.processes import Command, bridge_command, children_of
-from tests.support.whole_path import (
-    ACCESS_KEY,
-    CHANNEL_OPTIONS,
-    NO_SETTINGS,
-    PATIENCE_S,
-    TOKEN,
-    End,
-    call_over,
-    environment,
-)
+from tests.support.whole_path import ACCESS_KEY, CHANNEL_OPTIONS, NO_SETTINGS, PATIENCE_S, End, call_over, environment
 
 health_of: Any = health_pb2_grpc.HealthStub
 """A stub for health on a channel; its generated type is that of another kind of channel."""
@@ -117,9 +108,9 @@ class Supervised:
         for _ in self.pids:
             await self.event("draining")
 
-    async def call(self, token: str = TOKEN, **fields: Any) -> End:
-        """Call on a connection of its own."""
-        return await call_once(self.address, token=token, **fields)
+    async def call(self, **fields: Any) -> End:
+        """Call on a connection of its own, with what `call_over` takes."""
+        return await call_once(self.address, **fields)
 
     async def meet_all(self) -> None:
         """Call, one call after the other, until all workers have carried out one; all calls must be OK.
@@ -136,7 +127,7 @@ class Supervised:
         calls: dict[str, asyncio.Task[End]] = {}
         while len(self.wallet.open_connections) < len(self.pids):
             token = f"held-{len(calls)}"
-            calls[token] = asyncio.create_task(self.call(token))
+            calls[token] = asyncio.create_task(self.call(token=token))
             await self.wallet.until(lambda: len(self.wallet.requests) == len(calls))
             assert len(calls) < CALLS_MAX
         return calls

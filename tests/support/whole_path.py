@@ -35,9 +35,6 @@ PATIENCE_S = 30.0
 TURNS = 100
 """Turns of the loop after which who waits for what nothing reports sleeps between two looks."""
 
-CONNECT_TIMEOUT_S = PATIENCE_S / 4
-"""A busy machine needs longer than the bridge's default. A connection that stays silent leaves time for another."""
-
 DETAILS_BYTES_MAX = 4096  # before base64: docs/design/contract.md, "Failures"
 
 Metadata = Sequence[tuple[str, str]]
@@ -67,7 +64,8 @@ def environment(wallet_url: str, settings: Mapping[str, str] = NO_SETTINGS) -> d
         "TELEMETRY__METRICS_LISTEN": "",
         "WALLET__URL": wallet_url,
         "WALLET__ALLOW_PLAINTEXT": "true",
-        "WALLET__CONNECT_TIMEOUT_S": str(CONNECT_TIMEOUT_S),
+        # A busy machine needs longer than the default. A connection that stays silent leaves time for another.
+        "WALLET__CONNECT_TIMEOUT_S": str(PATIENCE_S / 4),
         "WALLET__DEADLINE_DEFAULT_S": str(PATIENCE_S),
         **{f"WALLET__PROVIDERS__{provider}__ACCESS_KEY": ACCESS_KEY for provider in (1, 12345)},
         **{f"WALLET__PROVIDERS__{provider}__PRIVATE_KEY": PRIVATE_KEY for provider in (1, 12345)},

@@ -31,7 +31,7 @@ from bridge.events import (
     WorkerStarted,
 )
 from bridge.telemetry.records import LIBRARY_LINE
-from tests.support.log_file import Log, loggers_put_back
+from tests.support.reported import Log, loggers_put_back
 
 SECRET = "a text that must not be read"
 

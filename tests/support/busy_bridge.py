@@ -1,15 +1,18 @@
-"""A bridge that has more calls than it may: for tests of waiting, refusing and leaving."""
+"""Bridges that are busy: with more calls than they may have, to wait, refuse and leave; with callers who never stop."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
+from bridge.sandbox.record import Pulse
 from bridge.sandbox.server import FaultServer
 from bridge.service import BridgeService
 from tests.support.reported import Reported
-from tests.support.whole_path import NO_SETTINGS, Caller, bridge_to, terminate_request, until
+from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, Caller, bridge_to, terminate_request, until
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 
@@ -66,3 +69,45 @@ async def full_bridge(server: FaultServer, settings: Mapping[str, str] = NO_SETT
         await wallet.until(lambda: not wallet.open_connections)
     await until(lambda: asyncio.all_tasks() == tasks)
     assert complaints == []
+
+
+class Load:
+    """Callers each of whom makes one call after the other, with a token of its own each time."""
+
+    def __init__(self) -> None:
+        self.ends: Counter[str] = Counter()
+        """How many calls ended with each gRPC code."""
+        self.tokens: list[str] = []
+        """Of all calls, in the order of their beginning."""
+        self._rounds: list[int] = []
+        self._ended = Pulse()
+        self._is_over = False
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, caller: Caller, callers: int = 12) -> AsyncIterator["Load"]:
+        """Let so many callers call until the end of the block, and then end their last call."""
+        load = cls()
+        load._rounds = [0] * callers
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(callers):
+                tasks.create_task(load._call(caller, number))
+            await load.goes_on()
+            yield load
+            await load.goes_on()
+            load._is_over = True
+
+    async def goes_on(self) -> None:
+        """Wait until every caller has ended a call that it began since now: the bridge knows what that taught it."""
+        target = [ended + 2 for ended in self._rounds]
+        async with asyncio.timeout(PATIENCE_S):
+            await self._ended.until(lambda: all(map(int.__ge__, self._rounds, target)))
+
+    async def _call(self, caller: Caller, number: int) -> None:
+        for turn in count():
+            if self._is_over:
+                return
+            self.tokens.append(f"{number}-{turn}")
+            self.ends[(await caller.terminate(self.tokens[-1])).code] += 1
+            self._rounds[number] += 1
+            self._ended.beat()

@@ -135,8 +135,10 @@ def silence(_step: int) -> bytes:
     return b""
 
 
-BOMB = message(gzip_of_zeros(48), is_compressed=True)
-LARGE = message(bytes(60 * 1024), declared=64 * 1024)
+BOMBS = opened(TERMINATE, ("grpc-encoding", "gzip"), payload=message(gzip_of_zeros(48), is_compressed=True))
+LARGE = opened(TERMINATE, payload=message(bytes(60 * 1024), declared=64 * 1024), ends=False)
+OPEN = opened(TERMINATE, ends=False)
+WATCHES = opened(WATCH, payload=EMPTY)
 WINDOW_0 = PREFACE + h2.settings((SETTINGS_INITIAL_WINDOW_SIZE, 0))
 UNFINISHED = h2.frame(h2.HEADERS, 0, 1, call_headers(TERMINATE))
 CONTINUATIONS = once_then(UNFINISHED, forever(h2.frame(h2.CONTINUATION, 0, 1, h2.header_block(("x-y", "z" * 1000)))))
@@ -150,19 +152,15 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
         "rapid reset": Flood(each_stream(opened(TERMINATE, then=CANCEL, ends=False))),
         "rapid reset of requests": Flood(each_stream(opened(TERMINATE, payload=REQUEST, then=CANCEL))),
         "rapid reset, health": Flood(each_stream(opened(CHECK, payload=EMPTY, then=CANCEL)), HEALTH),
-        "open streams": Flood(each_stream(opened(TERMINATE, ends=False), streams=20_000)),
-        "open streams, 20 connections": Flood(each_stream(opened(TERMINATE, ends=False), streams=1000), connections=20),
+        "open streams": Flood(each_stream(OPEN, streams=20_000)),
+        "open streams, 20 connections": Flood(each_stream(OPEN, streams=1000), connections=20),
         "open streams, health": Flood(each_stream(opened(CHECK, ends=False), streams=20_000), HEALTH),
         "no message": Flood(each_stream(opened(TERMINATE), streams=20_000)),
         "no message, health": Flood(each_stream(opened(CHECK), streams=20_000), HEALTH),
-        "watches": Flood(each_stream(opened(WATCH, payload=EMPTY), streams=5000), HEALTH),
-        "watches, 50 connections": Flood(
-            each_stream(opened(WATCH, payload=EMPTY), streams=100), HEALTH, connections=50
-        ),
-        "watches among calls": Flood(each_stream(opened(WATCH, payload=EMPTY), streams=5000)),
-        "large messages held open": Flood(
-            each_stream(opened(TERMINATE, payload=LARGE, ends=False), at_once=10, streams=1000), connections=4
-        ),
+        "watches": Flood(each_stream(WATCHES, streams=5000), HEALTH),
+        "watches, 50 connections": Flood(each_stream(WATCHES, streams=100), HEALTH, connections=50),
+        "watches among calls": Flood(each_stream(WATCHES, streams=5000)),
+        "large messages held open": Flood(each_stream(LARGE, at_once=10, streams=1000), connections=4),
         "metadata": Flood(each_stream(opened(TERMINATE, *HUGE_METADATA, ends=False), at_once=10, streams=3000)),
         "unknown methods": Flood(each_stream(opened("/x.Y/Z", payload=EMPTY))),
         # Requests that are good, and more than one caller can want.
@@ -180,7 +178,7 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
         "continuations before the limit": Flood(CONTINUATIONS, acknowledges=False),
         "continuations before the limit, 5 connections": Flood(CONTINUATIONS, connections=5, acknowledges=False),
         "empty continuations": Flood(once_then(UNFINISHED, forever(h2.frame(h2.CONTINUATION, 0, 1)))),
-        "empty data": Flood(once_then(opened(TERMINATE, ends=False)(1), forever(h2.frame(h2.DATA, 0, 1)))),
+        "empty data": Flood(once_then(OPEN(1), forever(h2.frame(h2.DATA, 0, 1)))),
         "priorities": Flood(forever(h2.frame(h2.PRIORITY, 0, 1, bytes(4) + b"\x10"))),
         "window updates": Flood(forever(h2.frame(h2.WINDOW_UPDATE, 0, 0, (1).to_bytes(4)))),
         "unknown frames": Flood(forever(h2.frame(0x42, 0, 0, bytes(100)))),
@@ -189,8 +187,6 @@ FLOODS: Mapping[str, Flood] = MappingProxyType(
         "silent connections": Flood(silence, connections=900, opening=b"", acknowledges=False),
         "idle connections": Flood(silence, connections=900),
         # Small on the wire, large in memory.
-        "gzip bombs": Flood(
-            each_stream(opened(TERMINATE, ("grpc-encoding", "gzip"), payload=BOMB), at_once=1), per_s=20
-        ),
+        "gzip bombs": Flood(each_stream(BOMBS, at_once=1), per_s=20),
     }
 )

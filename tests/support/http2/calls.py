@@ -64,9 +64,8 @@ class Calls:
         except httpx.TransportError as error:
             cause = getattr(error, "cause", None)
             return type(error).__name__ + (f" {cause}" if cause else "")
-        answered = response.status_code, (await response.aread())
-        assert answered[0] == 200
-        assert json.loads(answered[1])["token"] == token
+        assert response.status_code == 200
+        assert json.loads(await response.aread())["token"] == token
         return OK
 
     def expire(self, token: str = "t") -> None:

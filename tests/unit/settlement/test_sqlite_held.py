@@ -200,6 +200,20 @@ async def test_the_oldest_of_both_is_the_oldest_pending(store: SqliteStore) -> N
     await aged.close()
 
 
+@pytest.mark.parametrize(("after_s", "entries"), [(599.0, 0), (600.0, 1)])
+async def test_an_end_that_came_first_is_kept_for_ten_minutes(store: SqliteStore, after_s: float, entries: int) -> None:
+    """A file does not grow by ends of calls that were never written."""
+    now = 1000.0
+    aged = SqliteStore(store._path, clock=lambda: now)
+    (late,) = under_way("late")
+    await end(aged, late)
+    now += after_s
+    await aged.purge(0.0)
+    await aged.write([late])
+    assert len((await aged.page(10)).entries) == entries
+    await aged.close()
+
+
 async def test_a_file_of_the_first_layout_gets_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And keeps its entries."""
     path = tmp_path / "older.db"

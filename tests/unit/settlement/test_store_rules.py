@@ -11,6 +11,7 @@ from bridge.settlement.store import CursorError, Problem, Store, StoreError
 from tests.support.settlement_calls import FAR_S, KEYS, OPERATION, OPERATIONS, TIMEOUT, add, end, new_call
 
 OLD, NEW = bytes(range(32)), bytes(range(100, 132))
+NEW_OPERATION = "wallet.v1.WalletService/New"
 
 
 async def entry_of(store: Store, entry_id: str) -> Entry:
@@ -59,13 +60,13 @@ async def test_a_call_becomes_an_entry_that_holds_what_was_written(store: Store)
 
 async def test_further_calls_of_a_request_attach_to_its_open_entry(store: Store) -> None:
     """One open entry per request, which lists its calls, oldest first."""
-    first = await add(store, new_call(call_id="1"))
+    first = await add(store, new_call(call_id="1", last=Last("WALLET_UNKNOWN_ERROR", 2)))
     second = await add(store, new_call(call_id="2", last=Last("WALLET_CONNECTION_LOST")))
     other = await add(store, new_call("b", call_id="3"))
     entry = await entry_of(store, first.entry_id)
     assert (second.entry_id, second.is_new, other.is_new) == (first.entry_id, False, True)
     assert [call.call_id for call in entry.calls] == ["1", "2"]
-    assert entry.last.reason == "WALLET_CONNECTION_LOST"
+    assert entry.last == Last("WALLET_CONNECTION_LOST")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,7 @@ async def test_an_end_that_overtakes_its_insert_is_kept(store: Store, *, is_succ
     await end(store, call, is_success=is_success)
     for _ in range(2):
         assert (await add(store, call)).entry_id == ""
+        assert await store.purge(0.0) == 0
     assert (await store.page(10)).entries == ()
 
 
@@ -217,6 +219,18 @@ async def test_a_success_settles_what_others_wait_for(store: Store, *, is_owed: 
     assert (await add(store, _owed(first))).state is State.SETTLED
 
 
+@pytest.mark.parametrize("path", ["rejected", "unresolved", "closed"])
+async def test_a_success_settles_what_has_ended_otherwise(store: Store, path: str) -> None:
+    """A call that was under way when its entry was refused, given up or closed."""
+    call = new_call()
+    await add(store, call)
+    change = PATHS_TO_SETTLED[path]
+    assert change is not None
+    await change(store, await taken(store))
+    await end(store, call, is_success=True)
+    assert await state_of(store, call.sealed.entry_id) is State.SETTLED
+
+
 async def test_a_retrying_caller_does_not_hold_the_settler_off(store: Store) -> None:
     """A call under way that attaches to an owed entry leaves its due time."""
     added = await add(store, new_call())
@@ -233,9 +247,12 @@ async def test_a_later_call_under_way_holds_an_entry_longer(store: Store) -> Non
     assert entry.due > entry.read_at + FAR_S / 2
 
 
-async def test_an_owed_call_leaves_the_backoff_of_an_owed_entry(store: Store) -> None:
+@pytest.mark.parametrize("is_owed", [True, False], ids=["from the beginning", "since the end of its call"])
+async def test_an_owed_call_leaves_the_backoff_of_an_owed_entry(store: Store, *, is_owed: bool) -> None:
     """Callers that retry do not make the bridge retry faster."""
-    first = await add(store, new_call())
+    call = new_call(is_owed=is_owed)
+    await add(store, call)
+    first = await add(store, _owed(call))
     entry = await taken(store)
     assert await store.postpone(entry.entry_id, entry.fence, FAR_S, TIMEOUT)
     await add(store, new_call(due_in_s=0.0))
@@ -270,11 +287,13 @@ async def test_an_entry_that_is_never_repeated_is_rejected_at_once(store: Store)
 
 async def test_never_repeat_stops_the_entry_that_is_there(store: Store) -> None:
     """Also when a settler owns it: what that one writes afterwards is refused."""
-    added = await add(store, new_call())
+    added = await add(store, new_call(last=Last("WALLET_UNKNOWN_ERROR", 2)))
     entry = await taken(store)
-    assert (await add(store, new_call(never_repeat=True))).state is State.REJECTED
+    last = Last("WALLET_ECHO_MISMATCH", 1)
+    assert (await add(store, new_call(never_repeat=True, last=last))).state is State.REJECTED
     assert not await store.postpone(added.entry_id, entry.fence, 0.0, TIMEOUT)
-    assert await state_of(store, added.entry_id) is State.REJECTED
+    after = await entry_of(store, added.entry_id)
+    assert (after.state, after.is_leased, after.last) == (State.REJECTED, False, last)
 
 
 async def test_a_request_that_is_never_repeated_stays_so_until_a_person_closes_it(store: Store) -> None:
@@ -307,6 +326,14 @@ async def test_what_is_due_longest_is_taken_first_and_once(store: Store) -> None
     assert (first, second) == (ids[:3], ids[3:])
 
 
+async def test_what_was_given_back_comes_behind_what_has_been_due_longer(store: Store) -> None:
+    """By due time, not by age: an entry is not sent over and over while others wait."""
+    ids = [(await add(store, new_call(str(number)))).entry_id for number in range(2)]
+    (first,) = await store.take(1, FAR_S, OPERATIONS)
+    await store.release(first.entry_id, first.fence)
+    assert [entry.entry_id for entry in await store.take(2, FAR_S, OPERATIONS)] == ids[::-1]
+
+
 async def test_many_takers_own_every_entry_once(store: Store) -> None:
     """Takes at the same moment, too."""
     await store.write([new_call(str(number)) for number in range(60)])
@@ -325,15 +352,16 @@ async def test_take_raises_fence_and_attempts(store: Store) -> None:
 
 
 async def test_providers_are_taken_by_their_share(store: Store) -> None:
-    """0 for one that is paused, 1 for a probe; those that are not named get what the limit leaves."""
+    """0 for one that is paused, 1 for a probe of any operation; those that are not named get what the limit leaves."""
     await store.write([new_call(f"{p}/{n}", provider_id=p) for n in range(4) for p in (1, 2, 3)])
-    entries = await store.take(6, FAR_S, OPERATIONS, {1: 0, 2: 1})
+    await add(store, new_call("other", provider_id=2, operation=NEW_OPERATION))
+    entries = await store.take(6, FAR_S, OPERATIONS | {NEW_OPERATION}, {1: 0, 2: 1})
     assert sorted(entry.provider_id for entry in entries) == [2, 3, 3, 3, 3]
 
 
 async def test_an_operation_that_is_not_known_is_left_alone(store: Store) -> None:
     """An entry of a newer bridge's operation is neither taken nor given up."""
-    added = await add(store, new_call(operation="wallet.v1.WalletService/New"))
+    added = await add(store, new_call(operation=NEW_OPERATION))
     assert await store.take(10, FAR_S, OPERATIONS) == []
     assert await store.expire(0.0, OPERATIONS) == []
     assert await state_of(store, added.entry_id) is State.PENDING
@@ -392,7 +420,8 @@ async def test_a_postponed_entry_is_due_later(store: Store) -> None:
     """It keeps the attempt, its reason and its code."""
     await add(store, new_call())
     entry = await taken(store)
-    assert await store.postpone(entry.entry_id, entry.fence, FAR_S, Last("WALLET_UNKNOWN_ERROR", 2))
+    for last in (Last("WALLET_REJECTED", 1), Last("WALLET_UNKNOWN_ERROR", 2)):
+        assert await store.postpone(entry.entry_id, entry.fence, FAR_S, last)
     assert await store.take(10, FAR_S, OPERATIONS) == []
     after = await entry_of(store, entry.entry_id)
     assert (after.attempts, after.is_leased, after.last) == (1, False, Last("WALLET_UNKNOWN_ERROR", 2))
@@ -455,6 +484,7 @@ async def test_old_entries_are_given_up(store: Store) -> None:
     assert await store.expire(0.0, OPERATIONS, limit=1) == ids[1:2]
     assert await store.expire(0.0, OPERATIONS) == ids[2:]
     assert [await state_of(store, one) for one in ids] == [State.PENDING, State.UNRESOLVED, State.UNRESOLVED]
+    assert (await add(store, new_call("2"))).is_new
 
 
 async def test_only_ended_entries_are_purged(store: Store) -> None:
@@ -466,7 +496,9 @@ async def test_only_ended_entries_are_purged(store: Store) -> None:
     await store.close_entry(ids[1], "by hand")
     await store.settle([ids[0]])
     assert await store.purge(FAR_S) == 0
-    assert [await store.purge(0.0, limit=1) for _ in range(3)] == [1, 1, 0]
+    assert await store.purge(0.0, limit=1) == 1
+    assert await store.get(ids[1]) is None
+    assert [await store.purge(0.0, limit=1) for _ in range(2)] == [1, 0]
     assert [entry.entry_id for entry in (await store.page(10)).entries] == ids[:1:-1]
     assert await store.of_call("0") == await store.of_call("1") == (None, 0)
 
@@ -499,6 +531,15 @@ async def test_a_retry_ends_a_backoff_but_no_lease(store: Store) -> None:
     assert (await taken(store)).entry_id == entry.entry_id
 
 
+async def test_what_a_person_retries_is_owed(store: Store) -> None:
+    """The end of the call that was under way does not take the entry from the person."""
+    call = new_call(is_owed=False)
+    await add(store, call)
+    assert await store.retry(call.sealed.entry_id) is Change.DONE
+    await end(store, call)
+    assert await state_of(store, call.sealed.entry_id) is State.PENDING
+
+
 async def test_what_cannot_be_retried_is_said(store: Store) -> None:
     """Nothing changes for an entry that is not there, has ended, or whose request has another open entry."""
     assert await store.retry("nowhere") is Change.NOT_FOUND
@@ -516,9 +557,10 @@ async def test_what_cannot_be_retried_is_said(store: Store) -> None:
 async def test_a_closed_entry_has_its_reason_and_no_request(store: Store) -> None:
     """A person has the last word, but over a confirmation of the wallet."""
     added = await add(store, new_call())
+    await taken(store)
     assert await store.close_entry(added.entry_id, "ticket 4711: player asked twice, é") is Change.DONE
     entry = await entry_of(store, added.entry_id)
-    assert (entry.state, entry.ciphertext) == (State.CLOSED, b"")
+    assert (entry.state, entry.ciphertext, entry.is_leased) == (State.CLOSED, b"", False)
     assert entry.closed_reason == "ticket 4711: player asked twice, é"
     assert await store.close_entry(added.entry_id, "again") is Change.FINISHED
     assert await store.close_entry("nowhere", "x") is Change.NOT_FOUND

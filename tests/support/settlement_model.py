@@ -100,7 +100,7 @@ class ModelStore:
             return Added("", is_new=False, state=State.CLOSED)
         record = self._of_ticket(call.ticket)
         if record is None:
-            record = self._open_record(call.sealed.digests)
+            record = self._records.get(call.sealed.entry_id) or self._open_record(call.sealed.digests)
             if record is None:
                 return self._insert(call)
             record.calls[call.ticket] = call.call

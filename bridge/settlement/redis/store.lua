@@ -250,7 +250,8 @@ local function add(new, ciphertext)
   if known == '' then
     return { '', 'CLOSED', 0 }
   end
-  local position = known
+  -- The entry that the call became may list it no more (calls_max).
+  local position = known or call('HGET', 'id', new.entry_id)
   for _, digest in ipairs(new.digests) do
     position = position or call('HGET', 'open', digest)
   end

@@ -95,7 +95,7 @@ def _add(connection: sqlite3.Connection, now: float, call: NewCall) -> Added:
     known = connection.execute("SELECT entry FROM calls WHERE ticket = ?", (call.ticket,)).fetchone()
     if known is not None and known[0] is None:
         return Added("", is_new=False, state=State.CLOSED)
-    seq = known[0] if known is not None else _open_entry(connection, call)
+    seq = known[0] if known is not None else _own_entry(connection, call) or _open_entry(connection, call)
     if seq is None:
         is_held = held.fits(call) and held.insert(connection, now, [call])
         return _held(call) if is_held else _insert(connection, now, call)
@@ -104,6 +104,12 @@ def _add(connection: sqlite3.Connection, now: float, call: NewCall) -> Added:
     _update(connection, now, call, seq)
     entry_id, state = connection.execute("SELECT entry_id, state FROM entries WHERE seq = ?", (seq,)).fetchone()
     return Added(entry_id, is_new=False, state=State(state))
+
+
+def _own_entry(connection: sqlite3.Connection, call: NewCall) -> int | None:
+    """Return the entry that the call became, although the entry lists it no more (CALLS_MAX)."""
+    found = connection.execute("SELECT seq FROM entries WHERE entry_id = ?", (call.sealed.entry_id,)).fetchone()
+    return None if found is None else int(found[0])
 
 
 def _open_entry(connection: sqlite3.Connection, call: NewCall) -> int | None:

@@ -31,6 +31,7 @@ INSERT = f"""
     SELECT {", ".join(f"?{number}" for number in range(1, len(COLUMNS) + 1))}
     WHERE NOT EXISTS (SELECT 1 FROM calls WHERE calls.ticket = ?2)
         AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.open_digest = ?3)
+        AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.entry_id = ?4)
 """  # noqa: S608 - our own columns
 DELETE = "DELETE FROM held WHERE ticket = ?"
 

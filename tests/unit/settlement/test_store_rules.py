@@ -107,6 +107,17 @@ async def test_an_entry_whose_oldest_call_was_dropped_is_kept(store: Store) -> N
     assert await state_of(store, calls[0].sealed.entry_id) is State.PENDING
 
 
+@pytest.mark.parametrize("is_owed", [True, False], ids=["ended UNKNOWN", "written again"])
+async def test_a_call_that_its_entry_lists_no_more_is_still_its_own(store: Store, *, is_owed: bool) -> None:
+    """It makes no second entry of the same id, and its process learns how the first one has ended."""
+    first = new_call(is_owed=False, due_in_s=FAR_S, call_id="first")
+    await store.write([first, *(new_call(call_id=str(number)) for number in range(CALLS_MAX))])
+    await store.settle([first.sealed.entry_id])
+    again = await add(store, _owed(first) if is_owed else first)
+    assert (again.entry_id, again.is_new, again.state) == (first.sealed.entry_id, False, State.SETTLED)
+    assert [entry.entry_id for entry in (await store.page(10)).entries] == [first.sealed.entry_id]
+
+
 async def test_calls_of_one_write_are_carried_out_in_their_order(store: Store) -> None:
     """A removal behind its insert in one write leaves nothing; the next insert of the request is a new entry."""
     first, second = new_call(is_owed=False), new_call(is_owed=False)

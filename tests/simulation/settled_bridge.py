@@ -140,7 +140,8 @@ class Bridge:
         client = WalletClient(self.transport, "http://wallet.test", retries=RetryPolicy())
         attempt = _Watched(self, WalletClient(self.transport, "http://wallet.test", retries=NoRetries()))
         admission = Admission(100, 50)
-        settlement = Settlement(self.handle, attempt, admission, self._rules, self._emit)
+        store: Any = self.handle  # all that settlement asks of one
+        settlement = Settlement(store, attempt, admission, self._rules, self._emit)
         async with settling(settlement):
             self.settlement = settlement
             self.service = BridgeService(
@@ -194,10 +195,9 @@ class Bridge:
         left_s = self.handle.lease_ends[entry.entry_id] - self.shared.now()
         if left_s < LEASE_LEFT_S:
             return f"{left_s:.3f} s are left of its lease"
-        record = self.shared.record_of(entry.entry_id)
-        if record is None:
+        stands = self.shared.entry_of(entry.entry_id)
+        if stands is None:
             return "the store has no such entry"
-        stands = record.entry
         if stands.state is State.SETTLED and stands.ended <= entry.read_at:
             return "it was SETTLED when it was taken"
         if stands.state is State.PENDING and stands.fence != entry.fence:

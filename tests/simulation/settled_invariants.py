@@ -8,14 +8,13 @@ from itertools import pairwise
 
 from bridge.events import SettlementNotWritten
 from bridge.outcome import Outcome
-from bridge.settlement.entry import State
+from bridge.settlement.entry import Entry, State
 from bridge.settlement.pace import PAUSE_S
 from bridge.settlement.writer import ENDS_WAIT_S, GAP_S
 from tests.simulation.run import Violation
 from tests.simulation.settled_bridge import Bridge, Span, token_of
 from tests.simulation.settled_run import SettledEnd, SettledRun
 from tests.simulation.settled_store import CLOCK_AHEAD_S, SLOW_S, SOON_S
-from tests.support.settlement_model import Record
 
 ROUNDING_S = 1e-6
 """A time on the store's clock, some 10^9 s, less its start: a double holds it to 2.4e-7 s."""
@@ -58,13 +57,13 @@ def nothing_dropped(run: SettledRun) -> Iterator[Violation]:
         is_reported = any(
             isinstance(one, SettlementNotWritten) and one.call_id == end.call.call_id for one in end.bridge.events
         )
-        if not is_reported and not run.shared.records_of_call(end.call.call_id):
+        if not is_reported and not run.shared.entries_of(end.call.call_id):
             yield Violation(f"{end.call.call_id} ended {end.name} and was never written", end.call.token)
 
 
 def _comes_to_an_end(run: SettledRun, end: SettledEnd, what: str) -> Iterator[Violation]:
     token = end.call.token
-    entries = [record.entry for record in run.shared.records_of_call(end.call.call_id)]
+    entries = run.shared.entries_of(end.call.call_id)
     is_visible = any(entry.state in VISIBLE for entry in entries)
     if not (run.wallet.records[token].processed or is_visible):
         states = [entry.state.value for entry in entries] or "no entry"
@@ -73,9 +72,8 @@ def _comes_to_an_end(run: SettledRun, end: SettledEnd, what: str) -> Iterator[Vi
 
 def all_end(run: SettledRun) -> Iterator[Violation]:
     """No entry stays PENDING once nothing fails any more, and none is SETTLED without the wallet's word."""
-    for record in run.shared.records():
-        entry = record.entry
-        token = token_of(entry) if entry.ciphertext else _token_of_calls(record)
+    for entry in run.shared.entries():
+        token = token_of(entry) if entry.ciphertext else _token_of_calls(entry)
         if entry.state is State.PENDING:
             yield Violation(f"an entry is PENDING for ever, {entry.attempts} attempts, {entry.last.reason}", token)
         if entry.state is State.SETTLED and token and not run.wallet.records[token].processed:
@@ -178,9 +176,9 @@ INVARIANTS: tuple[Check, ...] = (
 )
 
 
-def _token_of_calls(record: Record) -> str:
+def _token_of_calls(entry: Entry) -> str:
     """Return the token of an entry whose request is deleted; "" where its calls have all ended for themselves."""
-    return next((call.call_id.split("/")[0] for call in record.calls.values()), "")
+    return next((call.call_id.split("/")[0] for call in entry.calls), "")
 
 
 def _end_s(span: Span) -> float:

@@ -16,6 +16,7 @@ from tests.simulation.run import PROVIDER_ID, ROUTE, Run, fields_of
 from tests.simulation.scenario import CROWD_LISTED, HONEST, Call, Scenario, Settled, is_crowded
 from tests.simulation.settled_bridge import OWNER, Bridge, BridgesNetwork, Span
 from tests.simulation.settled_store import SharedStore
+from tests.support.inline_store import at_once
 from wallet.v1.wallet_service_pb2 import TerminateRequest
 
 HOURS_S = 2 * 3600.0
@@ -111,7 +112,7 @@ class SettledRun(Run):
 
     def _is_pending(self) -> bool:
         is_unwritten = any(one.settlement.intake.writer.queued or one.handle.stopped_until for one in self.living)
-        return is_unwritten or any(record.entry.state is State.PENDING for record in self.shared.records())
+        return is_unwritten or at_once(self.shared.counts()).by_state[State.PENDING] > 0
 
     # --- bridges --------------------------------------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class SettledRun(Run):
             timer.cancel()
         end.ended_s = self.loop.time()
         if end.is_pending:
-            end.is_in_store = bool(self.shared.records_of_call(call.call_id))
+            end.is_in_store = bool(self.shared.entries_of(call.call_id))
         self.history.add(f"{call.call_id} ends: {end.name}{', PENDING' * end.is_pending}", call.token)
 
     async def _sent(self, bridge: Bridge, call: Call) -> None:

@@ -4,17 +4,20 @@ What is written lasts, as SQLite's does. `lose` goes back to an earlier moment, 
 """
 
 import asyncio
-import dataclasses
 import random
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from bridge.settlement.entry import Added, CallEnd, Counts, Entry, KeyUse, Last, NewCall, WriteOrder
+from bridge.settlement.sqlite import calls
 from bridge.settlement.store import Problem, StoreError
-from tests.support.settlement_model import ModelStore, Record
+from tests.support.inline_store import InlineStore, at_once
 
 CLOCK_AHEAD_S = 1_700_000_000.0
 """The store's clock before the bridges': code that mixes them up is far off."""
@@ -23,22 +26,28 @@ UNCLEAR = 0.5
 """The share of failures beyond a network whose request is carried out all the same, most of them late."""
 LATE_S = 8.0
 """How late a request may arrive."""
+ALL = 1_000_000
+"""More entries than there are."""
+OF_TICKET = "SELECT 1 FROM held WHERE ticket = ? UNION SELECT 1 FROM calls WHERE ticket = ? AND entry IS NOT NULL"
 
 
-class SharedStore(ModelStore):
+class SharedStore(InlineStore):
     """The entries, with what happens to the store as a whole."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, calls_max: int) -> None:
-        super().__init__(lambda: loop.time() + CLOCK_AHEAD_S)
+        super().__init__(self.now)
         self.calls_max = calls_max
+        """Calls that one entry lists."""
         self.entries_of_call: defaultdict[str, set[str]] = defaultdict(set)
         """By call id: the entries that it was ever written to, also those that list it no more."""
         self.calls_of_entry: defaultdict[str, set[str]] = defaultdict(set)
         """By entry id: the ids of the calls that were ever written to it."""
-        self.ended: set[str] = set()
-        """Tickets of calls that have ended after they were written."""
         self.wrong: list[str] = []
         """What no store may do."""
+        self._tickets: set[str] = set()
+        """Of calls that were written."""
+        self._ended: set[str] = set()
+        """Tickets of calls that have ended after they were written."""
         self._loop = loop
         self.problem: Problem | None = None
         """Why every request fails now."""
@@ -50,56 +59,59 @@ class SharedStore(ModelStore):
 
     def now(self) -> float:
         """Return the store's time."""
-        return self._clock()
+        return self._loop.time() + CLOCK_AHEAD_S
 
-    def record_of(self, entry_id: str) -> Record | None:
+    def entry_of(self, entry_id: str) -> Entry | None:
         """Return an entry as it stands."""
-        return self._records.get(entry_id)
+        return at_once(self.get(entry_id))
 
-    def records_of_call(self, call_id: str) -> list[Record]:
+    def entries_of(self, call_id: str) -> list[Entry]:
         """Return the entries that a call refers to."""
-        found = (self.record_of(entry_id) for entry_id in self.entries_of_call[call_id])
-        return [record for record in found if record is not None]
+        found = map(self.entry_of, self.entries_of_call[call_id])
+        return [entry for entry in found if entry is not None]
 
-    def records(self) -> list[Record]:
-        """Return all entries."""
-        return list(self._records.values())
+    def entries(self) -> Sequence[Entry]:
+        """Return all entries, oldest first."""
+        return at_once(self.page(ALL)).entries[::-1]
 
     async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends; see that no call is there after its end."""
-        added = await super().write(writes, order)
-        for one in writes:
-            if one.ticket in self.ended and self._of_ticket(one.ticket) is not None:
-                self.wrong.append(f"{one.ticket} was written after it had ended")
-        return added
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(calls, "CALLS_MAX", self.calls_max)
+            results = await super().write(writes, order)
+        for one, added in zip(writes, results, strict=True):
+            if isinstance(one, CallEnd):
+                self._ended |= {one.ticket} & self._tickets
+            elif added is not None and added.entry_id:
+                self._tickets.add(one.ticket)
+                self.entries_of_call[one.call.call_id].add(added.entry_id)
+                self.calls_of_entry[added.entry_id].add(one.call.call_id)
+        late = {one.ticket for one in writes} & self._ended
+        self.wrong += [f"{ticket} was written after it had ended" for ticket in sorted(late) if self._is_there(ticket)]
+        return results
 
-    def _add(self, call: NewCall) -> Added:
-        added = super()._add(call)
-        if added.entry_id:
-            self.entries_of_call[call.call.call_id].add(added.entry_id)
-            self.calls_of_entry[added.entry_id].add(call.call.call_id)
-        return added
-
-    def _end(self, end: CallEnd) -> None:
-        if self._of_ticket(end.ticket) is not None:
-            self.ended.add(end.ticket)
-        super()._end(end)
+    def _is_there(self, ticket: str) -> bool:
+        return self.inline.connection.execute(OF_TICKET, (ticket, ticket)).fetchone() is not None
 
     def lose(self, last_s: float) -> None:
         """Prepare to lose what is written in the next seconds, which `last_s` is how many."""
-        kept = {key: dataclasses.replace(each, calls=dict(each.calls)) for key, each in self._records.items()}
-        began_s, ended_early, ended = self._loop.time(), dict(self._ended_early), set(self.ended)
-        written = dict(self._written)
+        kept = sqlite3.connect(":memory:")
+        self.inline.connection.backup(kept)
+        began_s, written = self._loop.time(), dict(self._written)
 
         def restore() -> None:
-            self._records, self._ended_early, self.ended, self._written = kept, ended_early, ended, written
+            kept.backup(self.inline.connection)
+            kept.close()
+            self._written = written
             self.lost.append((began_s, self._loop.time()))
 
         self._loop.call_later(last_s, restore)
 
 
-class Handle(ModelStore):
+class Handle:
     """The store as one bridge reaches it."""
+
+    name = "sqlite://:memory:"
 
     def __init__(self, shared: SharedStore, chance: random.Random, *, is_redis: bool) -> None:
         self._shared = shared
@@ -122,10 +134,11 @@ class Handle(ModelStore):
         """Entries that this bridge has made SETTLED, and the store has said so."""
         self._late: set[asyncio.Task[None]] = set()
 
-    @property
-    def name(self) -> str:  # type: ignore[override]  # a plain attribute there
-        """Where it is."""
-        return "model://"
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing: others use it."""
 
     async def _do(self, act: Callable[[], Any]) -> Any:
         await self._pass()
@@ -181,8 +194,8 @@ class Handle(ModelStore):
         self._stop_at("change")
 
         async def changed() -> bool:
-            record = self._shared.record_of(entry_id)
-            is_stale = record is not None and record.entry.fence != fence
+            entry = self._shared.entry_of(entry_id)
+            is_stale = entry is not None and entry.fence != fence
             is_done = bool(await act())
             if is_done and is_stale:
                 self.stale.append(entry_id)

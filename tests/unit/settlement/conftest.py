@@ -2,7 +2,6 @@
 
 import random
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from bridge.settlement.redis import RedisStore
 from bridge.settlement.sqlite import SqliteStore
 from bridge.settlement.store import Store
 from tests.support.redis_server import needs_redis, redis_server
-from tests.support.settlement_model import ModelStore
 
 PATIENCE_S = 60.0
 
-STORES = ["model", "sqlite", pytest.param("redis", marks=needs_redis)]
+STORES = ["sqlite", pytest.param("redis", marks=needs_redis)]
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +52,6 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 def _made(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "model":
-        return ModelStore(time.time)
     if request.param == "sqlite":
         return SqliteStore(tmp_path / "settlement.db")
     url: str = request.getfixturevalue("redis_url")

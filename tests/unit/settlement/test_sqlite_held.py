@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 
-from bridge.settlement.entry import NO_FAILURE, CallEnd, NewCall, State
+from bridge.settlement.entry import NO_FAILURE, Added, CallEnd, NewCall, State, WriteOrder
 from bridge.settlement.sealing import Keys
-from bridge.settlement.sqlite import SqliteStore, schema
+from bridge.settlement.sqlite import SqliteStore, held, schema
 from bridge.settlement.store import Store
-from tests.support.examples import examples
+from tests.support.inline_store import InlineStore
+from tests.support.redis_server import needs_redis
 from tests.support.settlement_calls import FAR_S, OPERATION, OPERATIONS, add, end, new_call
 from tests.unit.settlement.test_store_any_order import (
-    CALLS_MAX,
     DELAYS,
     ENDS,
     IDENTITIES,
     PROVIDERS,
     TICKETS,
-    Comparison,
-    sqlite_store,
+    AnyOrder,
+    emptied_redis,
+    run,
 )
 
 ITS_OWN: Sequence[Mapping[str, Any]] = (
@@ -36,7 +36,7 @@ ITS_OWN: Sequence[Mapping[str, Any]] = (
     {"ticket": "another than the entry's id"},
 )
 
-EXAMPLES, STEPS = 60, 25
+EXAMPLES = 60
 ONE_KEY = Keys([bytes(range(32))])
 CALLS = st.builds(
     lambda request, **fields: new_call(request, provider_id=PROVIDERS[request], **fields),
@@ -74,8 +74,18 @@ def under_way(*requests: str, due_in_s: float = FAR_S) -> list[NewCall]:
     return [new_call(request, is_owed=False, due_in_s=due_in_s) for request in requests]
 
 
-class Held(Comparison):
-    """The store beside the model; entries are looked at now and then only, because a look makes entries of calls."""
+class NeverHeld(InlineStore):
+    """A store in which every call is an entry from the beginning."""
+
+    async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
+        """Write calls and their ends."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(held, "fits", lambda _: False)
+            return await super().write(writes, order)
+
+
+class Held(AnyOrder):
+    """Entries are looked at now and then only, because a look makes entries of calls."""
 
     @rule()
     def same(self) -> None:
@@ -85,7 +95,7 @@ class Held(Comparison):
     @rule(writes=st.lists(st.one_of(CALLS, CALLS, ENDS), min_size=1, max_size=6))
     def write_light(self, writes: Sequence[NewCall | CallEnd]) -> None:
         """Begin calls and end them, mostly for certain."""
-        self.both(lambda store: store.write(writes))
+        self.all_of_them(lambda store: store.write(writes))
 
     @rule()
     def counted(self) -> None:
@@ -94,18 +104,15 @@ class Held(Comparison):
         async def counts(store: Store) -> object:
             return (await store.counts()).by_state, await store.key_use()
 
-        self.both(counts)
+        self.all_of_them(counts)
 
 
 @pytest.mark.timeout(300)
-def test_it_answers_as_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("other", ["never held", pytest.param("redis", marks=needs_redis)])
+def test_what_is_held_looks_like_entries(request: pytest.FixtureRequest, other: str) -> None:
     """Whatever is asked while calls are under way, in whatever order."""
-    for module in ("bridge.settlement.sqlite.calls", "tests.support.settlement_model"):
-        monkeypatch.setattr(f"{module}.CALLS_MAX", CALLS_MAX)
-    monkeypatch.setattr(Held, "make", sqlite_store, raising=False)
-    run_state_machine_as_test(
-        Held, settings=settings(max_examples=examples(EXAMPLES), stateful_step_count=STEPS, deadline=None)
-    )
+    url = request.getfixturevalue("redis_url") if other == "redis" else ""
+    run(Held, lambda machine: [emptied_redis(url) if url else NeverHeld(lambda: machine.now)], EXAMPLES)
 
 
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 200])

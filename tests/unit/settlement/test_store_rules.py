@@ -1,4 +1,4 @@
-"""The rules of bridge/settlement/store.py, on each store: SQLite, a real Redis, and the model that stands for both."""
+"""The rules of bridge/settlement/store.py, on each store: SQLite and a real Redis."""
 
 import asyncio
 

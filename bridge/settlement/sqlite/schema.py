@@ -76,6 +76,12 @@ LAYOUTS: Sequence[str] = (
 )
 """The statements that lead from each layout to the next; the first makes layout 1 of an empty file."""
 
+MARKS = """
+    SELECT user_version, application_id, EXISTS (SELECT 1 FROM sqlite_schema)
+    FROM pragma_user_version, pragma_application_id
+"""
+"""One statement, and so of one moment: another process may be creating the file."""
+
 
 class LayoutProblem(Exception):
     """A file that this bridge cannot use as it is."""
@@ -87,9 +93,7 @@ class LayoutProblem(Exception):
 
 def is_up_to_date(connection: sqlite3.Connection) -> bool:
     """Say whether a file has this bridge's layout; raise LayoutProblem for a newer or foreign one."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (has_tables,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema)").fetchone()
+    version, application_id, has_tables = connection.execute(MARKS).fetchone()
     if application_id != APPLICATION_ID and (has_tables or version):
         raise LayoutProblem(Problem.DAMAGED)
     if version > len(LAYOUTS):

@@ -287,6 +287,30 @@ async def test_a_check_warns_of_a_file_that_everybody_can_read(path: Path) -> No
         assert (await store.check()).warnings == (Warn.READABLE_BY_OTHERS,)
 
 
+class Overtaken(sqlite3.Connection):
+    """A connection to an empty file, which another process gives its layout just before one of its statements."""
+
+    path: Path
+    statements_left: int
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Let the other process go first where it is its turn, and no transaction keeps it out."""
+        if self.statements_left == 0 and not self.in_transaction:
+            with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+                schema.bring_up_to_date(other)
+        self.statements_left -= 1
+        return super().execute(*arguments)
+
+
+@pytest.mark.parametrize("statements", range(4))
+def test_a_file_that_another_process_creates_meanwhile_is_not_damaged(path: Path, statements: int) -> None:
+    """Whether it has its layout is asked of one moment: before the other process has given it, or after."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, factory=Overtaken)) as connection:
+        connection.path, connection.statements_left = path, statements
+        schema.bring_up_to_date(connection)
+        assert schema.is_up_to_date(connection)
+
+
 WORKERS, ENTRIES = 4, 120
 
 
@@ -315,7 +339,8 @@ def test_processes_that_share_the_file_own_every_entry_once(path: Path) -> None:
     """They create the file at the same moment, too."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(WORKERS) as pool:
-        start = manager.Barrier(WORKERS)
+        # Where one of them fails, the others end, too, and the test with what it has said.
+        start = manager.Barrier(WORKERS, timeout=PATIENCE_S)
         owned = [entry_id for part in pool.starmap(take_all, [(path, start)] * WORKERS) for entry_id in part]
     assert len(owned) == len(set(owned)) == ENTRIES
 

@@ -51,7 +51,9 @@ def stop_signal() -> asyncio.Future[None]:
         for number in STOP_SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, _end_now)
-        stop.set_result(None)
+        # Those that come in one turn of the loop, as from a shell to a whole group and from timeout(1), are one.
+        if not stop.done():
+            stop.set_result(None)
 
     on_stop(ask)
     return stop

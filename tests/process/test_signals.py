@@ -27,6 +27,17 @@ def test_which_signals_are_ignored() -> None:
     assert {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT} == set(STOP_SIGNALS)
 
 
+@pytest.mark.parametrize("arguments", [("serve",), ("sandbox", "--listen", "127.0.0.1:0")], ids=["serve", "sandbox"])
+async def test_signals_to_stop_that_come_together_are_one(arguments: tuple[str, ...]) -> None:
+    """As timeout(1) sends them, to the process and to its group: it ends as after one, and says nothing of a second."""
+    async with bridge_command(*arguments, environ=environment(NOWHERE)) as command:
+        await command.line("127.0.0.1:")
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+            command.process.send_signal(number)
+        assert await command.end() == 0
+        assert "Error" not in command.output
+
+
 async def test_other_signals_are_logged_and_ignored() -> None:
     """A call in flight gets its answer whatever signal comes meanwhile."""
     may_answer = asyncio.Event()

@@ -51,19 +51,28 @@ def stop_signal() -> asyncio.Future[None]:
         for number in STOP_SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, _end_now)
-        # Those that come in one turn of the loop, as from a shell to a whole group and from timeout(1), are one.
-        if not stop.done():
-            stop.set_result(None)
+        stop.set_result(None)
 
     on_stop(ask)
     return stop
 
 
 def on_stop(reported: Callable[[], object]) -> None:
-    """Call this at every signal that stops, and log and ignore all others."""
+    """Call this at every signal that stops, and log and ignore all others.
+
+    Signals that come in one turn of the loop are one: timeout(1) sends its own to the process and to its group.
+    """
     loop = asyncio.get_running_loop()
+    of_this_turn: list[int] = []
+
+    def stopped(number: int) -> None:
+        of_this_turn.append(number)
+        if len(of_this_turn) == 1:
+            loop.call_soon(of_this_turn.clear)
+            reported()
+
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, reported)
+        loop.add_signal_handler(number, stopped, number)
     for number in (signal.SIGHUP, *IGNORED_SIGNALS):
         # A tool that the process runs under, valgrind for one, may keep a real-time signal for itself.
         with contextlib.suppress(OSError, RuntimeError, ValueError):

@@ -11,7 +11,7 @@ from bridge.process.signals import IGNORED_SIGNALS, STOP_SIGNALS
 from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import bridge_command
-from tests.support.serving import NOWHERE, key_in, serving, supervised
+from tests.support.serving import NOWHERE, TWO, key_in, serving, supervised
 from tests.support.whole_path import PRIVATE_KEY, call_over, environment
 
 OTHER_PRIVATE_KEY = "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456"
@@ -27,10 +27,18 @@ def test_which_signals_are_ignored() -> None:
     assert {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT} == set(STOP_SIGNALS)
 
 
-@pytest.mark.parametrize("arguments", [("serve",), ("sandbox", "--listen", "127.0.0.1:0")], ids=["serve", "sandbox"])
-async def test_signals_to_stop_that_come_together_are_one(arguments: tuple[str, ...]) -> None:
+TOGETHER: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "serve": (("serve",), {}),
+    "two workers": (("serve",), TWO),
+    "sandbox": (("sandbox", "--listen", "127.0.0.1:0"), {}),
+}
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+async def test_signals_to_stop_that_come_together_are_one(case: str) -> None:
     """As timeout(1) sends them, to the process and to its group: it ends as after one, and says nothing of a second."""
-    async with bridge_command(*arguments, environ=environment(NOWHERE)) as command:
+    arguments, settings = TOGETHER[case]
+    async with bridge_command(*arguments, environ=environment(NOWHERE, settings)) as command:
         await command.line("127.0.0.1:")
         for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
             command.process.send_signal(number)

@@ -125,18 +125,8 @@ async def bridge_before(wallet_url: str, max_in_flight: int) -> AsyncIterator[Br
         "TELEMETRY__METRICS_LISTEN": metrics_address,
     }
     async with bridge_command("serve", environ=environment(wallet_url, settings)) as command:
-        address = await command.address()
-        # One line for each call, as in production: it must be read, or else the bridge would wait.
-        reading = asyncio.create_task(_read_log(command.process))
-        yield Bridge(command.process.pid, address, metrics_address)
-        command.process.terminate()
-        await reading
-
-
-async def _read_log(process: asyncio.subprocess.Process) -> None:
-    assert process.stdout is not None
-    while await process.stdout.read(2**16):
-        pass
+        yield Bridge(command.process.pid, await command.address(), metrics_address)
+        await command.stop()
 
 
 def _free_port() -> int:

@@ -108,8 +108,9 @@ class Store(Protocol):
         `order`: a batch whose number is not above that of every batch carried out for this writer changes nothing and
         fails with OVERTAKEN: an insert that arrives late must not come back after the call's end. None: no check.
 
-        A call is attached to the entry that its ticket is known of, else to the open entry of its request, else it
-        becomes a new entry. What it does to a PENDING entry that is there:
+        A call is attached to the entry that its ticket is known of, else to the one that it has made itself, which may
+        list it no more, else to the open entry of its request, else it becomes a new entry. What it does to a PENDING
+        entry that is there:
 
         - `never_repeat`: the entry becomes REJECTED, also under a lease.
         - `is_owed`: the entry becomes owed, and `last` is this call's. Where it was not owed before and is not leased,

@@ -26,7 +26,7 @@ private_key = "e56eb966-a55f-4087-bc7d-e66df1f377a1"
 async def begun(*arguments: str) -> tuple[str, list[str]]:
     """Run the command until it has named its providers; return the page's URL, and what it printed."""
     async with bridge_command("sandbox", "--listen", "127.0.0.1:0", *arguments) as command:
-        await command.line("provider_id 1:")
+        assert (await command.line("provider_id 1:")).startswith("provider_id 1:")
         lines = command.output.splitlines()
         url = next((line.split()[-1] for line in lines if line.startswith("page with the last requests on ")), "")
         if url:
@@ -40,7 +40,8 @@ async def begun(*arguments: str) -> tuple[str, list[str]]:
 async def test_sample_keys_and_page() -> None:
     """It prints the published samples, ready to use, and serves its page; two of them run side by side."""
     async with bridge_command("sandbox", "--listen", "127.0.0.1:0") as other:
-        await other.line("page with the last requests on http://127.0.0.1:")
+        page = "page with the last requests on http://127.0.0.1:"
+        assert (await other.line(page)).startswith(page)
         url, lines = await begun()
     assert url.startswith("http://127.0.0.1:")
     for provider in SAMPLE_PROVIDERS:

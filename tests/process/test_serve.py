@@ -102,7 +102,7 @@ async def test_demo() -> None:
     """
     no_proxy = {"grpc_proxy": "http://127.0.0.1:1", "no_grpc_proxy": "", "no_proxy": ""}
     async with bridge_command("demo", environ={"BRIDGE_SERVER__LISTEN": "127.0.0.1:0", **no_proxy}) as command:
-        await command.line("serving until Ctrl-C")
+        assert (await command.line("serving until Ctrl-C")).startswith("serving until Ctrl-C")
         command.process.send_signal(signal.SIGINT)
         assert await command.end() == 0
     assert 'value: "22085.75"' in command.output

@@ -98,11 +98,12 @@ class SharedStore(InlineStore):
         kept = sqlite3.connect(":memory:")
         self.inline.connection.backup(kept)
         began_s, written = self._loop.time(), dict(self._written)
+        tickets, ended = set(self._tickets), set(self._ended)
 
         def restore() -> None:
             kept.backup(self.inline.connection)
             kept.close()
-            self._written = written
+            self._written, self._tickets, self._ended = written, tickets, ended
             self.lost.append((began_s, self._loop.time()))
 
         self._loop.call_later(last_s, restore)

@@ -246,7 +246,7 @@ async def test_interrupted_while_it_asks(tmp_path: Path) -> None:
     async with FaultServer(StagingWallet(), greets_first=False) as server:
         file = str(tmp_path / "token")
         async with certify_command(server.url, "--token-file", file, stdin=theirs) as command:
-            await command.line("http1")
+            assert (await command.line("http1")).startswith("http1")
             command.process.send_signal(signal.SIGINT)
             assert await command.end() == 130
     assert "a wrong signature is refused" in command.output

@@ -5,7 +5,6 @@ What is written lasts, as SQLite's does. `lose` goes back to an earlier moment, 
 
 import asyncio
 import random
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,7 +16,7 @@ import pytest
 from bridge.settlement.entry import Added, CallEnd, Counts, Entry, KeyUse, Last, NewCall, WriteOrder
 from bridge.settlement.sqlite import calls
 from bridge.settlement.store import Problem, StoreError
-from tests.support.inline_store import InlineStore, at_once
+from tests.support.inline_store import InlineDatabase, InlineStore, at_once
 
 CLOCK_AHEAD_S = 1_700_000_000.0
 """The store's clock before the bridges': code that mixes them up is far off."""
@@ -95,14 +94,13 @@ class SharedStore(InlineStore):
 
     def lose(self, last_s: float) -> None:
         """Prepare to lose what is written in the next seconds, which `last_s` is how many."""
-        kept = sqlite3.connect(":memory:")
-        self.inline.connection.backup(kept)
+        kept = InlineDatabase(self.inline.clock)
+        self.inline.connection.backup(kept.connection)
         began_s, written = self._loop.time(), dict(self._written)
         tickets, ended = set(self._tickets), set(self._ended)
 
         def restore() -> None:
-            kept.backup(self.inline.connection)
-            kept.close()
+            kept.connection.backup(self.inline.connection)
             self._written, self._tickets, self._ended = written, tickets, ended
             self.lost.append((began_s, self._loop.time()))
 

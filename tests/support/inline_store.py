@@ -1,6 +1,7 @@
 """The SQLite store on the loop's own thread, so that it runs in virtual time: in memory, on a given clock."""
 
 import sqlite3
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,8 @@ class InlineDatabase:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self.connection.close)  # Python from 3.13 on warns of one that is left open.
         for pragma in PRAGMAS:
             self.connection.execute(pragma)
         bring_up_to_date(self.connection)

@@ -13,7 +13,17 @@ from bridge.http2.limits import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES
 from bridge.http2.protocol import ClientProtocol
 from tests.support.http2.conversation import REQUEST, frames_of
 from tests.support.http2.ends import NOISE, End, Message, ServerEnd, Style, named
-from tests.support.http2.strategies import HEADERS, NAMES, PADDINGS, RESETS, STYLE, Step, any_of, steps
+from tests.support.http2.strategies import (
+    FINAL_STATUSES,
+    INTERIM_STATUSES,
+    NAMES,
+    PADDINGS,
+    RESETS,
+    STYLE,
+    Step,
+    any_of,
+    steps,
+)
 
 
 class ClientEnd(End):
@@ -222,5 +232,12 @@ OTHERS = st.one_of(
         steps("change_style", style=st.builds(Style, **STYLE, has_grease=st.booleans())),
     ),
 )
+# Each counts 256 bytes, so that of 60 steps in a stream none is too much (INTERIM_BYTES_MAX of bridge.http2.limits).
+SHORT = st.lists(st.sampled_from(("type", "signature", "empty")), max_size=2)
+HEADERS = of(
+    "server",
+    steps("headers", "open", status=FINAL_STATUSES, fields=NAMES, ends=st.booleans()),
+    steps("headers", "open", status=INTERIM_STATUSES, fields=SHORT, ends=st.booleans()),
+)
 KINDS = (REQUESTS, BODIES, MOVES, OTHERS)
-STEPS = any_of(*KINDS, *KINDS, of("server", HEADERS))
+STEPS = any_of(*KINDS, *KINDS, HEADERS)

@@ -11,7 +11,7 @@ import pytest
 from bridge.errors import leaves
 from bridge.sandbox import markdown
 from bridge.settings.model import load
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

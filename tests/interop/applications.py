@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.interop.installed import PYTHON, WALLETS, Debian, python_version
 from tests.interop.running import Program
 from tests.interop.site import SLOW_S, Site
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
 
 PHP = Debian("php-fpm8.2", "php-fpm")
 THREADS = 32

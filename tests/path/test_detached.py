@@ -38,7 +38,8 @@ from tests.support.busy_bridge import FullBridge, full_bridge
 from tests.support.engines import on_both_engines
 from tests.support.random_wallet import abort, wallet_says
 from tests.support.reported import Reported
-from tests.support.whole_path import ACCESS_KEY, PATIENCE_S, PRIVATE_KEY, end_of, terminate_request, until
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
+from tests.support.whole_path import PATIENCE_S, end_of, terminate_request, until
 
 pytest_plugins = ["tests.support.two_loops"]
 pytestmark = [

@@ -19,7 +19,8 @@ from bridge.telemetry.metrics_server import serve_metrics
 from tests.support.engines import on_both_engines
 from tests.support.metrics_page import METHOD, Page, scrape
 from tests.support.reported import Reported
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, Caller, bridge_to
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
+from tests.support.whole_path import TOKEN, Caller, bridge_to
 
 pytestmark = on_both_engines
 

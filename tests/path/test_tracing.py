@@ -19,8 +19,8 @@ from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from tests.support.engines import on_both_engines
 from tests.support.ports import reserved_address
+from tests.support.reported import Traces
 from tests.support.serving import serving
-from tests.support.spans import Traces
 from tests.support.whole_path import Metadata, bridge_to, call_over, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 

@@ -20,8 +20,8 @@ from bridge.sandbox.behaviours import (
 )
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour, Stream
-from tests.support.broken_servers import closing_server, silent_server
 from tests.support.certificates import Certificates
+from tests.support.dead_addresses import closing_server, silent_server
 from tests.support.engines import on_both_engines
 from tests.support.ports import reserved_address
 from tests.support.whole_path import PATIENCE_S, Caller, Failure, bridge_to

@@ -14,13 +14,8 @@ from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer, bound_socket
 from tests.support.processes import bridge_command, children_of
 from tests.support.serving import serving, watch_health
-from tests.support.whole_path import (
-    ACCESS_KEY,
-    PRIVATE_KEY,
-    call_over,
-    end_of,
-    terminate_request,
-)
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
+from tests.support.whole_path import call_over, end_of, terminate_request
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 

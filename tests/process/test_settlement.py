@@ -23,7 +23,8 @@ from tests.support.metrics_page import get
 from tests.support.ports import reserved_address
 from tests.support.processes import Command, bridge_command
 from tests.support.redis_server import needs_redis, redis_server
-from tests.support.whole_path import PRIVATE_KEY, end_of, environment, terminate_request
+from tests.support.settings_files import PRIVATE_KEY
+from tests.support.whole_path import end_of, environment, terminate_request
 from wallet.v1.wallet_error_pb2 import SETTLEMENT_PENDING
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 

@@ -12,7 +12,8 @@ from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.processes import bridge_command
 from tests.support.serving import NOWHERE, TWO, key_in, serving, supervised
-from tests.support.whole_path import PRIVATE_KEY, call_over, environment
+from tests.support.settings_files import PRIVATE_KEY
+from tests.support.whole_path import call_over, environment
 
 OTHER_PRIVATE_KEY = "0f0e0d0c-ca9a-4bee-8bad-c0ffee123456"
 SOME = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPROF, signal.SIGRTMIN, signal.SIGRTMAX)

@@ -14,13 +14,8 @@ from bridge.sandbox.behaviours import after, terminated
 from bridge.sandbox.server import FaultServer
 from tests.support.ports import reserved_address
 from tests.support.serving import health_of, key_in, serving, supervised
-from tests.support.whole_path import (
-    ACCESS_KEY,
-    NO_SETTINGS,
-    PATIENCE_S,
-    PRIVATE_KEY,
-    call_over,
-)
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
+from tests.support.whole_path import NO_SETTINGS, PATIENCE_S, call_over
 
 CALLS_OK = 'wallet_bridge_calls_total{grpc_method="wallet.v1.WalletService/Terminate",outcome="OK",reason="OK"}'
 

@@ -17,7 +17,8 @@ from bridge.sandbox.behaviours import after, hang, terminated
 from bridge.sandbox.server import FaultServer, bound_socket
 from tests.support.processes import SERVE, SOURCES, bridge_command, program
 from tests.support.serving import NOWHERE, TWO, key_in, supervised
-from tests.support.whole_path import PRIVATE_KEY, environment
+from tests.support.settings_files import PRIVATE_KEY
+from tests.support.whole_path import environment
 
 ROOT = str(Path(bridge.__file__).parents[1])
 

@@ -1,4 +1,4 @@
-"""Addresses that do not work, on loopback, and a resolver that gives them."""
+"""Addresses and servers that do not work, on loopback, and a resolver that gives such addresses."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+
+from bridge.sandbox.behaviours import hang
+from bridge.sandbox.server import FaultServer, Welcome
 
 
 def _listener(host: str, port: int, backlog: int) -> socket.socket:
@@ -40,6 +43,16 @@ def _is_full(listener: socket.socket) -> bool:
 def mute(host: str, port: int) -> socket.socket:
     """Hold a port where the kernel accepts every connection and no one ever says a word, until it is closed."""
     return _listener(host, port, 128)
+
+
+def silent_server() -> FaultServer:
+    """Return a server that accepts connections and never sends a byte: a TLS handshake with it stalls."""
+    return FaultServer(hang, welcome=lambda _number: Welcome.STALL)
+
+
+def closing_server() -> FaultServer:
+    """Return a server that ends every connection with FIN as soon as it is accepted."""
+    return FaultServer(hang, welcome=lambda _number: Welcome.CLOSE)
 
 
 Answers = Callable[[int], Awaitable[list[str]]]

@@ -1,20 +1,27 @@
-"""What a bridge reports: its events, to be waited for, and its log, in a file."""
+"""What a bridge reports: its events, to be waited for; its log, in a file; its spans."""
 
 import asyncio
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from bridge.events import CallEnded, Event, Reloaded, ReloadFailed
 from bridge.sandbox.record import Pulse
 from bridge.telemetry.log_writer import LogWriter
 from bridge.telemetry.logs import NO_PROCESS, LogEvents, dropped_line
 from bridge.telemetry.records import HELD_LOGGERS, configure
+from bridge.telemetry.tracing import Tracing
+from bridge.tracer import Tracer
 from tests.support.whole_path import PATIENCE_S
 
 EventT = TypeVar("EventT", bound=Event)
@@ -93,6 +100,21 @@ class Log:
         """Write nothing more."""
         self.writer.close(PATIENCE_S)
         self._file.close()
+
+
+class Traces:
+    """A tracer for a wallet, and the spans that it made."""
+
+    def __init__(self, wallet_url: str) -> None:
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer: Tracer = Tracing(provider, wallet_url)
+
+    @property
+    def spans(self) -> Sequence[ReadableSpan]:
+        """Every span that has ended: that of a call comes before those of its attempts."""
+        return sorted(self._exporter.get_finished_spans(), key=lambda span: span.kind is not SpanKind.SERVER)
 
 
 @contextmanager

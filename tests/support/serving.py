@@ -19,7 +19,8 @@ from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
 from tests.support.certificates import Identity
 from tests.support.processes import Command, bridge_command, children_of
-from tests.support.whole_path import ACCESS_KEY, CHANNEL_OPTIONS, NO_SETTINGS, PATIENCE_S, End, call_over, environment
+from tests.support.settings_files import ACCESS_KEY
+from tests.support.whole_path import CHANNEL_OPTIONS, NO_SETTINGS, PATIENCE_S, End, call_over, environment
 
 health_of: Any = health_pb2_grpc.HealthStub
 """A stub for health on a channel; its generated type is that of another kind of channel."""

@@ -10,13 +10,14 @@ pytestmark = [
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from operator import not_
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
-from tests.support.descriptors import open_descriptors, until_closed
 from tests.support.whole_path import until
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -29,6 +30,25 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory
     marker = item.get_closest_marker("asyncio")
     chooses = marker is not None and "loop_factories" in marker.kwargs
     return _LOOPS if chooses else {"asyncio": asyncio.new_event_loop}
+
+
+def open_descriptors() -> AbstractSet[int]:
+    """Return their numbers, that of the one that lists them included.
+
+    To be subtracted, and not counted: what earlier tests have left to a library's threads, like gRPC's sockets, is
+    closed at some time or other, which is no fault of the test that runs by then. A new one has the lowest free number
+    (POSIX, open), so that one more than before shows as a number that was not there.
+    """
+    return {int(each.name) for each in Path("/dev/fd").iterdir()}
+
+
+async def until_closed(before: AbstractSet[int]) -> None:
+    """Wait until no descriptor is open that was not so `before`; fail with those that are left.
+
+    A socket or pipe that was closed is released some turns of the loop later, that of a child process or of another
+    thread when that one has run.
+    """
+    await until(lambda: open_descriptors() - before, not_)
 
 
 @pytest.fixture

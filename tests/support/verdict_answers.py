@@ -43,11 +43,6 @@ def success(**changes: Any) -> bytes:
     return body_of(SUCCESS, **changes)
 
 
-def success_without(*names: str) -> bytes:
-    """Return the body of a success that lacks these members."""
-    return body_of({name: value for name, value in SUCCESS.items() if name not in names})
-
-
 def failure(code: Any, *, status: Any = False, **more: Any) -> bytes:
     """Return a body as the wallet fails: the envelope only (docs/design/wallet.md, "Codes")."""
     return body_of({"status": status, "code": code, "message": "no", "request_id": REQUEST_ID}, **more)

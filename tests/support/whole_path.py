@@ -21,12 +21,11 @@ from bridge.sandbox.operations import TERMINATE_REQUEST
 from bridge.server.app import BridgeServer, running
 from bridge.settings.model import load
 from tests.support import engines
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
 from wallet.v1.wallet_error_pb2 import Outcome, WalletError
 from wallet.v1.wallet_service_pb2 import TerminateRequest, TerminateResponse
 from wallet.v1.wallet_service_pb2_grpc import WalletServiceStub
 
-ACCESS_KEY = "abcde12345"
-PRIVATE_KEY = "e56eb966-a55f-4087-bc7d-e66df1f377a1"
 TOKEN: str = TERMINATE_REQUEST["token"]
 
 # Long enough for a busy machine, short enough to end a test that hangs; no test waits for it to pass.

@@ -28,7 +28,8 @@ from bridge.transcoding.operation import operations
 from bridge.transcoding.route import Route
 from bridge.upstream.client import WalletClient
 from bridge.upstream.signing import Credentials, Keyring
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, TOKEN, terminate_request
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
+from tests.support.whole_path import TOKEN, terminate_request
 from wallet.v1.wallet_service_pb2 import TerminateResponse
 
 SECRET = "a text that must not be read"

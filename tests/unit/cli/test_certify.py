@@ -15,9 +15,8 @@ from bridge.settings.model import load
 from tests.support.certificates import Certificates
 from tests.support.command_runs import MAPPED, certified
 from tests.support.processes import bridge_command
-from tests.support.settings_files import toml, write
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY, toml, write
 from tests.support.staging_wallet import LIVE, SECOND, TERMINATED, StagingWallet
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY
 
 SAFE = ["wrong-signature", "unknown-provider", "unknown-token", "no-signature", "no-authorization", "http1"]
 LIVE_PROBES = ["wrong-player", "terminate", "terminate-again", "at-once-1", "at-once-2"]

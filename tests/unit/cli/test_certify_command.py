@@ -24,8 +24,9 @@ from tests.support.canaries import found_in
 from tests.support.command_runs import FLAGS, MAPPED, PATIENT, PROVIDER, certified, parsed
 from tests.support.processes import Command, program
 from tests.support.serving import NOWHERE
+from tests.support.settings_files import ACCESS_KEY, PRIVATE_KEY
 from tests.support.staging_wallet import LIVE, SECOND, StagingWallet
-from tests.support.whole_path import ACCESS_KEY, PRIVATE_KEY, environment
+from tests.support.whole_path import environment
 
 MAY_BE = "the live token may be terminated"
 NOT_SENT = "the live token was not sent to the wallet"

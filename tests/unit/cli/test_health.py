@@ -10,7 +10,7 @@ import pytest
 from bridge.cli import health
 from bridge.cli.main import main
 from bridge.server.health import Health
-from tests.support.broken_servers import silent_server
+from tests.support.dead_addresses import silent_server
 from tests.support.ports import reserved_address
 
 SERVICE = "wallet.v1.WalletService"

@@ -1,18 +1,13 @@
 """Mistakes of operators: `serve`, `serve --check` and `bridge doctor` refuse the same, with one line that helps."""
 
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.cli.main import main
-from bridge.process.signals import IGNORED_SIGNALS
-from tests.support.mistakes import LATE_MISTAKES, NO_WARNINGS, WARNINGS, Mistake
-from tests.support.pem_files import write_pem_files
-from tests.support.processes import bridge_command
 from tests.support.settings_files import (
     ACCESS_KEY,
     LISTEN_RULE,
@@ -39,6 +34,15 @@ SERVE, CHECK, DOCTOR = ("serve",), ("serve", "--check"), ("doctor",)
 GOOD, WALLET, CONFIG = toml(), f"[wallet]\n{URL}\n", "{folder}/bridge.toml"
 OTHER_PORT = "telemetry.metrics_listen: must be another port than that of server."
 SETTLEMENT = '[settlement]\nkey_file = "settlement.key"\nstore = "'
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Settings with one mistake. In `line`, {folder} is the folder of bridge.toml and of the files that it names."""
+
+    line: str
+    content: str | bytes = toml()
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def server(text: str, line: str) -> Mistake:
@@ -128,25 +132,6 @@ MISTAKES = {
 """Name -> mistake that is found when the settings are read. Each gives this one line."""
 
 
-@pytest.fixture(name="folder", scope="module")
-def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder of files that settings can name."""
-    folder = tmp_path_factory.mktemp("mistakes")
-    write_pem_files(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave out the variables of the environment, and put back the signals that `bridge serve` ignores."""
-    for name in [name for name in os.environ if name.startswith(("BRIDGE_", "OTEL_"))]:
-        monkeypatch.delenv(name)
-    signals = {number: signal.getsignal(number) for number in (signal.SIGHUP, *IGNORED_SIGNALS)}
-    yield
-    for number, handler in signals.items():
-        signal.signal(number, handler)
-
-
 def config_of(mistake: Mistake, folder: Path) -> Path:
     """Write the settings and return their file."""
     content = mistake.content.encode() if isinstance(mistake.content, str) else mistake.content
@@ -157,7 +142,7 @@ def config_of(mistake: Mistake, folder: Path) -> Path:
 
 def test_there_are_enough() -> None:
     """At least 80 mistakes have their line."""
-    assert len(MISTAKES) + len(LATE_MISTAKES) >= 80
+    assert len(MISTAKES) >= 80
 
 
 @pytest.mark.short("serve --check", "no provider", "metrics and calls", "short RSA key", "file: not-utf-8")
@@ -179,56 +164,6 @@ def test_a_mistake(
         said = capsys.readouterr()
         assert (code, said.out) == (2, "")
         assert said.err == f"bridge: {mistake.line.replace('{folder}', str(folder))}\n"
-
-
-@pytest.mark.parametrize("mistake", LATE_MISTAKES.values(), ids=LATE_MISTAKES)
-def test_a_late_mistake(
-    mistake: Mistake, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What no look at the settings alone can find is refused by --check with this line, and is a failure for doctor."""
-    config = config_of(mistake, folder)
-    for name, value in mistake.environ.items():
-        monkeypatch.setenv(name, value)
-    code = main((*CHECK, "--config", str(config)))
-    said = capsys.readouterr()
-    assert (code, said.out) == (2, "")
-    (line,) = said.err.splitlines()
-    assert line.startswith(f"bridge: {mistake.line}")
-    assert main((*DOCTOR, "--config", str(config))) == 1
-    failures = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
-    assert line.removeprefix("bridge: ") in failures
-
-
-@pytest.mark.parametrize("name", ["wrong settlement key", "exporter of traces"])
-@pytest.mark.short("wrong settlement key")
-async def test_serve_refuses_it_too(name: str, folder: Path) -> None:
-    """A bridge does not start with what --check refuses, and says so in the same words, once, with workers too."""
-    mistake = LATE_MISTAKES[name]
-    environ = {**mistake.environ, "BRIDGE_SERVER__WORKERS": "2"}
-    async with bridge_command("serve", "--config", str(config_of(mistake, folder)), environ=environ) as command:
-        assert await command.end() == 2
-    (problem,) = command.problems
-    assert problem.startswith(mistake.line)
-
-
-@pytest.mark.parametrize("mistake", WARNINGS.values(), ids=WARNINGS)
-def test_a_warning(mistake: Mistake, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What works and should not stay is a warning of --check, and one, or a failure, of doctor; --check succeeds."""
-    config = config_of(mistake, folder)
-    assert main((*CHECK, "--config", str(config))) == 0
-    warnings = [line.removeprefix("bridge: warning: ") for line in capsys.readouterr().err.splitlines()]
-    found = [line for line in warnings if line.startswith(mistake.line)]
-    assert len(found) == 1, warnings
-    main((*DOCTOR, "--config", str(config)))
-    reported = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
-    assert [text for level, _, text in reported if level in {"warn", "FAIL"} and text in warnings].count(found[0]) == 1
-
-
-@pytest.mark.parametrize("settings", NO_WARNINGS.values(), ids=NO_WARNINGS)
-def test_no_warning(settings: Mistake, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is right gives no warning."""
-    assert main((*CHECK, "--config", str(config_of(settings, folder)))) == 0
-    assert capsys.readouterr().err == ""
 
 
 COMMAND_LINES: dict[str, tuple[tuple[str, ...], str]] = {

@@ -11,8 +11,8 @@ from hyperframe.frame import WindowUpdateFrame
 from bridge.sandbox.behaviours import hang, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
-from tests.support.broken_servers import silent_server
 from tests.support.certificates import Certificates
+from tests.support.dead_addresses import silent_server
 from tests.support.http2.calls import LOST, OK, UNREACHABLE, calls_to
 
 pytest_plugins = ["tests.support.two_loops"]

@@ -23,13 +23,13 @@ from bridge.http2.transport import Http2Transport
 from bridge.sandbox.behaviours import terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Stream
-from tests.support.descriptors import open_descriptors, until_closed
 from tests.support.examples import examples
 from tests.support.http2 import frames as raw
 from tests.support.http2 import vectors
 from tests.support.http2.calls import PATIENCE_S, terminate_body
 from tests.support.http2.conversation import GREETING, OPEN_STREAMS, REQUEST, Received, conversation, listen, replies
 from tests.support.http2.strategies import ANY_BYTES
+from tests.support.two_loops import open_descriptors, until_closed
 
 NAMES = vectors.names()
 SOON_S = 0.05

@@ -21,9 +21,9 @@ from bridge.http2.errors import AnswerTimeoutError, UnreachableError
 from bridge.http2.exchange import Exchange
 from bridge.http2.liveness import Trust
 from bridge.http2.transport import Http2Transport
-from tests.support.descriptors import open_descriptors, until_closed
 from tests.support.http2.calls import PATIENCE_S, terminate_body
 from tests.support.processes import url_of
+from tests.support.two_loops import open_descriptors, until_closed
 
 LOGGER = logging.getLogger(__name__)
 

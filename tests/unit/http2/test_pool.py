@@ -17,7 +17,7 @@ from bridge.http2.pool import Pool
 from bridge.sandbox.behaviours import after, hang, sequence, terminated
 from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
-from tests.support.broken_servers import silent_server
+from tests.support.dead_addresses import silent_server
 from tests.support.http2.calls import (
     NOT_PROCESSED,
     OK,

@@ -27,7 +27,7 @@ from bridge.telemetry.records import HELD_LOGGERS
 from bridge.telemetry.tracing import Tracing
 from bridge.tracer import CallSpan, Metadata, TracingError
 from bridge.transcoding.operation import operations
-from tests.support.spans import Traces
+from tests.support.reported import Traces
 from wallet.v1.wallet_service_pb2 import DESCRIPTOR
 
 TERMINATE = operations(DESCRIPTOR.services_by_name["WalletService"])[0]

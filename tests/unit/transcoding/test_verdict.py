@@ -26,10 +26,10 @@ from tests.support.verdict_answers import (
     REQUEST_ID,
     SUCCESS,
     TERMINATE,
+    body_of,
     error_on,
     failure,
     success,
-    success_without,
     verdict_on,
 )
 
@@ -60,6 +60,11 @@ def row(error: type[BridgeError], http_status: int, body: bytes, cause: str = ""
 def without_wallet_body(error: type[BridgeError], *statuses: int, cause: str = "") -> dict[str, Case]:
     """Return cases of a page that is not the wallet's."""
     return {f"{status} HTML: {error.reason}": row(error, status, HTML, cause) for status in statuses}
+
+
+def success_without(*names: str) -> bytes:
+    """Return the body of a success that lacks these members."""
+    return body_of({each: value for each, value in SUCCESS.items() if each not in names})
 
 
 def with_code(error: type[BridgeError], code: int, *statuses: int, grpc_code: str = "") -> dict[str, Case]:

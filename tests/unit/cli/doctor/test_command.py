@@ -17,9 +17,9 @@ from bridge.sandbox import serve
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
 from bridge.settings.model import NO_FILE, SettingsError
-from tests.support.broken_servers import silent_server
 from tests.support.certificates import Certificates
 from tests.support.command_runs import ca_setting, examine, examined, parsed, unharmed
+from tests.support.dead_addresses import silent_server
 from tests.support.ports import reserved_address
 from tests.support.processes import Command, program
 from tests.support.settings_files import PROVIDERS_MISSING, toml, write

@@ -15,9 +15,9 @@ import trustme
 from bridge.cli.doctor.handshake import CLIENT_CERTIFICATE_REFUSED, CLIENT_CERTIFICATE_WANTED, HANDSHAKES, HUNG_UP
 from bridge.sandbox.behaviours import answer
 from bridge.sandbox.server import FaultServer
-from tests.support.broken_servers import closing_server, silent_server
 from tests.support.certificates import Certificates
 from tests.support.command_runs import assert_tls_failed, ca_setting, examined, unharmed
+from tests.support.dead_addresses import closing_server, silent_server
 
 
 async def test_stalled_handshake() -> None:

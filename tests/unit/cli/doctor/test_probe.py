@@ -24,8 +24,8 @@ from bridge.sandbox.connection import Connection
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
 from bridge.settings.model import load
-from tests.support.broken_servers import closing_server, silent_server
 from tests.support.command_runs import examined, unharmed
+from tests.support.dead_addresses import closing_server, silent_server
 from tests.support.ports import reserved_address
 from tests.support.whole_path import environment
 

@@ -1,19 +1,13 @@
-"""Mistakes in a bridge's settings that only a test of what they name can find, and what is only a warning."""
+"""Mistakes in settings that only a look at what they name can find, and what works but is a warning."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 
+import pytest
+
+from bridge.cli.main import main
+from tests.support.processes import bridge_command
 from tests.support.settings_files import ACCESS_KEY, KEYS, PROVIDER, toml
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """Settings with one mistake. In `line`, {folder} is the folder of bridge.toml and of the files that it names."""
-
-    line: str
-    content: str | bytes = toml()
-    environ: Mapping[str, str] = field(default_factory=dict)
-
+from tests.unit.cli.test_mistakes import CHECK, DOCTOR, Mistake, config_of
 
 LOOPBACK = 'url = "http://127.0.0.1:1"\nallow_plaintext = true'
 FREE = 'listen = "127.0.0.1:0"'
@@ -98,3 +92,53 @@ NO_WARNINGS: dict[str, Mistake] = {
     "key with slashes": late("", keys=KEYS.replace(ACCESS_KEY, "/abc+d/e=")),
 }
 """Name -> settings that are right, though they look like one of those."""
+
+
+@pytest.mark.parametrize("mistake", LATE_MISTAKES.values(), ids=LATE_MISTAKES)
+def test_a_late_mistake(
+    mistake: Mistake, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no look at the settings alone can find is refused by --check with this line, and is a failure for doctor."""
+    config = config_of(mistake, folder)
+    for name, value in mistake.environ.items():
+        monkeypatch.setenv(name, value)
+    code = main((*CHECK, "--config", str(config)))
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"bridge: {mistake.line}")
+    assert main((*DOCTOR, "--config", str(config))) == 1
+    failures = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert line.removeprefix("bridge: ") in failures
+
+
+@pytest.mark.parametrize("name", ["wrong settlement key", "exporter of traces"])
+@pytest.mark.short("wrong settlement key")
+async def test_serve_refuses_it_too(name: str, folder: Path) -> None:
+    """A bridge does not start with what --check refuses, and says so in the same words, once, with workers too."""
+    mistake = LATE_MISTAKES[name]
+    environ = {**mistake.environ, "BRIDGE_SERVER__WORKERS": "2"}
+    async with bridge_command("serve", "--config", str(config_of(mistake, folder)), environ=environ) as command:
+        assert await command.end() == 2
+    (problem,) = command.problems
+    assert problem.startswith(mistake.line)
+
+
+@pytest.mark.parametrize("mistake", WARNINGS.values(), ids=WARNINGS)
+def test_a_warning(mistake: Mistake, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What works and should not stay is a warning of --check, and one, or a failure, of doctor; --check succeeds."""
+    config = config_of(mistake, folder)
+    assert main((*CHECK, "--config", str(config))) == 0
+    warnings = [line.removeprefix("bridge: warning: ") for line in capsys.readouterr().err.splitlines()]
+    found = [line for line in warnings if line.startswith(mistake.line)]
+    assert len(found) == 1, warnings
+    main((*DOCTOR, "--config", str(config)))
+    reported = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    assert [text for level, _, text in reported if level in {"warn", "FAIL"} and text in warnings].count(found[0]) == 1
+
+
+@pytest.mark.parametrize("settings", NO_WARNINGS.values(), ids=NO_WARNINGS)
+def test_no_warning(settings: Mistake, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is right gives no warning."""
+    assert main((*CHECK, "--config", str(config_of(settings, folder)))) == 0
+    assert capsys.readouterr().err == ""

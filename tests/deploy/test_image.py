@@ -15,7 +15,7 @@ import pytest
 
 from bridge.cli.main import parser_for
 from compiled_environment import SWITCH
-from tests.support.engines import IS_COMPILED
+from tests.support.forms import IS_COMPILED
 from tests.support.manifests import ROOT, base
 
 TEXT = (ROOT / "deploy" / "Containerfile").read_text()

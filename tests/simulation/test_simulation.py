@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.planted import BUGS, Bug
 from tests.simulation.scenario import SCENARIOS, Scenario
 from tests.simulation.search import check, first_failure, tried
-from tests.support.engines import NEEDS_SOURCES
+from tests.support.forms import NEEDS_SOURCES
 
 KINDS = [kind.name for kind in SCENARIOS]
 SEEDS, SEEDS_IN_SHORT = 470, 51

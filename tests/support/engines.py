@@ -1,22 +1,11 @@
-"""Which engine carries gRPC for the bridges of a test: both, one after the other, where a test module says so.
+"""Which engine carries gRPC for the bridges of a test: both, one after the other, where a test module says so."""
 
-And the form of the bridge that tests run against: its sources, or the compiled modules (`make test-compiled`).
-"""
-
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from bridge.server.engine import ENGINES
-from compiled_environment import FORM
-
-IS_COMPILED = os.environ.get(FORM) == "compiled"
-
-NEEDS_SOURCES = pytest.mark.skipif(
-    IS_COMPILED, reason="it replaces a method; compiled code calls its own methods directly"
-)
 
 on_both_engines = pytest.mark.usefixtures("engine")
 """For whole modules: `pytestmark = on_both_engines`."""

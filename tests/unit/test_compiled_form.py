@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import IS_COMPILED
+from tests.support.forms import IS_COMPILED
 
 ROOT = Path(__file__).parents[2]
 with (ROOT / "pyproject.toml").open("rb") as file:

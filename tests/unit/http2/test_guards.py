@@ -19,7 +19,7 @@ from bridge.http2.writer import Writer
 from bridge.sandbox.behaviours import by_token, hang, in_turn, terminated
 from bridge.sandbox.server import FaultServer
 from bridge.sandbox.stream import Behaviour
-from tests.support.engines import NEEDS_SOURCES
+from tests.support.forms import NEEDS_SOURCES
 from tests.support.http2.calls import LOST, OK, UNREACHABLE, alone_fails, calls_to, streams_max, wallet
 from tests.support.http2.conversation import BODY, OPEN_STREAMS
 

@@ -19,7 +19,7 @@ from bridge.transcoding.verdict import Answer, Verdict
 from bridge.upstream.client import Post, WalletClient
 from bridge.upstream.retry import RetryBudget, RetryPolicy
 from bridge.upstream.signing import Credentials, KeyVersions
-from tests.support.engines import NEEDS_SOURCES
+from tests.support.forms import NEEDS_SOURCES
 from tests.support.ports import reserved_address
 from tests.support.whole_path import PATIENCE_S
 from wallet.v1.wallet_service_pb2 import TerminateResponse

@@ -14,6 +14,7 @@ from typing import Any
 from bridge.admission import Admission
 from bridge.events import Emit, SettlementOff, SettlementStore, SettlementStoreFailed
 from bridge.settlement.attempt import Attempt
+from bridge.settlement.entry import NewCall
 from bridge.settlement.intake import Intake
 from bridge.settlement.keeper import Keeper, WrongKey
 from bridge.settlement.known import Known
@@ -25,6 +26,7 @@ from bridge.settlement.writer import Writer
 
 LOGGER = logging.getLogger(__name__)
 
+REFUSED = "the store refuses it, and takes others"
 AT_EXIT = "the bridge ended before the store took it"
 WRONG_KEY = "settlement is off: its key does not fit the store"
 """Causes of calls that stay unwritten."""
@@ -75,7 +77,7 @@ class Settlement:
         self._emit = emit
         health, known, keys = StoreHealth(emit), Known(), attempt.keys
         pace = Pace(rules.providers, rules.in_flight_max)
-        self._writer = writer = Writer(store, health.failed, health.works)
+        self._writer = writer = Writer(store, health.failed, health.works, self._gave_up)
         self.settler = settler = Settler(
             *(store, attempt, attempt.operations, admission, pace),
             emit=emit,
@@ -99,6 +101,9 @@ class Settlement:
             store_failed=health.failed,
             store_works=health.works,
         )
+
+    def _gave_up(self, new: NewCall) -> None:
+        self.intake.not_written(new, REFUSED)
 
     async def begin(self) -> bool:
         """Look at the store for the first time; return whether it could be reached. Raise WrongKey."""

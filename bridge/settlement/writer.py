@@ -4,18 +4,20 @@
 
 One task writes, so that the writes of one call keep their order: an end waits behind a late insert. Calls that end
 together share a batch; calls under way and ends that are certain wait for others to share one (GAP_S). While the store
-fails, the queue holds what fits and the batch is tried again; nothing here waits for the store but that one task.
+fails, the queue holds what fits and the batch is tried again; nothing here waits for the store but that one task. A
+write that the store refuses while it takes others is given up (suspects.py): it would hold up all that come after it.
 """
 
 import asyncio
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 
 from bridge.settlement.entry import Added, CallEnd, NewCall, WriteOrder, new_ticket
 from bridge.settlement.store import Problem, Store, StoreError
+from bridge.settlement.suspects import OF_ONE, Suspects
 from bridge.settlement.written import Write, Written
 
 LOGGER = logging.getLogger(__name__)
@@ -44,12 +46,15 @@ class Writer:
     failed: Callable[[StoreError], None]
     works: Callable[[], None]
     """Called with the end of each request to the store."""
+    gave_up: Callable[[NewCall], None]
+    """Called with a call that was to be settled, and that the store refuses while it takes others."""
     entries_max: int = ENTRIES_MAX
     bytes_max: int = BYTES_MAX
     is_failing: bool = field(default=False, init=False)
-    """The last write has failed: no call need wait for the next."""
+    """The last write has failed, and not for itself alone: no call need wait for the next."""
     _behind: int = field(default=0, init=False)
     """Number of the oldest writes that were delayed by a failure."""
+    _suspects: Suspects = field(default_factory=Suspects, init=False)
     _writer_id: str = field(default_factory=new_ticket, init=False)
     _batches: int = field(default=0, init=False)
     _queue: dict[Written, None] = field(default_factory=dict, init=False)
@@ -118,14 +123,14 @@ class Writer:
                 failures = 0
             else:
                 failures += 1
-                await asyncio.sleep(min(DELAY_FIRST_S * 2 ** min(failures - 1, 10), DELAY_MAX_S))
+                await self._pause(min(DELAY_FIRST_S * 2 ** min(failures - 1, 10), DELAY_MAX_S))
 
     async def flush(self) -> list[NewCall]:
         """Write what waits, for at most FLUSH_S; return the calls that stay unwritten. Only after `run` has ended."""
         self._stop_timer()
         try:
             async with asyncio.timeout(FLUSH_S):
-                while self._queue and await self._write_batch():
+                while self._queue and (await self._write_batch() or self._suspects.may_go_on):
                     pass
         except TimeoutError:
             pass
@@ -177,20 +182,37 @@ class Writer:
             self._timer.cancel()
             self._timer = None
 
+    async def _pause(self, longest_s: float) -> None:
+        """Leave the store alone; where it has refused only writes that were tried alone, until there is another one."""
+        if self.is_failing:
+            await asyncio.sleep(longest_s)
+        elif self._suspects.are_all(len(self._queue)):
+            self._is_due.clear()
+            self._due_at = math.inf
+            with suppress(TimeoutError):
+                async with asyncio.timeout(longest_s):
+                    await self._is_due.wait()
+            self._be_due()
+
     async def _write_batch(self) -> bool:
         """Write the oldest; return whether the store took them. They stay in the queue until it has."""
         self._not_before = asyncio.get_running_loop().time() + GAP_S
-        batch = list(islice(self._queue, BATCH_MAX))
+        batch = self._suspects.next_batch(self._queue, BATCH_MAX)
         writes: list[Write] = []
         for item in batch:
             item.is_tried = True
             writes.append(item.write)
         try:
             results = await self._store_write(writes)
+            self._suspects.taken(batch)
         except StoreError as error:
-            self.is_failing = True
-            self.failed(error)
-            return False
+            may_be_one = error.problem in OF_ONE
+            if not (may_be_one and self._suspects.gives_up(batch)):
+                self.is_failing |= not may_be_one or len(batch) > 1
+                self.failed(error)
+                return False
+            self._report(writes)
+            results = [None] * len(batch)
         if self.is_failing:
             self._behind = len(self._queue)
         self.is_failing = False
@@ -213,6 +235,12 @@ class Writer:
         except Exception:
             LOGGER.exception("a write to the settlement store failed")  # its places, no text (telemetry/records.py)
             raise StoreError(self.store.name, Problem.FAILED) from None
+
+    def _report(self, dropped: list[Write]) -> None:
+        """Report what is given up. A call whose certain end is, is sent once more, as after a crash."""
+        for write in dropped:
+            if isinstance(write, NewCall) and write.is_owed:
+                self.gave_up(write)
 
     def _done(self, item: Written, added: Added | None) -> None:
         write = item.write

@@ -1,16 +1,19 @@
 """Settlement in the call path, over sockets: which calls are taken over, what callers see, what becomes of them."""
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bridge.events import CallEnded, SettlementNotWritten, SettlementStore
-from bridge.sandbox.behaviours import answer, hang, reset_with, sequence, terminated, terminated_with
+from bridge.events import CallEnded, SettlementNotWritten, SettlementStore, SettlementStoreFailed
+from bridge.sandbox.behaviours import answer, by_token, hang, reset_with, sequence, terminated, terminated_with
 from bridge.sandbox.stream import Behaviour
 from bridge.settlement.entry import State
+from bridge.settlement.running import REFUSED
 from tests.support.engines import current, on_both_engines
 from tests.support.ports import reserved_address
 from tests.support.random_wallet import abort, wallet_says
@@ -233,6 +236,28 @@ async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> N
         folder.mkdir()
         await until(bridge.changes, lambda changes: changes == ["PENDING", "SETTLED"])
         assert bridge.wallet.processed == ["token-1"]
+
+
+async def test_a_write_that_the_store_refuses_holds_no_other_up(tmp_path: Path) -> None:
+    """SQLite itself refuses one call's entry and takes all others: they are settled, and that call is logged."""
+    tokens = [f"token-{number}" for number in range(3)]
+    lost_once = {token: sequence(abort, terminated) for token in tokens}
+    async with settled(by_token({"token-refused": abort, **lost_once}), tmp_path) as bridge:
+        with closing(sqlite3.connect(tmp_path / "settlement.db")) as file:
+            file.execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON entries WHEN NEW.provider_id = '12345' "
+                "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+            )
+        call = asyncio.create_task(bridge.caller.terminate("token-refused", provider_id=12345))
+        await until(lambda: any(isinstance(each, SettlementStoreFailed) for each in bridge.events))
+        others = [await bridge.caller.terminate(token) for token in tokens]
+        await bridge.until_states(*[State.SETTLED] * 3)
+        assert sorted(bridge.wallet.processed) == tokens
+        refused = await call
+        (lost,) = [each for each in bridge.events if isinstance(each, SettlementNotWritten)]
+    assert (lost.call_id, lost.cause) == (refused.call_id, REFUSED)
+    assert not is_reported(refused)
+    assert {end.wallet_error.outcome for end in (refused, *others)} == {4}
 
 
 async def test_what_stays_unwritten_is_logged_at_the_end(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Scene:
         self.events: list[Event] = []
         self.confirmed: list[str] = []
         self.blocked: list[str] = []
-        self.writer = Writer(self.store, lambda _: None, lambda: None, entries_max)
+        self.writer = Writer(self.store, lambda _: None, lambda: None, lambda _: None, entries_max)
         self.intake = Intake(
             *(self.writer, KEYS, Known(), self.events.append, lambda _: None, self.confirmed.append),
             *(self.blocked.append, self.blocked.remove),

@@ -54,7 +54,13 @@ class Scene:
         self.failures = 0
         self.pace = Pace([PROVIDER], 10)
         self.keeper = Keeper(
-            *(self.store, keys, self.pace, Writer(self.store, self._failed, lambda: None), self.events.append),
+            *(
+                self.store,
+                keys,
+                self.pace,
+                Writer(self.store, self._failed, lambda: None, lambda _: None),
+                self.events.append,
+            ),
             operations=OPERATIONS,
             success_codes=codes,
             keep_s=HOUR_S,

@@ -7,6 +7,7 @@ import pytest
 
 from bridge.settlement.entry import Added, CallEnd, NewCall, State, WriteOrder
 from bridge.settlement.store import Problem, StoreError
+from bridge.settlement.suspects import REFUSALS_MAX
 from bridge.settlement.writer import BATCH_MAX, DELAY_MAX_S, ENDS_WAIT_S, FLUSH_S, GAP_S, Writer
 from bridge.settlement.written import Write
 from tests.support.inline_store import InlineStore
@@ -23,6 +24,9 @@ class Store(InlineStore):
         self.orders: list[WriteOrder] = []
         self.write_s = 0.0
         self.error: Exception | None = None
+        self.refuses: set[str] = set()
+        """Tickets: a batch with one of these fails."""
+        self.refusal: Exception = RuntimeError()
         self.loses_answers = False
         """Carries writes out and says that it has not."""
 
@@ -33,6 +37,8 @@ class Store(InlineStore):
         await asyncio.sleep(self.write_s)
         if self.error is not None and not self.loses_answers:
             raise self.error
+        if self.refuses & {write.ticket for write in writes}:
+            raise self.refusal
         results = await super().write(writes, order)
         if self.error is not None:
             raise self.error
@@ -49,7 +55,8 @@ class Scene:
         self.store = Store()
         self.failures = 0
         self.successes = 0
-        self.writer = Writer(self.store, self._failed, self._works, **limits)
+        self.given_up: list[NewCall] = []
+        self.writer = Writer(self.store, self._failed, self._works, self.given_up.append, **limits)
         self.task = asyncio.create_task(self.writer.run())
 
     async def stop(self) -> list[NewCall]:
@@ -391,4 +398,150 @@ async def test_an_empty_queue_is_not_behind() -> None:
     scene.writer.end(CallEnd(late.ticket, is_success=True))
     seen.append(scene.writer.is_behind)
     assert seen == [False, True, False]
+    assert await scene.stop() == []
+
+
+@pytest.mark.parametrize(
+    "refusal", [RuntimeError(), StoreError("sqlite://", Problem.DAMAGED)], ids=["fault", "damaged"]
+)
+@virtually
+async def test_a_write_that_the_store_refuses_holds_no_other_up(refusal: Exception) -> None:
+    """Each of its batch is tried alone; those that the store takes are written at once, the one it refuses is given up.
+
+    That is reported, once, and afterwards many share a batch again.
+    """
+    scene = Scene()
+    calls = [new_call(str(number)) for number in range(20)]
+    scene.store.refuses, scene.store.refusal = {calls[7].ticket}, refusal
+    written = [scene.writer.put(call) for call in calls]
+    await asyncio.sleep(2.0)
+    assert (scene.given_up, scene.writer.queued, scene.writer.is_failing) == ([calls[7]], 0, False)
+    assert [one.added is None for one in written if one is not None] == [call is calls[7] for call in calls]
+    assert len(await scene.states()) == 19
+    assert sum(calls[7] in batch for batch in scene.store.batches) == 1 + REFUSALS_MAX
+    later = [new_call(f"later {number}") for number in range(20)]
+    for call in later:
+        scene.writer.put(call)
+    await asyncio.sleep(1.0)
+    assert scene.store.batches[-1] == later
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_a_refused_write_that_is_alone_is_kept() -> None:
+    """Nothing shows that the store would take another: it is tried until others are taken, and then given up.
+
+    Others that come are tried at once, and calls wait for them; the settler goes on.
+    """
+    scene = Scene()
+    call = new_call("alone")
+    scene.store.refuses = {call.ticket}
+    scene.writer.put(call)
+    await asyncio.sleep(60.0)
+    assert (scene.given_up, scene.writer.is_failing, scene.writer.is_behind) == ([], False, False)
+    assert 10 <= scene.failures <= 25
+    for number in range(REFUSALS_MAX - 1):
+        assert scene.given_up == []
+        written = scene.writer.put(new_call(f"other {number}"))
+        await asyncio.sleep(GAP_S)
+        assert written is not None
+        assert written.is_done
+    assert (scene.given_up, scene.writer.queued, scene.writer.is_failing) == ([call], 0, False)
+    assert len(await scene.states()) == REFUSALS_MAX - 1
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_a_store_that_fails_for_an_unknown_cause_loses_nothing() -> None:
+    """An hour in which it takes nothing: no write is given up, and all are written within seconds when it works."""
+    scene = Scene()
+    scene.store.error = StoreError("sqlite://", Problem.FAILED)
+    calls = [new_call(str(number)) for number in range(2 * BATCH_MAX)]
+    for call in calls:
+        scene.writer.put(call)
+    await asyncio.sleep(3600.0)
+    assert (scene.given_up, scene.writer.queued, scene.writer.is_failing) == ([], len(calls), True)
+    scene.store.error = None
+    await asyncio.sleep(2 * DELAY_MAX_S)
+    assert (scene.given_up, scene.writer.queued) == ([], 0)
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_a_refused_write_holds_no_other_up_after_an_outage() -> None:
+    """While nothing was taken, each was refused alone: it is not the oldest alone that is tried again."""
+    scene = Scene()
+    scene.store.error = StoreError("sqlite://", Problem.FAILED)
+    calls = [new_call(str(number)) for number in range(3)]
+    scene.store.refuses = {calls[0].ticket}
+    for call in calls:
+        scene.writer.put(call)
+    await asyncio.sleep(600.0)
+    scene.store.error = None
+    await asyncio.sleep(4 * DELAY_MAX_S)
+    assert (scene.given_up, scene.writer.queued) == (calls[:1], 0)
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_what_comes_while_a_write_is_refused_is_written_at_once() -> None:
+    """It waits for the store's answer, and not for the pause after that."""
+    scene = Scene()
+    scene.store.write_s = 0.01
+    first, second = new_call("first"), new_call("second")
+    scene.store.refuses = {first.ticket}
+    scene.writer.put(first)
+    await asyncio.sleep(0.005)
+    written = scene.writer.put(second)
+    await asyncio.sleep(0.02)
+    assert written is not None
+    assert written.is_done
+    assert await scene.stop() == [first]
+
+
+@virtually
+async def test_several_refused_writes_among_many() -> None:
+    """All are found, wherever they stand, also where new writes come all the time; every other write is taken."""
+    scene = Scene()
+    calls = [new_call(str(number)) for number in range(3 * BATCH_MAX)]
+    bad = [calls[0], calls[BATCH_MAX - 1], calls[BATCH_MAX], calls[2 * BATCH_MAX]]
+    scene.store.refuses = {call.ticket for call in bad}
+    for call in calls:
+        scene.writer.put(call)
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(30.0)
+    assert sorted(scene.given_up, key=calls.index) == bad
+    assert scene.writer.queued == 0
+    assert (await scene.store.counts()).by_state[State.PENDING] == len(calls) - len(bad)
+    assert await scene.stop() == []
+
+
+@virtually
+async def test_the_last_write_leaves_only_what_is_refused() -> None:
+    """At the end of the bridge, too, one write that is refused keeps no other from the store."""
+    scene = Scene()
+    calls = [new_call(str(number)) for number in range(5)]
+    scene.store.refuses = {calls[0].ticket}
+    scene.task.cancel()
+    for call in calls:
+        scene.writer.put(call)
+    assert await scene.stop() == []
+    assert scene.given_up == calls[:1]
+    assert len(await scene.states()) == 4
+
+
+@virtually
+async def test_what_is_given_up_without_a_report() -> None:
+    """The certain end of a call, whose entry falls due, and a call that is under way: it goes on."""
+    scene = Scene()
+    held, other = new_call("held", is_owed=False), new_call("other")
+    end = CallEnd("a ticket that is refused", is_success=True)
+    scene.store.refuses = {held.ticket, end.ticket}
+    for call in (held, other):
+        scene.writer.put(call)
+    scene.writer.end(end)
+    for number in range(REFUSALS_MAX):
+        scene.writer.put(new_call(str(number)))
+        await asyncio.sleep(DELAY_MAX_S)
+    assert (scene.given_up, scene.writer.queued) == ([], 0)
     assert await scene.stop() == []

@@ -5,7 +5,7 @@
 One task writes, so that the writes of one call keep their order: an end waits behind a late insert. Calls that end
 together share a batch; calls under way and ends that are certain wait for others to share one (GAP_S). While the store
 fails, the queue holds what fits and the batch is tried again; nothing here waits for the store but that one task. A
-write that the store refuses while it takes others is given up (suspects.py): it would hold up all that come after it.
+call that the store refuses while it takes others is given up (suspects.py): it would hold up all that come after it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from bridge.settlement.entry import Added, CallEnd, NewCall, WriteOrder, new_ticket
 from bridge.settlement.store import Problem, Store, StoreError
-from bridge.settlement.suspects import OF_ONE, Suspects
+from bridge.settlement.suspects import Suspects
 from bridge.settlement.written import Write, Written
 
 LOGGER = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Writer:
         self._stop_timer()
         try:
             async with asyncio.timeout(FLUSH_S):
-                while self._queue and (await self._write_batch() or self._suspects.may_go_on):
+                while self._queue and (await self._write_batch() or self._suspects.may_go_on(self._queue)):
                     pass
         except TimeoutError:
             pass
@@ -183,10 +183,10 @@ class Writer:
             self._timer = None
 
     async def _pause(self, longest_s: float) -> None:
-        """Leave the store alone; where it has refused only writes that were tried alone, until there is another one."""
+        """Leave the store alone; where it has refused only calls that were tried alone, until there is another one."""
         if self.is_failing:
             await asyncio.sleep(longest_s)
-        elif self._suspects.are_all(len(self._queue)):
+        elif not self._suspects.may_go_on(self._queue):
             self._is_due.clear()
             self._due_at = math.inf
             with suppress(TimeoutError):
@@ -206,9 +206,8 @@ class Writer:
             results = await self._store_write(writes)
             self._suspects.taken(batch)
         except StoreError as error:
-            may_be_one = error.problem in OF_ONE
-            if not (may_be_one and self._suspects.gives_up(batch)):
-                self.is_failing |= not may_be_one or len(batch) > 1
+            if not self._suspects.gives_up(batch, error.problem):
+                self.is_failing |= not self._suspects.blames_one
                 self.failed(error)
                 return False
             self._report(writes)

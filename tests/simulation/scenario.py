@@ -121,7 +121,12 @@ UNCERTAIN: Mapping[str, int] = {
     "not JSON": 3,
 }
 
-STORE_FAILS: Mapping[str, float] = {"store down": 0.3, "store slow": 0.3, "store full": 0.2}
+STORE_FAILS: Mapping[str, float] = {
+    "store down": 0.3,
+    "store slow": 0.3,
+    "store full": 0.2,
+    "store refuses a call": 0.3,
+}
 
 
 def _settled(name: str, settled: Settled) -> Kind:

@@ -24,6 +24,7 @@ HOURS_S = 2 * 3600.0
 IN_FLIGHT_MAX = 4
 FAILS_AT_REFUSAL = 0.7
 """The share of bridges whose store fails just when another token's success is to be written."""
+DOWN = (Problem.UNREACHABLE, Problem.TIMEOUT, Problem.BUSY, Problem.FAILED)
 CUT_OFF = 0.5
 """The share of bridges that leave without waiting for their calls."""
 STOPPED_S = (16.0, 70.0)
@@ -159,12 +160,14 @@ class SettledRun(Run):
         self.history.add(what)
         match what:
             case "store down":
-                self._fails_for(self.chance.choice([Problem.UNREACHABLE, Problem.TIMEOUT, Problem.BUSY]))
+                self._fails_for(self.chance.choice(DOWN))
             case "store full":
                 self._fails_for(Problem.FULL)
             case "store slow":
                 self.shared.is_slow = True
                 self._later(self.chance.uniform(0.5, 4), self.shared, is_slow=False)
+            case "store refuses a call":
+                self.shared.refuses_next = True
             case "store loses a second":
                 self.shared.lose(self.chance.uniform(0, 1))
             case "stall of one":
@@ -193,6 +196,7 @@ class SettledRun(Run):
         is_soon = self.rules.give_up_after_s < HOURS_S
         await asyncio.sleep(3 * self.rules.give_up_after_s if is_soon else self.settled.healed_after_s)
         self.history.add("everything is healed")
+        self.shared.refused.clear()
         self.wallet.scenario = dataclasses.replace(
             self.scenario, kind=dataclasses.replace(self.scenario.kind, answers=HONEST)
         )

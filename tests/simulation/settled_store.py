@@ -50,6 +50,10 @@ class SharedStore(InlineStore):
         self._loop = loop
         self.problem: Problem | None = None
         """Why every request fails now."""
+        self.refuses_next = False
+        """The next call that is written is one that this store never takes."""
+        self.refused: set[str] = set()
+        """Tickets of such calls."""
         self.is_slow = False
         self.lost: list[tuple[float, float]] = []
         """From when to when what was written is lost; by the loop's clock."""
@@ -75,6 +79,11 @@ class SharedStore(InlineStore):
 
     async def write(self, writes: Sequence[NewCall | CallEnd], order: WriteOrder | None = None) -> list[Added | None]:
         """Write calls and their ends; see that no call is there after its end."""
+        if self.refuses_next and (new := [one.ticket for one in writes if isinstance(one, NewCall)]):
+            self.refuses_next = False
+            self.refused |= {new[-1]} - self._tickets
+        if self.refused & {one.ticket for one in writes}:
+            raise StoreError(self.name, Problem.FAILED)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(calls, "CALLS_MAX", self.calls_max)
             results = await super().write(writes, order)

@@ -545,3 +545,21 @@ async def test_what_is_given_up_without_a_report() -> None:
         await asyncio.sleep(DELAY_MAX_S)
     assert (scene.given_up, scene.writer.queued) == ([], 0)
     assert await scene.stop() == []
+
+
+@virtually
+async def test_the_writes_of_one_call_stay_together() -> None:
+    """Its insert may have been carried out with its end: alone, it would bring the call back for a moment."""
+    scene = Scene()
+    scene.store.error = DOWN
+    held, bad = new_call("held", is_owed=False), new_call("bad")
+    scene.writer.put(held)
+    scene.writer.put(bad)
+    await asyncio.sleep(1.0)
+    scene.writer.end(end := CallEnd(held.ticket, is_success=False))
+    scene.store.refuses, scene.store.error = {bad.ticket}, None
+    await asyncio.sleep(10.0)
+    assert scene.store.batches.count([held, end]) == 1
+    assert all(held in batch for batch in scene.store.batches if end in batch)
+    assert await scene.states() == []
+    assert await scene.stop() == [bad]

@@ -2,17 +2,18 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import redis
-from redis.backoff import ConstantBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 SERVER = shutil.which("redis-server") or shutil.which("valkey-server")
-START_S, LOOK_AGAIN_S = 60.0, 0.02
+START_S = 60.0
 
 needs_redis = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
 
@@ -26,15 +27,25 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
     memory = ("--port", "0", "--save", "", "--appendonly", "no")
     process = subprocess.Popen([SERVER, *files, *memory, *options])  # noqa: S603 - the machine's own server
     try:
-        until_it_answers(path)
+        _wait_for(path, process)
         yield f"unix://{path}"
     finally:
         process.terminate()
         process.wait(START_S)
 
 
-def until_it_answers(path: Path) -> None:
-    """Wait for a server: until it listens it refuses, and until it has read its files it answers LOADING."""
-    patience = Retry(ConstantBackoff(LOOK_AGAIN_S), int(START_S / LOOK_AGAIN_S), (redis.ConnectionError,))
-    with redis.Redis(unix_socket_path=str(path), retry=patience) as client:
-        client.ping()
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_S
+    while not answers(path):
+        assert process.poll() is None, "redis-server has ended"
+        assert time.monotonic() < until, "redis-server does not answer"
+        time.sleep(0.02)
+
+
+def answers(path: Path) -> bool:
+    """Say whether the server has read its files: before, it takes connections and answers LOADING."""
+    with redis.Redis(unix_socket_path=str(path), retry=Retry(NoBackoff(), 0)) as client:
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError as error:
+            return isinstance(error, redis.AuthenticationError)  # it answers, and requires a password

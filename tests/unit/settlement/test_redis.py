@@ -253,10 +253,8 @@ async def test_a_password_is_needed_and_never_shown(short_path: Path) -> None:
     (short_path / "password").write_text("pass-canary\n", encoding="utf-8")
     with (
         reserved_address() as address,
-        redis_server(short_path, *at(address, "--port")) as local,
-        Redis.from_url(local) as client,
+        redis_server(short_path, *at(address, "--port"), "--requirepass", "pass-canary"),
     ):
-        client.config_set("requirepass", "pass-canary")
         for url in (f"redis://{address}/0", f"redis://:wrong@{address}/0"):
             assert await problem_at(url) is Problem.NOT_ALLOWED
         in_file = f"redis://{address}/0?password_file={short_path}/password"

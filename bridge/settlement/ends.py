@@ -4,16 +4,21 @@
     block             a call has learnt that the request must not be retried; the call's own write informs the store
 
 What is written is still kept until the next take begins: one that is under way may have been carried out before.
+An end that the store refuses while it takes others holds none of them up: it is tried alone.
 Source: docs/design/settlement.md, "The settler".
 """
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from bridge.settlement.entry import Entry, Last, State
-from bridge.settlement.store import Store
+from bridge.settlement.store import Store, StoreError
+from bridge.settlement.suspects import OF_ONE
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,21 +36,38 @@ class Refusal:
 
 LOST_MAX = 1000
 """Refusals that another owner's fence has refused: the oldest is forgotten first."""
+AGAIN_S = 10.0
+"""Time until an end that the store has refused alone is tried again."""
+UNWRITABLE_MAX = 20
+"""Such ends at once. Where there are more, it is the store that fails, and the settler must not go on."""
 
 
 class Ends:
-    """Ends of one process. `settled` is called with those that the store has as SETTLED, `refused` with the others."""
+    """Ends of one process. `settled` is called with those that the store has as SETTLED, `refused` with the others.
 
-    def __init__(self, store: Store, settled: Callable[[str], None], refused: Callable[[Refusal], None]) -> None:
+    `failed` is called with each request that failed and that `write` does not raise.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settled: Callable[[str], None],
+        refused: Callable[[Refusal], None],
+        failed: Callable[[], None],
+    ) -> None:
         self._store = store
         self._settled = settled
         self._refused = refused
+        self._failed = failed
+        self._clock = asyncio.get_running_loop().time
         self._confirmations: dict[str, None] = {}
         self._refusals: dict[str, Refusal] = {}
         self._lost: dict[str, Refusal] = {}
         """Requests that must never be retried and whose entry another owns: refused when this process takes it."""
         self._blocked: set[str] = set()
         self._written: set[str] = set()
+        self._unwritable: dict[str, float] = {}
+        """Entries whose end the store has refused alone -> when it is tried again, on the event loop's clock."""
         self._writing = asyncio.Lock()
 
     def __contains__(self, entry_id: str) -> bool:
@@ -80,18 +102,62 @@ class Ends:
         self._written.intersection_update(but)
 
     async def write(self) -> None:
-        """Write what is unwritten; raise StoreError, then it stays unwritten."""
+        """Write what is unwritten; raise StoreError, then it stays unwritten.
+
+        It is not raised for ends that the store refuses and may refuse for what they are: the others are written.
+        """
         async with self._writing:
-            confirmed = list(self._confirmations)
-            if confirmed:
-                await self._store.settle(confirmed)
-            for entry_id in confirmed:
-                self._confirmations.pop(entry_id, None)
-                self._refusals.pop(entry_id, None)
-                self._written.add(entry_id)
-                self._settled(entry_id)
-            for refusal in list(self._refusals.values()):
+            alone = await self._confirm_together()
+            await self._write_each([*alone, *self._refusals])
+
+    async def _confirm_together(self) -> list[str]:
+        """Write the confirmations, all at once; return those that have to be tried alone."""
+        together = [entry_id for entry_id in self._confirmations if entry_id not in self._unwritable]
+        alone = [entry_id for entry_id in self._confirmations if entry_id in self._unwritable]
+        try:
+            await self._confirm(together)
+        except StoreError as error:
+            if error.problem not in OF_ONE:
+                raise
+            self._failed()
+            return together + alone
+        return alone
+
+    async def _confirm(self, entry_ids: list[str]) -> None:
+        if entry_ids:
+            await self._store.settle(entry_ids)
+        for entry_id in entry_ids:
+            self._confirmations.pop(entry_id, None)
+            self._refusals.pop(entry_id, None)
+            self._written.add(entry_id)
+            self._settled(entry_id)
+
+    async def _write_each(self, entry_ids: list[str]) -> None:
+        """Write ends one by one, but for those that were refused a moment ago."""
+        for entry_id in entry_ids:
+            if self._unwritable.get(entry_id, 0.0) <= self._clock():
+                await self._write_one(entry_id)
+
+    async def _write_one(self, entry_id: str) -> None:
+        refusal = self._refusals.get(entry_id)
+        try:
+            if entry_id in self._confirmations:
+                await self._confirm([entry_id])
+            elif refusal is not None:
                 await self._write_refusal(refusal)
+        except StoreError as error:
+            self._put_off(entry_id, error)
+        else:
+            self._unwritable.pop(entry_id, None)
+
+    def _put_off(self, entry_id: str, error: StoreError) -> None:
+        """Have an end tried again later; raise the error where it is the store's."""
+        if error.problem not in OF_ONE or len(self._unwritable | {entry_id: 0}) > UNWRITABLE_MAX:
+            raise error
+        self._failed()
+        if entry_id not in self._unwritable:
+            LOGGER.error("settlement entry %s is %s; not written: %s", entry_id, self.unwritten[entry_id], error)
+        self._unwritable[entry_id] = self._clock() + AGAIN_S
 
     async def taken_again(self, entry: Entry) -> None:
         """Write the known end of an entry that was taken all the same, with the fence that it has now.

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from bridge.errors import WalletEchoMismatch
-from bridge.events import Emit, SettlementChanged, SettlementPaused
+from bridge.events import Emit, SettlementChanged, SettlementPaused, SettlementStoreFailed
 from bridge.outcome import BridgeError
 from bridge.settlement.attempt import PAUSING, is_final
 from bridge.settlement.ends import Ends, Refusal
@@ -34,7 +34,7 @@ class Results:
         self._pace = pace
         self._emit = emit
         self._give_up_after_s = give_up_after_s
-        self.ends = Ends(store, settled=ended, refused=self._refused)
+        self.ends = Ends(store, ended, self._refused, failed=lambda: emit(SettlementStoreFailed()))
         self._clock = asyncio.get_running_loop().time
 
     def confirmed(self, entry: Entry, took_s: float) -> None:

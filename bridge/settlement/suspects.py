@@ -49,6 +49,10 @@ class Suspects:
         """Say, after a failure, whether there is something to try that the store has not just refused."""
         return self._is_of_one and bool(self._not_refused(queue, 1))
 
+    def are_all_of(self, queue: Iterable[Written]) -> bool:
+        """Say whether all of a queue was tried alone, and refused."""
+        return all(item.write.ticket in self._records and self._records[item.write.ticket].tries for item in queue)
+
     def next_batch(self, queue: Iterable[Written], size_max: int) -> list[Written]:
         """Return what to write now of this queue, which is not empty: a suspect alone, or up to so many others.
 

@@ -83,8 +83,11 @@ class Writer:
 
     @property
     def is_behind(self) -> bool:
-        """Whether writes still wait that a failure of the store has delayed: it does not know yet which calls ended."""
-        return bool(self._queue) and (self.is_failing or self._behind > 0)
+        """Whether writes still wait that a failure of the store has delayed: it does not know yet which calls ended.
+
+        Those that it refuses for what they are do not count: they may wait for ever.
+        """
+        return (self.is_failing or self._behind > 0) and not self._suspects.are_all_of(self._queue)
 
     def put(self, call: NewCall) -> Written | None:
         """Queue a call; return what becomes of it, or None where there is no room for it.

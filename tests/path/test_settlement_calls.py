@@ -260,6 +260,25 @@ async def test_a_write_that_the_store_refuses_holds_no_other_up(tmp_path: Path) 
     assert {end.wallet_error.outcome for end in (refused, *others)} == {4}
 
 
+async def test_an_end_that_the_store_refuses_holds_no_other_up(tmp_path: Path) -> None:
+    """SQLite itself refuses that one entry becomes SETTLED: the others do, and no token is terminated twice."""
+    tokens = [f"token-{number}" for number in range(4)]
+    lost_once = {token: sequence(abort, terminated) for token in tokens}
+    async with settled(by_token(lost_once), tmp_path) as bridge:
+        with closing(sqlite3.connect(tmp_path / "settlement.db")) as file:
+            file.execute(
+                "CREATE TRIGGER refuse BEFORE UPDATE ON entries "
+                "WHEN NEW.state = 'SETTLED' AND NEW.provider_id = '12345' "
+                "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+            )
+        await bridge.caller.terminate(tokens[0], provider_id=12345)
+        await until(lambda: any(isinstance(each, SettlementStoreFailed) for each in bridge.events))
+        for token in tokens[1:]:
+            await bridge.caller.terminate(token)
+        await bridge.until_states(*[State.SETTLED] * 3, State.PENDING)
+        assert sorted(bridge.wallet.processed) == tokens
+
+
 async def test_what_stays_unwritten_is_logged_at_the_end(tmp_path: Path) -> None:
     """One line for each call, by which people find it; no token in it."""
     settings = {**settings_of(tmp_path), "SETTLEMENT__STORE": f"sqlite://{tmp_path}/never there/settlement.db"}

@@ -126,6 +126,7 @@ STORE_FAILS: Mapping[str, float] = {
     "store slow": 0.3,
     "store full": 0.2,
     "store refuses a call": 0.3,
+    "store refuses an end": 0.3,
 }
 
 

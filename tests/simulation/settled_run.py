@@ -168,6 +168,8 @@ class SettledRun(Run):
                 self._later(self.chance.uniform(0.5, 4), self.shared, is_slow=False)
             case "store refuses a call":
                 self.shared.refuses_next = True
+            case "store refuses an end":
+                self.shared.refuses_next_end = True
             case "store loses a second":
                 self.shared.lose(self.chance.uniform(0, 1))
             case "stall of one":
@@ -197,6 +199,8 @@ class SettledRun(Run):
         await asyncio.sleep(3 * self.rules.give_up_after_s if is_soon else self.settled.healed_after_s)
         self.history.add("everything is healed")
         self.shared.refused.clear()
+        self.shared.unending.clear()
+        self.shared.refuses_next = self.shared.refuses_next_end = False
         self.wallet.scenario = dataclasses.replace(
             self.scenario, kind=dataclasses.replace(self.scenario.kind, answers=HONEST)
         )

@@ -54,6 +54,10 @@ class SharedStore(InlineStore):
         """The next call that is written is one that this store never takes."""
         self.refused: set[str] = set()
         """Tickets of such calls."""
+        self.refuses_next_end = False
+        """The next entry that is to end is one whose end this store does not take, until everything is healed."""
+        self.unending: set[str] = set()
+        """Such entries."""
         self.is_slow = False
         self.lost: list[tuple[float, float]] = []
         """From when to when what was written is lost; by the loop's clock."""
@@ -97,6 +101,28 @@ class SharedStore(InlineStore):
         late = {one.ticket for one in writes} & self._ended
         self.wrong += [f"{ticket} was written after it had ended" for ticket in sorted(late) if self._is_there(ticket)]
         return results
+
+    async def settle(self, entry_ids: Sequence[str]) -> list[str]:
+        """Make entries SETTLED."""
+        self._refuse_ends(entry_ids)
+        return await super().settle(entry_ids)
+
+    async def reject(self, entry_id: str, fence: int, last: Last, *, never_repeat: bool = False) -> bool:
+        """Make an owned entry REJECTED."""
+        self._refuse_ends([entry_id])
+        return await super().reject(entry_id, fence, last, never_repeat=never_repeat)
+
+    async def give_up(self, entry_id: str, fence: int, last: Last) -> bool:
+        """Make an owned entry UNRESOLVED."""
+        self._refuse_ends([entry_id])
+        return await super().give_up(entry_id, fence, last)
+
+    def _refuse_ends(self, entry_ids: Sequence[str]) -> None:
+        if self.refuses_next_end:
+            self.refuses_next_end = False
+            self.unending.add(entry_ids[0])
+        if self.unending.intersection(entry_ids):
+            raise StoreError(self.name, Problem.FAILED)
 
     def _is_there(self, ticket: str) -> bool:
         return self.inline.connection.execute(OF_TICKET, (ticket, ticket)).fetchone() is not None

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from bridge.errors import WalletEchoMismatch, WalletRejected, WalletTimeout
-from bridge.events import SettlementChanged
+from bridge.events import SettlementChanged, SettlementStoreFailed
 from bridge.outcome import WalletFacts
 from bridge.settlement import ends as ends_module
 from bridge.settlement.ends import Ends, Refusal
 from bridge.settlement.entry import Change, Entry, Last, State
 from bridge.settlement.pace import Pace
 from bridge.settlement.sealing import Damaged
-from bridge.settlement.settler import LEASE_S, STORE_DELAY_MAX_S, Settler
+from bridge.settlement.settler import LEASE_S, POLL_S, STORE_DELAY_MAX_S, Settler
 from bridge.settlement.store import Problem, StoreError
+from bridge.settlement.suspects import OF_ONE
 from tests.support.inline_store import InlineStore
 from tests.support.settlement_calls import FAR_S, OPERATIONS, TIMEOUT, add, new_call
 from tests.support.virtual_time import run_virtually, virtually
@@ -51,27 +52,34 @@ class FailingStore(SlowStore):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
         self.loses_answers = False
+        self.refuses: set[str] = set()
+        """Entries whose end it does not take."""
+        self.problem = Problem.FAILED
+        """What it says of those."""
+        self.requests = 0
+        """Number of changes that it was asked for."""
 
-    async def _do(self, change: Coroutine[Any, Any, Any]) -> Any:
-        if self.is_down:
+    async def _do(self, change: Coroutine[Any, Any, Any], *entry_ids: str) -> Any:
+        self.requests += 1
+        if self.is_down or self.refuses.intersection(entry_ids):
             change.close()
-            raise StoreError(self.name, Problem.UNREACHABLE)
+            raise StoreError(self.name, Problem.UNREACHABLE if self.is_down else self.problem)
         result = await change
         if self.loses_answers:
             raise StoreError(self.name, Problem.TIMEOUT)
         return result
 
-    async def reject(self, *arguments: Any, **named: Any) -> bool:
+    async def reject(self, entry_id: str, *arguments: Any, **named: Any) -> bool:
         """Make an owned entry REJECTED."""
-        return bool(await self._do(super().reject(*arguments, **named)))
+        return bool(await self._do(super().reject(entry_id, *arguments, **named), entry_id))
 
-    async def give_up(self, *arguments: Any) -> bool:
+    async def give_up(self, entry_id: str, *arguments: Any) -> bool:
         """Make an owned entry UNRESOLVED."""
-        return bool(await self._do(super().give_up(*arguments)))
+        return bool(await self._do(super().give_up(entry_id, *arguments), entry_id))
 
     async def settle(self, entry_ids: Sequence[str]) -> list[str]:
         """Make entries SETTLED."""
-        settled: list[str] = await self._do(super().settle(entry_ids))
+        settled: list[str] = await self._do(super().settle(entry_ids), *entry_ids)
         return settled
 
 
@@ -231,13 +239,112 @@ def test_an_end_that_stays_unwritten_is_logged(caplog: pytest.LogCaptureFixture)
     assert line == f"settlement entry {entry_id} is REJECTED, and the store did not take it: it is sent again"
 
 
+REFUSED_FOR_S = 100.0
+ALONE: dict[str, Callable[[], Exception] | None] = {
+    "confirmed": None,
+    "rejected": lambda: WalletRejected(wallet=FACTS),
+    "damaged": Damaged,
+}
+
+
+@pytest.mark.parametrize("problem", sorted(OF_ONE, key=str), ids=str)
+@pytest.mark.parametrize("end", ALONE)
+def test_an_end_that_the_store_refuses_holds_no_other_up(
+    end: str, problem: Problem, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are written and new ones taken; this one is not sent again, logged once, and written at last."""
+    make = ALONE[end]
+    states = {"confirmed": State.SETTLED, "rejected": State.REJECTED, "damaged": State.UNRESOLVED}
+
+    async def behaviour(_entry: Entry) -> None:
+        if make is not None:
+            raise make()
+
+    async def work() -> str:
+        scene = _scene(behaviour)
+        assert isinstance(scene.store, FailingStore)
+        first, *others = await scene.add(4)
+        scene.store.refuses, scene.store.problem = {first}, problem
+        async with scene.running() as settler:
+            await asyncio.sleep(POLL_S)
+            assert [await scene.state(each) for each in others] == [states[end]] * 3
+            # Confirmations are written together first; each request that failed is counted.
+            failed = [each for each in scene.events if isinstance(each, SettlementStoreFailed)]
+            assert len(failed) == (2 if end == "confirmed" else 1)
+            (late_one,) = await scene.add()
+            asked = scene.store.requests
+            await asyncio.sleep(REFUSED_FOR_S)
+            assert await scene.state(late_one) is states[end]
+            assert settler.ends.unwritten == {first: states[end]}
+            assert await scene.state(first) is State.PENDING
+            # It is tried again now and then only.
+            tries = scene.store.requests - asked - 1
+            assert 1 < tries <= REFUSED_FOR_S / ends_module.AGAIN_S
+            scene.store.refuses = set()
+            await asyncio.sleep(LEASE_S + ends_module.AGAIN_S + POLL_S)
+            assert (await scene.state(first), settler.ends.unwritten) == (states[end], {})
+        assert sorted(entry.entry_id for _, entry in scene.sent) == sorted([first, *others, late_one])
+        return first
+
+    first = run_virtually(work())
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"settlement entry {first} is {states[end]}; not written: settlement store")
+
+
+@virtually
+async def test_a_store_that_refuses_many_ends_counts_as_failing() -> None:
+    """Nothing more is taken, and so sent, than this process can remember not to send again."""
+    scene = _scene(confirms)
+    assert isinstance(scene.store, FailingStore)
+    ids = await scene.add(100)
+    scene.store.refuses = set(ids)
+    async with scene.running() as settler:
+        await asyncio.sleep(OUTAGE_S)
+        few = len(scene.sent)
+        assert ends_module.UNWRITABLE_MAX < few < len(ids)
+        assert len(settler.ends.unwritten) == few
+        scene.store.refuses = set()
+        await asyncio.sleep(2 * STORE_DELAY_MAX_S + LEASE_S)
+        assert {await scene.state(each) for each in ids} == {State.SETTLED}
+    assert len(scene.sent) == len(ids)
+
+
+@virtually
+async def test_refused_ends_that_were_written_at_last_count_no_more() -> None:
+    """However many there were in the course of time, the store does not count as failing."""
+    scene = _scene(confirms)
+    assert isinstance(scene.store, FailingStore)
+    async with scene.running() as settler:
+        for _ in range(3):
+            scene.store.refuses = set(await scene.add(ends_module.UNWRITABLE_MAX))
+            await asyncio.sleep(10 * POLL_S)
+            assert len(settler.ends.unwritten) == ends_module.UNWRITABLE_MAX
+            scene.store.refuses = set()
+            await asyncio.sleep(ends_module.AGAIN_S + POLL_S)
+            assert (settler.ends.unwritten, scene.store_failures) == ({}, 0)
+
+
+@virtually
+async def test_a_store_that_fails_as_a_whole_is_asked_once() -> None:
+    """What it says leaves no doubt that others would fail too: each would take as long as this one."""
+    scene = _scene(confirms)
+    assert isinstance(scene.store, FailingStore)
+    settler = scene.settler()
+    for entry_id in await scene.add(3):
+        settler.confirm(entry_id)
+    scene.store.is_down = True
+    with pytest.raises(StoreError):
+        await settler.ends.write()
+    assert scene.store.requests == 1
+
+
 class Owned:
     """One entry that a process owns, and the ends that this process knows of."""
 
     def __init__(self) -> None:
         self.store = InlineStore(asyncio.get_running_loop().time)
         self.refused: list[Refusal] = []
-        self.ends = Ends(self.store, lambda _: None, self.refused.append)
+        self.ends = Ends(self.store, lambda _: None, self.refused.append, lambda: None)
         self.entry_id = ""
 
     async def begin(self) -> Entry:
@@ -328,7 +435,7 @@ async def test_few_lost_refusals_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
     """The oldest is forgotten first: memory stays bounded, whatever the wallet answers."""
     monkeypatch.setattr(ends_module, "LOST_MAX", 2)
     store = InlineStore(asyncio.get_running_loop().time)
-    ends = Ends(store, lambda _: None, lambda _: None)
+    ends = Ends(store, lambda _: None, lambda _: None, lambda: None)
     for name in "abc":
         await add(store, new_call(name))
         (entry,) = await store.take(1, 0.0, OPERATIONS)

@@ -452,6 +452,30 @@ async def test_a_refused_write_that_is_alone_is_kept() -> None:
 
 
 @virtually
+async def test_a_refused_write_that_an_outage_has_left_alone_keeps_no_one_waiting() -> None:
+    """The settler may go on although the store has taken nothing since the outage: that may be so for ever."""
+    scene = Scene()
+    scene.store.error = DOWN
+    call = new_call("alone")
+    scene.store.refuses = {call.ticket}
+    scene.writer.put(call)
+    await asyncio.sleep(1.0)
+    assert scene.writer.is_behind
+    scene.store.error = None
+    await asyncio.sleep(DELAY_MAX_S)
+    assert (scene.writer.is_behind, scene.writer.queued) == (False, 1)
+    # Before the next one is written, no one knows whether it is refused, too.
+    scene.store.error = DOWN
+    scene.writer.put(new_call("other"))
+    await asyncio.sleep(DELAY_MAX_S)
+    assert scene.writer.is_behind
+    scene.store.error = None
+    await asyncio.sleep(2 * DELAY_MAX_S)
+    assert (scene.writer.is_behind, scene.writer.queued) == (False, 1)
+    assert await scene.stop() == [call]
+
+
+@virtually
 async def test_a_store_that_fails_for_an_unknown_cause_loses_nothing() -> None:
     """An hour in which it takes nothing: no write is given up, and all are written within seconds when it works."""
     scene = Scene()

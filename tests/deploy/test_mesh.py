@@ -101,6 +101,18 @@ def test_istio_knows_the_service() -> None:
         assert way["destination"] == {"host": HOST, "port": {"number": service["ports"][0]["port"]}}
 
 
+@pytest.mark.parametrize("name", ["native.yaml", "limits.yaml"])
+def test_what_changes_the_sidecar_is_about_the_port_for_calls(name: str) -> None:
+    """Each patch names the pods and the port of the base: one for another port would change nothing, without a word."""
+    spec = Manifests((MESH / name).read_text()).one("EnvoyFilter")["spec"]
+    labels = base().one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert spec["workloadSelector"]["labels"] == labels
+    for patch in spec["configPatches"]:
+        match = patch["match"]
+        assert match["context"] == "SIDECAR_INBOUND"
+        assert match.get("listener", match.get("cluster"))["portNumber"] == PORTS["grpc"]
+
+
 def test_answers_eject_no_bridge() -> None:
     """What takes a pod out is that it cannot be reached, not that the wallet cannot."""
     detection = ISTIO.one("DestinationRule")["spec"]["trafficPolicy"]["outlierDetection"]

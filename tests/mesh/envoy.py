@@ -15,6 +15,7 @@ from string import Template
 from typing import Any
 
 import httpx
+import yaml
 
 from tests.mesh.policies import BRIDGES_WORD, RetryPolicy
 from tests.support.certificates import Identity
@@ -93,6 +94,14 @@ class Front:
     """How it words answers of its own: Envoy's local_reply_config."""
     filters: Sequence[Mapping[str, Any]] = ()
     """HTTP filters before the one that sends requests on."""
+    connection_filters: Sequence[Mapping[str, Any]] = ()
+    """Filters of connections before the one that speaks HTTP."""
+    http: Mapping[str, Any] = field(default_factory=dict)
+    """More options of that one."""
+    cluster: Mapping[str, Any] = field(default_factory=dict)
+    """More options of the way to the bridges."""
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+    """Envoy's runtime values."""
 
     def bootstrap(self) -> str:
         """Return the text of its configuration."""
@@ -105,7 +114,15 @@ class Front:
             "local_replies": self.local_replies,
             "http_filters": [*self.filters, ROUTER],
         }
-        return _TEMPLATE.substitute({name: json.dumps(value) for name, value in values.items()})
+        text = _TEMPLATE.substitute({name: json.dumps(value) for name, value in values.items()})
+        configuration = yaml.safe_load(text)
+        (listener,), (cluster,) = (configuration["static_resources"][part] for part in ("listeners", "clusters"))
+        cluster.update(self.cluster)
+        filters = listener["filter_chains"][0]["filters"]
+        filters[0]["typed_config"].update(self.http)
+        filters[:0] = self.connection_filters
+        configuration["layered_runtime"] = {"layers": [{"name": "static", "static_layer": dict(self.runtime)}]}
+        return json.dumps(configuration)
 
     def _health_check(self) -> Mapping[str, Any]:
         return {

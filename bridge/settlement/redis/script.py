@@ -1,5 +1,6 @@
 """The script that each method of the store runs on the server, and its arguments."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import msgspec
 
 from bridge.settlement.entry import SCHEMA, Added, Call, CallEnd, Entry, Last, NewCall, State
+
+LOGGER = logging.getLogger(__name__)
 
 TEXT = files(__package__).joinpath("store.lua").read_text(encoding="utf-8")
 
@@ -124,8 +127,15 @@ def _added(call: NewCall, result: Any) -> Added:
 
 def entries(reply: Sequence[Any]) -> list[Entry]:
     """Return the entries of a reply: the server's time, then for each its fields as JSON, and its ciphertext."""
-    now = float(reply[0])
-    return [_entry(msgspec.json.decode(fields), ciphertext, now) for fields, ciphertext in _pairs(reply)]
+    now, found = float(reply[0]), []
+    for text, ciphertext in _pairs(reply):
+        fields = msgspec.json.decode(text)
+        if len(fields) == 1:
+            number = int(fields["position"])
+            LOGGER.error("settlement entry number %d is gone from the store; its request is lost", number)
+        else:
+            found.append(_entry(fields, ciphertext, now))
+    return found
 
 
 def positions(reply: Sequence[Any]) -> list[int]:

@@ -89,6 +89,16 @@ local function unindex_pending(entry)
   end
 end
 
+-- Drop an entry whose record is gone, deleted by hand or evicted: it must not hold the others up.
+local function drop_lost(position, lane)
+  for _, key in ipairs({ 'due:' .. lane, 'since', 'state:PENDING', 'all' }) do
+    call('ZREM', key, position)
+  end
+  if call('EXISTS', 'due:' .. lane) == 0 then
+    call('SREM', 'lanes', lane)
+  end
+end
+
 local function set_due(entry, due)
   set(entry, { due = time_text(due) })
   call('ZADD', 'due:' .. lane_of(entry), entry.due, entry.position)
@@ -331,11 +341,11 @@ function methods.write()
 end
 
 -- The time, then two replies for each entry: its fields as JSON, and the ciphertext, which JSON cannot hold. A client in
--- Python reads a reply for each field slowly: 25 ms for a hundred entries.
+-- Python reads a reply for each field slowly: 25 ms for a hundred entries. Of one that is lost, the position alone.
 local function shown(entries)
   local results = { time_text(now) }
   for _, one in ipairs(entries) do
-    local entry = read(one.position)
+    local entry = one.is_lost and { position = one.position } or read(one.position)
     if entry then
       local ciphertext = entry.ciphertext or ''
       entry.ciphertext = nil
@@ -357,7 +367,7 @@ function methods.take()
       local share = math.min(arguments.limit, left[provider_id] or arguments.limit)
       local due = call('ZRANGEBYSCORE', 'due:' .. lane, '-inf', time_text(now), 'WITHSCORES', 'LIMIT', 0, share)
       for i = 1, #due, 2 do
-        found[#found + 1] = { position = due[i], due = tonumber(due[i + 1]), provider_id = provider_id }
+        found[#found + 1] = { position = due[i], due = tonumber(due[i + 1]), provider_id = provider_id, lane = lane }
       end
     end
   end
@@ -370,8 +380,13 @@ function methods.take()
         left[one.provider_id] = left[one.provider_id] - 1
       end
       local entry = read(one.position)
-      set(entry, { is_leased = '1', fence = entry.fence + 1, attempts = entry.attempts + 1 })
-      set_due(entry, now + arguments.lease_s)
+      if entry then
+        set(entry, { is_leased = '1', fence = entry.fence + 1, attempts = entry.attempts + 1 })
+        set_due(entry, now + arguments.lease_s)
+      else
+        drop_lost(one.position, one.lane)
+        entry = { position = one.position, is_lost = true }
+      end
       taken[#taken + 1] = entry
     end
   end
@@ -439,7 +454,7 @@ function methods.expire()
   while #old > 0 and #found < arguments.limit do
     for _, position in ipairs(old) do
       local entry = read(position)
-      local is_free = entry.is_leased == '0' or tonumber(entry.due) <= now
+      local is_free = entry and (entry.is_leased == '0' or tonumber(entry.due) <= now)
       if is_free and known[entry.operation] and tonumber(entry.schema) <= arguments.schema and #found < arguments.limit then
         found[#found + 1] = entry
       end
@@ -476,7 +491,7 @@ function methods.reclassify()
   local part = call('ZRANGEBYSCORE', 'state:REJECTED', '(' .. arguments.after, '+inf', 'LIMIT', 0, arguments.limit)
   for _, position in ipairs(part) do
     local entry = read(position)
-    if codes[entry.code] and entry.never_repeat == '0' then
+    if entry and codes[entry.code] and entry.never_repeat == '0' then
       settle(entry)
       settled[#settled + 1] = entry.entry_id
     end
@@ -488,7 +503,13 @@ end
 function methods.purge()
   local old = call('ZRANGEBYSCORE', 'ended', '-inf', time_text(now - arguments.keep_s), 'LIMIT', 0, arguments.limit)
   for _, position in ipairs(old) do
-    delete(read(position))
+    local entry = read(position)
+    if entry then
+      delete(entry)
+    else
+      call('ZREM', 'ended', position)
+      call('ZREM', 'all', position)
+    end
   end
   return #old
 end

@@ -237,6 +237,33 @@ async def test_nothing_is_left_of_entries_that_are_gone(redis_url: str, client: 
     assert sorted(key.removeprefix(PREFIX) for key in keys_in(client)) == ["layout", "position"]
 
 
+async def test_an_entry_that_was_deleted_by_hand_holds_no_other_up(
+    redis_url: str, client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is dropped from the counts and named once; takes, expiry, reclassification and purges go on with others."""
+    async with opened(redis_url) as store:
+        for name in "abcdefg":
+            await add(store, new_call(name))
+        ended = await store.take(4, FAR_S, OPERATIONS)
+        await store.settle([entry.entry_id for entry in ended[:2]])
+        for entry in ended[2:]:
+            assert await store.reject(entry.entry_id, entry.fence, Last("R", 7))
+        for number in (1, 3, 5):  # one each that is SETTLED, REJECTED, PENDING
+            assert client.delete(f"{PREFIX}e:{number:016}") == 1
+        assert await store.expire(FAR_S, OPERATIONS) == []
+        assert await store.expire(-1.0, [], 10) == []
+        taken = await store.take(10, FAR_S, OPERATIONS)
+        assert len(taken) == 2
+        assert (await store.counts()).by_state[State.PENDING] == 2
+        assert await store.take(10, FAR_S, OPERATIONS) == []
+        assert await store.reclassify({7}) == [ended[3].entry_id]
+        assert await store.purge(-1.0) == 3
+        assert {entry.entry_id for entry in (await store.page(10)).entries} == {entry.entry_id for entry in taken}
+        assert await store.settle([entry.entry_id for entry in taken]) == [entry.entry_id for entry in taken]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "settlement entry number 5 is gone from the store; its request is lost"
+
+
 async def test_the_files_hold_no_content(short_path: Path) -> None:
     """Neither the append-only file nor a dump, also while entries are there."""
     with redis_server(short_path, "--appendonly", "yes") as url, Redis.from_url(url) as client:

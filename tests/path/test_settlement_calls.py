@@ -30,6 +30,9 @@ too; its caller, who says no deadline, does not."""
 
 INTERNAL_ERROR = 2
 REFUSED_STREAM = 7
+LOST_ALONE = reset_with(INTERNAL_ERROR)
+"""Ends a call UNKNOWN, and no other: a TCP reset would end what the settler has under way on the connection, too, and
+that token would be terminated again."""
 
 
 def is_reported(end: End) -> bool:
@@ -241,7 +244,7 @@ async def test_a_store_that_cannot_be_reached_harms_no_call(tmp_path: Path) -> N
 async def test_a_write_that_the_store_refuses_holds_no_other_up(tmp_path: Path) -> None:
     """SQLite itself refuses one call's entry and takes all others: they are settled, and that call is logged."""
     tokens = [f"token-{number}" for number in range(3)]
-    lost_once = {token: sequence(abort, terminated) for token in tokens}
+    lost_once = {token: sequence(LOST_ALONE, terminated) for token in tokens}
     async with settled(by_token({"token-refused": abort, **lost_once}), tmp_path) as bridge:
         with closing(sqlite3.connect(tmp_path / "settlement.db")) as file:
             file.execute(
@@ -263,7 +266,7 @@ async def test_a_write_that_the_store_refuses_holds_no_other_up(tmp_path: Path) 
 async def test_an_end_that_the_store_refuses_holds_no_other_up(tmp_path: Path) -> None:
     """SQLite itself refuses that one entry becomes SETTLED: the others do, and no token is terminated twice."""
     tokens = [f"token-{number}" for number in range(4)]
-    lost_once = {token: sequence(abort, terminated) for token in tokens}
+    lost_once = {token: sequence(LOST_ALONE, terminated) for token in tokens}
     async with settled(by_token(lost_once), tmp_path) as bridge:
         with closing(sqlite3.connect(tmp_path / "settlement.db")) as file:
             file.execute(

@@ -80,22 +80,22 @@ local function index_pending(entry)
   call('ZADD', 'since', entry.pending_since, entry.position)
 end
 
-local function unindex_pending(entry)
-  local lane = lane_of(entry)
-  call('ZREM', 'due:' .. lane, entry.position)
-  call('ZREM', 'since', entry.position)
+local function leave_lane(lane, position)
+  call('ZREM', 'due:' .. lane, position)
+  call('ZREM', 'since', position)
   if call('EXISTS', 'due:' .. lane) == 0 then
     call('SREM', 'lanes', lane)
   end
 end
 
--- Drop an entry whose record is gone, deleted by hand or evicted: it must not hold the others up.
-local function drop_lost(position, lane)
-  for _, key in ipairs({ 'due:' .. lane, 'since', 'state:PENDING', 'all' }) do
+local function unindex_pending(entry)
+  leave_lane(lane_of(entry), entry.position)
+end
+
+-- Drop an entry whose record is gone, deleted by hand or evicted, from these sets: it must not hold the others up.
+local function drop_lost(position, ...)
+  for _, key in ipairs({ 'all', ... }) do
     call('ZREM', key, position)
-  end
-  if call('EXISTS', 'due:' .. lane) == 0 then
-    call('SREM', 'lanes', lane)
   end
 end
 
@@ -384,7 +384,8 @@ function methods.take()
         set(entry, { is_leased = '1', fence = entry.fence + 1, attempts = entry.attempts + 1 })
         set_due(entry, now + arguments.lease_s)
       else
-        drop_lost(one.position, one.lane)
+        leave_lane(one.lane, one.position)
+        drop_lost(one.position, 'state:PENDING')
         entry = { position = one.position, is_lost = true }
       end
       taken[#taken + 1] = entry
@@ -507,8 +508,7 @@ function methods.purge()
     if entry then
       delete(entry)
     else
-      call('ZREM', 'ended', position)
-      call('ZREM', 'all', position)
+      drop_lost(position, 'ended', 'state:SETTLED', 'state:CLOSED')
     end
   end
   return #old

@@ -259,6 +259,7 @@ async def test_an_entry_that_was_deleted_by_hand_holds_no_other_up(
         assert await store.reclassify({7}) == [ended[3].entry_id]
         assert await store.purge(-1.0) == 3
         assert {entry.entry_id for entry in (await store.page(10)).entries} == {entry.entry_id for entry in taken}
+        assert (await store.counts()).by_state[State.SETTLED] == 0
         assert await store.settle([entry.entry_id for entry in taken]) == [entry.entry_id for entry in taken]
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == "settlement entry number 5 is gone from the store; its request is lost"
